@@ -1,0 +1,103 @@
+"""Files that are whole or absent: every room that writes to disk writes through here.
+
+A reader never sees half a file: the bytes go to a temporary file in the same folder, are flushed to the disk, and take
+the final name in one step (`os.replace`). Whatever the disk refuses becomes one `StorageError` that names the path and
+the reason.
+"""
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from amygdala_tl.errors import StorageError
+
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+def make_folder(path: str | os.PathLike[str]) -> Path:
+    """Make a folder and its parents unless it is there already, and return its path.
+
+    Raises:
+        StorageError: a file stands in the way, or the disk refuses.
+    """
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise _in_the_way(folder, got="a file", need="a folder") from error
+    except OSError as error:
+        raise _refused("the folder cannot be made", folder, error) from error
+    return folder
+
+
+def atomic_write(path: str | os.PathLike[str], write: Callable[[BinaryIO], None]) -> None:
+    """Write a file through `write(stream)` so that it is there as a whole or as it was before.
+
+    The folder must exist (`make_folder`). A symbolic link is followed, so that the link stays a link. The file gets the
+    mode that the umask gives any new file. What `write` raises besides `OSError` passes through unchanged.
+
+    Raises:
+        StorageError: the disk is full or read-only, the folder is missing, or `path` is not a regular file.
+    """
+    shown = Path(path)
+    try:
+        target = Path(os.path.realpath(shown))
+        # os.replace by a user with enough rights would put a file in the place of /dev/null.
+        if target.exists() and not stat.S_ISREG(target.stat().st_mode):
+            raise _in_the_way(shown, got="a folder" if target.is_dir() else "no regular file", need="a file")
+        temporary = target.with_name(f".amygdala-{secrets.token_hex(8)}.tmp")
+        try:
+            # tempfile would make it 0600 whatever the umask says.
+            descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0), 0o666)
+            with os.fdopen(descriptor, "wb") as stream:
+                write(stream)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(temporary, target)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise _refused("the file cannot be written", shown, error) from error
+    _sync_folder(target.parent)
+
+
+def atomic_write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write bytes to a file, whole or not at all; raises as `atomic_write`."""
+
+    def write(stream: BinaryIO) -> None:
+        stream.write(data)
+
+    atomic_write(path, write)
+
+
+def atomic_write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a text as UTF-8, newlines unchanged, whole or not at all; raises as `atomic_write`."""
+    atomic_write_bytes(path, text.encode("utf-8"))
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the new name itself survive a power cut, where the system lets a folder be flushed."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _in_the_way(path: Path, *, got: str, need: str) -> StorageError:
+    return StorageError(
+        f"{got} is where {need} should be", label=path, remedy=f"move it away or choose another {need.split()[-1]}"
+    )
+
+
+def _refused(what: str, path: Path, error: OSError) -> StorageError:
+    remedy = "free some space" if error.errno in _NO_SPACE else "check that you may write there"
+    return StorageError(what, label=path, got=error.strerror or str(error), remedy=f"{remedy}, or choose another place")

@@ -1,0 +1,256 @@
+"""The frozen records that cross rooms, and the names of the tensor axes.
+
+Axis names, the same in every shape annotation of the package:
+
+    text      one unique text of the corpus
+    token     one position of one text
+    layer     one target layer, in the order of the layer list beside the tensor
+    concept   one emotion, in the order of the concept list beside the tensor
+    d_model   one residual-stream coordinate
+
+torch is imported for annotations of the records that hold tensors only when a type checker reads them, so that rooms that
+never touch a tensor (memory, corpus) stay light.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import torch
+
+ReadPosition = Literal["pooled", "last", "last-content"]
+"""Which tokens of a text are pooled into its activation (see `amygdala_tl.activations.pooling`)."""
+
+ChatTemplate = Literal["none", "user", "assistant"]
+"""Whether a text is run as it is, or as one turn of the model's chat template."""
+
+Split = Literal["train", "heldout"]
+
+READ_POSITIONS: tuple[ReadPosition, ...] = ("pooled", "last", "last-content")
+
+
+def hook_name(layer: int) -> str:
+    """Name of the TransformerLens hook that carries the residual stream after decoder layer `layer`, from 0."""
+    return f"blocks.{layer}.hook_resid_post"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One note of a memory graph, as its server gives it.
+
+    Attributes:
+        key: unique name (`journal-2031-03-04.md#the-queue`).
+        kind: the graph's own type name (`episodicSession`, `semantic`, ...).
+        content: markdown, tag line included.
+    """
+
+    key: str
+    kind: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusText:
+    """One unique text with its labels: a row of `texts.jsonl`.
+
+    Attributes:
+        id: sha256 of the UTF-8 text, hexadecimal.
+        text: what the model reads; the tag line is not in it.
+        group: texts of one day, scene or document share it; a split never cuts a group.
+        split: `train` or `heldout`.
+        scores: concept -> tag score, 0-10; empty for neutral texts.
+        positive: concepts this text is a positive example of.
+        negative: concepts this text is a negative example of.
+    """
+
+    id: str
+    text: str
+    group: str
+    split: Split
+    scores: Mapping[str, float]
+    positive: tuple[str, ...]
+    negative: tuple[str, ...]
+
+    @property
+    def neutral(self) -> bool:
+        """True for a text without any tag: for denoising, never an example of a concept."""
+        return not (self.scores or self.positive or self.negative)
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """Unique texts with their labels.
+
+    Attributes:
+        concepts: concepts with enough examples, in the order of every concept axis.
+        texts: sorted by id, so that a corpus does not depend on the order of its source.
+        parameters: the options it was made with.
+        dropped: reason -> how many nodes were left out for it.
+        left_out: concept -> why it is not among `concepts`.
+        sha256: of concepts, texts, labels and splits.
+    """
+
+    concepts: tuple[str, ...]
+    texts: tuple[CorpusText, ...]
+    parameters: Mapping[str, Any]
+    dropped: Mapping[str, int]
+    left_out: Mapping[str, str]
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """Which model, exactly, and through which engine it ran.
+
+    Attributes:
+        id: what names the model to a person: `embedded`, a folder's name, a file's name, a hub id.
+        revision: commit of a hub model, else None.
+        fingerprint: sha256 over names, shapes and bfloat16-rounded samples of all weights, hexadecimal.
+        architecture: Hugging Face's class name.
+        engine: `HookedTransformer` or `TransformerBridge`.
+        versions: package -> version of what ran it.
+        dtype: of the weights while running: `float32`, `bfloat16`, `float16`.
+        n_layers, d_model, n_ctx: sizes.
+    """
+
+    id: str
+    revision: str | None
+    fingerprint: str
+    architecture: str
+    engine: Literal["HookedTransformer", "TransformerBridge"]
+    versions: Mapping[str, str]
+    dtype: str
+    n_layers: int
+    d_model: int
+    n_ctx: int
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureSettings:
+    """What besides model, text and layer an activation depends on.
+
+    Attributes:
+        chat_template: how a text is wrapped.
+        max_tokens: tokens of a text past this many are cut off.
+    """
+
+    chat_template: ChatTemplate = "none"
+    max_tokens: int = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureSummary:
+    """What one capture did.
+
+    Attributes:
+        texts: texts asked for.
+        texts_run: texts that had to be run through the model.
+        tokens_run: tokens run, pads not counted.
+        texts_cut: texts longer than `max_tokens`, of those run.
+        seconds: wall time of the model runs.
+    """
+
+    texts: int
+    texts_run: int
+    tokens_run: int
+    texts_cut: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureProgress:
+    """How far a capture has come; `tokens` counts real tokens, not pads."""
+
+    texts_done: int
+    texts_total: int
+    tokens_done: int
+    tokens_total: int
+
+
+ProgressCallback = Callable[[CaptureProgress], None]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenMoments:
+    """First and second moments of single-token activations, sinks and template tokens left out.
+
+    Attributes:
+        count: [layer] how many tokens.
+        mean: [layer, d_model] float32.
+        second: [layer, d_model, d_model] float32, mean of the outer product h h^T.
+
+    The score of a token on any direction v has mean v.mean and variance v.second.v - (v.mean)^2.
+    """
+
+    count: "torch.Tensor"
+    mean: "torch.Tensor"
+    second: "torch.Tensor"
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Mean and standard deviation of every concept's score at every layer, so that z = (h.v - mean) / std.
+
+    Attributes:
+        mean, std: [layer, concept] float32.
+        n: how many texts or tokens they are over.
+    """
+
+    mean: "torch.Tensor"
+    std: "torch.Tensor"
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Directions with everything that a readout must say of them.
+
+    Attributes:
+        concepts: order of the concept axis.
+        layers: order of the layer axis, as indices from 0.
+        directions: [concept, layer, d_model] float32, unit rows.
+        text_calibration: of training texts at the read position.
+        token_calibration: of single tokens, as a server sees them.
+        model: the model the activations are of.
+        settings: how they were captured.
+        read_position: which tokens were pooled.
+        estimator: `--aggregator`, with its parameters.
+        denoisers: in the order of their application, with their parameters.
+        corpus_sha256: of the corpus.
+        counts: concept -> {"positive": n, "negative": n}, training texts only.
+        left_out: concept -> why no direction was computed.
+    """
+
+    concepts: tuple[str, ...]
+    layers: tuple[int, ...]
+    directions: "torch.Tensor"
+    text_calibration: Calibration
+    token_calibration: Calibration
+    model: ModelInfo
+    settings: CaptureSettings
+    read_position: ReadPosition
+    estimator: Mapping[str, Any]
+    denoisers: tuple[Mapping[str, Any], ...]
+    corpus_sha256: str
+    counts: Mapping[str, Mapping[str, int]]
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Readout:
+    """A readout bundle in memory.
+
+    Attributes:
+        concepts, layers: order of the axes.
+        vectors: [layer, concept, d_model] float32 (float16 on disk), unit rows to float16 precision.
+        text_calibration, token_calibration: None where the bundle carries none.
+        manifest: the whole manifest, as it stands in the file.
+    """
+
+    concepts: tuple[str, ...]
+    layers: tuple[int, ...]
+    vectors: "torch.Tensor"
+    text_calibration: Calibration | None
+    token_calibration: Calibration | None
+    manifest: Mapping[str, Any]
