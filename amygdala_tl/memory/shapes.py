@@ -1,0 +1,158 @@
+"""The two shapes of memory server, told apart by the tools that they list.
+
+- A *node server* lists its nodes with `memory_query` and gives one node's markdown with `memory_render{key}`.
+- The *reference server* (npm `@modelcontextprotocol/server-memory`) gives its whole graph with `read_graph`.
+
+A server that has both is read node by node: what `memory_render` gives is the note as it was written.
+"""
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from amygdala_tl.errors import ServerRefused
+from amygdala_tl.memory.entities import clean_text, entity_nodes, parse_entity
+from amygdala_tl.memory.session import Session
+from amygdala_tl.memory.tools import Cursor, Tool, ToolAnswer, call_tool, list_tools, pages
+from amygdala_tl.records import Node
+
+Progress = Callable[[int, int], None]
+
+CONCURRENT_RENDERS = 4
+_LIST_FIELDS = ("nodes", "keys", "entities", "results", "items")
+_KEY_FIELDS = ("key", "name", "id")
+_KIND_FIELDS = ("type", "kind", "entityType")
+_CONTENT_FIELDS = ("content", "markdown", "text", "body")
+
+
+@dataclass(frozen=True, slots=True)
+class ToolNames:
+    """What a server calls the tools that are read.
+
+    Attributes:
+        query: lists the nodes, page by page.
+        render: gives the content of one node by `key`.
+        graph: gives the whole graph as entities.
+        everything: the query that means every node, for servers whose `query` tool demands one.
+    """
+
+    query: str = "memory_query"
+    render: str = "memory_render"
+    graph: str = "read_graph"
+    everything: str = "all"
+
+
+def read_nodes(session: Session, names: ToolNames, progress: Progress) -> list[Node]:
+    """Every node of the server, in the server's order.
+
+    Raises:
+        ServerRefused: the server has the tools of neither shape, a tool failed, or its answer has no nodes in it.
+        ServerUnreachable: see `Session.request`.
+    """
+    tools = list_tools(session)
+    if names.query in tools and names.render in tools:
+        return _read_node_server(session, tools[names.query], tools[names.render], names.everything, progress)
+    if names.graph in tools:
+        return _read_reference_server(session, tools[names.graph], progress)
+    raise ServerRefused(
+        "this MCP server is no memory server that can be read",
+        label=session.wire.label,
+        got=session.wire.quote("the tools " + ", ".join(sorted(tools)) if tools else "no tools"),
+        need=f"{names.query} and {names.render}, or {names.graph}",
+        remedy="check the address, or give the server's own tool names",
+    )
+
+
+def _read_reference_server(session: Session, graph: Tool, progress: Progress) -> list[Node]:
+    answer = call_tool(session, graph, {})
+    entities = answer.value.get("entities") if isinstance(answer.value, dict) else None
+    if not isinstance(entities, list):
+        raise _senseless(session, graph, "an object with a list of `entities`", answer)
+    try:
+        nodes = entity_nodes(map(parse_entity, entities))
+    except ValueError as error:
+        raise ServerRefused(
+            f"{graph.name} answered a broken graph: {error}",
+            label=session.wire.label,
+            remedy="mend the graph",
+        ) from error
+    progress(len(nodes), len(nodes))
+    return nodes
+
+
+def _read_node_server(session: Session, query: Tool, render: Tool, everything: str, progress: Progress) -> list[Node]:
+    kinds: dict[str, str] = {}
+
+    def fetch(cursor: Cursor | None) -> tuple[Mapping[str, str], Cursor | None]:
+        arguments: dict[str, object] = {"query": everything} if "query" in query.required else {}
+        if cursor is not None:
+            arguments["cursor"] = cursor
+        answer = call_tool(session, query, arguments)
+        return _listed(session, query, answer), answer.cursor
+
+    for page in pages(session, query.name, fetch):
+        for key, kind in page.items():
+            kinds.setdefault(key, kind)
+
+    def rendered(key: str) -> Node:
+        return _rendered(session, render, key, kinds[key], call_tool(session, render, {"key": key}))
+
+    nodes: list[Node] = []
+    executor = ThreadPoolExecutor(CONCURRENT_RENDERS)
+    try:
+        for node in executor.map(rendered, kinds):
+            nodes.append(node)
+            progress(len(nodes), len(kinds))
+    finally:
+        # At the first failure, or Ctrl-C, the rest is not asked for any more.
+        executor.shutdown(cancel_futures=True)
+    return nodes
+
+
+def _listed(session: Session, query: Tool, answer: ToolAnswer) -> dict[str, str]:
+    """Key -> kind of the nodes on one page; a listing is keys, objects with a key, or text with a key a line."""
+    value = answer.value
+    if isinstance(value, dict):
+        value = next((value[field] for field in _LIST_FIELDS if isinstance(value.get(field), list)), None)
+    if isinstance(value, str):
+        value = [words[0] for line in value.splitlines() if (words := line.removeprefix("- ").split())]
+    if not isinstance(value, list):
+        raise _senseless(session, query, "a list of nodes", answer)
+    found: dict[str, str] = {}
+    for item in value:
+        key = item if isinstance(item, str) else _first_string(item, _KEY_FIELDS)
+        if not key:
+            raise _senseless(session, query, "nodes that each have a key", answer)
+        found[key] = _first_string(item, _KIND_FIELDS) or ""
+    return found
+
+
+def _rendered(session: Session, render: Tool, key: str, kind: str, answer: ToolAnswer) -> Node:
+    """The node of one `memory_render` answer: text, or an object that has the content in a field."""
+    content: str | None = answer.text
+    if isinstance(answer.value, str):
+        content = answer.text or answer.value  # a note that reads as JSON (`"quoted"`) keeps its quotes
+    elif isinstance(answer.value, dict):
+        kind = kind or _first_string(answer.value, _KIND_FIELDS) or ""
+        inner = _first_string(answer.value, _CONTENT_FIELDS)
+        # An object beside a text that is no JSON describes the note; the text is the note.
+        content = answer.text if inner is None and not answer.text.lstrip().startswith("{") else inner
+    if content is None:
+        raise _senseless(session, render, "the content of the node", answer)
+    return Node(clean_text(key), clean_text(kind), clean_text(content))
+
+
+def _first_string(item: object, fields: tuple[str, ...]) -> str | None:
+    if not isinstance(item, dict):
+        return None
+    return next((item[field] for field in fields if isinstance(item.get(field), str)), None)
+
+
+def _senseless(session: Session, tool: Tool, need: str, answer: ToolAnswer) -> ServerRefused:
+    return ServerRefused(
+        f"the answer of {tool.name} cannot be understood",
+        label=session.wire.label,
+        got=session.wire.quote(answer.text or answer.value),
+        need=need,
+        remedy="check the tool names and the server's version",
+    )

@@ -1,0 +1,91 @@
+"""Tag lines: what a note says its writer felt.
+
+The agents that tend a memory graph end each note with one line such as `warmth:9 clarity:10`. The line is a
+label, not prose: it is parsed here and cut off, because a model that reads it would be shown the answer.
+
+The grammar: the last line that is not blank, if it is nothing but `name:score` pairs with spaces or commas
+between them. A name is made of letters, digits, `_` and `-` with at least one letter, so `10:30` is a time and
+not a tag; a score is a number 0-10. One word that is no pair, and the whole line is prose.
+"""
+
+import math
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+LOWEST_SCORE = 0.0
+HIGHEST_SCORE = 10.0
+
+_SEPARATORS = re.compile(r"[\s,]+")
+_LINE_END = re.compile(r"[\r\n]")
+
+
+@dataclass(frozen=True, slots=True)
+class TagLine:
+    """The tags of one note.
+
+    Attributes:
+        scores: case-folded name -> score in 0..10, in the order of the line. A name given twice keeps its last
+            usable score, as a correction would read.
+        ignored: the pairs, as written, whose score is outside 0..10 or not a number (`nan`).
+    """
+
+    scores: Mapping[str, float]
+    ignored: tuple[str, ...] = ()
+
+
+def split_tag_line(content: str) -> tuple[str, TagLine | None]:
+    """Split a note into its text and its tag line.
+
+    Args:
+        content: the note as its server gives it, any line ends.
+
+    Returns:
+        The text without its tag line, right-stripped, and the tag line; None where the note has none.
+        Only one line is taken: a second line of pairs above it stays in the text.
+    """
+    body = content.rstrip()
+    starts = [match.end() for match in _LINE_END.finditer(body)]
+    start = starts[-1] if starts else 0
+    tags = _parse(body[start:])
+    return (body, None) if tags is None else (body[:start].rstrip(), tags)
+
+
+def fold_name(name: str) -> str:
+    """The form in which concept names are compared: NFC and case-folded, so `Été`, `ÉTÉ` and `été` are one."""
+    # Twice, because folding can take a composed letter apart (U+0390 folds to three code points).
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def _parse(line: str) -> TagLine | None:
+    tokens = [token for token in _SEPARATORS.split(line) if token]
+    scores: dict[str, float] = {}
+    ignored: list[str] = []
+    for token in tokens:
+        name, _, written = token.partition(":")
+        score = _number(written)
+        if score is None or not _is_name(name):
+            return None
+        if LOWEST_SCORE <= score <= HIGHEST_SCORE:
+            scores[fold_name(name)] = score
+        else:  # nan compares false to everything and lands here too
+            ignored.append(token)
+    return TagLine(scores, tuple(ignored)) if tokens else None
+
+
+def _number(written: str) -> float | None:
+    # float() also reads `1_0` and digits of other scripts, which no tag writer means.
+    if not written.isascii() or "_" in written:
+        return None
+    try:
+        score = float(written)
+    except ValueError:
+        return None
+    return math.fabs(score) if score == 0 else score  # -0 is 0
+
+
+def _is_name(name: str) -> bool:
+    # Marks (M*) belong to the letters before them: Hindi or decomposed Vietnamese cannot be written without.
+    kinds = [unicodedata.category(character)[0] for character in name if character not in "_-"]
+    return "L" in kinds and set(kinds) <= {"L", "M", "N"}
