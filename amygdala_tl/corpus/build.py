@@ -1,0 +1,185 @@
+"""Nodes of a memory graph -> a corpus.
+
+Nodes are sorted by key first, so the corpus does not depend on which server gave them in which order. Then, in turn:
+other types go, the tag line is taken off, unusable texts go (each counted with its reason), groups are split, texts are
+labelled, concepts with too few training examples go, and the examples of the others are chosen.
+
+What enters: every chosen example, every held-out tagged text (chosen or not: the measure of a readout should not depend
+on what was chosen), and every neutral text. Training texts that are no example of anything would only cost time in the
+model; they are counted as "no example of any concept".
+"""
+
+import dataclasses
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from amygdala_tl.corpus.assemble import assemble
+from amygdala_tl.corpus.choose import choose
+from amygdala_tl.corpus.concepts import ExampleCount, keep_sufficient, wanted_concepts
+from amygdala_tl.corpus.grouping import group_of, split_of
+from amygdala_tl.corpus.hashing import text_id
+from amygdala_tl.corpus.labels import POLARITIES, LabelRules, Polarity, polarity
+from amygdala_tl.corpus.node_types import matching_kinds
+from amygdala_tl.errors import CorpusError
+from amygdala_tl.memory.tags import split_tag_line
+from amygdala_tl.records import Corpus, CorpusText, Node, Split
+
+OTHER_TYPE = "other type"
+TOO_SHORT = "too short"
+NO_VALID_SCORE = "no valid score"
+DUPLICATE = "duplicate text"
+NOT_UNICODE = "not valid Unicode"
+NO_EXAMPLE = "no example of any concept"
+SCORE_IGNORED = "score outside 0-10 (ignored)"
+
+TAG_LINE_EXAMPLE = "a last line such as `warmth:9 clarity:10`"
+
+_Pools = Mapping[tuple[str, Polarity, Split], Sequence[str]]
+
+
+def build_corpus(nodes: Iterable[Node], rules: LabelRules) -> Corpus:
+    """Make a corpus of a memory graph's nodes by the rules.
+
+    `dropped` counts nodes by reason, with one exception: "score outside 0-10 (ignored)" counts scores.
+
+    Raises:
+        CorpusError: no node has a tag line, no tagged text is usable, or no concept has enough examples.
+        InputError: `rules.node_types` names a type that no node has.
+    """
+    ordered = sorted(nodes, key=lambda node: (node.key, node.kind, node.content))
+    dropped: Counter[str] = Counter()
+    texts = _usable_texts(ordered, rules, dropped)
+    tagged = [text for text in texts if text.scores]
+    if not tagged:
+        raise CorpusError(
+            "no tagged text is usable",
+            got=", ".join(f"{reason}: {n}" for reason, n in dropped.items() if n),
+            remedy="look at --min-content-chars, and at the scores, which must lie in 0-10",
+        )
+    tag_counts = Counter(tag for text in tagged for tag in text.scores)
+    wanted = wanted_concepts(tag_counts, rules)
+    pools = _pools(tagged, wanted, rules)
+    concepts, left_out = _sufficient(pools, wanted, rules)
+    labels = _chosen_labels(concepts, pools, rules)
+    kept = [
+        dataclasses.replace(
+            text,
+            positive=tuple(sorted(labels[text.id, "positive"])),
+            negative=tuple(sorted(labels[text.id, "negative"])),
+        )
+        for text in texts
+    ]
+    entering = [text for text in kept if text.positive or text.negative or text.split == "heldout" or text.neutral]
+    dropped[NO_EXAMPLE] = len(kept) - len(entering)
+    return assemble(concepts, entering, parameters=_parameters(rules), dropped=dropped, left_out=left_out)
+
+
+def _usable_texts(nodes: Sequence[Node], rules: LabelRules, dropped: Counter[str]) -> list[CorpusText]:
+    """Unique, long enough texts of the chosen types with their scores, groups and splits, yet without labels."""
+    kinds = matching_kinds(rules.node_types, {node.kind for node in nodes})
+    texts: dict[str, CorpusText] = {}
+    tag_lines = 0
+    for node in nodes:
+        if node.kind not in kinds:
+            dropped[OTHER_TYPE] += 1
+            continue
+        content, tag_line = split_tag_line(node.content)
+        text = content.strip()
+        scores: dict[str, float] = {}
+        if tag_line is not None:
+            tag_lines += 1
+            scores = {name: float(score) for name, score in tag_line.scores.items()}
+            dropped[SCORE_IGNORED] += len(tag_line.ignored)
+        if (reason := _unusable(node.key, text, tag_line is not None and not scores, rules)) is not None:
+            dropped[reason] += 1
+            continue
+        identity = text_id(text)
+        if identity in texts:
+            dropped[DUPLICATE] += 1
+            continue
+        group = group_of(node.key)
+        split = split_of(group, heldout_fraction=rules.heldout_fraction, seed=rules.seed)
+        texts[identity] = CorpusText(identity, text, group, split, scores, positive=(), negative=())
+    if not tag_lines:
+        others = f", and {dropped[OTHER_TYPE]} of other types" if dropped[OTHER_TYPE] else ""
+        raise CorpusError(
+            "no tags found",
+            got=f"{len(nodes) - dropped[OTHER_TYPE]} nodes read, none with a tag line{others}",
+            need=TAG_LINE_EXAMPLE,
+            remedy="check that this is the graph whose notes end in tag lines",
+        )
+    return list(texts.values())
+
+
+def _unusable(key: str, text: str, scoreless: bool, rules: LabelRules) -> str | None:
+    # An empty text has no token to read, whatever --min-content-chars says.
+    if len(text) < max(1, rules.min_content_chars):
+        return TOO_SHORT
+    if scoreless:
+        return NO_VALID_SCORE
+    try:
+        # JSON lets lone surrogates through; no file and no tokenizer takes them.
+        (key + text).encode("utf-8")
+    except UnicodeEncodeError:
+        return NOT_UNICODE
+    return None
+
+
+def _pools(tagged: Sequence[CorpusText], wanted: Sequence[str], rules: LabelRules) -> _Pools:
+    """All examples of every concept by polarity and split, before any are chosen.
+
+    Negatives are sought only for concepts with enough positives: a graph can have thousands of tags that occur once.
+    """
+    pools: dict[tuple[str, Polarity, Split], list[str]] = defaultdict(list)
+    tried = set(wanted)
+    for text in tagged:
+        for concept in tried & text.scores.keys():
+            if polarity(concept, text.text, text.scores, rules) == "positive":
+                pools[concept, "positive", text.split].append(text.id)
+    promising = [c for c in wanted if len(pools[c, "positive", "train"]) >= rules.min_examples]
+    for text in tagged:
+        for concept in promising:
+            if polarity(concept, text.text, text.scores, rules) == "negative":
+                pools[concept, "negative", text.split].append(text.id)
+    return pools
+
+
+def _sufficient(pools: _Pools, wanted: Sequence[str], rules: LabelRules) -> tuple[tuple[str, ...], dict[str, str]]:
+    def count(concept: str) -> ExampleCount:
+        positive = len(pools.get((concept, "positive", "train"), ()))
+        negative = len(pools.get((concept, "negative", "train"), ()))
+        return ExampleCount(positive, negative if positive >= rules.min_examples else None)
+
+    return keep_sufficient(
+        {concept: count(concept) for concept in wanted},
+        min_examples=rules.min_examples,
+        more_positives=f"lower --min-positive-score (now {rules.min_positive_score:g})",
+        more_negatives=(
+            f"raise --max-negative-score (now {rules.max_negative_score:g})"
+            f" or --max-negative-mentions (now {rules.max_negative_mentions})"
+        ),
+    )
+
+
+def _chosen_labels(
+    concepts: Sequence[str], pools: _Pools, rules: LabelRules
+) -> defaultdict[tuple[str, Polarity], set[str]]:
+    """Map (text id, polarity) to the concepts that this text was chosen as an example of."""
+    labels: defaultdict[tuple[str, Polarity], set[str]] = defaultdict(set)
+    splits: tuple[Split, ...] = ("train", "heldout")
+    for concept in concepts:
+        for side in POLARITIES:
+            for split in splits:
+                ids = pools.get((concept, side, split), ())
+                limit = rules.max_examples_per_emotion
+                for identity in choose(ids, concept=concept, polarity=side, limit=limit, seed=rules.seed):
+                    labels[identity, side].add(concept)
+    return labels
+
+
+def _parameters(rules: LabelRules) -> dict[str, Any]:
+    """The rules as plain JSON values, so that a corpus read back from disk equals the one written."""
+    return {
+        name: list(value) if isinstance(value, tuple) else value for name, value in dataclasses.asdict(rules).items()
+    }

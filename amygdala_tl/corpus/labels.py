@@ -1,0 +1,149 @@
+"""Which texts are positive and which are negative examples of a concept, and the rules that say so.
+
+A text is a *positive* of a concept when its tag scores the concept high. It is a *negative* when the tag line does not
+name the concept (or scores it as low as `max_negative_score`) and the text does not talk about it either: a note that
+says "no warmth today" is left out of the negatives of warmth, since its words alone would teach the wrong thing. What
+lies between is neither. A text without any tag line is *neutral*: nobody has said what is not in it, so it is never a
+negative.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+from amygdala_tl.errors import InputError
+from amygdala_tl.memory.tags import HIGHEST_SCORE, fold_name, split_tag_line
+
+Polarity = Literal["positive", "negative"]
+
+POLARITIES: tuple[Polarity, ...] = ("positive", "negative")
+
+
+@dataclass(frozen=True, slots=True)
+class LabelRules:
+    """How nodes become labelled texts.
+
+    Attributes:
+        min_positive_score: a score of at least this makes a positive.
+        max_negative_score: a score of at most this counts as absent.
+        max_negative_mentions: a negative names the concept at most this many times.
+        min_content_chars: shorter texts are dropped.
+        max_examples_per_emotion: cap for each concept, polarity and split.
+        min_examples: concepts with fewer positive or negative training texts are left out.
+        heldout_fraction: expected share of groups that are held out, 0 <= f < 1.
+        seed: of the split and of the choice of examples.
+        top_emotions: this many of the most common tags are concepts; None: all, unless `emotions` is given.
+        emotions: names of concepts, in any case; None: none by name.
+        node_types: node types that are read (see `node_types.py`); None: all.
+
+    Raises:
+        InputError: a value out of its range.
+    """
+
+    min_positive_score: float = 8.0
+    max_negative_score: float = 0.0
+    max_negative_mentions: int = 0
+    min_content_chars: int = 40
+    max_examples_per_emotion: int = 500
+    min_examples: int = 5
+    heldout_fraction: float = 0.2
+    seed: int = 0
+    top_emotions: int | None = None
+    emotions: tuple[str, ...] | None = None
+    node_types: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        check_split_rules(self.min_examples, self.heldout_fraction)
+        _check(
+            "--min-positive-score",
+            self.min_positive_score,
+            0 < self.min_positive_score <= HIGHEST_SCORE,
+            f"above 0, up to {HIGHEST_SCORE:g}",
+        )
+        _check(
+            "--max-negative-score",
+            self.max_negative_score,
+            0 <= self.max_negative_score < self.min_positive_score,
+            f"from 0 to below --min-positive-score ({self.min_positive_score:g})",
+        )
+        _check("--max-negative-mentions", self.max_negative_mentions, self.max_negative_mentions >= 0, "0 or more")
+        _check("--min-content-chars", self.min_content_chars, self.min_content_chars >= 0, "0 or more")
+        _check(
+            "--max-examples-per-emotion",
+            self.max_examples_per_emotion,
+            self.max_examples_per_emotion >= self.min_examples,
+            f"at least --min-examples ({self.min_examples})",
+        )
+        if self.top_emotions is not None:
+            _check("--top-emotions", self.top_emotions, self.top_emotions >= 1, "1 or more")
+        if self.emotions is not None:
+            _check("--emotions-file", "no names", len(self.emotions) > 0, "a name a line")
+            for name in self.emotions:
+                _check("--emotions-file", repr(name), _is_tag_name(name), "names of letters, digits, `_` and `-`")
+        if self.node_types is not None:
+            _check("--node-types", "no types", len(self.node_types) > 0, "types such as journal,digest")
+
+
+def check_split_rules(min_examples: int, heldout_fraction: float) -> None:
+    """Check the two rules that hold for graphs and for folders of texts alike.
+
+    Raises:
+        InputError: a value out of its range.
+    """
+    _check("--min-examples", min_examples, min_examples >= 1, "1 or more")
+    _check("heldout_fraction", heldout_fraction, 0 <= heldout_fraction < 1, "from 0 to below 1")
+
+
+def polarity(concept: str, text: str, scores: Mapping[str, float], rules: LabelRules) -> Polarity | None:
+    """Say whether a text is a positive or a negative example of a concept, or neither.
+
+    Args:
+        concept: folded name (`memory.tags.fold_name`).
+        text: the text without its tag line.
+        scores: folded concept -> score, 0-10, from its tag line; empty for a neutral text, which is never an example.
+        rules: thresholds.
+    """
+    if not scores:
+        return None
+    score = scores.get(concept)
+    if score is not None and score >= rules.min_positive_score:
+        return "positive"
+    absent = score is None or score <= rules.max_negative_score
+    return "negative" if absent and count_mentions(text, concept) <= rules.max_negative_mentions else None
+
+
+def count_mentions(text: str, concept: str) -> int:
+    """Count how often a text names a concept: whole words in any case, `-` and `_` of the name also matching spaces."""
+    first, pattern = _mention_pattern(concept)
+    folded = _fold(text)
+    # A plain substring search rules out nearly every pair, ten times faster than the expression does.
+    if not first or first not in folded:
+        return 0
+    return len(pattern.findall(folded))
+
+
+@lru_cache(maxsize=4096)
+def _mention_pattern(concept: str) -> tuple[str, re.Pattern[str]]:
+    words = [word for word in re.split(r"[-_]+", fold_name(concept)) if word]
+    body = r"[\s_-]+".join(re.escape(word) for word in words)
+    # Not \b: it takes `_` for a letter and would miss the emphasis of markdown, _joy_.
+    return (words[0] if words else ""), re.compile(rf"(?<![^\W_]){body}(?![^\W_])")
+
+
+@lru_cache(maxsize=4)
+def _fold(text: str) -> str:
+    """A text is asked about every concept in turn; folding it once is enough."""
+    return fold_name(text)
+
+
+def _is_tag_name(name: str) -> bool:
+    """True for what could be a tag, by the tag line's own grammar; `quiet joy` could not, and would match nothing."""
+    tag_line = split_tag_line(f"{name}:0")[1]
+    return tag_line is not None and list(tag_line.scores) == [fold_name(name)]
+
+
+def _check(flag: str, got: object, holds: bool, need: str) -> None:
+    if not holds:
+        raise InputError("cannot be used", label=flag, got=got, need=need)

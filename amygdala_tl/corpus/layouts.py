@@ -1,0 +1,190 @@
+"""The folder layouts that people already have, read as sightings: which text was seen where, as an example of what.
+
+    <concept>/positive/*.txt and <concept>/negative/*.txt     one file, one text; the labels are the folders'
+    stories/<concept>.txt                                     one file, one text
+    paired/<scenario>/<concept>.txt with baseline.txt         one file, one text; a scenario is a group
+    direct/<concept>.txt                                      a text a line, or a block between blank lines
+
+The last three may lie side by side. Their texts are positive for the concept of their file and negative for all others;
+a baseline is negative for all. In every layout files named `_*.txt` are neutral. Names with a leading dot are skipped.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from amygdala_tl.corpus.grouping import day_or_week
+from amygdala_tl.corpus.labels import Polarity
+from amygdala_tl.corpus.text_files import read_text_file, texts_of
+from amygdala_tl.errors import CorpusError, InputError
+from amygdala_tl.memory.tags import fold_name
+
+SHARED_LAYOUTS = ("stories", "paired", "direct")
+BASELINE = "baseline"
+
+EMPTY_FILE = "empty file"
+NOT_IN_LAYOUT = "in no layout (ignored)"
+
+_DESCRIPTION = (
+    "texts.jsonl with corpus.json, <concept>/positive/*.txt with negative/, stories/<concept>.txt,"
+    " paired/<scenario>/<concept>.txt or direct/<concept>.txt"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """One text in one place.
+
+    Attributes:
+        path: the file.
+        text: stripped, not empty.
+        group: the scenario or day that the place names, or None.
+        concept: what it was seen as an example of; None for a baseline and for neutral texts.
+        polarity: of that example; None for neutral texts. A baseline is "negative" with `concept` None.
+    """
+
+    path: Path
+    text: str
+    group: str | None
+    concept: str | None
+    polarity: Polarity | None
+
+
+@dataclass(frozen=True, slots=True)
+class FoundTexts:
+    """Every sighting in a folder.
+
+    Attributes:
+        layouts: names of the layouts found (`concept folders`, or some of `SHARED_LAYOUTS`).
+        concepts: alphabetical; those of folders and files, texts or none.
+        sightings: in the order of their paths.
+        skipped: reason -> files and folders.
+    """
+
+    layouts: tuple[str, ...]
+    concepts: tuple[str, ...]
+    sightings: tuple[Sighting, ...]
+    skipped: Counter[str]
+
+    @property
+    def shared(self) -> bool:
+        """True for stories, paired and direct: a positive of one concept is a negative of all others."""
+        return self.layouts != ("concept folders",)
+
+
+def read_layouts(root: Path) -> FoundTexts:
+    """Read a folder of texts in the layouts that it has.
+
+    Raises:
+        InputError: the folder is not there.
+        CorpusError: it has no known layout or contradictory ones, or a file is not UTF-8.
+    """
+    if not root.is_dir():
+        raise InputError(
+            "is no folder", label=root, got="a file" if root.exists() else "nothing there", remedy="give a folder"
+        )
+    entries = _entries(root)
+    concept_folders = [entry for entry in entries if any((entry / side).is_dir() for side in ("positive", "negative"))]
+    shared = [
+        entry for entry in entries if entry.name in SHARED_LAYOUTS and entry.is_dir() and entry not in concept_folders
+    ]
+    if not concept_folders and not shared:
+        raise CorpusError(
+            "no training data in a layout that is known",
+            label=root,
+            got=", ".join(entry.name for entry in entries[:5]) or "an empty folder",
+            need=_DESCRIPTION,
+            remedy="give the folder that holds one of these",
+        )
+    if concept_folders and shared:
+        raise CorpusError(
+            "two ways to label texts in one folder",
+            label=root,
+            got=f"{concept_folders[0].name}/ with positive/ or negative/, beside {shared[0].name}/",
+            remedy="put them in two folders and train on one of them",
+        )
+    skipped: Counter[str] = Counter()
+    skipped[NOT_IN_LAYOUT] += len(entries) - len(concept_folders) - len(shared)
+    concepts: set[str] = set()
+    sightings: list[Sighting] = []
+    for folder in concept_folders:
+        concepts.add(_name(folder))
+        sightings += _concept_folder(folder, skipped)
+    for folder in shared:
+        for place in _places(folder, skipped):
+            concepts |= {concept for concept in map(_concept_of, _text_files(place, skipped)) if concept is not None}
+            sightings += _shared_place(place, folder.name, skipped)
+    layouts = ("concept folders",) if concept_folders else tuple(folder.name for folder in shared)
+    return FoundTexts(layouts, tuple(sorted(concepts)), tuple(sightings), skipped)
+
+
+def _concept_folder(folder: Path, skipped: Counter[str]) -> Iterator[Sighting]:
+    sides: tuple[Polarity, ...] = ("positive", "negative")
+    skipped[NOT_IN_LAYOUT] += sum(entry.name not in sides for entry in _entries(folder))
+    for side in sides:
+        if not (folder / side).is_dir():
+            continue
+        for path in _text_files(folder / side, skipped):
+            neutral = path.name.startswith("_")
+            for text in _texts(path, skipped):
+                concept = None if neutral else _name(folder)
+                yield Sighting(path, text, day_or_week(path.name), concept, None if neutral else side)
+
+
+def _places(folder: Path, skipped: Counter[str]) -> list[Path]:
+    """The folders that hold the text files of a shared layout: itself, or its scenarios."""
+    if folder.name != "paired":
+        return [folder]
+    scenarios = [entry for entry in _entries(folder) if entry.is_dir()]
+    skipped[NOT_IN_LAYOUT] += len(_entries(folder)) - len(scenarios)
+    return scenarios
+
+
+def _shared_place(place: Path, layout: str, skipped: Counter[str]) -> Iterator[Sighting]:
+    group = place.name if layout == "paired" else None
+    for path in _text_files(place, None):
+        polarity: Polarity | None = "positive"
+        concept = _concept_of(path)
+        if concept is None:
+            polarity = None if path.name.startswith("_") else "negative"
+        for text in _texts(path, skipped, many=layout == "direct"):
+            yield Sighting(path, text, group, concept, polarity)
+
+
+def _concept_of(path: Path) -> str | None:
+    """The concept that a file of a shared layout is named for; None for neutral files and for baselines of `paired`."""
+    is_baseline = _name(path) == BASELINE and path.parent.parent.name == "paired"
+    return None if is_baseline or path.name.startswith("_") else _name(path)
+
+
+def _texts(path: Path, skipped: Counter[str], *, many: bool = False) -> list[str]:
+    content = read_text_file(path)
+    if not content:
+        skipped[EMPTY_FILE] += 1
+        return []
+    return texts_of(content) if many else [content]
+
+
+def _text_files(folder: Path, skipped: Counter[str] | None) -> list[Path]:
+    entries = _entries(folder)
+    files = [entry for entry in entries if entry.suffix.lower() == ".txt" and entry.is_file()]
+    if skipped is not None:
+        skipped[NOT_IN_LAYOUT] += len(entries) - len(files)
+    return files
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    except OSError as error:
+        raise CorpusError("cannot be read", label=folder, got=error.strerror, remedy="check its permissions") from error
+
+
+def _name(path: Path) -> str:
+    name = fold_name(path.stem if path.suffix.lower() == ".txt" else path.name).strip()
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise CorpusError("the name is not UTF-8", label=ascii(str(path)), remedy="rename it") from error
+    return name
