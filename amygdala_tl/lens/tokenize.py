@@ -1,0 +1,127 @@
+"""Texts to token ids, once, as a vLLM server would make them, with a mark on the tokens that belong to the text itself.
+
+TransformerLens' `to_tokens` prepends a BOS token where the model's own tokenizer does not, and vLLM does not either; a readout
+fitted behind one more token than it will be read behind is a readout of something else. So ids come from the Hugging Face
+tokenizer with its own defaults, and only ids are passed on.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from amygdala_tl.errors import ModelError
+from amygdala_tl.records import ChatTemplate
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizedText:
+    """One text as token ids.
+
+    Attributes:
+        ids: all ids, in order: special tokens, template tokens, the text.
+        content: True for the tokens of the text itself; BOS and template tokens are never read.
+        last_content: position of the last token of the text that has a letter or a digit in it.
+        spans: (start, end) of each content token in the text that was run, in characters.
+        cut: True if the text was longer than `max_tokens`.
+    """
+
+    ids: tuple[int, ...]
+    content: tuple[bool, ...]
+    last_content: int
+    spans: tuple[tuple[int, int], ...]
+    cut: bool
+
+    @property
+    def last(self) -> int:
+        """Position of the last token of the text."""
+        return len(self.content) - 1 - self.content[::-1].index(True)
+
+
+def tokenize(
+    tokenizer: Any, texts: Sequence[str], *, chat_template: ChatTemplate = "none", max_tokens: int = 1024
+) -> list[TokenizedText]:
+    """Token ids of every text, cut at `max_tokens` tokens of the text.
+
+    Args:
+        tokenizer: a fast Hugging Face tokenizer.
+        texts: at least one character of other than white space each.
+        chat_template: `none`, or wrap each text as one turn of that role in the tokenizer's own template.
+        max_tokens: tokens of a text past this many are left out; template tokens do not count.
+
+    Raises:
+        ModelError: the tokenizer is slow (without offsets), has no chat template, or its template does not contain the text.
+    """
+    if not texts:
+        return []
+    if not tokenizer.is_fast:
+        raise ModelError(
+            "the tokenizer gives no character offsets", got=type(tokenizer).__name__, need="a fast tokenizer",
+            remedy="choose a model with a tokenizer.json",
+        )  # fmt: skip
+    wrapped = [_wrap(tokenizer, text, chat_template) for text in texts]
+    encoded = tokenizer(
+        [text for text, _, _ in wrapped],
+        add_special_tokens=chat_template == "none",  # a template brings its own
+        return_offsets_mapping=True,
+        return_special_tokens_mask=True,
+        return_attention_mask=False,
+    )
+    return [
+        _mark(text, start, end, ids, offsets, special if chat_template == "none" else [0] * len(ids), max_tokens)
+        for (text, start, end), ids, offsets, special in zip(
+            wrapped, encoded["input_ids"], encoded["offset_mapping"], encoded["special_tokens_mask"], strict=True
+        )
+    ]
+
+
+def _wrap(tokenizer: Any, text: str, role: ChatTemplate) -> tuple[str, int, int]:
+    """The string to run, and where the text stands in it."""
+    if role == "none":
+        return text, 0, len(text)
+    if not tokenizer.chat_template:
+        raise ModelError(
+            "the tokenizer has no chat template", got=f"--chat-template {role}", remedy="use --chat-template none"
+        )
+    stripped = text.strip()  # many templates strip, and a text without its margins is found in either case
+    wrapped = tokenizer.apply_chat_template([{"role": role, "content": stripped}], tokenize=False)
+    start = wrapped.rfind(stripped)
+    if start < 0:
+        raise ModelError(
+            "the chat template changes the text it wraps",
+            got=f"--chat-template {role}",
+            remedy="use --chat-template none",
+        )
+    return wrapped, start, start + len(stripped)
+
+
+def _mark(
+    text: str,
+    start: int,
+    end: int,
+    ids: Sequence[int],
+    offsets: Sequence[tuple[int, int]],
+    special: Sequence[int],
+    max_tokens: int,
+) -> TokenizedText:
+    """Mark the tokens whose characters lie in text[start:end], and keep at most `max_tokens` of them."""
+    content = [not odd and start <= a < b <= end for (a, b), odd in zip(offsets, special, strict=True)]
+    if not any(content):
+        raise ModelError(
+            "a text has no token of its own", got=repr(text[start:end][:40]), remedy="leave out empty texts"
+        )
+    positions = [position for position, own in enumerate(content) if own]
+    left_out = set(positions[max_tokens:])
+    kept = [position for position in range(len(ids)) if position not in left_out]
+    words = [
+        index
+        for index, position in enumerate(kept)
+        if content[position] and any(char.isalnum() for char in text[offsets[position][0] : offsets[position][1]])
+    ]
+    marks = tuple(content[position] for position in kept)
+    return TokenizedText(
+        ids=tuple(ids[position] for position in kept),
+        content=marks,
+        last_content=words[-1] if words else max(index for index, own in enumerate(marks) if own),
+        spans=tuple((offsets[p][0] - start, offsets[p][1] - start) for p in positions[:max_tokens]),
+        cut=bool(left_out),
+    )

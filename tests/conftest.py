@@ -1,0 +1,76 @@
+"""Shared fixtures: the embedded model, and tiny random checkpoints of several architectures."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from amygdala_tl.lens.embedded import embedded_checkpoint
+from amygdala_tl.lens.model import LoadedModel, load_model
+
+VOCABULARY = 49152  # the embedded model's tokenizer serves the tiny models too
+
+TINY = {
+    "llama": {"num_key_value_heads": 2, "rope_parameters": {"rope_type": "default", "rope_theta": 50000.0}},
+    "qwen3": {"num_key_value_heads": 2, "head_dim": 32},
+    "qwen3_5_text": {
+        "num_key_value_heads": 2,
+        "head_dim": 32,
+        "linear_num_key_heads": 2,
+        "linear_num_value_heads": 4,
+        "linear_key_head_dim": 16,
+        "linear_value_head_dim": 16,
+    },
+    "gemma2": {"num_key_value_heads": 2, "head_dim": 32, "sliding_window": 8},
+    "gpt2": {},
+}
+
+
+@pytest.fixture(scope="session")
+def embedded() -> LoadedModel:
+    """The embedded model in float32 on the CPU, on the engine that `auto` chooses."""
+    return load_model("embedded", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Folder of a tiny random checkpoint of a model type: 4 layers of 64, made once, no download."""
+    root = tmp_path_factory.mktemp("tiny")
+
+    def make(model_type: str) -> Path:
+        folder = root / model_type
+        if not folder.exists():
+            torch.manual_seed(0)
+            sizes = {
+                "vocab_size": VOCABULARY,
+                "hidden_size": 64,
+                "intermediate_size": 128,
+                "num_hidden_layers": 4,
+                "num_attention_heads": 4,
+                "max_position_embeddings": 512,
+            }
+            config = AutoConfig.for_model(
+                model_type, **{**sizes, **TINY[model_type]}, bos_token_id=1, eos_token_id=2, pad_token_id=2
+            )
+            model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+            # Fresh norms are all ones and fresh weights tiny: a mistake in either would hide.
+            for name, parameter in model.named_parameters():
+                with torch.no_grad():
+                    scale = 0.3 if parameter.ndim == 1 else 0.1
+                    parameter.add_(scale * torch.randn_like(parameter) if "embed" not in name else 0.0)
+            model.save_pretrained(folder)
+            for file in embedded_checkpoint().glob("*token*"):
+                (folder / file.name).write_bytes(file.read_bytes())
+            if (template := embedded_checkpoint() / "chat_template.jinja").exists():
+                (folder / template.name).write_bytes(template.read_bytes())
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_checkpoint: Callable[[str], Path]) -> LoadedModel:
+    """A tiny random Llama, loaded."""
+    return load_model(str(tiny_checkpoint("llama")), device="cpu")
