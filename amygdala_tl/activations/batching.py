@@ -1,0 +1,27 @@
+"""Batches of similar length under a token budget, so that little is spent on pads."""
+
+from collections.abc import Iterator, Sequence
+
+CPU_TOKEN_BUDGET = 2048
+GPU_TOKEN_BUDGET = 16384
+
+
+def pack(lengths: Sequence[int], *, token_budget: int, max_texts: int | None = None) -> Iterator[list[int]]:
+    """Indices of texts, batch by batch, longest texts first, so that a lack of memory shows in the first batch.
+
+    Args:
+        lengths: tokens of every text.
+        token_budget: bound on texts x longest text of a batch, in tokens; a longer text is a batch of its own.
+        max_texts: bound on the texts of a batch.
+    """
+    batch: list[int] = []
+    longest = 0
+    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        longest = max(longest, lengths[index])
+        full = (len(batch) + 1) * longest > token_budget or (max_texts is not None and len(batch) >= max_texts)
+        if batch and full:
+            yield batch
+            batch, longest = [], lengths[index]
+        batch.append(index)
+    if batch:
+        yield batch

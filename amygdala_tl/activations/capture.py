@@ -1,0 +1,102 @@
+"""Fill the store: every unique text runs once, however many concepts use it, and only if the store lacks it."""
+
+import time
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from amygdala_tl.activations.pooling import pool, token_sums
+from amygdala_tl.activations.runner import BatchResult, run_batches, tokenize_for
+from amygdala_tl.activations.store import ActivationStore, ShardTensors
+from amygdala_tl.lens.model import LoadedModel
+from amygdala_tl.records import READ_POSITIONS, CaptureProgress, CaptureSummary, ProgressCallback
+
+SHARD_TEXTS = 1024
+SHARD_SECONDS = 60.0
+"""A shard is written after this many texts or seconds, so a killed run loses at most a minute."""
+
+
+def capture_texts(
+    loaded: LoadedModel,
+    texts: Mapping[str, str],
+    layers: Sequence[int],
+    store: ActivationStore,
+    *,
+    batch_size: int | None = None,
+    progress: ProgressCallback | None = None,
+) -> CaptureSummary:
+    """Run the texts that the store lacks, and put their activations at all read positions into it.
+
+    Args:
+        loaded: the model.
+        texts: id -> text.
+        layers: decoder layers.
+        store: where activations are kept; made for the same model.
+        batch_size: bound on the texts of a batch.
+        progress: called after every batch.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    missing = store.missing(texts, layers)
+    plan = [
+        (lacking, ids, tokenize_for(loaded, [texts[text] for text in ids], store.settings))
+        for lacking, ids in missing.items()
+    ]
+    tokens_total = sum(len(text.ids) for _, _, tokenized in plan for text in tokenized)
+    texts_total = sum(len(ids) for _, ids, _ in plan)
+    texts_done = tokens_done = 0
+    start = time.monotonic()
+    for lacking, ids, tokenized in plan:
+        pending = _Pending(lacking, store)
+        for batch in run_batches(loaded, tokenized, lacking, batch_size=batch_size):
+            pending.add([ids[index] for index in batch.indices], batch)
+            texts_done += len(batch.indices)
+            tokens_done += sum(len(tokenized[index].ids) for index in batch.indices)
+            if progress is not None:
+                progress(CaptureProgress(texts_done, texts_total, tokens_done, tokens_total))
+        pending.flush()
+    return CaptureSummary(
+        texts=len(texts),
+        texts_run=texts_total,
+        tokens_run=tokens_total,
+        texts_cut=sum(text.cut for _, _, tokenized in plan for text in tokenized),
+        seconds=time.monotonic() - start,
+    )
+
+
+class _Pending:
+    """Pooled activations of the texts since the last shard."""
+
+    def __init__(self, layers: Sequence[int], store: ActivationStore) -> None:
+        self.layers = layers
+        self.store = store
+        self._reset()
+
+    def _reset(self) -> None:
+        shape = (len(self.layers), self.store.info.d_model)
+        self.ids: list[str] = []
+        self.positions: dict[str, list[Tensor]] = {position: [] for position in READ_POSITIONS}
+        self.count = torch.zeros(shape[0], dtype=torch.int64)
+        self.sum = torch.zeros(shape, dtype=torch.float64)
+        self.product = torch.zeros(*shape, shape[1], dtype=torch.float64)
+        self.since = time.monotonic()
+
+    def add(self, ids: Sequence[str], batch: BatchResult) -> None:
+        self.ids.extend(ids)
+        for position, values in pool(batch.residuals, batch.tokens, batch.readable).items():
+            self.positions[position].append(values.cpu())
+        count, total, product = token_sums(batch.residuals, batch.readable)
+        self.count += count.cpu()
+        self.sum += total.cpu()
+        self.product += product.cpu()
+        if len(self.ids) >= SHARD_TEXTS or time.monotonic() - self.since > SHARD_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        if not self.ids:
+            return
+        positions = {position: torch.cat(self.positions[position]) for position in READ_POSITIONS}
+        self.store.add(self.ids, self.layers, ShardTensors(positions, self.count, self.sum, self.product))
+        self._reset()

@@ -1,0 +1,124 @@
+"""From the residual stream of a batch to one vector a text at each read position, in float32, on the device.
+
+Read positions:
+
+    pooled         mean over the tokens of the text, without BOS and attention sinks
+    last           the last token of the text
+    last-content   the last token of the text that has a letter or a digit in it (not its full stop)
+
+An attention sink is a token whose residual is so large that it would be all there is in a mean: in SmolLM2's middle
+layers the first token's norm is 70-140 times the median of the others (Xiao et al. 2023, arXiv:2309.17453; Sun et al.
+2024, arXiv:2402.17762). The token at position 0 always counts as one, others where their norm is more than `SINK_RATIO`
+times the median norm of the text's tokens at that layer. Both rules look at one text alone, so that a text's activation
+does not depend on its batch-mates.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from einops import rearrange, reduce, repeat
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from amygdala_tl.lens.tokenize import TokenizedText
+from amygdala_tl.records import ReadPosition
+
+SINK_RATIO = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class TokenBatch:
+    """Right-padded token ids and what to read of them.
+
+    Attributes:
+        ids: [text, token]; pads are 0.
+        content: [text, token], True for tokens of the text itself.
+        last, last_content: [text] positions.
+    """
+
+    ids: Int[Tensor, "text token"]
+    content: Bool[Tensor, "text token"]
+    last: Int[Tensor, " text"]
+    last_content: Int[Tensor, " text"]
+
+    def to(self, device: torch.device) -> "TokenBatch":
+        """The same batch on `device`."""
+        return TokenBatch(
+            ids=self.ids.to(device),
+            content=self.content.to(device),
+            last=self.last.to(device),
+            last_content=self.last_content.to(device),
+        )
+
+
+def pad(texts: Sequence[TokenizedText], device: torch.device) -> TokenBatch:
+    """One batch of `texts` on `device`, padded on the right to the longest."""
+    longest = max(len(text.ids) for text in texts)
+    ids = torch.zeros(len(texts), longest, dtype=torch.long)
+    content = torch.zeros(len(texts), longest, dtype=torch.bool)
+    for row, text in enumerate(texts):
+        ids[row, : len(text.ids)] = torch.tensor(text.ids)
+        content[row, : len(text.ids)] = torch.tensor(text.content)
+    return TokenBatch(
+        ids=ids,
+        content=content,
+        last=torch.tensor([text.last for text in texts]),
+        last_content=torch.tensor([text.last_content for text in texts]),
+    ).to(device)
+
+
+def readable_tokens(
+    residuals: Float[Tensor, "text token layer d_model"], content: Bool[Tensor, "text token"]
+) -> Bool[Tensor, "text token layer"]:
+    """Which tokens of the text are read at which layer: its own ones that are no attention sink.
+
+    A text may have none (one token at position 0).
+    """
+    norms = residuals.float().norm(dim=-1)
+    own = repeat(content, "text token -> text token layer", layer=norms.shape[-1])
+    typical = norms.masked_fill(~own, torch.nan).nanmedian(dim=1, keepdim=True).values
+    readable: Tensor = own & (norms <= SINK_RATIO * typical)
+    readable[:, 0] = False
+    return readable
+
+
+def pool(
+    residuals: Float[Tensor, "text token layer d_model"],
+    batch: TokenBatch,
+    readable: Bool[Tensor, "text token layer"],
+) -> dict[ReadPosition, Float[Tensor, "text layer d_model"]]:
+    """Activation of every text at every read position, float32.
+
+    A text without readable tokens is pooled over all its own tokens: there is nothing else to read, and a server that serves
+    it sees the same.
+    """
+    own = repeat(batch.content, "text token -> text token layer", layer=readable.shape[-1])
+    some = reduce(readable, "text token layer -> text 1 layer", "any")
+    mask = torch.where(some, readable, own)
+    values = residuals.float()
+    total = reduce(
+        values.masked_fill(~rearrange(mask, "text token layer -> text token layer 1"), 0.0),
+        "text token layer d_model -> text layer d_model",
+        "sum",
+    )
+    count = reduce(mask.float(), "text token layer -> text layer 1", "sum")
+    rows = torch.arange(values.shape[0], device=values.device)
+    return {
+        "pooled": total / count,
+        "last": values[rows, batch.last],
+        "last-content": values[rows, batch.last_content],
+    }
+
+
+def token_sums(
+    residuals: Float[Tensor, "text token layer d_model"], readable: Bool[Tensor, "text token layer"]
+) -> tuple[Int[Tensor, " layer"], Float[Tensor, "layer d_model"], Float[Tensor, "layer d_model d_model"]]:
+    """Number, sum and sum of outer products of the readable tokens of a batch, a layer, in float32."""
+    count = reduce(readable.long(), "text token layer -> layer", "sum")
+    sums, products = [], []
+    for layer in range(readable.shape[-1]):
+        rows = residuals[:, :, layer][readable[:, :, layer]].float()
+        sums.append(rows.sum(dim=0))
+        products.append(rows.T @ rows)
+    return count, torch.stack(sums), torch.stack(products)

@@ -1,0 +1,79 @@
+"""Tokenized texts through the model, batch by batch; nothing of shape [token, d_model] outlives its batch."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from amygdala_tl.activations.batching import CPU_TOKEN_BUDGET, GPU_TOKEN_BUDGET, pack
+from amygdala_tl.activations.pooling import TokenBatch, pad, pool, readable_tokens
+from amygdala_tl.lens.model import LoadedModel
+from amygdala_tl.lens.residuals import run_resid_post
+from amygdala_tl.lens.tokenize import TokenizedText, tokenize
+from amygdala_tl.records import CaptureSettings, ReadPosition
+
+
+@dataclass(frozen=True, slots=True)
+class BatchResult:
+    """The residual stream of one batch.
+
+    Attributes:
+        indices: which of the given texts the rows are.
+        tokens: ids and marks.
+        residuals: [text, token, layer, d_model] in the model's dtype.
+        readable: [text, token, layer], see `readable_tokens`.
+    """
+
+    indices: list[int]
+    tokens: TokenBatch
+    residuals: Float[Tensor, "text token layer d_model"]
+    readable: Bool[Tensor, "text token layer"]
+
+
+def run_batches(
+    loaded: LoadedModel, texts: Sequence[TokenizedText], layers: Sequence[int], *, batch_size: int | None = None
+) -> Iterator[BatchResult]:
+    """Run every text once, in batches of similar length.
+
+    Args:
+        loaded: the model.
+        texts: tokenized texts.
+        layers: decoder layers to read.
+        batch_size: bound on the texts of a batch; a token budget bounds it in any case.
+    """
+    budget = CPU_TOKEN_BUDGET if loaded.device.type == "cpu" else GPU_TOKEN_BUDGET
+    for indices in pack([len(text.ids) for text in texts], token_budget=budget, max_texts=batch_size):
+        tokens = pad([texts[index] for index in indices], loaded.device)
+        residuals = run_resid_post(loaded.model, tokens.ids, layers)
+        tokens = tokens.to(residuals.device)
+        yield BatchResult(indices, tokens, residuals, readable_tokens(residuals, tokens.content))
+
+
+def pool_texts(
+    loaded: LoadedModel,
+    texts: Sequence[str],
+    layers: Sequence[int],
+    position: ReadPosition,
+    settings: CaptureSettings,
+    *,
+    batch_size: int | None = None,
+) -> Float[Tensor, "text layer d_model"]:
+    """Activations of `texts` at one read position, float32 on the CPU, without a store."""
+    tokenized = tokenize_for(loaded, texts, settings)
+    result = torch.empty(len(texts), len(layers), loaded.info.d_model)
+    for batch in run_batches(loaded, tokenized, layers, batch_size=batch_size):
+        result[batch.indices] = pool(batch.residuals, batch.tokens, batch.readable)[position].cpu()
+    return result
+
+
+def tokenize_for(loaded: LoadedModel, texts: Sequence[str], settings: CaptureSettings) -> list[TokenizedText]:
+    """Token ids of `texts` for this model under these settings; no text is longer than the model's context."""
+    margin = 0 if settings.chat_template == "none" else 256  # room for the template's own tokens
+    return tokenize(
+        loaded.tokenizer,
+        texts,
+        chat_template=settings.chat_template,
+        max_tokens=max(1, min(settings.max_tokens, loaded.info.n_ctx - margin - 1)),
+    )

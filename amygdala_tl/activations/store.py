@@ -1,0 +1,242 @@
+"""The activation store: a folder of shards, addressed by content, from which nothing is ever computed twice.
+
+    <root>/<key>/store.json                 which model, under which settings
+    <root>/<key>/shard-<hash>.safetensors   some texts at some layers
+
+`key` hashes what an activation depends on besides text and layer: weights, engine, dtype, settings, pooling rules. A shard
+holds, for its texts and layers, `pooled`, `last`, `last-content` [text, layer, d_model] float32 and the sums over their readable
+tokens. It is written whole under another name and then renamed, so it is there whole or not at all.
+"""
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from amygdala_tl.activations.pooling import SINK_RATIO
+from amygdala_tl.errors import ActivationStoreError
+from amygdala_tl.files import atomic_write_bytes, atomic_write_text, make_folder
+from amygdala_tl.records import READ_POSITIONS, CaptureSettings, ModelInfo, ReadPosition, TokenMoments
+
+_DESCRIPTION = "store.json"
+
+POOLING_VERSION = 1
+"""Raised when the same text under the same settings gives another activation than before."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShardTensors:
+    """What one shard holds.
+
+    Attributes:
+        positions: read position -> [text, layer, d_model] float32.
+        token_count: [layer] readable tokens of the shard's texts.
+        token_sum: [layer, d_model] their sum.
+        token_product: [layer, d_model, d_model] sum of their outer products.
+    """
+
+    positions: Mapping[ReadPosition, Float[Tensor, "text layer d_model"]]
+    token_count: Tensor
+    token_sum: Tensor
+    token_product: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class _Shard:
+    path: Path
+    rows: Mapping[str, int]
+    layers: Mapping[int, int]
+
+
+class ActivationStore:
+    """Activations of one model under one set of capture settings.
+
+    Attributes:
+        folder: where the shards are.
+        info: the model.
+        settings: how texts are run.
+    """
+
+    def __init__(self, folder: Path, info: ModelInfo, settings: CaptureSettings) -> None:
+        self.folder = folder
+        self.info = info
+        self.settings = settings
+        self._shards = [self._open(path) for path in sorted(folder.glob("shard-*.safetensors"))]
+
+    @classmethod
+    def for_model(cls, root: Path, info: ModelInfo, settings: CaptureSettings) -> "ActivationStore":
+        """The store below `root` for this model and these settings, made if it is not there.
+
+        Raises:
+            ActivationStoreError: a shard cannot be read.
+            StorageError: the folder cannot be made.
+        """
+        depends_on = {
+            "fingerprint": info.fingerprint,
+            "engine": info.engine,
+            "dtype": info.dtype,
+            "settings": asdict(settings),
+            "pooling_version": POOLING_VERSION,
+            "sink_ratio": SINK_RATIO,
+        }
+        key = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:16]
+        folder = Path(root) / key
+        make_folder(folder)
+        if not (folder / _DESCRIPTION).exists():
+            description = {"model": asdict(info), **depends_on}
+            atomic_write_text(folder / _DESCRIPTION, json.dumps(description, indent=2) + "\n")
+        return cls(folder, info, settings)
+
+    @classmethod
+    def find(cls, path: Path) -> "ActivationStore":
+        """The store at `path`, or the only one below it.
+
+        Raises:
+            ActivationStoreError: there is none, there are several, or it cannot be read.
+        """
+        found = [path] if (path / _DESCRIPTION).is_file() else sorted(p.parent for p in path.glob(f"*/{_DESCRIPTION}"))
+        if len(found) != 1:
+            raise ActivationStoreError(
+                "no activations here" if not found else "activations of several models or settings are here",
+                label=str(path),
+                got=", ".join(folder.name for folder in found) or None,
+                remedy="run `amygdala-tl capture` first" if not found else "name one of these folders",
+            )
+        try:
+            said = json.loads((found[0] / _DESCRIPTION).read_text(encoding="utf-8"))
+            info, settings = ModelInfo(**said["model"]), CaptureSettings(**said["settings"])
+        except (OSError, ValueError, KeyError, TypeError) as cause:
+            raise cls._damaged(found[0] / _DESCRIPTION) from cause
+        return cls(found[0], info, settings)
+
+    def layers_of(self, ids: Collection[str]) -> tuple[int, ...]:
+        """Layers at which all of `ids` have been captured, ascending."""
+        captured: defaultdict[int, set[str]] = defaultdict(set)
+        for shard in self._shards:
+            for layer in shard.layers:
+                captured[layer].update(shard.rows)
+        return tuple(sorted(layer for layer, texts in captured.items() if texts.issuperset(ids)))
+
+    def missing(self, ids: Collection[str], layers: Sequence[int]) -> dict[tuple[int, ...], list[str]]:
+        """Layers that are still to be computed -> ids of the texts that lack just these."""
+        have: defaultdict[str, set[int]] = defaultdict(set)
+        for shard in self._shards:
+            for text in shard.rows:
+                have[text].update(shard.layers)
+        wanted: defaultdict[tuple[int, ...], list[str]] = defaultdict(list)
+        for text in ids:
+            if lacking := tuple(layer for layer in layers if layer not in have[text]):
+                wanted[lacking].append(text)
+        return dict(wanted)
+
+    def add(self, ids: Sequence[str], layers: Sequence[int], tensors: ShardTensors) -> None:
+        """Write one shard.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        name = hashlib.sha256(json.dumps([sorted(ids), sorted(layers)]).encode()).hexdigest()[:24]
+        data: dict[str, Tensor] = {
+            **{position: value.contiguous() for position, value in tensors.positions.items()},
+            "token_count": tensors.token_count,
+            "token_sum": tensors.token_sum.float(),
+            "token_product": tensors.token_product.float(),
+        }
+        path = self.folder / f"shard-{name}.safetensors"
+        header = {"ids": json.dumps(list(ids)), "layers": json.dumps(list(layers))}
+        atomic_write_bytes(path, save(data, metadata=header))
+        self._shards.append(self._open(path))
+
+    def load(
+        self, ids: Sequence[str], layers: Sequence[int], position: ReadPosition
+    ) -> Float[Tensor, "text layer d_model"]:
+        """Activations of the texts at the layers, in the order given.
+
+        Raises:
+            ActivationStoreError: some are not in the store.
+        """
+        if missing := self.missing(ids, layers):
+            raise ActivationStoreError(
+                "activations are missing",
+                label=str(self.folder),
+                got=f"{sum(map(len, missing.values()))} of {len(ids)} texts not captured at all layers",
+                remedy="run `amygdala-tl capture` first",
+            )
+        rows = {text: row for row, text in enumerate(ids)}
+        result = torch.empty(len(ids), len(layers), self.info.d_model)
+        for shard in self._shards:
+            common = [text for text in shard.rows if text in rows]
+            columns = [column for column, layer in enumerate(layers) if layer in shard.layers]
+            if not (common and columns):
+                continue
+            values = self._tensor(shard, position)
+            taken = torch.tensor([shard.rows[text] for text in common])
+            target = torch.tensor([rows[text] for text in common])
+            for column in columns:
+                result[target, column] = values[taken, shard.layers[layers[column]]]
+        return result
+
+    def token_moments(self, ids: Collection[str], layers: Sequence[int]) -> TokenMoments:
+        """Moments of single-token activations over the shards that hold any of `ids`.
+
+        A shard's sums cannot be taken apart by text, so a text that has since left the corpus still counts.
+
+        Raises:
+            ActivationStoreError: a layer has no readable token.
+        """
+        wanted = set(ids)
+        count = torch.zeros(len(layers), dtype=torch.float64)
+        mean = torch.zeros(len(layers), self.info.d_model, dtype=torch.float64)
+        second = torch.zeros(len(layers), self.info.d_model, self.info.d_model, dtype=torch.float64)
+        for shard in self._shards:
+            if wanted.isdisjoint(shard.rows):
+                continue
+            for column, layer in enumerate(layers):
+                if layer in shard.layers:
+                    row = shard.layers[layer]
+                    count[column] += self._tensor(shard, "token_count")[row]
+                    mean[column] += self._tensor(shard, "token_sum")[row]
+                    second[column] += self._tensor(shard, "token_product")[row]
+        if not bool((count > 0).all()):
+            raise ActivationStoreError(
+                "no token to calibrate on", label=str(self.folder), remedy="capture texts of more than one token"
+            )
+        mean /= count[:, None]
+        second /= count[:, None, None]
+        return TokenMoments(count=count.long(), mean=mean.float(), second=second.float())
+
+    def _open(self, path: Path) -> _Shard:
+        try:
+            with safe_open(path, framework="pt") as file:
+                header = file.metadata()
+                names = set(file.keys())
+            ids, layers = json.loads(header["ids"]), json.loads(header["layers"])
+            if not names.issuperset(READ_POSITIONS):
+                raise KeyError(*sorted(set(READ_POSITIONS) - names))
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as cause:
+            raise self._damaged(path) from cause
+        return _Shard(
+            path=path,
+            rows={text: row for row, text in enumerate(ids)},
+            layers={layer: column for column, layer in enumerate(layers)},
+        )
+
+    def _tensor(self, shard: _Shard, name: str) -> Tensor:
+        try:
+            with safe_open(shard.path, framework="pt") as file:
+                tensor: Tensor = file.get_tensor(name)
+        except (SafetensorError, OSError) as cause:
+            raise self._damaged(shard.path) from cause
+        return tensor
+
+    @staticmethod
+    def _damaged(path: Path) -> ActivationStoreError:
+        return ActivationStoreError("is damaged", label=str(path), remedy="delete it; what it held is computed again")

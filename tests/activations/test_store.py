@@ -1,0 +1,127 @@
+"""The store: nothing computed twice, a shard whole or absent, damage named."""
+
+import pytest
+import torch
+
+from amygdala_tl.activations.capture import capture_texts
+from amygdala_tl.activations.runner import pool_texts
+from amygdala_tl.activations.store import ActivationStore
+from amygdala_tl.errors import ActivationStoreError
+from amygdala_tl.records import READ_POSITIONS, CaptureSettings
+
+TEXTS = {f"id{index}": f"Note {index}: the tide came in {'and out ' * index}again." for index in range(12)}
+SETTINGS = CaptureSettings()
+
+
+@pytest.fixture
+def counted_tokens(tiny):
+    """Real tokens that the model has been run on since the fixture was made."""
+    seen = []
+    handle = tiny.model.embed.register_forward_pre_hook(lambda _module, args: seen.append(int((args[0] != 0).sum())))
+    yield lambda: sum(seen)
+    handle.remove()
+
+
+def store_at(path, tiny, settings=SETTINGS):
+    return ActivationStore.for_model(path, tiny.info, settings)
+
+
+def test_what_is_loaded_is_what_was_pooled(tmp_path, tiny):
+    store = store_at(tmp_path, tiny)
+    capture_texts(tiny, TEXTS, [0, 2], store)
+    for position in READ_POSITIONS:
+        direct = pool_texts(tiny, list(TEXTS.values()), [0, 2], position, SETTINGS)
+        for again in (store, store_at(tmp_path, tiny)):
+            torch.testing.assert_close(again.load(list(TEXTS), [0, 2], position), direct)
+            torch.testing.assert_close(again.load(list(TEXTS)[::-1], [2], position), direct[:, 1:].flip(0))
+
+
+def test_captured_texts_are_not_run_again_and_new_ones_are(tmp_path, tiny, counted_tokens):
+    some = dict(list(TEXTS.items())[:9])
+    first = capture_texts(tiny, some, [0, 2], store_at(tmp_path, tiny))
+    assert counted_tokens() == first.tokens_run > 0
+    fewer = dict(list(some.items())[2:])
+    assert capture_texts(tiny, fewer, [0, 2], store_at(tmp_path, tiny)).tokens_run == 0
+    assert counted_tokens() == first.tokens_run
+    more = capture_texts(tiny, TEXTS, [0, 2], store_at(tmp_path, tiny))
+    new = [text for key, text in TEXTS.items() if key not in some]
+    assert more.texts_run == len(new)
+    assert more.tokens_run == sum(len(tiny.tokenizer(text).input_ids) for text in new)
+    assert counted_tokens() == first.tokens_run + more.tokens_run
+
+
+def test_a_new_layer_is_computed_and_stored_without_the_old_ones(tmp_path, tiny):
+    capture_texts(tiny, TEXTS, [0, 2], store_at(tmp_path, tiny))
+    before = set(tmp_path.rglob("shard-*"))
+    summary = capture_texts(tiny, TEXTS, [0, 1, 2], store_at(tmp_path, tiny))
+    assert summary.texts_run == len(TEXTS)
+    store = store_at(tmp_path, tiny)
+    assert store.layers_of(TEXTS) == (0, 1, 2)
+    (new,) = set(tmp_path.rglob("shard-*")) - before
+    assert new.stat().st_size < next(iter(before)).stat().st_size
+    direct = pool_texts(tiny, list(TEXTS.values()), [0, 1, 2], "pooled", SETTINGS)
+    torch.testing.assert_close(store.load(list(TEXTS), [0, 1, 2], "pooled"), direct)
+
+
+def test_other_settings_have_a_store_of_their_own(tmp_path, tiny):
+    capture_texts(tiny, TEXTS, [0], store_at(tmp_path, tiny))
+    other = store_at(tmp_path, tiny, CaptureSettings(chat_template="user"))
+    assert other.missing(TEXTS, [0]) == {(0,): list(TEXTS)}
+
+
+def test_a_run_that_is_killed_goes_on_where_it_stopped(tmp_path, tiny):
+    class Killed(Exception):
+        pass
+
+    def kill(progress):
+        if progress.texts_done >= 6:
+            raise Killed
+
+    first = dict(list(TEXTS.items())[:5])
+    capture_texts(tiny, first, [1], store_at(tmp_path, tiny))
+    with pytest.raises(Killed):
+        capture_texts(tiny, TEXTS, [1], store_at(tmp_path, tiny), batch_size=3, progress=kill)
+    summary = capture_texts(tiny, TEXTS, [1], store_at(tmp_path, tiny))
+    assert summary.texts_run == len(TEXTS) - len(first)
+
+
+def test_token_moments_equal_those_of_the_tokens_themselves(tmp_path, tiny):
+    from amygdala_tl.activations.runner import run_batches, tokenize_for
+
+    store = store_at(tmp_path, tiny)
+    capture_texts(tiny, TEXTS, [1, 3], store, batch_size=5)
+    rows = [
+        batch.residuals[0][batch.readable[0, :, 1], 1]
+        for text in TEXTS.values()
+        for batch in run_batches(tiny, tokenize_for(tiny, [text], SETTINGS), [1, 3])
+    ]
+    tokens = torch.cat(rows).double()
+    moments = store.token_moments(TEXTS, [3])
+    assert int(moments.count[0]) == len(tokens)
+    torch.testing.assert_close(moments.mean[0].double(), tokens.mean(dim=0), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(moments.second[0].double(), tokens.T @ tokens / len(tokens), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("keep", [0, 7, 100, -1])
+def test_a_damaged_shard_is_named_with_what_to_do(tmp_path, tiny, keep):
+    capture_texts(tiny, TEXTS, [0], store_at(tmp_path, tiny))
+    (shard,) = tmp_path.rglob("shard-*")
+    shard.write_bytes(shard.read_bytes()[:keep])
+    with pytest.raises(ActivationStoreError, match="Delete it"):
+        store_at(tmp_path, tiny)
+
+
+def test_what_was_never_captured_is_an_error_that_says_so(tmp_path, tiny):
+    with pytest.raises(ActivationStoreError, match="12 of 12 texts"):
+        store_at(tmp_path, tiny).load(list(TEXTS), [0], "pooled")
+
+
+def test_find_takes_the_only_store_below_and_asks_when_there_are_several(tmp_path, tiny):
+    with pytest.raises(ActivationStoreError, match="no activations here"):
+        ActivationStore.find(tmp_path)
+    one = store_at(tmp_path, tiny)
+    assert ActivationStore.find(tmp_path).folder == ActivationStore.find(one.folder).folder == one.folder
+    assert ActivationStore.find(tmp_path).info == tiny.info
+    store_at(tmp_path, tiny, CaptureSettings(chat_template="user"))
+    with pytest.raises(ActivationStoreError, match="several"):
+        ActivationStore.find(tmp_path)
