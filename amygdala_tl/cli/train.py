@@ -1,0 +1,221 @@
+"""`train`, and the three stages that it joins: `capture`, `fit`, `export`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from amygdala_tl.cli import options
+from amygdala_tl.cli.stages import Stages
+from amygdala_tl.corpus.folders import read_training_data
+from amygdala_tl.records import CaptureSettings, Corpus, ReadPosition
+from amygdala_tl.report.progress import capture_progress
+from amygdala_tl.report.summaries import capture_line, file_list, fit_summary, model_line, stage_times
+
+if TYPE_CHECKING:
+    from amygdala_tl.activations.store import ActivationStore
+
+ActivationsDir = Annotated[
+    Path | None, typer.Option(help="Where activations are kept.", show_default="`activations` beside the output")
+]
+
+
+def train(
+    training_data_dir: options.TrainingData,
+    output: Annotated[Path, typer.Option(help="The vectors, ending in .safetensors; the manifest lands beside them.")],
+    model: options.Model = "embedded",
+    target_layers: options.TargetLayers = options.LAYERS,
+    aggregator: options.Aggregator = "mean",
+    read_position: options.ReadPositionOption = "pooled",
+    dtype: options.Dtype = "auto",
+    batch_size: options.BatchSize = None,
+    device: options.Device = None,
+    n_devices: options.NDevices = 1,
+    activations_dir: ActivationsDir = None,
+    chat_template: options.ChatTemplateOption = "none",
+    max_tokens: options.MaxTokens = 1024,
+    min_examples: options.MinExamples = options.MIN_EXAMPLES,
+    revision: options.Revision = None,
+    trust_remote_code: options.TrustRemoteCode = False,
+) -> None:
+    """Train a readout: `capture`, `fit` and `export` in one."""
+    from amygdala_tl.readout.bundle import vectors_path
+
+    output = vectors_path(output)
+    console = Console(highlight=False)
+    stages = Stages()
+    corpus = read_training_data(training_data_dir, min_examples=min_examples)
+    store = run_capture(
+        console,
+        stages,
+        corpus,
+        activations_dir or output.parent / "activations",
+        model=model,
+        target_layers=target_layers,
+        dtype=dtype,
+        batch_size=batch_size,
+        device=device,
+        n_devices=n_devices,
+        settings=CaptureSettings(chat_template=chat_template, max_tokens=max_tokens),
+        revision=revision,
+        trust_remote_code=trust_remote_code,
+    )
+    run_fit_and_export(
+        console,
+        stages,
+        corpus,
+        store,
+        output,
+        target_layers=target_layers,
+        aggregator=aggregator,
+        read_position=read_position,
+        min_examples=min_examples,
+    )
+    console.print(stage_times(stages.seconds))
+
+
+def capture(
+    training_data_dir: options.TrainingData,
+    activations_dir: Annotated[Path, typer.Option(help="Where activations are kept.")],
+    model: options.Model = "embedded",
+    target_layers: options.TargetLayers = options.LAYERS,
+    dtype: options.Dtype = "auto",
+    batch_size: options.BatchSize = None,
+    device: options.Device = None,
+    n_devices: options.NDevices = 1,
+    chat_template: options.ChatTemplateOption = "none",
+    max_tokens: options.MaxTokens = 1024,
+    revision: options.Revision = None,
+    trust_remote_code: options.TrustRemoteCode = False,
+) -> None:
+    """Run the model over the texts that have not been run yet, and keep their activations."""
+    console = Console(highlight=False)
+    store = run_capture(
+        console,
+        Stages(),
+        read_training_data(training_data_dir, min_examples=1),
+        activations_dir,
+        model=model,
+        target_layers=target_layers,
+        dtype=dtype,
+        batch_size=batch_size,
+        device=device,
+        n_devices=n_devices,
+        settings=CaptureSettings(chat_template=chat_template, max_tokens=max_tokens),
+        revision=revision,
+        trust_remote_code=trust_remote_code,
+    )
+    console.print(file_list({"activations": store.folder}))
+
+
+def fit(
+    training_data_dir: options.TrainingData,
+    activations_dir: Annotated[Path, typer.Option(help="From `capture`.")],
+    output: Annotated[Path, typer.Option(help="The fit, one file, for `export`.")],
+    target_layers: Annotated[
+        str | None, typer.Option(help="As in `capture`.", show_default="all layers captured")
+    ] = None,
+    aggregator: options.Aggregator = "mean",
+    read_position: options.ReadPositionOption = "pooled",
+    min_examples: options.MinExamples = options.MIN_EXAMPLES,
+) -> None:
+    """Compute directions from captured activations; runs no model."""
+    from amygdala_tl.activations.store import ActivationStore
+    from amygdala_tl.pipeline.fit import fit as compute
+    from amygdala_tl.readout.fit_file import save_fit
+
+    console = Console(highlight=False)
+    result = compute(
+        read_training_data(training_data_dir, min_examples=min_examples),
+        ActivationStore.find(activations_dir),
+        layers=target_layers,
+        aggregator=aggregator,
+        read_position=read_position,
+        min_examples=min_examples,
+    )
+    save_fit(result, output)
+    console.print(fit_summary(result))
+    console.print(file_list({"fit": output}))
+
+
+def export(
+    fit_file: Annotated[Path, typer.Option(help="From `fit`.")],
+    output: Annotated[Path, typer.Option(help="The vectors, ending in .safetensors; the manifest lands beside them.")],
+) -> None:
+    """Write a fit as a readout bundle, for `read` and for a vLLM server."""
+    from amygdala_tl.readout.bundle import export_readout
+    from amygdala_tl.readout.fit_file import load_fit
+
+    vectors, manifest = export_readout(load_fit(fit_file), output)
+    Console(highlight=False).print(file_list({"vectors": vectors, "manifest": manifest}))
+
+
+def run_capture(
+    console: Console,
+    stages: Stages,
+    corpus: Corpus,
+    activations_dir: Path,
+    *,
+    model: str,
+    target_layers: str,
+    settings: CaptureSettings,
+    dtype: str = "auto",
+    batch_size: int | None = None,
+    device: str | None = None,
+    n_devices: int = 1,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+) -> "ActivationStore":
+    """Load the model and capture, with a progress bar and what was done."""
+    from amygdala_tl.lens.model import load_model
+    from amygdala_tl.pipeline.capture import capture as compute
+
+    with stages("load model"), console.status("loading the model"):
+        loaded = load_model(
+            model, dtype, device, n_devices=n_devices, revision=revision, trust_remote_code=trust_remote_code
+        )
+    console.print(model_line(loaded.info))
+    with stages("capture"), capture_progress(console) as progress:
+        store, summary = compute(
+            corpus,
+            loaded,
+            activations_dir,
+            layers=target_layers,
+            settings=settings,
+            batch_size=batch_size,
+            progress=progress,
+        )
+    console.print(capture_line(summary))
+    return store
+
+
+def run_fit_and_export(
+    console: Console,
+    stages: Stages,
+    corpus: Corpus,
+    store: "ActivationStore",
+    output: Path,
+    *,
+    target_layers: str,
+    aggregator: str = "mean",
+    read_position: ReadPosition = "pooled",
+    min_examples: int = options.MIN_EXAMPLES,
+) -> None:
+    """Fit and export, and say what came out and where it is."""
+    from amygdala_tl.pipeline.fit import fit as compute
+    from amygdala_tl.readout.bundle import export_readout
+
+    with stages("fit"):
+        result = compute(
+            corpus,
+            store,
+            layers=target_layers,
+            aggregator=aggregator,
+            read_position=read_position,
+            min_examples=min_examples,
+        )
+    console.print(fit_summary(result))
+    with stages("export"):
+        vectors, manifest = export_readout(result, output)
+    console.print(file_list({"vectors": vectors, "manifest": manifest, "activations": store.folder}))

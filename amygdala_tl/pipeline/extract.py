@@ -1,0 +1,52 @@
+"""A memory graph, from a server or a file, to a corpus."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from amygdala_tl.corpus.build import build_corpus
+from amygdala_tl.corpus.labels import LabelRules
+from amygdala_tl.errors import InputError
+from amygdala_tl.memory.client import read_memory_server
+from amygdala_tl.memory.graph_file import read_graph_file
+from amygdala_tl.memory.shapes import ToolNames
+from amygdala_tl.records import Corpus
+
+TOKEN_VARIABLE = "AMYGDALA_MCP_TOKEN"
+
+
+def extract_corpus(
+    *,
+    memory_mcp_url: str | None = None,
+    memory_file: str | Path | None = None,
+    rules: LabelRules | None = None,
+    tool_names: ToolNames | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Corpus:
+    """The corpus of a memory graph.
+
+    Args:
+        memory_mcp_url: address of an MCP server over streamable HTTP; the bearer token is taken from `AMYGDALA_MCP_TOKEN`.
+        memory_file: or the reference memory server's JSONL file.
+        rules: what counts as an example; the defaults of `LabelRules` if None.
+        tool_names: names of a node server's tools, where they are not the usual ones.
+        progress: called with the nodes read so far and their total.
+
+    Raises:
+        InputError: both or neither source given.
+        MemoryGraphError: the source cannot be read.
+        CorpusError: no corpus can be made of it.
+    """
+    if (memory_mcp_url is None) == (memory_file is None):
+        raise InputError("one source is needed", need="--memory-mcp-url or --memory-file", remedy="give exactly one")
+    if memory_mcp_url is not None:
+        nodes = read_memory_server(
+            memory_mcp_url,
+            token=os.environ.get(TOKEN_VARIABLE),
+            tool_names=tool_names or ToolNames(),
+            progress=progress,
+        )
+    else:
+        assert memory_file is not None
+        nodes = read_graph_file(Path(memory_file))
+    return build_corpus(nodes, rules or LabelRules())

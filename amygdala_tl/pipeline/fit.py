@@ -1,0 +1,138 @@
+"""Activations and labels to a fit: directions, calibrations, and where they come from."""
+
+from collections.abc import Sequence
+
+import torch
+from einops import einsum
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from amygdala_tl.activations.store import ActivationStore
+from amygdala_tl.corpus.labels import LabelRules
+from amygdala_tl.directions import ESTIMATORS, fit_directions
+from amygdala_tl.errors import FitError, InputError
+from amygdala_tl.lens.hooks import parse_layers
+from amygdala_tl.records import READ_POSITIONS, Calibration, Corpus, CorpusText, Fit, ReadPosition, TokenMoments
+
+MIN_EXAMPLES = LabelRules().min_examples
+
+
+def fit(
+    corpus: Corpus,
+    store: ActivationStore,
+    *,
+    layers: str | Sequence[int] | None = None,
+    aggregator: str = "mean",
+    read_position: ReadPosition = "pooled",
+    min_examples: int = MIN_EXAMPLES,
+) -> Fit:
+    """Directions of the corpus's concepts from its training texts; held-out texts are not looked at.
+
+    Args:
+        corpus: texts and labels.
+        store: their activations, from `capture`.
+        layers: see `parse_layers`; all layers that have been captured for the whole corpus if None.
+        aggregator: a name in `ESTIMATORS`.
+        read_position: which tokens were pooled.
+        min_examples: a concept with fewer positive or negative training texts is left out, and named in `Fit.left_out`.
+
+    Raises:
+        InputError: no such aggregator or read position.
+        FitError: no concept has enough examples, or a direction is zero or not finite.
+        ActivationStoreError: texts have not been captured.
+    """
+    if aggregator not in ESTIMATORS:
+        raise InputError("no such aggregator", got=aggregator, need=", ".join(ESTIMATORS), remedy="change --aggregator")
+    if read_position not in READ_POSITIONS:
+        raise InputError(
+            "no such read position", got=read_position, need=", ".join(READ_POSITIONS), remedy="change --read-position"
+        )
+    indices = _layers(layers, corpus, store)
+    texts = [text for text in corpus.texts if text.split == "train"]
+    concepts, left_out = _enough(corpus, texts, min_examples)
+    positive = label_matrix([text.positive for text in texts], concepts)
+    negative = label_matrix([text.negative for text in texts], concepts)
+    ids = [text.id for text in texts]
+    activations = store.load(ids, indices, read_position)
+    directions = fit_directions(ESTIMATORS[aggregator], activations, positive, negative, concepts)
+    return Fit(
+        concepts=concepts,
+        layers=indices,
+        directions=directions,
+        text_calibration=_calibrate_texts(activations, directions),
+        token_calibration=_calibrate_tokens(store.token_moments(ids, indices), directions),
+        model=store.info,
+        settings=store.settings,
+        read_position=read_position,
+        estimator={"aggregator": aggregator},
+        denoisers=(),
+        corpus_sha256=corpus.sha256,
+        counts={
+            concept: {"positive": int(positive[:, column].sum()), "negative": int(negative[:, column].sum())}
+            for column, concept in enumerate(concepts)
+        },
+        left_out={**corpus.left_out, **left_out},
+    )
+
+
+def label_matrix(labels: Sequence[Sequence[str]], concepts: Sequence[str]) -> Bool[Tensor, "text concept"]:
+    """True where a text's labels hold the concept."""
+    column = {concept: index for index, concept in enumerate(concepts)}
+    matrix = torch.zeros(len(labels), len(concepts), dtype=torch.bool)
+    for row, names in enumerate(labels):
+        for name in names:
+            if name in column:
+                matrix[row, column[name]] = True
+    return matrix
+
+
+def _layers(layers: str | Sequence[int] | None, corpus: Corpus, store: ActivationStore) -> tuple[int, ...]:
+    if layers is not None:
+        return parse_layers(layers, store.info.n_layers)
+    if captured := store.layers_of([text.id for text in corpus.texts]):
+        return captured
+    raise FitError(
+        "no layer has been captured for the whole corpus",
+        label=str(store.folder),
+        remedy="run `amygdala-tl capture` on this corpus",
+    )
+
+
+def _enough(corpus: Corpus, texts: Sequence[CorpusText], min_examples: int) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Concepts with enough training texts of both classes, and why the others are left out."""
+    left_out: dict[str, str] = {}
+    for concept in corpus.concepts:
+        for name, count in (
+            ("positive", sum(concept in text.positive for text in texts)),
+            ("negative", sum(concept in text.negative for text in texts)),
+        ):
+            if count < min_examples:
+                left_out.setdefault(concept, f"{count} {name} training texts, need {min_examples}")
+    concepts = tuple(concept for concept in corpus.concepts if concept not in left_out)
+    if not concepts:
+        raise FitError(
+            "no concept has enough examples",
+            got="; ".join(f"{concept}: {why}" for concept, why in list(left_out.items())[:5]) or "no concepts",
+            remedy="label more texts, or lower --min-examples",
+        )
+    return concepts, left_out
+
+
+def _calibrate_texts(
+    activations: Float[Tensor, "text layer d_model"], directions: Float[Tensor, "concept layer d_model"]
+) -> Calibration:
+    scores = einsum(
+        activations.double(), directions.double(), "text layer d_model, concept layer d_model -> text layer concept"
+    )
+    return Calibration(mean=scores.mean(dim=0).float(), std=scores.std(dim=0).float(), n=len(scores))
+
+
+def _calibrate_tokens(moments: TokenMoments, directions: Float[Tensor, "concept layer d_model"]) -> Calibration:
+    wide = directions.double()
+    mean = einsum(moments.mean.double(), wide, "layer d_model, concept layer d_model -> layer concept")
+    square = einsum(
+        moments.second.double(), wide, wide,
+        "layer d_model other, concept layer d_model, concept layer other -> layer concept",
+    )  # fmt: skip
+    std = (square - mean.square()).clamp_min(0.0).sqrt()
+    return Calibration(mean=mean.float(), std=std.float(), n=int(moments.count.min()))

@@ -1,0 +1,75 @@
+"""Scores of texts as tables, and of tokens as coloured text."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    import torch
+
+BAR_WIDTH = 12
+BAR_FULL = 3.0
+"""Standard deviations at which a bar is full and a colour is saturated."""
+
+
+def reading_table(
+    texts: Sequence[str], scores: "torch.Tensor", concepts: Sequence[str], *, strongest: int, title: str
+) -> RenderableType:
+    """The strongest concepts of every text with bars.
+
+    Args:
+        texts: what was read.
+        scores: [text, concept], z.
+        concepts: names of the concept axis.
+        strongest: how many a text.
+        title: above the table.
+    """
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column("text", ratio=3, overflow="fold")
+    table.add_column("concepts", no_wrap=True)
+    for text, row in zip(texts, scores, strict=True):
+        values, order = row.topk(min(strongest, len(concepts)))
+        width = max(len(concept) for concept in concepts)
+        bars = Text("\n").join(
+            Text.assemble(f"{concepts[index]:<{width}} ", *_bar(value), f" {value:+.1f}")
+            for value, index in zip(values.tolist(), order.tolist(), strict=True)
+        )
+        table.add_row(Text(text), bars, end_section=True)
+        table.add_row("", "")
+    return table
+
+
+def coloured_tokens(
+    pieces: Sequence[str], scores: "torch.Tensor", readable: "torch.Tensor", *, concept: str, layer: int
+) -> RenderableType:
+    """A text with every token's background coloured by the z-score of one concept: red above the mean, blue below.
+
+    Args:
+        pieces: the tokens' characters.
+        scores: [token] z.
+        readable: [token], False for sinks, which are shown without a colour.
+        concept, layer: what the scores are of.
+    """
+    line = Text()
+    for piece, score, fine in zip(pieces, scores.tolist(), readable.tolist(), strict=True):
+        line.append(piece, style=_shade(score) if fine else "dim")
+    shown = scores[readable]
+    mean = f"mean z {float(shown.mean()):+.2f}" if len(shown) else "no readable token"
+    return Group(line, Text(f"{concept}, layer {layer}, {mean}", style="dim"))
+
+
+def _bar(value: float) -> list[tuple[str, str]]:
+    filled = round(BAR_WIDTH * min(max(value, 0.0), BAR_FULL) / BAR_FULL)
+    return [("\u2588" * filled, "green" if value >= 1.0 else "yellow"), ("\u00b7" * (BAR_WIDTH - filled), "dim")]
+
+
+def _shade(score: float) -> str:
+    strength = min(abs(score), BAR_FULL) / BAR_FULL
+    if strength < 0.1:
+        return ""
+    low = round(255 * (1.0 - strength))
+    colour = f"#ff{low:02x}{low:02x}" if score > 0 else f"#{low:02x}{low:02x}ff"
+    return f"black on {colour}"

@@ -1,0 +1,143 @@
+"""What each stage says when it is done."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from amygdala_tl.records import CaptureSummary, Corpus, Fit, ModelInfo, Readout, Split
+
+
+SPLITS: tuple[Split, ...] = ("train", "heldout")
+POLARITIES: tuple[Literal["positive", "negative"], ...] = ("positive", "negative")
+
+Counts = Mapping[str, Mapping[Split, Mapping[Literal["positive", "negative"], int]]]
+"""concept -> split -> polarity -> texts."""
+
+
+def corpus_summary(corpus: Corpus, counts: Counts) -> RenderableType:
+    """Counts per concept, and what was dropped and why.
+
+    Args:
+        corpus: the corpus.
+        counts: from `count_examples`.
+    """
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("concept")
+    for name in ("positive", "negative", "held-out pos.", "held-out neg."):
+        table.add_column(name, justify="right")
+    for concept in corpus.concepts:
+        numbers = [counts[concept][split][polarity] for split in SPLITS for polarity in POLARITIES]
+        table.add_row(concept, *map(str, numbers))
+    neutral = sum(text.neutral for text in corpus.texts)
+    groups = len({text.group for text in corpus.texts})
+    lines = [Text(f"{len(corpus.texts)} texts ({neutral} neutral) in {groups} groups, {len(corpus.concepts)} concepts")]
+    if corpus.dropped:
+        lines.append(_facts("dropped", {reason: str(count) for reason, count in corpus.dropped.items()}))
+    if corpus.left_out:
+        lines.append(_facts("left out", corpus.left_out))
+    return Group(table, *lines)
+
+
+def model_line(info: ModelInfo) -> Text:
+    """Which model runs through which engine."""
+    return Text.assemble(
+        (info.id, "bold"),
+        f" ({info.architecture}, {info.n_layers} layers of {info.d_model}, {info.dtype}) on ",
+        (info.engine, "bold"),
+        f", transformer-lens {info.versions.get('transformer-lens', '?')}",
+    )
+
+
+def capture_line(summary: CaptureSummary) -> Text:
+    """What was run, and what was not because the store had it."""
+    if not summary.texts_run:
+        return Text(f"all {summary.texts:,} texts were in the store, nothing to run")
+    rate = summary.tokens_run / summary.seconds if summary.seconds else 0.0
+    cut = f", {summary.texts_cut} cut at the longest length" if summary.texts_cut else ""
+    return Text(
+        f"{summary.texts_run:,} of {summary.texts:,} texts run: {summary.tokens_run:,} tokens at {rate:,.0f} tokens/s{cut}"
+    )
+
+
+def fit_summary(fit: Fit) -> RenderableType:
+    """Concepts, layers and how the directions were made; what was left out."""
+    first = Text(
+        f"{len(fit.concepts)} concepts x layers {', '.join(map(str, fit.layers))}, "
+        f"{fit.estimator['aggregator']} of {fit.read_position} activations"
+    )
+    return Group(first, _facts("left out", fit.left_out)) if fit.left_out else first
+
+
+def stage_times(seconds: Mapping[str, float]) -> Table:
+    """Wall time of each stage."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("stage")
+    table.add_column("seconds", justify="right")
+    for stage, value in seconds.items():
+        table.add_row(stage, f"{value:.1f}")
+    table.add_row("total", f"{sum(seconds.values()):.1f}", style="bold")
+    return table
+
+
+def file_list(files: Mapping[str, Path]) -> Table:
+    """Where the results are."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for name, path in files.items():
+        table.add_row(name, str(path), style=None)
+    return table
+
+
+def readout_summary(readout: Readout, files: Sequence[Path]) -> RenderableType:
+    """What a bundle is, from its manifest."""
+    said = readout.manifest.get("amygdala_tl", {})
+    model = said.get("model", {})
+    rows = {
+        "files": ", ".join(map(str, files)),
+        "vectors": f"{len(readout.concepts)} concepts x {len(readout.layers)} layers x {readout.vectors.shape[-1]}, "
+        f"float16, unit length: whole",
+        "layers": ", ".join(f"{layer} ({said.get('hooks', {}).get(str(layer), '?')})" for layer in readout.layers),
+        "model": f"{model.get('id', '?')} {model.get('revision') or ''}".strip(),
+        "weights": str(model.get("fingerprint", "?"))[:16],
+        "engine": f"{model.get('engine', '?')} {model.get('versions', {}).get('transformer-lens', '')}".strip(),
+        "read position": said.get("read_position", "?"),
+        "chat template": said.get("capture", {}).get("chat_template", "?"),
+        "estimator": _parameters(said.get("estimator", {})),
+        "denoisers": ", ".join(_parameters(denoiser) for denoiser in said.get("denoisers", [])) or "none",
+        "corpus": str(said.get("corpus_sha256", "?"))[:16],
+        "calibration": _calibration(readout),
+    }
+    if said.get("left_out"):
+        rows["left out"] = "; ".join(f"{concept}: {why}" for concept, why in said["left_out"].items())
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, value in rows.items():
+        table.add_row(name, Text(str(value)))
+    counts = said.get("counts", {})
+    concepts = ", ".join(
+        f"{concept} ({counts[concept]['positive']}/{counts[concept]['negative']})" if concept in counts else concept
+        for concept in readout.concepts
+    )
+    table.add_row("concepts", Text(concepts + (" (positive/negative training texts)" if counts else "")))
+    return table
+
+
+def _parameters(entry: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in entry.items()) or "?"
+
+
+def _calibration(readout: Readout) -> str:
+    parts = [
+        f"{calibration.n:,} {kind}"
+        for kind, calibration in (("texts", readout.text_calibration), ("tokens", readout.token_calibration))
+        if calibration is not None
+    ]
+    return " and ".join(parts) or "none"
+
+
+def _facts(name: str, facts: Mapping[str, str]) -> Text:
+    return Text.assemble((f"{name}: ", "bold"), "; ".join(f"{key}: {value}" for key, value in facts.items()))

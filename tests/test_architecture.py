@@ -1,0 +1,96 @@
+"""The house: arrows between rooms go down only, imports stay light, files have one job."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "amygdala_tl"
+
+BASE = {"errors", "records", "files"}
+ROOMS = {
+    "errors": set(),
+    "records": set(),
+    "files": {"errors"},
+    "memory": BASE,
+    "corpus": BASE | {"memory"},
+    "lens": BASE,
+    "activations": BASE | {"lens", "corpus"},
+    "directions": BASE,
+    "readout": BASE,
+    "pipeline": BASE | {"memory", "corpus", "lens", "activations", "directions", "readout"},
+    "report": {"records"},
+    "demo": BASE | {"memory"},
+    "cli": BASE
+    | {"memory", "corpus", "lens", "activations", "directions", "readout", "pipeline", "report", "demo"},
+}  # fmt: skip
+THIRD_PARTY_DOORS = {"transformer_lens": {"lens"}, "transformers": {"lens"}, "mcp": {"demo"}, "vllm": set()}
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+
+
+def room_of(path: Path) -> str:
+    """First part of a source file's path below the package."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_modules(path: Path) -> set[str]:
+    """Every module named in an import statement anywhere in the file."""
+    modules = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            modules |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return modules
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_arrows_between_rooms_go_down_only(path):
+    room = room_of(path)
+    if room == "__init__":
+        return
+    targets = {module.split(".")[1] for module in imported_modules(path) if module.startswith("amygdala_tl.")}
+    assert targets <= ROOMS[room] | {room}, f"{room} may not import {sorted(targets - ROOMS[room] - {room})}"
+
+
+def test_every_room_stands_in_the_table():
+    assert {room_of(path) for path in SOURCES} - {"__init__"} == set(ROOMS)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_each_third_party_engine_has_one_door(path):
+    for module in imported_modules(path):
+        doors = THIRD_PARTY_DOORS.get(module.split(".")[0])
+        assert doors is None or room_of(path) in doors, f"{path.name} imports {module}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_file_is_longer_than_400_lines(path):
+    assert len(path.read_text().splitlines()) <= 400
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_every_module_says_what_it_is_for(path):
+    assert ast.get_docstring(ast.parse(path.read_text()))
+
+
+def test_importing_the_package_and_the_command_line_is_light():
+    code = (
+        "import sys, amygdala_tl; heavy = {'torch', 'transformers', 'transformer_lens', 'rich', 'httpx', 'vllm', 'numpy'};"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules);"
+        "import amygdala_tl.cli.main; heavy -= {'rich', 'httpx'};"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_public_name_can_be_imported():
+    import amygdala_tl
+
+    for name in amygdala_tl.__all__:
+        assert callable(getattr(amygdala_tl, name)), name
+    with pytest.raises(AttributeError, match="no attribute"):
+        _ = amygdala_tl.nothing
