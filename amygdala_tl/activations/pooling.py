@@ -111,6 +111,18 @@ def pool(
     }
 
 
+def was_readable(
+    batch: TokenBatch, readable: Bool[Tensor, "text token layer"]
+) -> dict[ReadPosition, Bool[Tensor, "text layer"]]:
+    """Whether each text's activation at each read position is of readable tokens, not of an attention sink."""
+    rows = torch.arange(readable.shape[0], device=readable.device)
+    return {
+        "pooled": reduce(readable, "text token layer -> text layer", "any"),
+        "last": readable[rows, batch.last],
+        "last-content": readable[rows, batch.last_content],
+    }
+
+
 def token_sums(
     residuals: Float[Tensor, "text token layer d_model"], readable: Bool[Tensor, "text token layer"]
 ) -> tuple[Int[Tensor, " layer"], Float[Tensor, "layer d_model"], Float[Tensor, "layer d_model d_model"]]:

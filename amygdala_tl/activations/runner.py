@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from amygdala_tl.activations.batching import CPU_TOKEN_BUDGET, GPU_TOKEN_BUDGET, pack
-from amygdala_tl.activations.pooling import TokenBatch, pad, pool, readable_tokens
+from amygdala_tl.activations.pooling import TokenBatch, pad, pool, readable_tokens, was_readable
 from amygdala_tl.lens.model import LoadedModel
 from amygdala_tl.lens.residuals import run_resid_post
 from amygdala_tl.lens.tokenize import TokenizedText, tokenize
@@ -59,13 +59,18 @@ def pool_texts(
     settings: CaptureSettings,
     *,
     batch_size: int | None = None,
-) -> Float[Tensor, "text layer d_model"]:
-    """Activations of `texts` at one read position, float32 on the CPU, without a store."""
+) -> tuple[Float[Tensor, "text layer d_model"], Bool[Tensor, "text layer"]]:
+    """Activations of `texts` at one read position, float32 on the CPU, without a store.
+
+    The second tensor is False where the activation is that of an attention sink, because the text has no other token there.
+    """
     tokenized = tokenize_for(loaded, texts, settings)
-    result = torch.empty(len(texts), len(layers), loaded.info.d_model)
+    activations = torch.empty(len(texts), len(layers), loaded.info.d_model)
+    fine = torch.empty(len(texts), len(layers), dtype=torch.bool)
     for batch in run_batches(loaded, tokenized, layers, batch_size=batch_size):
-        result[batch.indices] = pool(batch.residuals, batch.tokens, batch.readable)[position].cpu()
-    return result
+        activations[batch.indices] = pool(batch.residuals, batch.tokens, batch.readable)[position].cpu()
+        fine[batch.indices] = was_readable(batch.tokens, batch.readable)[position].cpu()
+    return activations, fine
 
 
 def tokenize_for(loaded: LoadedModel, texts: Sequence[str], settings: CaptureSettings) -> list[TokenizedText]:

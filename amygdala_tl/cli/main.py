@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import warnings
+from collections.abc import Sequence
 
 import typer
 from rich.console import Console
@@ -30,14 +31,19 @@ for command in (extract, train, read, inspect, capture, fit, export, demo):
     app.command()(command)
 
 
-def main() -> None:
-    """Run the command line; an `AmygdalaError` is one message and exit code 2."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; an `AmygdalaError` is one message and exit code 2.
+
+    Args:
+        arguments: what stands behind `amygdala-tl`; those of the process if None.
+    """
     # Third-party notices about deprecations and progress are not the user's business; our own warnings stay.
-    logging.getLogger("transformers").setLevel(logging.ERROR)
+    for library in ("transformers", "huggingface_hub"):
+        logging.getLogger(library).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     warnings.filterwarnings("ignore", category=FutureWarning)
     try:
-        app()
+        app(arguments)
     except AmygdalaError as error:
         Console(stderr=True, highlight=False).print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True)
         sys.exit(2)

@@ -33,7 +33,6 @@ def read(
     model: Annotated[str | None, typer.Option(help="The model, if the manifest's name does not lead to it.")] = None,
 ) -> None:
     """Read texts: calibrated scores (z over the training texts) of their strongest concepts."""
-    from amygdala_tl.pipeline.score import model_of, score_texts
     from amygdala_tl.readout.bundle import load_readout
 
     console = Console(highlight=False)
@@ -42,6 +41,8 @@ def read(
     column = layer_column(bundle, layer)
     if concept is not None and concept.casefold() not in bundle.concepts:
         raise InputError("no such concept", got=concept, need=", ".join(bundle.concepts), remedy="change --concept")
+    from amygdala_tl.pipeline.score import model_of, score_texts  # brings the model's libraries: mistakes come first
+
     loaded = model_of(bundle, model)
     scores = score_texts(wanted, readout, loaded, calibrated=True)
     if as_json:
@@ -109,7 +110,9 @@ def _as_json(texts: Sequence[str], scores: "torch.Tensor", bundle: Readout) -> l
         {
             "text": text,
             "z": {
-                str(layer): dict(zip(bundle.concepts, row[column].tolist(), strict=True))
+                str(layer): None
+                if row[column].isnan().any()
+                else dict(zip(bundle.concepts, row[column].tolist(), strict=True))
                 for column, layer in enumerate(bundle.layers)
             },
         }

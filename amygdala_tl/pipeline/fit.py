@@ -12,7 +12,7 @@ from amygdala_tl.corpus.labels import LabelRules
 from amygdala_tl.directions import ESTIMATORS, fit_directions
 from amygdala_tl.errors import FitError, InputError
 from amygdala_tl.lens.hooks import parse_layers
-from amygdala_tl.records import READ_POSITIONS, Calibration, Corpus, CorpusText, Fit, ReadPosition, TokenMoments
+from amygdala_tl.records import Calibration, Corpus, CorpusText, Fit, ReadPosition, TokenMoments
 
 MIN_EXAMPLES = LabelRules().min_examples
 
@@ -37,16 +37,12 @@ def fit(
         min_examples: a concept with fewer positive or negative training texts is left out, and named in `Fit.left_out`.
 
     Raises:
-        InputError: no such aggregator or read position.
+        InputError: no such aggregator.
         FitError: no concept has enough examples, or a direction is zero or not finite.
         ActivationStoreError: texts have not been captured.
     """
     if aggregator not in ESTIMATORS:
         raise InputError("no such aggregator", got=aggregator, need=", ".join(ESTIMATORS), remedy="change --aggregator")
-    if read_position not in READ_POSITIONS:
-        raise InputError(
-            "no such read position", got=read_position, need=", ".join(READ_POSITIONS), remedy="change --read-position"
-        )
     indices = _layers(layers, corpus, store)
     texts = [text for text in corpus.texts if text.split == "train"]
     concepts, left_out = _enough(corpus, texts, min_examples)

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from einops import einsum
+import torch
+from einops import einsum, rearrange
 from jaxtyping import Float
 from torch import Tensor
 
@@ -45,7 +46,7 @@ def score_texts(
         readout_path: the bundle's `.safetensors` file.
         model: a loaded model, or what names it; the model that the manifest names if None.
         calibrated: scores as z, in standard deviations from the mean over the training texts, instead of raw projections,
-            which are in the units of the residual stream.
+            which are in the units of the residual stream. NaN where a text has nothing but an attention sink to read.
 
     Raises:
         ReadoutError: the bundle is damaged, has no calibration to use, or is of another model.
@@ -54,7 +55,7 @@ def score_texts(
     """
     readout = load_readout(readout_path)
     loaded = model_of(readout, model)
-    activations = pool_texts(
+    activations, fine = pool_texts(
         loaded,
         _not_empty(texts),
         readout.layers,
@@ -62,7 +63,11 @@ def score_texts(
         capture_settings(readout.manifest),
     )
     scores = einsum(activations, readout.vectors, "text layer d_model, layer concept d_model -> text layer concept")
-    return calibrate(scores, readout.text_calibration) if calibrated else scores
+    if not calibrated:
+        return scores
+    return calibrate(scores, readout.text_calibration).masked_fill(
+        ~rearrange(fine, "text layer -> text layer 1"), torch.nan
+    )
 
 
 def score_tokens(

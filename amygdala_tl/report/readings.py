@@ -22,7 +22,7 @@ def reading_table(
 
     Args:
         texts: what was read.
-        scores: [text, concept], z.
+        scores: [text, concept], z; NaN where a text has nothing to read.
         concepts: names of the concept axis.
         strongest: how many a text.
         title: above the table.
@@ -31,6 +31,10 @@ def reading_table(
     table.add_column("text", ratio=3, overflow="fold")
     table.add_column("concepts", no_wrap=True)
     for text, row in zip(texts, scores, strict=True):
+        if row.isnan().any():
+            table.add_row(Text(text), Text("nothing to read but an attention sink: give a longer text", style="dim"))
+            table.add_row("", "")
+            continue
         values, order = row.topk(min(strongest, len(concepts)))
         width = max(len(concept) for concept in concepts)
         bars = Text("\n").join(

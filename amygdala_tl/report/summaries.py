@@ -10,7 +10,6 @@ from rich.text import Text
 
 from amygdala_tl.records import CaptureSummary, Corpus, Fit, ModelInfo, Readout, Split
 
-
 SPLITS: tuple[Split, ...] = ("train", "heldout")
 POLARITIES: tuple[Literal["positive", "negative"], ...] = ("positive", "negative")
 

@@ -40,7 +40,7 @@ def naive_pool(loaded, text, layer, position, settings=PLAIN):
 
 @pytest.mark.parametrize("position", READ_POSITIONS)
 def test_pooling_equals_a_naive_loop_over_tokens_one_text_at_a_time(embedded, position):
-    batched = pool_texts(embedded, TEXTS, LAYERS, position, PLAIN)
+    batched = pool_texts(embedded, TEXTS, LAYERS, position, PLAIN)[0]
     for (row, text), (column, layer) in itertools.product(enumerate(TEXTS), enumerate(LAYERS)):
         expected = naive_pool(embedded, text, layer, position)
         assert (batched[row, column] - expected).norm() / expected.norm() < 1e-5, (text, layer)
@@ -51,9 +51,9 @@ def test_pooling_equals_a_naive_loop_over_tokens_one_text_at_a_time(embedded, po
 )
 def test_activations_do_not_depend_on_batch_size_order_or_batch_mates(embedded, position, template):
     settings = CaptureSettings(chat_template=template)
-    together = pool_texts(embedded, TEXTS, LAYERS, position, settings)
-    alone = torch.cat([pool_texts(embedded, [text], LAYERS, position, settings) for text in TEXTS])
-    reverse = pool_texts(embedded, TEXTS[::-1], LAYERS, position, settings, batch_size=2).flip(0)
+    together = pool_texts(embedded, TEXTS, LAYERS, position, settings)[0]
+    alone = torch.cat([pool_texts(embedded, [text], LAYERS, position, settings)[0] for text in TEXTS])
+    reverse = pool_texts(embedded, TEXTS[::-1], LAYERS, position, settings, batch_size=2)[0].flip(0)
     for other in (alone, reverse):
         assert ((together - other).norm(dim=-1) / together.norm(dim=-1)).max() < 1e-5
 
@@ -62,7 +62,7 @@ def test_the_first_token_is_a_sink_in_the_embedded_model_and_is_not_pooled(embed
     text = TEXTS[4]
     stream = run_resid_post(embedded.model, torch.tensor([tokenize_for(embedded, [text], PLAIN)[0].ids]), [20])[0, :, 0]
     assert stream[0].norm() > 50 * stream[1:].norm(dim=-1).median()
-    pooled = pool_texts(embedded, [text], [20], "pooled", PLAIN)[0, 0]
+    pooled = pool_texts(embedded, [text], [20], "pooled", PLAIN)[0][0, 0]
     torch.testing.assert_close(pooled, stream[1:].mean(dim=0), rtol=1e-4, atol=1e-3)
 
 
@@ -74,11 +74,13 @@ def test_a_massive_token_that_is_not_the_first_is_not_pooled_either(embedded):
     assert not readable_tokens(batch.residuals, batch.tokens.content)[0, 5, 0]
 
 
-def test_a_text_of_one_token_is_read_at_that_token(embedded):
+def test_a_text_of_one_token_is_read_at_that_token_and_marked(embedded):
     assert len(tokenize_for(embedded, ["a"], PLAIN)[0].ids) == 1
-    activation = pool_texts(embedded, ["a"], LAYERS, "pooled", PLAIN)
-    assert torch.isfinite(activation).all()
-    torch.testing.assert_close(activation, pool_texts(embedded, ["a"], LAYERS, "last", PLAIN))
+    activations, fine = pool_texts(embedded, ["a", "a tide"], LAYERS, "pooled", PLAIN)
+    assert torch.isfinite(activations).all()
+    assert fine.all(dim=1).tolist() == [False, True]
+    last = pool_texts(embedded, ["a"], LAYERS, "last", PLAIN)[0]
+    assert ((activations[:1] - last).norm(dim=-1) / last.norm(dim=-1)).max() < 1e-5
 
 
 def test_last_content_skips_the_full_stop(embedded):

@@ -1,0 +1,79 @@
+"""The commands on the demo graph and a tiny model, as a user runs them."""
+
+import json
+
+from amygdala_tl.demo import demo_graph_path
+from amygdala_tl.readout.bundle import load_readout
+from tests.cli.conftest import run
+
+
+def test_extract_says_what_came_out_and_what_was_dropped(capsys, tmp_path):
+    graph = tmp_path / "graph.jsonl"
+    note = '{"type":"entity","name":"journal-2031-12-31.md#s","entityType":"journal","observations":["Short.\\n\\nawe:9"]}\n'
+    graph.write_text(demo_graph_path().read_text() + note + note.replace("#s", "#t").replace("awe:9", "awe:11 joy:12"))
+    code, out, _ = run(capsys, "extract", "--memory-file", graph, "--output-dir", tmp_path / "c", "--top-emotions", 3)
+    assert code == 0
+    assert "444 texts (48 neutral)" in out
+    assert "3 concepts" in out
+    assert "too short: 2" in out
+    assert "score outside 0-10 (ignored): 2" in out
+    assert json.loads((tmp_path / "c" / "corpus.json").read_text())["parameters"]["top_emotions"] == 3
+
+
+def test_an_emotions_file_names_the_concepts(capsys, tmp_path):
+    (tmp_path / "names.txt").write_text("# mine\nGrief\njoy  # and this\n\n")
+    arguments = ("--memory-file", demo_graph_path(), "--output-dir", tmp_path / "c")
+    assert run(capsys, "extract", *arguments, "--emotions-file", tmp_path / "names.txt")[0] == 0
+    assert json.loads((tmp_path / "c" / "corpus.json").read_text())["concepts"] == ["grief", "joy"]
+
+
+def test_train_is_capture_fit_and_export(capsys, workplace, tiny_checkpoint, tmp_path):
+    data = ("--training-data-dir", workplace / "corpus")
+    store = tmp_path / "activations"
+    layers = ("--model", tiny_checkpoint("llama"), "--target-layers", "2,3")
+    assert run(capsys, "capture", *data, "--activations-dir", store, *layers)[0] == 0
+    assert run(capsys, "fit", *data, "--activations-dir", store, "--output", tmp_path / "fit")[0] == 0
+    output = tmp_path / "readout.safetensors"
+    assert run(capsys, "export", "--fit-file", tmp_path / "fit", "--output", output)[0] == 0
+    apart, joined = load_readout(output), load_readout(workplace / "readout.safetensors")
+    assert apart.layers == joined.layers == (2, 3)
+    assert (apart.vectors - joined.vectors).abs().max() < 2e-3
+
+
+def test_a_second_train_runs_no_text_again(capsys, workplace, tiny_checkpoint):
+    arguments = ("--training-data-dir", workplace / "corpus", "--output", workplace / "readout.safetensors")
+    code, out, _ = run(capsys, "train", *arguments, "--model", tiny_checkpoint("llama"), "--target-layers", "2,3")
+    assert code == 0
+    assert "nothing to run" in out
+
+
+def test_inspect_says_what_the_bundle_is(capsys, workplace):
+    code, out, _ = run(capsys, "inspect", workplace / "readout.safetensors")
+    assert code == 0
+    for part in ("16 concepts", "blocks.2.hook_resid_post", "pooled", "aggregator mean", "tokens"):
+        assert part in out
+
+
+def test_read_prints_tables_tokens_and_json(capsys, workplace, tiny_checkpoint):
+    common = ("--readout", workplace / "readout.safetensors", "--model", tiny_checkpoint("llama"))
+    code, out, _ = run(capsys, "read", "The tide came in again.", *common)
+    assert code == 0
+    assert "z-scores at layer 2" in out
+    code, out, _ = run(capsys, "read", "The tide came in again.", "--tokens", "--concept", "grief", *common)
+    assert code == 0
+    assert "The tide came in again." in out
+    assert "grief, layer 2" in out
+    code, out, _ = run(capsys, "read", "The tide came in again.", "a", "--json", *common)
+    assert code == 0
+    first, second = json.loads(out)
+    assert set(first["z"]) == {"2", "3"}
+    assert len(first["z"]["3"]) == 16
+    assert second["z"]["2"] is None
+
+
+def test_read_takes_a_file_with_a_text_a_line(capsys, workplace, tiny_checkpoint, tmp_path):
+    (tmp_path / "texts.txt").write_text("One line of text.\n\nAnother line of text.\n")
+    common = ("--readout", workplace / "readout.safetensors", "--model", tiny_checkpoint("llama"))
+    code, out, _ = run(capsys, "read", "--file", tmp_path / "texts.txt", "--json", *common)
+    assert code == 0
+    assert [entry["text"] for entry in json.loads(out)] == ["One line of text.", "Another line of text."]

@@ -1,0 +1,151 @@
+"""Corpus to scores on a tiny model: what is counted, calibrated, left out and computed again."""
+
+import pytest
+import torch
+
+from amygdala_tl import capture, export_readout, fit, load_readout, score_texts
+from amygdala_tl.corpus.build import build_corpus
+from amygdala_tl.corpus.labels import LabelRules
+from amygdala_tl.demo import demo_graph_path
+from amygdala_tl.errors import FitError, InputError, ReadoutError
+from amygdala_tl.lens.residuals import run_resid_post
+from amygdala_tl.memory.graph_file import read_graph_file
+from amygdala_tl.pipeline.score import score_tokens
+from amygdala_tl.records import Node
+
+LAYERS = "0,2"
+SENTENCES = ["The lamp went out and nobody lit it again.", "Four gulls.", "We laughed until Hal came in, twice!"]
+
+
+@pytest.fixture(scope="module")
+def nodes():
+    return read_graph_file(demo_graph_path())
+
+
+@pytest.fixture(scope="module")
+def corpus(nodes):
+    return build_corpus(nodes, LabelRules())
+
+
+@pytest.fixture(scope="module")
+def store(corpus, tiny, tmp_path_factory):
+    return capture(corpus, tiny, tmp_path_factory.mktemp("activations"), layers=LAYERS)[0]
+
+
+@pytest.fixture(scope="module")
+def bundle(corpus, store, tmp_path_factory):
+    return export_readout(fit(corpus, store), tmp_path_factory.mktemp("readout") / "readout.safetensors")[0]
+
+
+def test_directions_are_those_of_a_naive_loop_over_training_texts_only(corpus, store):
+    result = fit(corpus, store)
+    assert result.layers == (0, 2)
+    train = [text for text in corpus.texts if text.split == "train"]
+    activations = dict(zip([t.id for t in train], store.load([t.id for t in train], [2], "pooled")[:, 0], strict=True))
+    for concept in ("grief", "joy"):
+        positive = [activations[text.id] for text in train if concept in text.positive]
+        negative = [activations[text.id] for text in train if concept in text.negative]
+        naive = sum(positive) / len(positive) - sum(negative) / len(negative)
+        found = result.directions[result.concepts.index(concept), 1]
+        torch.testing.assert_close(found, naive / naive.norm(), rtol=1e-3, atol=1e-4)
+        assert result.counts[concept] == {"positive": len(positive), "negative": len(negative)}
+
+
+def test_calibrated_training_texts_have_mean_zero_and_deviation_one(corpus, bundle, tiny):
+    texts = [text.text for text in corpus.texts if text.split == "train"]
+    scores = score_texts(texts, bundle, tiny, calibrated=True)
+    torch.testing.assert_close(scores.mean(dim=0), torch.zeros(2, 16), rtol=0, atol=2e-2)
+    torch.testing.assert_close(scores.std(dim=0), torch.ones(2, 16), rtol=2e-2, atol=0)
+
+
+def test_calibrated_tokens_of_the_corpus_have_mean_zero_and_deviation_one(corpus, bundle, tiny):
+    results = score_tokens([text.text for text in corpus.texts], load_readout(bundle), tiny)
+    tokens = torch.cat([result.scores[result.readable[:, 0], 0] for result in results])
+    torch.testing.assert_close(tokens.mean(dim=0), torch.zeros(16), rtol=0, atol=2e-2)
+    torch.testing.assert_close(tokens.std(dim=0), torch.ones(16), rtol=2e-2, atol=0)
+
+
+def test_raw_scores_are_projections_of_the_pooled_residual_stream(bundle, tiny):
+    readout = load_readout(bundle)
+    scores = score_texts(SENTENCES, bundle, tiny)
+    for row, text in enumerate(SENTENCES):
+        tokens = torch.tensor([tiny.tokenizer(text).input_ids])
+        stream = run_resid_post(tiny.model, tokens, [0, 2])[0]
+        pooled = stream[1:].mean(dim=0)  # a random model has no sink but the first token
+        naive = torch.stack([readout.vectors[layer] @ pooled[layer] for layer in range(2)])
+        torch.testing.assert_close(scores[row], naive, rtol=1e-4, atol=1e-4)
+
+
+def test_token_scores_are_projections_of_each_token_and_their_pieces_make_the_text(bundle, tiny):
+    readout = load_readout(bundle)
+    for text, result in zip(SENTENCES, score_tokens(SENTENCES, readout, tiny, calibrated=False), strict=True):
+        assert "".join(result.pieces) == text
+        stream = run_resid_post(tiny.model, torch.tensor([tiny.tokenizer(text).input_ids]), [0, 2])[0]
+        naive = torch.einsum("tld,lcd->tlc", stream, readout.vectors)
+        torch.testing.assert_close(result.scores, naive, rtol=1e-4, atol=1e-4)
+
+
+def test_a_text_that_is_only_a_sink_has_no_calibrated_score(bundle, tiny):
+    scores = score_texts(["a", "a longer text"], bundle, tiny, calibrated=True)
+    assert scores[0].isnan().all()
+    assert not scores[1].isnan().any()
+
+
+def test_removing_a_concepts_texts_or_adding_ten_nodes_runs_only_new_texts(nodes, corpus, store, tiny, tmp_path):
+    seen = []
+    handle = tiny.model.embed.register_forward_pre_hook(lambda _module, args: seen.append(int((args[0] != 0).sum())))
+    capture(corpus, tiny, store.folder.parent, layers=LAYERS)
+    without = build_corpus([node for node in nodes if "grief:" not in node.content], LabelRules())
+    assert len(without.texts) < len(corpus.texts)
+    capture(without, tiny, store.folder.parent, layers=LAYERS)
+    assert sum(seen) == 0
+    news = [
+        f"Entry {index}. The harbour froze over in the night and {'nobody ' * index}noticed." for index in range(10)
+    ]
+    added = [Node(f"journal-2032-01-{10 + index}.md#x", "episodicSession", text) for index, text in enumerate(news)]
+    more = build_corpus(
+        [*nodes, *[Node(node.key, node.kind, f"{node.content}\n\nawe:9") for node in added]], LabelRules()
+    )
+    _, summary = capture(more, tiny, store.folder.parent, layers=LAYERS)
+    handle.remove()
+    expected = sum(len(tiny.tokenizer(text).input_ids) for text in news)
+    assert summary.texts_run == 10
+    assert sum(seen) == summary.tokens_run == expected
+
+
+def test_a_concept_with_too_few_examples_is_named_and_left_out_and_the_rest_goes_on(corpus, store):
+    most = {c: sum(c in t.positive for t in corpus.texts if t.split == "train") for c in corpus.concepts}
+    limit = sorted(most.values())[3]
+    result = fit(corpus, store, min_examples=limit)
+    assert set(result.left_out) == {concept for concept, count in most.items() if count < limit}
+    assert set(result.concepts) == set(corpus.concepts) - set(result.left_out)
+    with pytest.raises(FitError, match="no concept has enough examples"):
+        fit(corpus, store, min_examples=10_000)
+
+
+def test_held_out_texts_do_not_move_the_fit(corpus, store, tmp_path, tiny):
+    import dataclasses
+
+    flipped = tuple(
+        dataclasses.replace(text, positive=text.negative, negative=text.positive) if text.split == "heldout" else text
+        for text in corpus.texts
+    )
+    other = fit(dataclasses.replace(corpus, texts=flipped), store)
+    assert torch.equal(other.directions, fit(corpus, store).directions)
+
+
+def test_an_unknown_aggregator_is_refused(corpus, store):
+    with pytest.raises(InputError, match="no such aggregator"):
+        fit(corpus, store, aggregator="median")
+
+
+def test_a_bundle_is_not_read_with_another_model(bundle, embedded, tiny_checkpoint):
+    with pytest.raises(ReadoutError, match="other hidden size"):
+        score_texts(SENTENCES, bundle, embedded)
+    with pytest.raises(ReadoutError, match="other weights"):
+        score_texts(SENTENCES, bundle, str(tiny_checkpoint("qwen3")))
+
+
+def test_an_empty_text_is_refused(bundle, tiny):
+    with pytest.raises(InputError, match="text 2 of 2"):
+        score_texts(["a b", " \n"], bundle, tiny)
