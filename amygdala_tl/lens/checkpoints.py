@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.utils import logging
 
 from amygdala_tl.errors import ModelError
 from amygdala_tl.lens.embedded import embedded_checkpoint
+from amygdala_tl.lens.quiet import without_progress_bars
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +41,15 @@ def load_checkpoint(
     source, more = _locate(spec)
     if revision is not None and not Path(source).exists():
         more = {**more, "revision": revision}
-    bars = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
     try:
-        # Eager attention is the one that applies every architecture's rules: SDPA leaves out Gemma 2's soft-capping.
-        hf_model = AutoModelForCausalLM.from_pretrained(
-            source, dtype=dtype, trust_remote_code=trust_remote_code, attn_implementation="eager", **more
-        )
-        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code, **more)
+        with without_progress_bars():
+            # Eager attention is the one that applies every architecture's rules: SDPA leaves out Gemma 2's soft-capping.
+            hf_model = AutoModelForCausalLM.from_pretrained(
+                source, dtype=dtype, trust_remote_code=trust_remote_code, attn_implementation="eager", **more
+            )
+            tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code, **more)
     except (OSError, ValueError, KeyError, json.JSONDecodeError) as cause:
         raise _unreadable(spec, source, cause) from cause
-    finally:
-        if bars:
-            logging.enable_progress_bar()
     hf_model.eval().requires_grad_(False)
     commit = getattr(hf_model.config, "_commit_hash", None)
     return Checkpoint(id=_name(spec), revision=commit, hf_model=hf_model, tokenizer=tokenizer)

