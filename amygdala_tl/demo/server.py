@@ -12,6 +12,7 @@ A node server on the official SDK, which speaks both protocol eras over streamab
 import argparse
 import logging
 import re
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -123,6 +124,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one (default)")
     given = parser.parse_args(arguments)
+    # A shell that starts it in the background lets it ignore SIGINT, and SIGTERM would leave the port to time out.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         serve(given.graph, given.host, given.port)
     except AmygdalaError as error:

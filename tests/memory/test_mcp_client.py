@@ -169,16 +169,18 @@ def test_making_a_demo_server_leaves_the_log_alone() -> None:
     assert (root.level, root.handlers) == before
 
 
-def test_the_command_prints_its_address_serves_and_stops_when_interrupted(tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_prints_its_address_serves_and_stops_when_told_to(tmp_path: Path, end: signal.Signals) -> None:
     nodes = notes(3)
     command = [sys.executable, "-m", "amygdala_tl.demo.server", "--graph", str(graph_file(tmp_path, nodes))]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None
             assert read_memory_server(server.stdout.readline().strip()) == read_graph_file(command[-1])
+            server.send_signal(end)
+            assert server.wait(timeout=20) == 0
         finally:
-            server.send_signal(signal.SIGINT)
-        assert server.wait(timeout=20) == 0
+            server.kill()
 
 
 def test_the_command_refuses_a_missing_graph_and_a_taken_port_in_one_line(tmp_path: Path) -> None:
