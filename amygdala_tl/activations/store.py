@@ -11,7 +11,7 @@ tokens. It is written whole under another name and then renamed, so it is there 
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -127,9 +127,9 @@ class ActivationStore:
 
     def missing(self, ids: Collection[str], layers: Sequence[int]) -> dict[tuple[int, ...], list[str]]:
         """Layers that are still to be computed -> ids of the texts that lack just these."""
-        have: defaultdict[str, set[int]] = defaultdict(set)
+        have: dict[str, set[int]] = {text: set() for text in ids}
         for shard in self._shards:
-            for text in shard.rows:
+            for text in have.keys() & shard.rows.keys():
                 have[text].update(shard.layers)
         wanted: defaultdict[tuple[int, ...], list[str]] = defaultdict(list)
         for text in ids:
@@ -183,6 +183,23 @@ class ActivationStore:
             for column in columns:
                 result[target, column] = values[taken, shard.layers[layers[column]]]
         return result
+
+    def batches(
+        self, ids: Sequence[str], layers: Sequence[int], position: ReadPosition, *, size: int = 1024
+    ) -> Iterator[tuple[list[int], Float[Tensor, "text layer d_model"]]]:
+        """The same in parts of at most `size` texts, each with its rows in `ids`, in the order of the shards.
+
+        So a pass over a store of any size holds one part and one shard in memory.
+
+        Raises:
+            ActivationStoreError: some texts are not in the store.
+        """
+        place = {text: (number, row) for number, shard in enumerate(self._shards) for text, row in shard.rows.items()}
+        last = (len(self._shards), 0)  # texts that are missing come last, where `load` complains of them
+        rows = sorted(range(len(ids)), key=lambda row: place.get(ids[row], last))
+        for start in range(0, len(rows), size):
+            part = rows[start : start + size]
+            yield part, self.load([ids[row] for row in part], layers, position)
 
     def token_moments(self, ids: Collection[str], layers: Sequence[int]) -> TokenMoments:
         """Moments of single-token activations over the shards that hold any of `ids`.

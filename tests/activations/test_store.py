@@ -63,6 +63,19 @@ def test_a_new_layer_is_computed_and_stored_without_the_old_ones(tmp_path, tiny)
     torch.testing.assert_close(store.load(list(TEXTS), [0, 1, 2], "pooled"), direct)
 
 
+def test_batches_are_the_same_activations_part_by_part(tmp_path, tiny):
+    store = store_at(tmp_path, tiny)
+    capture_texts(tiny, dict(list(TEXTS.items())[:5]), [0, 2], store)
+    capture_texts(tiny, TEXTS, [0, 2], store)
+    ids = list(TEXTS)[::-1]
+    whole = store.load(ids, [2, 0], "last")
+    parts = list(store.batches(ids, [2, 0], "last", size=5))
+    assert [len(rows) for rows, _ in parts] == [5, 5, 2]
+    assert sorted(row for rows, _ in parts for row in rows) == list(range(12))
+    for rows, values in parts:
+        torch.testing.assert_close(values, whole[rows])
+
+
 def test_other_settings_have_a_store_of_their_own(tmp_path, tiny):
     capture_texts(tiny, TEXTS, [0], store_at(tmp_path, tiny))
     other = store_at(tmp_path, tiny, CaptureSettings(chat_template="user"))
