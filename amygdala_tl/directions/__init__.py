@@ -3,7 +3,16 @@
 Nothing here sees a model or a file.
 """
 
-from amygdala_tl.directions.estimator import ESTIMATORS, Estimator, fit_directions
-from amygdala_tl.directions.mean import mean_difference
+from amygdala_tl.directions.data import Estimate, LabelledActivations, ungrouped
+from amygdala_tl.directions.estimator import ESTIMATORS, Estimator, check_classes, fit_directions, unit_directions
 
-__all__ = ["ESTIMATORS", "Estimator", "fit_directions", "mean_difference"]
+__all__ = [
+    "ESTIMATORS",
+    "Estimate",
+    "Estimator",
+    "LabelledActivations",
+    "check_classes",
+    "fit_directions",
+    "ungrouped",
+    "unit_directions",
+]

@@ -3,52 +3,75 @@
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
-from amygdala_tl.directions.mean import mean_difference
+from amygdala_tl.directions.data import Estimate, LabelledActivations
+from amygdala_tl.directions.linear import linear
+from amygdala_tl.directions.logistic import logistic
+from amygdala_tl.directions.logistic_l1 import logistic_l1
+from amygdala_tl.directions.mean import mean
+from amygdala_tl.directions.pca import pca
+from amygdala_tl.directions.whitened import whitened
 from amygdala_tl.errors import FitError
 
-Estimator = Callable[
-    [Float[Tensor, "text layer d_model"], Bool[Tensor, "text concept"], Bool[Tensor, "text concept"]],
-    Float[Tensor, "concept layer d_model"],
-]
-"""(activations, positive, negative) -> one vector a concept and layer, of any length.
+Estimator = Callable[[LabelledActivations], Estimate]
+"""Labelled activations -> one vector a concept and layer, with what was chosen on the way."""
 
-`positive[t, c]` says that text t is an example of concept c, `negative[t, c]` that it is an example of its absence; a text
-may be neither.
-"""
-
-ESTIMATORS: Mapping[str, Estimator] = {"mean": mean_difference}
+ESTIMATORS: Mapping[str, Estimator] = {
+    "mean": mean,
+    "pca": pca,
+    "linear": linear,
+    "logistic": logistic,
+    "logistic_l1": logistic_l1,
+    "whitened": whitened,
+}
 """`--aggregator` name -> estimator."""
 
 
-def fit_directions(
-    estimator: Estimator,
-    activations: Float[Tensor, "text layer d_model"],
-    positive: Bool[Tensor, "text concept"],
-    negative: Bool[Tensor, "text concept"],
-    concepts: Sequence[str],
-) -> Float[Tensor, "concept layer d_model"]:
-    """Unit directions of every concept at every layer, float32.
+def check_classes(data: LabelledActivations, concepts: Sequence[str]) -> None:
+    """Refuse data in which a concept lacks a class.
 
     Raises:
-        FitError: a class is empty, or an estimate is zero or not finite; names the concepts.
+        FitError: names the concepts.
     """
-    for members, name in ((positive, "positive"), (negative, "negative")):
+    for members, name in ((data.positive, "positive"), (data.negative, "negative")):
         empty = [concept for concept, some in zip(concepts, members.any(dim=0).tolist(), strict=True) if not some]
         if empty:
             raise FitError(
                 f"no {name} text", label=", ".join(empty), remedy="leave these concepts out, or label more texts"
             )
-    estimates = estimator(activations.float(), positive, negative)
-    norms = estimates.norm(dim=-1, keepdim=True)
+
+
+def unit_directions(
+    vectors: Float[Tensor, "concept layer d_model"], concepts: Sequence[str]
+) -> Float[Tensor, "concept layer d_model"]:
+    """The vectors at length 1, float32.
+
+    Raises:
+        FitError: a vector is zero or not finite; names the concepts.
+    """
+    norms = vectors.norm(dim=-1, keepdim=True)
     usable = (torch.isfinite(norms) & (norms > 0)).all(dim=1)[:, 0].tolist()
     if useless := [concept for concept, fine in zip(concepts, usable, strict=True) if not fine]:
         raise FitError(
             "the direction is zero or not finite",
             label=", ".join(useless),
-            remedy="check that positive and negative texts differ, and that activations are finite",
+            remedy="check that positive and negative texts differ, that activations are finite, "
+            "and that no penalty is so strong that nothing is left",
         )
-    directions: Tensor = estimates / norms
+    directions: Tensor = (vectors / norms).float()
     return directions
+
+
+def fit_directions(
+    estimator: Estimator, data: LabelledActivations, concepts: Sequence[str]
+) -> tuple[Float[Tensor, "concept layer d_model"], Mapping[str, object]]:
+    """Unit directions of every concept at every layer, and what the estimator chose on the way.
+
+    Raises:
+        FitError: a class is empty, or a vector is zero or not finite; names the concepts.
+    """
+    check_classes(data, concepts)
+    estimate = estimator(data)
+    return unit_directions(estimate.vectors, concepts), estimate.parameters

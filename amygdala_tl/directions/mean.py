@@ -4,26 +4,18 @@ Source: Rimsky et al. 2023, "Steering Llama 2 via Contrastive Activation Additio
 is the mean of the pairs' differences; here the classes may have any sizes.
 """
 
-from einops import einsum, rearrange, reduce
-from jaxtyping import Bool, Float
-from torch import Tensor
+from amygdala_tl.directions.data import Estimate, LabelledActivations
+from amygdala_tl.directions.statistics import Statistics, statistics_of
 
 
-def mean_difference(
-    activations: Float[Tensor, "text layer d_model"],
-    positive: Bool[Tensor, "text concept"],
-    negative: Bool[Tensor, "text concept"],
-) -> Float[Tensor, "concept layer d_model"]:
-    """mean(positive) - mean(negative) of every concept at every layer, in the units of `activations`, not normalised.
+def mean(data: LabelledActivations) -> Estimate:
+    """mean(positive) - mean(negative) of every concept at every layer, in the units of the activations.
 
-    Every concept must have at least one text in each class; otherwise its rows are NaN.
+    Every concept must have a text in each class; its vectors are NaN otherwise.
     """
-    return _class_means(activations, positive) - _class_means(activations, negative)
+    return mean_from_statistics(statistics_of(data, second_moments=False))
 
 
-def _class_means(
-    activations: Float[Tensor, "text layer d_model"], members: Bool[Tensor, "text concept"]
-) -> Float[Tensor, "concept layer d_model"]:
-    weights = members.to(activations.dtype)
-    totals = einsum(weights, activations, "text concept, text layer d_model -> concept layer d_model")
-    return totals / rearrange(reduce(weights, "text concept -> concept", "sum"), "concept -> concept 1 1")
+def mean_from_statistics(statistics: Statistics) -> Estimate:
+    """The same from statistics that were gathered elsewhere."""
+    return Estimate(statistics.difference)

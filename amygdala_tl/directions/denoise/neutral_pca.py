@@ -1,0 +1,56 @@
+"""What varies in texts that show no emotion cannot be one: project their principal components out.
+
+Source: Sofroniew et al. 2026, on emotion concepts in a language model, who project out the components of neutral texts
+that explain half of their variance.
+"""
+
+from jaxtyping import Float
+from torch import Tensor
+
+from amygdala_tl.directions.denoise.removal import Removal, check_share, components_for, orthonormal
+from amygdala_tl.directions.pca import principal_components
+from amygdala_tl.errors import FitError
+
+FEWEST_NEUTRAL = 10
+
+
+def neutral_pca(neutral: Float[Tensor, "neutral layer d_model"], share: float = 0.5) -> Removal:
+    """Fewest principal components of neutral texts, centred, that explain at least `share` of their variance, at each layer.
+
+    Args:
+        neutral: activations of texts without any tag, read as the labelled ones are.
+        share: of variance, between 0 and 1.
+
+    Returns:
+        The components; parameters say how many, and which share they reach, at each layer.
+
+    Raises:
+        FitError: there are fewer than 10 neutral texts.
+        InputError: `share` is not between 0 and 1.
+    """
+    check_share(share)
+    if len(neutral) < FEWEST_NEUTRAL:
+        raise FitError(
+            "too few neutral texts to find what varies in them",
+            label="neutral-pca",
+            got=f"{len(neutral)} neutral texts",
+            need=f"{FEWEST_NEUTRAL} or more",
+            remedy="add texts without a tag line, or leave neutral-pca out of --denoise",
+        )
+    bases, reached = [], []
+    for layer in range(neutral.shape[1]):
+        values = neutral[:, layer].float()
+        variances, components = principal_components(values - values.mean(dim=0))
+        total = float(variances.sum())
+        n_components = components_for(variances, share, total)
+        bases.append(orthonormal(components[:n_components]))
+        reached.append(float(variances[:n_components].sum()) / total if total > 0.0 else 0.0)
+    return Removal(
+        tuple(bases),
+        {
+            "share": share,
+            "neutral_texts": len(neutral),
+            "components": [len(basis) for basis in bases],
+            "share_reached": [round(value, 4) for value in reached],
+        },
+    )
