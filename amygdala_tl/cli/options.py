@@ -1,7 +1,7 @@
 """Options that several commands share, spelled once."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -35,7 +35,23 @@ ChatTemplateOption = Annotated[
 ]
 TrustRemoteCode = Annotated[bool, typer.Option(help="Run code that the checkpoint brings.")]
 Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub id.")]
-Aggregator = Annotated[str, typer.Option(help="Estimator of the directions: mean.")]
+Aggregator = Annotated[
+    str,
+    typer.Option(
+        help="Estimator: mean, pca, linear, logistic, logistic_l1, whitened; or auto, the best on held-out groups of the "
+        "training texts."
+    ),
+]
+Denoise = Annotated[
+    str,
+    typer.Option(
+        help="Denoisers, comma-separated: sink, neutral-pca[:0.5], topic[:0.5], grand-mean.", show_default="none"
+    ),
+]
+LabelsOption = Annotated[
+    Literal["classes", "graded"],
+    typer.Option("--labels", help="Fit two classes, or the tags' scores (linear and whitened only)."),
+]
 ReadPositionOption = Annotated[
     ReadPosition,
     typer.Option("--read-position", help="Tokens pooled into a text's activation (see README, 'Read positions')."),

@@ -1,7 +1,7 @@
 """`train`, and the three stages that it joins: `capture`, `fit`, `export`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -26,7 +26,9 @@ def train(
     output: Annotated[Path, typer.Option(help="The vectors, ending in .safetensors; the manifest lands beside them.")],
     model: options.Model = "embedded",
     target_layers: options.TargetLayers = options.LAYERS,
-    aggregator: options.Aggregator = "mean",
+    aggregator: options.Aggregator = "auto",
+    denoise: options.Denoise = "",
+    labels: options.LabelsOption = "classes",
     read_position: options.ReadPositionOption = "pooled",
     dtype: options.Dtype = "auto",
     batch_size: options.BatchSize = None,
@@ -69,6 +71,8 @@ def train(
         output,
         target_layers=target_layers,
         aggregator=aggregator,
+        denoise=denoise,
+        labels=labels,
         read_position=read_position,
         min_examples=min_examples,
     )
@@ -116,7 +120,9 @@ def fit(
     target_layers: Annotated[
         str | None, typer.Option(help="As in `capture`.", show_default="all layers captured")
     ] = None,
-    aggregator: options.Aggregator = "mean",
+    aggregator: options.Aggregator = "auto",
+    denoise: options.Denoise = "",
+    labels: options.LabelsOption = "classes",
     read_position: options.ReadPositionOption = "pooled",
     min_examples: options.MinExamples = options.MIN_EXAMPLES,
 ) -> None:
@@ -131,6 +137,8 @@ def fit(
         ActivationStore.find(activations_dir),
         layers=target_layers,
         aggregator=aggregator,
+        denoise=denoise,
+        labels=labels,
         read_position=read_position,
         min_examples=min_examples,
     )
@@ -198,7 +206,9 @@ def run_fit_and_export(
     output: Path,
     *,
     target_layers: str,
-    aggregator: str = "mean",
+    aggregator: str = "auto",
+    denoise: str = "",
+    labels: Literal["classes", "graded"] = "classes",
     read_position: ReadPosition = "pooled",
     min_examples: int = options.MIN_EXAMPLES,
 ) -> None:
@@ -212,6 +222,8 @@ def run_fit_and_export(
             store,
             layers=target_layers,
             aggregator=aggregator,
+            denoise=denoise,
+            labels=labels,
             read_position=read_position,
             min_examples=min_examples,
         )

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeGuard
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -63,12 +63,38 @@ def capture_line(summary: CaptureSummary) -> Text:
 
 
 def fit_summary(fit: Fit) -> RenderableType:
-    """Concepts, layers and how the directions were made; what was left out."""
-    first = Text(
-        f"{len(fit.concepts)} concepts x layers {', '.join(map(str, fit.layers))}, "
-        f"{fit.estimator['aggregator']} of {fit.read_position} activations"
-    )
-    return Group(first, _facts("left out", fit.left_out)) if fit.left_out else first
+    """Concepts, layers and how the directions were made; what `auto` chose from; what was left out."""
+    denoisers = "".join(f" + {denoiser['name']}" for denoiser in fit.denoisers)
+    parts: list[RenderableType] = [
+        Text(
+            f"{len(fit.concepts)} concepts x layers {', '.join(map(str, fit.layers))}: "
+            f"{fit.estimator['aggregator']}{denoisers} of {fit.read_position} activations"
+        )
+    ]
+    if table := fit.estimator.get("chosen_from"):
+        parts.append(_comparison(table, fit.layers))
+    if fit.left_out:
+        parts.append(_facts("left out", fit.left_out))
+    return Group(*parts)
+
+
+def _comparison(rows: Sequence[Mapping[str, Any]], layers: Sequence[int]) -> Table:
+    """Mean AUROC on held-out groups of the training texts, of every method that was compared."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("AUROC on held-out groups of the training texts")
+    table.add_column("mean", justify="right")
+    for layer in layers:
+        table.add_column(f"layer {layer}", justify="right")
+    best = max(row.get("auroc", 0.0) for row in rows)
+    for row in rows:
+        if "failed" in row:
+            table.add_row(row["method"], "-", *["-"] * len(layers))
+        else:
+            values = [row["auroc"], *row["auroc_by_layer"]]
+            table.add_row(
+                row["method"], *(f"{value:.3f}" for value in values), style="bold" if row["auroc"] == best else None
+            )
+    return table
 
 
 def stage_times(seconds: Mapping[str, float]) -> Table:
@@ -126,7 +152,14 @@ def readout_summary(readout: Readout, files: Sequence[Path]) -> RenderableType:
 
 
 def _parameters(entry: Mapping[str, object]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in entry.items()) or "?"
+    """Names and short values; long tables are for the manifest."""
+    short = {name: value for name, value in entry.items() if isinstance(value, str | float | int)}
+    short |= {name: ", ".join(map(str, value)) for name, value in entry.items() if _is_short_list(value)}
+    return ", ".join(f"{name} {value}" for name, value in short.items()) or "?"
+
+
+def _is_short_list(value: object) -> TypeGuard[list[float]]:
+    return isinstance(value, list) and len(value) <= 8 and all(isinstance(item, float | int) for item in value)
 
 
 def _calibration(readout: Readout) -> str:

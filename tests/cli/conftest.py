@@ -23,7 +23,16 @@ def workplace(tmp_path_factory, tiny_checkpoint):
         ["extract", "--memory-file", demo_graph_path(), "--output-dir", folder / "corpus"],
         [
             *("train", "--training-data-dir", folder / "corpus", "--output", folder / "readout.safetensors"),
-            *("--model", tiny_checkpoint("llama"), "--target-layers", "0.5,-1", "--batch-size", "4"),
+            *(
+                "--model",
+                tiny_checkpoint("llama"),
+                "--target-layers",
+                "0.5,-1",
+                "--batch-size",
+                "4",
+                "--aggregator",
+                "mean",
+            ),
         ],
     ):
         with pytest.raises(SystemExit) as ended:

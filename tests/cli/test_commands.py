@@ -32,7 +32,8 @@ def test_train_is_capture_fit_and_export(capsys, workplace, tiny_checkpoint, tmp
     store = tmp_path / "activations"
     layers = ("--model", tiny_checkpoint("llama"), "--target-layers", "2,3")
     assert run(capsys, "capture", *data, "--activations-dir", store, *layers)[0] == 0
-    assert run(capsys, "fit", *data, "--activations-dir", store, "--output", tmp_path / "fit")[0] == 0
+    plain = ("--aggregator", "mean")
+    assert run(capsys, "fit", *data, "--activations-dir", store, "--output", tmp_path / "fit", *plain)[0] == 0
     output = tmp_path / "readout.safetensors"
     assert run(capsys, "export", "--fit-file", tmp_path / "fit", "--output", output)[0] == 0
     apart, joined = load_readout(output), load_readout(workplace / "readout.safetensors")
@@ -42,7 +43,8 @@ def test_train_is_capture_fit_and_export(capsys, workplace, tiny_checkpoint, tmp
 
 def test_a_second_train_runs_no_text_again(capsys, workplace, tiny_checkpoint):
     arguments = ("--training-data-dir", workplace / "corpus", "--output", workplace / "readout.safetensors")
-    code, out, _ = run(capsys, "train", *arguments, "--model", tiny_checkpoint("llama"), "--target-layers", "2,3")
+    model = ("--model", tiny_checkpoint("llama"), "--target-layers", "2,3", "--aggregator", "mean")
+    code, out, _ = run(capsys, "train", *arguments, *model)
     assert code == 0
     assert "nothing to run" in out
 

@@ -10,6 +10,7 @@ from amygdala_tl.demo import demo_graph_path
 from amygdala_tl.errors import FitError, InputError, ReadoutError
 from amygdala_tl.lens.residuals import run_resid_post
 from amygdala_tl.memory.graph_file import read_graph_file
+from amygdala_tl.pipeline.method import CANDIDATES
 from amygdala_tl.pipeline.score import score_tokens
 from amygdala_tl.records import Node
 
@@ -34,11 +35,13 @@ def store(corpus, tiny, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def bundle(corpus, store, tmp_path_factory):
-    return export_readout(fit(corpus, store), tmp_path_factory.mktemp("readout") / "readout.safetensors")[0]
+    return export_readout(
+        fit(corpus, store, aggregator="mean"), tmp_path_factory.mktemp("readout") / "readout.safetensors"
+    )[0]
 
 
 def test_directions_are_those_of_a_naive_loop_over_training_texts_only(corpus, store):
-    result = fit(corpus, store)
+    result = fit(corpus, store, aggregator="mean")
     assert result.layers == (0, 2)
     train = [text for text in corpus.texts if text.split == "train"]
     activations = dict(zip([t.id for t in train], store.load([t.id for t in train], [2], "pooled")[:, 0], strict=True))
@@ -116,7 +119,7 @@ def test_removing_a_concepts_texts_or_adding_ten_nodes_runs_only_new_texts(nodes
 def test_a_concept_with_too_few_examples_is_named_and_left_out_and_the_rest_goes_on(corpus, store):
     most = {c: sum(c in t.positive for t in corpus.texts if t.split == "train") for c in corpus.concepts}
     limit = sorted(most.values())[3]
-    result = fit(corpus, store, min_examples=limit)
+    result = fit(corpus, store, aggregator="mean", min_examples=limit)
     assert set(result.left_out) == {concept for concept, count in most.items() if count < limit}
     assert set(result.concepts) == set(corpus.concepts) - set(result.left_out)
     with pytest.raises(FitError, match="no concept has enough examples"):
@@ -130,8 +133,40 @@ def test_held_out_texts_do_not_move_the_fit(corpus, store, tmp_path, tiny):
         dataclasses.replace(text, positive=text.negative, negative=text.positive) if text.split == "heldout" else text
         for text in corpus.texts
     )
-    other = fit(dataclasses.replace(corpus, texts=flipped), store)
-    assert torch.equal(other.directions, fit(corpus, store).directions)
+    one, other = fit(corpus, store), fit(dataclasses.replace(corpus, texts=flipped), store)
+    assert one.estimator == other.estimator
+    assert torch.equal(one.directions, other.directions)
+
+
+def test_auto_takes_the_best_of_its_table_and_says_what_it_compared(corpus, store):
+    result = fit(corpus, store)
+    table = result.estimator["chosen_from"]
+    assert [row["method"] for row in table] == [str(method) for method in CANDIDATES]
+    best = max(table, key=lambda row: row["auroc"])
+    assert best["method"].split(" + ")[0] == result.estimator["aggregator"]
+
+
+def test_graded_labels_move_a_fit_and_are_refused_where_they_mean_nothing(corpus, store):
+    graded = fit(corpus, store, aggregator="whitened", labels="graded")
+    classes = fit(corpus, store, aggregator="whitened")
+    cosine = (graded.directions * classes.directions).sum(dim=-1)
+    assert 0.5 < float(cosine.mean()) < 0.999
+    assert graded.estimator["labels"] == "graded"
+    with pytest.raises(InputError, match="graded"):
+        fit(corpus, store, aggregator="mean", labels="graded")
+
+
+def test_denoised_directions_have_nothing_of_what_was_removed(corpus, store):
+    plain = fit(corpus, store, aggregator="mean")
+    denoised = fit(corpus, store, aggregator="mean", denoise="neutral-pca:0.5,grand-mean")
+    assert [step["name"] for step in denoised.denoisers] == ["neutral-pca", "grand-mean"]
+    neutral = [text.id for text in corpus.texts if text.neutral and text.split == "train"]
+    values = store.load(neutral, [2], "pooled")[:, 0]
+    first = torch.linalg.svd(values - values.mean(dim=0), full_matrices=False).Vh[0]
+    assert (plain.directions[:, 1] @ first).abs().max() > 1e-2
+    assert (denoised.directions[:, 1] @ first).abs().max() < 1e-4
+    with pytest.raises(InputError, match="auto chooses"):
+        fit(corpus, store, denoise="grand-mean")
 
 
 def test_an_unknown_aggregator_is_refused(corpus, store):
