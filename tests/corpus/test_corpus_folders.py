@@ -195,7 +195,7 @@ def test_a_folder_that_is_missing_or_a_file_is_an_input_error(tmp_path: Path) ->
 def test_rules_out_of_range_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--min-examples"):
         read_training_data(tmp_path, min_examples=0)
-    with pytest.raises(InputError, match="--heldout-fraction"):
+    with pytest.raises(InputError, match="heldout_fraction"):
         read_training_data(tmp_path, heldout_fraction=1.0)
 
 

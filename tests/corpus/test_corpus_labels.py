@@ -83,7 +83,7 @@ def test_naming_a_concept_once_more_adds_one_mention(text: str, concept: str) ->
         ({"min_content_chars": -1}, "--min-content-chars"),
         ({"min_examples": 0}, "--min-examples"),
         ({"max_examples_per_emotion": 4}, "--max-examples-per-emotion"),
-        ({"heldout_fraction": 1.0}, "--heldout-fraction"),
+        ({"heldout_fraction": 1.0}, "heldout_fraction"),
         ({"top_emotions": 0}, "--top-emotions"),
         ({"emotions": ()}, "--emotions-file"),
         ({"emotions": ("joy", "quiet joy")}, "--emotions-file"),
