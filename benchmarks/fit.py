@@ -92,7 +92,8 @@ class Stream:
         inner = torch.eye(len(low)).double() + low @ solved_low.T
         solved = solve(differences)
         correction = torch.linalg.solve(inner, low @ solved.T)
-        return solved - einsum(correction, solved_low, "low concept, low d_model -> concept d_model")
+        vectors: Tensor = solved - einsum(correction, solved_low, "low concept, low d_model -> concept d_model")
+        return vectors
 
 
 def draw_labels(texts: int, concepts: int, seed: int) -> tuple[Bool[Tensor, "text concept"], Float[Tensor, " concept"]]:
@@ -160,7 +161,11 @@ def regression(
         deviation = values.std(dim=0, correction=0)
         rows = ((values - values.mean(dim=0)) / deviation).numpy()
         # liblinear penalises the intercept; scaled by 100 it is penalised a hundredth as much, which does not show.
-        kind = {"l1_ratio": 1.0, "penalty": "l1", "solver": "liblinear", "intercept_scaling": 100.0} if l1 else {}
+        kind = (
+            {"l1_ratio": 1.0, "penalty": "l1", "solver": "liblinear", "intercept_scaling": 100.0}
+            if l1
+            else {"solver": arguments.solver}
+        )
         model = LogisticRegression(C=strength, class_weight="balanced", max_iter=5000, **kind)
         scaled = (estimate.vectors[concept, layer].double() * deviation).numpy()
         references.append(compare(rows, positive[:, concept].numpy(), scaled, strength, model, l1=l1))
@@ -194,7 +199,7 @@ def whitening(table: Table, arguments: argparse.Namespace, sizes: tuple[int, int
     def chunks() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         nonlocal generating
         draws = torch.Generator().manual_seed(1)
-        for some in positive.split(arguments.chunk):
+        for some in torch.split(positive, arguments.chunk):
             started = time.perf_counter()
             activations = torch.stack([stream.draw(some, draws) for stream in streams], dim=1)
             generating += time.perf_counter() - started
@@ -235,6 +240,9 @@ def main() -> None:
     parser.add_argument("--texts", type=int, help="6000; 10000 for whitened")
     parser.add_argument("--strength", type=float, help="C; 0.01, or 0.03 for logistic_l1")
     parser.add_argument("--separation", type=float, default=4.0, help="Mahalanobis distance of a concept's texts")
+    parser.add_argument(
+        "--solver", choices=("lbfgs", "newton-cholesky"), default="lbfgs", help="scikit-learn's for logistic"
+    )
     parser.add_argument("--sample", type=int, default=8, help="how many problems scikit-learn fits")
     parser.add_argument("--chunk", type=int, default=1000, help="texts at a time for whitened")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="for both sides")

@@ -33,7 +33,7 @@ def minimise(
         problems: rows, targets, weights and penalty.
         start: weights to start from; zeros if None.
         tolerance: a problem ends when a further step promises to lower its objective by less than this share.
-        max_iterations: a bound that is not reached in practice.
+        max_iterations: a bound; strengths worth choosing need 5 to 30, a penalty of a millionth of the data hundreds.
     """
     features = problems.design.rows.shape[-1]
     point = problems.weights.new_zeros(len(problems.weights), features) if start is None else start.clone()

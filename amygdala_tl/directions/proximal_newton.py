@@ -39,7 +39,7 @@ def minimise_sparse(
         problems: rows, targets, weights and penalty.
         start: weights to start from; zeros if None.
         tolerance: a problem ends when no subgradient is further than this from 0 (the penalty being 1).
-        max_iterations: a bound that is not reached in practice.
+        max_iterations: a bound; 6 to 15 are usual.
     """
     # A working set is gathered feature by feature: features must lie contiguous in memory.
     problems = replace(problems, design=Design(problems.design.rows.mT.contiguous().mT))

@@ -16,6 +16,15 @@ SEEDS = st.integers(0, 10_000)
 CONCEPTS = ("awe", "joy")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Tensors here are so small that threads only wait for each other: four times slower on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def problem(seed, texts=120, d_model=10, dtype=torch.float64):
     """Correlated activations about a mean far from 0, two layers; labels with some texts of neither class."""
     generator = torch.Generator().manual_seed(seed)

@@ -23,6 +23,15 @@ SEEDS = st.integers(0, 10_000)
 CONCEPTS = ("awe", "joy", "grief")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Tensors here are so small that threads only wait for each other: four times slower on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def problem(seed, texts=120, layers=2, d_model=10, share=0.2, dtype=torch.float64):
     """Correlated activations about a mean far from 0, labels with some texts of neither class, and the planted directions."""
     generator = torch.Generator().manual_seed(seed)
@@ -152,7 +161,7 @@ def directions(estimator, data, strength=None):
 
 
 @BOTH
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(seed=SEEDS)
 def test_translating_and_permuting_and_doubling_change_nothing_else(estimator, seed):
     data, _ = problem(seed)
