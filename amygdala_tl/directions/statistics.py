@@ -15,8 +15,8 @@ from torch import Tensor
 from amygdala_tl.directions.data import LabelledActivations
 from amygdala_tl.errors import FitError
 
-Chunk = tuple[Float[Tensor, "text layer d_model"], Bool[Tensor, "text concept"], Bool[Tensor, "text concept"]]
-"""Activations, positive labels, negative labels of some texts."""
+Chunk = tuple[Float[Tensor, "_ layer d_model"], Bool[Tensor, "_ concept"], Bool[Tensor, "_ concept"]]
+"""Activations, positive labels, negative labels of some texts; chunks differ in how many, so that axis has no name here."""
 
 
 @dataclass(frozen=True, slots=True)
