@@ -19,12 +19,13 @@ ROOMS = {
     "lens": BASE,
     "activations": BASE | {"lens", "corpus"},
     "directions": BASE,
+    "diagnostics": BASE | {"directions"},
     "readout": BASE,
-    "pipeline": BASE | {"memory", "corpus", "lens", "activations", "directions", "readout"},
-    "report": {"records"},
+    "pipeline": BASE | {"memory", "corpus", "lens", "activations", "directions", "diagnostics", "readout"},
+    "report": {"records", "files", "diagnostics"},
     "demo": BASE | {"memory"},
     "cli": BASE
-    | {"memory", "corpus", "lens", "activations", "directions", "readout", "pipeline", "report", "demo"},
+    | {"memory", "corpus", "lens", "activations", "directions", "diagnostics", "readout", "pipeline", "report", "demo"},
 }  # fmt: skip
 THIRD_PARTY_DOORS = {"transformer_lens": {"lens"}, "transformers": {"lens"}, "mcp": {"demo"}, "vllm": set()}
 SOURCES = sorted(PACKAGE.rglob("*.py"))
