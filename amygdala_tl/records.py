@@ -25,6 +25,9 @@ ReadPosition = Literal["pooled", "last", "last-content"]
 ChatTemplate = Literal["none", "user", "assistant"]
 """Whether a text is run as it is, or as one turn of the model's chat template."""
 
+ChatTemplateChoice = Literal["auto", "none", "user", "assistant"]
+"""The same, with `auto` for `user` where the model's tokenizer has a template and `none` where it has not."""
+
 Split = Literal["train", "heldout"]
 
 READ_POSITIONS: tuple[ReadPosition, ...] = ("pooled", "last", "last-content")
@@ -133,10 +136,12 @@ class CaptureSettings:
     Attributes:
         chat_template: how a text is wrapped.
         max_tokens: tokens of a text past this many are cut off.
+        token_components: how many principal directions of each text's tokens are kept beside its activations.
     """
 
     chat_template: ChatTemplate = "none"
     max_tokens: int = 1024
+    token_components: int = 0
 
 
 @dataclass(frozen=True, slots=True)

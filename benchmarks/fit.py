@@ -29,12 +29,11 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.nn import functional as F
 
-from amygdala_tl.directions import Estimate, ungrouped
+from amygdala_tl.directions import Estimate, LabelledActivations, ungrouped
 from amygdala_tl.directions.logistic import logistic
 from amygdala_tl.directions.logistic_l1 import logistic_l1
-from amygdala_tl.directions.mean import mean_from_statistics
-from amygdala_tl.directions.statistics import gather
-from amygdala_tl.directions.whitened import whitened_from_statistics
+from amygdala_tl.directions.mean import mean_streamed
+from amygdala_tl.directions.whitened import whitened_streamed
 
 BLOCK = 64
 PARTS = ("whitened", "logistic", "logistic_l1")
@@ -196,34 +195,33 @@ def whitening(table: Table, arguments: argparse.Namespace, sizes: tuple[int, int
     streams = [Stream(d_model, concepts, arguments.separation, seed) for seed in range(arguments.layers)]
     generating = 0.0
 
-    def chunks() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    def parts() -> Iterator[LabelledActivations]:
         nonlocal generating
         draws = torch.Generator().manual_seed(1)
-        for some in torch.split(positive, arguments.chunk):
+        for rows in torch.split(torch.arange(texts), arguments.chunk):
             started = time.perf_counter()
+            some = positive[rows]
             activations = torch.stack([stream.draw(some, draws) for stream in streams], dim=1)
             generating += time.perf_counter() - started
-            yield activations, some, ~some
+            yield LabelledActivations(activations, some, ~some, rows)
 
     started = time.perf_counter()
-    statistics = gather(chunks(), second_moments=True)
-    gathered = time.perf_counter() - started - generating
-    started = time.perf_counter()
-    estimate = whitened_from_statistics(statistics)
-    solved = time.perf_counter() - started
+    estimate = whitened_streamed(parts, torch.arange(texts))
+    seconds = time.perf_counter() - started - generating
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # kilobytes on Linux
+    drawn = generating
+    difference = mean_streamed(parts, torch.arange(texts)).vectors
     truth = torch.stack([stream.lda(stream.planted, shares) for stream in streams], dim=1)
-    known = [stream.lda(statistics.difference[:, layer], shares) for layer, stream in enumerate(streams)]
+    known = [stream.lda(difference[:, layer], shares) for layer, stream in enumerate(streams)]
     cosines = {
         "whitened": F.cosine_similarity(estimate.vectors.double(), truth, dim=-1),
-        "mean": F.cosine_similarity(mean_from_statistics(statistics).vectors.double(), truth, dim=-1),
+        "mean": F.cosine_similarity(difference.double(), truth, dim=-1),
         "the population's covariance": F.cosine_similarity(torch.stack(known, dim=1), truth, dim=-1),
     }
     size = f"{concepts} concepts x {arguments.layers} layers x {d_model} x {texts} texts"
-    table.add_row(
-        "whitened", size, "seconds", f"{gathered + solved:.1f}", f"target 90; drawing took {generating:.1f} more"
-    )
-    table.add_row("", "", "of them statistics, solving", f"{gathered:.1f}, {solved:.1f}", "")
+    strengths = ", ".join(f"{strength:g}" for strength in estimate.parameters["shrinkage"])
+    table.add_row("whitened", size, "seconds", f"{seconds:.1f}", f"target 90; drawing took {drawn:.1f} more")
+    table.add_row("", "", "chosen shrinkage", strengths, "by cross-validation, in the seconds above")
     table.add_row("", "", "peak memory, GB", f"{peak:.2f}", "target 6")
     for name, found in cosines.items():
         value = f"{float(found.min()):.3f}, {float(found.median()):.3f}"

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from amygdala_tl.activations.pooling import pool, token_sums
 from amygdala_tl.activations.runner import BatchResult, run_batches, tokenize_for
+from amygdala_tl.activations.spread import token_spread
 from amygdala_tl.activations.store import ActivationStore, ShardTensors
 from amygdala_tl.lens.model import LoadedModel
 from amygdala_tl.records import READ_POSITIONS, CaptureProgress, CaptureSummary, ProgressCallback
@@ -81,12 +82,15 @@ class _Pending:
         self.count = torch.zeros(shape[0], dtype=torch.int64)
         self.sum = torch.zeros(shape, dtype=torch.float64)
         self.product = torch.zeros(*shape, shape[1], dtype=torch.float64)
+        self.spread: list[Tensor] = []
         self.since = time.monotonic()
 
     def add(self, ids: Sequence[str], batch: BatchResult) -> None:
         self.ids.extend(ids)
         for position, values in pool(batch.residuals, batch.tokens, batch.readable).items():
             self.positions[position].append(values.cpu())
+        if components := self.store.settings.token_components:
+            self.spread.append(token_spread(batch.residuals, batch.readable, components).cpu())
         count, total, product = token_sums(batch.residuals, batch.readable)
         self.count += count.cpu()
         self.sum += total.cpu()
@@ -98,5 +102,6 @@ class _Pending:
         if not self.ids:
             return
         positions = {position: torch.cat(self.positions[position]) for position in READ_POSITIONS}
-        self.store.add(self.ids, self.layers, ShardTensors(positions, self.count, self.sum, self.product))
+        spread = torch.cat(self.spread) if self.spread else None
+        self.store.add(self.ids, self.layers, ShardTensors(positions, self.count, self.sum, self.product, spread))
         self._reset()

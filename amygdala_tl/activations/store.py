@@ -4,8 +4,9 @@
     <root>/<key>/shard-<hash>.safetensors   some texts at some layers
 
 `key` hashes what an activation depends on besides text and layer: weights, engine, dtype, settings, pooling rules. A shard
-holds, for its texts and layers, `pooled`, `last`, `last-content` [text, layer, d_model] float32 and the sums over their readable
-tokens. It is written whole under another name and then renamed, so it is there whole or not at all.
+holds, for its texts and layers, `pooled`, `last`, `last-content` [text, layer, d_model] float32, the sums over their readable
+tokens and, if asked for, the leading directions of each text's tokens. It is written whole under another name and then
+renamed, so it is there whole or not at all.
 """
 
 import hashlib
@@ -27,6 +28,7 @@ from amygdala_tl.files import atomic_write_bytes, atomic_write_text, make_folder
 from amygdala_tl.records import READ_POSITIONS, CaptureSettings, ModelInfo, ReadPosition, TokenMoments
 
 _DESCRIPTION = "store.json"
+_SPREAD = "token_spread"
 
 POOLING_VERSION = 1
 """Raised when the same text under the same settings gives another activation than before."""
@@ -41,12 +43,14 @@ class ShardTensors:
         token_count: [layer] readable tokens of the shard's texts.
         token_sum: [layer, d_model] their sum.
         token_product: [layer, d_model, d_model] sum of their outer products.
+        token_spread: [text, layer, component, d_model] (see `activations.spread`), None if the settings ask for none.
     """
 
     positions: Mapping[ReadPosition, Float[Tensor, "text layer d_model"]]
     token_count: Tensor
     token_sum: Tensor
     token_product: Tensor
+    token_spread: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +154,8 @@ class ActivationStore:
             "token_sum": tensors.token_sum.float(),
             "token_product": tensors.token_product.float(),
         }
+        if tensors.token_spread is not None:
+            data[_SPREAD] = tensors.token_spread.to(torch.bfloat16)
         path = self.folder / f"shard-{name}.safetensors"
         header = {"ids": json.dumps(list(ids)), "layers": json.dumps(list(layers))}
         atomic_write_bytes(path, save(data, metadata=header))
@@ -163,6 +169,25 @@ class ActivationStore:
         Raises:
             ActivationStoreError: some are not in the store.
         """
+        return self._collect(ids, layers, position, (self.info.d_model,))
+
+    def load_spread(self, ids: Sequence[str], layers: Sequence[int]) -> Float[Tensor, "text layer component d_model"]:
+        """The leading directions of each text's tokens, float32 (bfloat16 on disk), see `activations.spread`.
+
+        Raises:
+            ActivationStoreError: some are not in the store, or the store holds none.
+        """
+        components = self.settings.token_components
+        if not components:
+            raise ActivationStoreError(
+                "the directions of single texts' tokens were not captured",
+                label=str(self.folder),
+                remedy="capture with --token-components 4",
+            )
+        return self._collect(ids, layers, _SPREAD, (components, self.info.d_model))
+
+    def _collect(self, ids: Sequence[str], layers: Sequence[int], name: str, shape: tuple[int, ...]) -> Tensor:
+        """Rows of the tensors called `name` of all shards: [text, layer, *shape]."""
         if missing := self.missing(ids, layers):
             raise ActivationStoreError(
                 "activations are missing",
@@ -171,17 +196,17 @@ class ActivationStore:
                 remedy="run `amygdala-tl capture` first",
             )
         rows = {text: row for row, text in enumerate(ids)}
-        result = torch.empty(len(ids), len(layers), self.info.d_model)
+        result = torch.empty(len(ids), len(layers), *shape)
         for shard in self._shards:
             common = [text for text in shard.rows if text in rows]
             columns = [column for column, layer in enumerate(layers) if layer in shard.layers]
             if not (common and columns):
                 continue
-            values = self._tensor(shard, position)
+            values = self._tensor(shard, name)
             taken = torch.tensor([shard.rows[text] for text in common])
             target = torch.tensor([rows[text] for text in common])
             for column in columns:
-                result[target, column] = values[taken, shard.layers[layers[column]]]
+                result[target, column] = values[taken, shard.layers[layers[column]]].float()
         return result
 
     def batches(

@@ -15,7 +15,6 @@ from amygdala_tl.corpus import count_examples
 from amygdala_tl.corpus.io import write_corpus
 from amygdala_tl.errors import InputError
 from amygdala_tl.pipeline.extract import extract_corpus
-from amygdala_tl.records import CaptureSettings
 from amygdala_tl.report.progress import extract_progress
 from amygdala_tl.report.summaries import corpus_summary, file_list, stage_times
 
@@ -63,7 +62,6 @@ def demo(
         output_dir / "activations",
         model="embedded",
         target_layers=LAYERS,
-        settings=CaptureSettings(),
     )
     run_fit_and_export(console, stages, corpus, store, output, target_layers=LAYERS)
     console.print(Rule("read", align="left"))

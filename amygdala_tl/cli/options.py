@@ -7,7 +7,7 @@ import typer
 
 from amygdala_tl.corpus.labels import LabelRules
 from amygdala_tl.lens.hooks import DEFAULT_TARGET_LAYERS
-from amygdala_tl.records import ChatTemplate, ReadPosition
+from amygdala_tl.records import ChatTemplateChoice, ReadPosition
 
 TrainingData = Annotated[
     Path,
@@ -30,16 +30,23 @@ BatchSize = Annotated[
 ]
 MaxTokens = Annotated[int, typer.Option(min=1, help="Cut texts after this many tokens.")]
 ChatTemplateOption = Annotated[
-    ChatTemplate,
-    typer.Option("--chat-template", help="Run each text as one turn of the model's chat template."),
+    ChatTemplateChoice,
+    typer.Option(
+        "--chat-template",
+        help="Run each text as one turn of the model's chat template; auto: as the user's, where the model has one.",
+    ),
+]
+TokenComponents = Annotated[
+    int,
+    typer.Option(min=0, help="Keep this many principal directions of each text's tokens, for the subspace aggregator."),
 ]
 TrustRemoteCode = Annotated[bool, typer.Option(help="Run code that the checkpoint brings.")]
 Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub id.")]
 Aggregator = Annotated[
     str,
     typer.Option(
-        help="Estimator: mean, pca, linear, logistic, logistic_l1, whitened; or auto, the best on held-out groups of the "
-        "training texts."
+        help="Estimator: mean, pca, linear, logistic, logistic_l1, whitened, subspace; or auto, the best on held-out groups "
+        "of the training texts."
     ),
 ]
 Denoise = Annotated[
@@ -63,3 +70,4 @@ ReadoutFile = Annotated[Path, typer.Option(help="The bundle's .safetensors file.
 
 MIN_EXAMPLES = LabelRules().min_examples
 LAYERS = DEFAULT_TARGET_LAYERS
+TOKEN_COMPONENTS = 4

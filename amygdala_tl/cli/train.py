@@ -9,7 +9,7 @@ from rich.console import Console
 from amygdala_tl.cli import options
 from amygdala_tl.cli.stages import Stages
 from amygdala_tl.corpus.folders import read_training_data
-from amygdala_tl.records import CaptureSettings, Corpus, ReadPosition
+from amygdala_tl.records import ChatTemplateChoice, Corpus, ReadPosition
 from amygdala_tl.report.progress import capture_progress
 from amygdala_tl.report.summaries import capture_line, file_list, fit_summary, model_line, stage_times
 
@@ -35,7 +35,7 @@ def train(
     device: options.Device = None,
     n_devices: options.NDevices = 1,
     activations_dir: ActivationsDir = None,
-    chat_template: options.ChatTemplateOption = "none",
+    chat_template: options.ChatTemplateOption = "auto",
     max_tokens: options.MaxTokens = 1024,
     min_examples: options.MinExamples = options.MIN_EXAMPLES,
     revision: options.Revision = None,
@@ -59,7 +59,9 @@ def train(
         batch_size=batch_size,
         device=device,
         n_devices=n_devices,
-        settings=CaptureSettings(chat_template=chat_template, max_tokens=max_tokens),
+        chat_template=chat_template,
+        max_tokens=max_tokens,
+        token_components=options.TOKEN_COMPONENTS if aggregator == "subspace" else 0,
         revision=revision,
         trust_remote_code=trust_remote_code,
     )
@@ -88,8 +90,9 @@ def capture(
     batch_size: options.BatchSize = None,
     device: options.Device = None,
     n_devices: options.NDevices = 1,
-    chat_template: options.ChatTemplateOption = "none",
+    chat_template: options.ChatTemplateOption = "auto",
     max_tokens: options.MaxTokens = 1024,
+    token_components: options.TokenComponents = 0,
     revision: options.Revision = None,
     trust_remote_code: options.TrustRemoteCode = False,
 ) -> None:
@@ -106,7 +109,9 @@ def capture(
         batch_size=batch_size,
         device=device,
         n_devices=n_devices,
-        settings=CaptureSettings(chat_template=chat_template, max_tokens=max_tokens),
+        chat_template=chat_template,
+        max_tokens=max_tokens,
+        token_components=token_components,
         revision=revision,
         trust_remote_code=trust_remote_code,
     )
@@ -167,7 +172,9 @@ def run_capture(
     *,
     model: str,
     target_layers: str,
-    settings: CaptureSettings,
+    chat_template: ChatTemplateChoice = "auto",
+    max_tokens: int = 1024,
+    token_components: int = 0,
     dtype: str = "auto",
     batch_size: int | None = None,
     device: str | None = None,
@@ -190,7 +197,9 @@ def run_capture(
             loaded,
             activations_dir,
             layers=target_layers,
-            settings=settings,
+            chat_template=chat_template,
+            max_tokens=max_tokens,
+            token_components=token_components,
             batch_size=batch_size,
             progress=progress,
         )

@@ -4,10 +4,18 @@ Nothing here sees a model or a file.
 """
 
 from amygdala_tl.directions.data import Estimate, LabelledActivations, ungrouped
-from amygdala_tl.directions.estimator import ESTIMATORS, Estimator, check_classes, fit_directions, unit_directions
+from amygdala_tl.directions.estimator import (
+    ESTIMATORS,
+    STREAMED,
+    Estimator,
+    check_classes,
+    fit_directions,
+    unit_directions,
+)
 
 __all__ = [
     "ESTIMATORS",
+    "STREAMED",
     "Estimate",
     "Estimator",
     "LabelledActivations",

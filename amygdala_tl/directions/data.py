@@ -20,6 +20,8 @@ class LabelledActivations:
         groups: [text], equal for texts of one day, scene or pair; no fold cuts a group.
         grades: [text, concept], how strongly the text carries the concept, 0-1 (tag score / 10; 0 without the tag), NaN
             where that is not known; None where labels are not graded.
+        spread: [text, layer, component, d_model], the leading principal directions of each text's tokens about the text's
+            activation, each as long as the tokens' deviation along it; None where they were not captured.
     """
 
     activations: Float[Tensor, "text layer d_model"]
@@ -27,15 +29,21 @@ class LabelledActivations:
     negative: Bool[Tensor, "text concept"]
     groups: Int[Tensor, " text"]
     grades: Float[Tensor, "text concept"] | None = None
+    spread: Float[Tensor, "text layer component d_model"] | None = None
 
     def take(self, texts: Bool[Tensor, " text"]) -> "LabelledActivations":
         """The texts where `texts` is True."""
+        return self.take_rows(texts.nonzero()[:, 0])
+
+    def take_rows(self, rows: Int[Tensor, " row"]) -> "LabelledActivations":
+        """The texts of these numbers, in this order."""
         return LabelledActivations(
-            activations=self.activations[texts],
-            positive=self.positive[texts],
-            negative=self.negative[texts],
-            groups=self.groups[texts],
-            grades=None if self.grades is None else self.grades[texts],
+            activations=self.activations[rows],
+            positive=self.positive[rows],
+            negative=self.negative[rows],
+            groups=self.groups[rows],
+            grades=None if self.grades is None else self.grades[rows],
+            spread=None if self.spread is None else self.spread[rows],
         )
 
     def of_concepts(self, concepts: Bool[Tensor, " concept"]) -> "LabelledActivations":

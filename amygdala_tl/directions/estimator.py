@@ -3,16 +3,18 @@
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from amygdala_tl.directions.data import Estimate, LabelledActivations
 from amygdala_tl.directions.linear import linear
 from amygdala_tl.directions.logistic import logistic
 from amygdala_tl.directions.logistic_l1 import logistic_l1
-from amygdala_tl.directions.mean import mean
+from amygdala_tl.directions.mean import mean, mean_streamed
 from amygdala_tl.directions.pca import pca
-from amygdala_tl.directions.whitened import whitened
+from amygdala_tl.directions.statistics import Parts
+from amygdala_tl.directions.subspace import subspace
+from amygdala_tl.directions.whitened import whitened, whitened_streamed
 from amygdala_tl.errors import FitError
 
 Estimator = Callable[[LabelledActivations], Estimate]
@@ -25,17 +27,26 @@ ESTIMATORS: Mapping[str, Estimator] = {
     "logistic": logistic,
     "logistic_l1": logistic_l1,
     "whitened": whitened,
+    "subspace": subspace,
 }
 """`--aggregator` name -> estimator."""
 
+STREAMED: Mapping[str, Callable[[Parts, Tensor], Estimate]] = {"mean": mean_streamed, "whitened": whitened_streamed}
+"""`--aggregator` name -> the same estimator of texts in parts, for those that need no more of a corpus than its moments.
 
-def check_classes(data: LabelledActivations, concepts: Sequence[str]) -> None:
-    """Refuse data in which a concept lacks a class.
+The second argument is the group of every text, [text].
+"""
+
+
+def check_classes(
+    positive: Bool[Tensor, "text concept"], negative: Bool[Tensor, "text concept"], concepts: Sequence[str]
+) -> None:
+    """Refuse labels in which a concept lacks a class.
 
     Raises:
         FitError: names the concepts.
     """
-    for members, name in ((data.positive, "positive"), (data.negative, "negative")):
+    for members, name in ((positive, "positive"), (negative, "negative")):
         empty = [concept for concept, some in zip(concepts, members.any(dim=0).tolist(), strict=True) if not some]
         if empty:
             raise FitError(
@@ -72,6 +83,6 @@ def fit_directions(
     Raises:
         FitError: a class is empty, or a vector is zero or not finite; names the concepts.
     """
-    check_classes(data, concepts)
+    check_classes(data.positive, data.negative, concepts)
     estimate = estimator(data)
     return unit_directions(estimate.vectors, concepts), estimate.parameters

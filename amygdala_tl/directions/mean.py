@@ -4,8 +4,11 @@ Source: Rimsky et al. 2023, "Steering Llama 2 via Contrastive Activation Additio
 is the mean of the pairs' differences; here the classes may have any sizes.
 """
 
+from jaxtyping import Int
+from torch import Tensor
+
 from amygdala_tl.directions.data import Estimate, LabelledActivations
-from amygdala_tl.directions.statistics import Statistics, statistics_of
+from amygdala_tl.directions.statistics import Parts, gather, statistics_of
 
 
 def mean(data: LabelledActivations) -> Estimate:
@@ -13,9 +16,9 @@ def mean(data: LabelledActivations) -> Estimate:
 
     Every concept must have a text in each class; its vectors are NaN otherwise.
     """
-    return mean_from_statistics(statistics_of(data, second_moments=False))
+    return Estimate(statistics_of(data, second_moments=False).difference)
 
 
-def mean_from_statistics(statistics: Statistics) -> Estimate:
-    """The same from statistics that were gathered elsewhere."""
-    return Estimate(statistics.difference)
+def mean_streamed(parts: Parts, groups: Int[Tensor, " text"]) -> Estimate:
+    """The same of texts in parts, in one pass; `groups` does not matter here."""
+    return Estimate(gather(parts(), second_moments=False).difference)

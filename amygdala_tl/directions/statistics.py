@@ -1,22 +1,23 @@
 """Counts, sums and second moments of labelled activations, gathered in one pass, so that memory does not grow with the corpus.
 
-They are all that `mean` and `whitened` need. Sums are kept about a fixed origin (the first texts' mean), because a residual
-stream's mean is far from zero beside its spread, and float32 products about zero would lose the difference.
+They are all that `mean` and `whitened` need, for all texts and, for cross-validation, for all texts but a fold's. Sums are kept
+about a fixed origin (the first texts' mean), because a residual stream's mean is far from zero beside its spread, and float32
+products about zero would lose the difference.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
 from einops import einsum, rearrange, reduce
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from amygdala_tl.directions.data import LabelledActivations
 from amygdala_tl.errors import FitError
 
-Chunk = tuple[Float[Tensor, "_ layer d_model"], Bool[Tensor, "_ concept"], Bool[Tensor, "_ concept"]]
-"""Activations, positive labels, negative labels of some texts; chunks differ in how many, so that axis has no name here."""
+Parts = Callable[[], Iterable[LabelledActivations]]
+"""Called for one pass over a corpus: its texts in parts, each in memory for as long as it is looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,8 @@ class Statistics:
         covariance: [layer, d_model, d_model] of all texts, divided by n, or None if it was not asked for.
         n_positive, n_negative: [concept] how many texts of each class.
         positive_mean, negative_mean: [concept, layer, d_model]; NaN for an empty class.
+        grade_covariance: [concept, layer, d_model] of activation and grade, over texts whose grade is known; None without
+            grades.
     """
 
     n: int
@@ -38,76 +41,160 @@ class Statistics:
     n_negative: Int[Tensor, " concept"]
     positive_mean: Float[Tensor, "concept layer d_model"]
     negative_mean: Float[Tensor, "concept layer d_model"]
+    grade_covariance: Float[Tensor, "concept layer d_model"] | None = None
 
     @property
     def difference(self) -> Float[Tensor, "concept layer d_model"]:
         """Mean of the positive minus mean of the negative texts."""
         return self.positive_mean - self.negative_mean
 
+    @property
+    def signal(self) -> Float[Tensor, "concept layer d_model"]:
+        """What the labels say: the covariance of activation and grade where there are grades, else the difference of means."""
+        return self.difference if self.grade_covariance is None else self.grade_covariance
+
 
 class _Sums:
-    """Running sums about a fixed origin."""
+    """Running sums about a fixed origin; those of two sets of texts about one origin can be added and subtracted."""
 
-    def __init__(self, origin: Float[Tensor, "layer d_model"], n_concepts: int, *, second_moments: bool) -> None:
+    def __init__(
+        self, origin: Float[Tensor, "layer d_model"], n_concepts: int, *, graded: bool, second_moments: bool
+    ) -> None:
         layers, d_model = origin.shape
         self.origin = origin
-        self.n = 0
+        self.n = torch.zeros((), dtype=torch.long, device=origin.device)
         self.total = torch.zeros_like(origin)
         self.product = origin.new_zeros(layers, d_model, d_model) if second_moments else None
-        self.classes = origin.new_zeros(2, n_concepts, layers, d_model)
         self.counts = torch.zeros(2, n_concepts, dtype=torch.long, device=origin.device)
+        # Rows: sums over positive texts, negative texts, texts of known grade, and these weighted by grade.
+        self.classes = origin.new_zeros(4 if graded else 2, n_concepts, layers, d_model)
+        self.grades = torch.zeros(2, n_concepts, dtype=torch.float64, device=origin.device) if graded else None
 
-    def add(self, values: Float[Tensor, "text layer d_model"], labels: Bool[Tensor, "polarity text concept"]) -> None:
-        values = values - self.origin
+    def add(self, part: LabelledActivations) -> None:
+        values = part.activations.float() - self.origin
         self.n += len(values)
         self.total += reduce(values, "text layer d_model -> layer d_model", "sum")
+        self.counts[0] += reduce(part.positive.long(), "text concept -> concept", "sum")
+        self.counts[1] += reduce(part.negative.long(), "text concept -> concept", "sum")
+        weights = [part.positive.float(), part.negative.float()]
+        if part.grades is not None and self.grades is not None:
+            known = ~part.grades.isnan()
+            grades = torch.where(known, part.grades, 0.0).float()
+            weights += [known.float(), grades]
+            self.grades += reduce(
+                torch.stack([known.double(), grades.double()]), "sort text concept -> sort concept", "sum"
+            )
         self.classes += einsum(
-            labels.float(), values, "polarity text concept, text layer d_model -> polarity concept layer d_model"
+            torch.stack(weights), values, "sort text concept, text layer d_model -> sort concept layer d_model"
         )
-        self.counts += reduce(labels.long(), "polarity text concept -> polarity concept", "sum")
         if self.product is not None:
             for layer in range(values.shape[1]):
                 self.product[layer].addmm_(values[:, layer].T, values[:, layer])
 
+    def like(self) -> "_Sums":
+        """Sums of no text, about the same origin."""
+        return _Sums(
+            self.origin,
+            self.counts.shape[1],
+            graded=self.grades is not None,
+            second_moments=self.product is not None,
+        )
 
-def gather(chunks: Iterable[Chunk], *, second_moments: bool) -> Statistics:
-    """Statistics of all chunks, each looked at once.
+    def accumulate(self, other: "_Sums", sign: int) -> None:
+        """Add (`sign` 1) or take off (-1) the sums of other texts."""
+        for name in ("n", "total", "product", "counts", "classes", "grades"):
+            if (mine := getattr(self, name)) is not None:
+                mine.add_(getattr(other, name), alpha=sign)
+
+    def statistics(self) -> Statistics:
+        """The statistics of these sums, which are used up."""
+        n = int(self.n)
+        shift = self.total / n
+        covariance = None
+        if self.product is not None:
+            covariance = self.product.div_(n)
+            for layer, (matrix, row) in enumerate(zip(covariance, shift, strict=True)):
+                covariance[layer] = matrix.addr_(row, row, alpha=-1)
+        sizes = rearrange(self.counts, "polarity concept -> polarity concept 1 1")
+        means = self.origin + self.classes[:2] / sizes
+        grade_covariance = None
+        if self.grades is not None:
+            known, graded = self.classes[2:]
+            mean_grade = rearrange((self.grades[1] / self.grades[0]).float(), "concept -> concept 1 1")
+            grade_covariance = (graded - mean_grade * known) / rearrange(
+                self.grades[0].float(), "concept -> concept 1 1"
+            )
+        return Statistics(
+            n=n,
+            mean=self.origin + shift,
+            covariance=covariance,
+            n_positive=self.counts[0],
+            n_negative=self.counts[1],
+            positive_mean=means[0],
+            negative_mean=means[1],
+            grade_covariance=grade_covariance,
+        )
+
+
+class FoldedStatistics:
+    """Statistics of all texts, and of all texts but those of one fold, from one pass; what is kept is one set of sums a fold."""
+
+    def __init__(self, sums: list[_Sums]) -> None:
+        self._sums = sums
+
+    def whole(self) -> Statistics:
+        """Of all texts."""
+        return self._of(range(len(self._sums)))
+
+    def without(self, fold: int) -> Statistics:
+        """Of all texts outside `fold`."""
+        return self._of(other for other in range(len(self._sums)) if other != fold)
+
+    def _of(self, folds: Iterable[int]) -> Statistics:
+        result = self._sums[0].like()
+        for fold in folds:
+            result.accumulate(self._sums[fold], 1)
+        return result.statistics()
+
+
+def gather_folds(
+    parts: Iterable[tuple[LabelledActivations, Int[Tensor, " text"]]], n_folds: int, *, second_moments: bool
+) -> FoldedStatistics:
+    """Statistics of texts in parts, each looked at once.
 
     Args:
-        chunks: at least one, none of them empty.
+        parts: some texts, and the fold of each, 0 to n_folds - 1.
+        n_folds: how many folds there are; 1 where there is no need of folds.
         second_moments: also the covariance, whose cost is texts x layers x d_model^2.
 
     Raises:
         FitError: there is no text.
     """
-    sums: _Sums | None = None
-    for activations, positive, negative in chunks:
-        values = activations.float()
-        if sums is None:
-            sums = _Sums(values.mean(dim=0), positive.shape[1], second_moments=second_moments)
-        sums.add(values, torch.stack([positive, negative]))
-    if sums is None:
+    sums: list[_Sums] = []
+    for part, fold in parts:
+        if not len(part.activations):
+            continue
+        if not sums:
+            origin = reduce(part.activations.float(), "text layer d_model -> layer d_model", "mean")
+            options = {"graded": part.grades is not None, "second_moments": second_moments}
+            sums = [_Sums(origin, part.positive.shape[1], **options) for _ in range(n_folds)]
+        for number in sorted(set(fold.tolist())):
+            sums[number].add(part if n_folds == 1 else part.take(fold == number))
+    if not sums:
         raise FitError("there is no text to fit on", remedy="check the corpus")
-    shift = sums.total / sums.n
-    covariance = None
-    if sums.product is not None:
-        column, row = (
-            rearrange(shift, "layer d_model -> layer d_model 1"),
-            rearrange(shift, "layer d_model -> layer 1 d_model"),
-        )
-        covariance = sums.product.div_(sums.n).sub_(column * row)
-    means = sums.origin + sums.classes / rearrange(sums.counts, "polarity concept -> polarity concept 1 1")
-    return Statistics(
-        n=sums.n,
-        mean=sums.origin + shift,
-        covariance=covariance,
-        n_positive=sums.counts[0],
-        n_negative=sums.counts[1],
-        positive_mean=means[0],
-        negative_mean=means[1],
-    )
+    return FoldedStatistics(sums)
+
+
+def gather(parts: Iterable[LabelledActivations], *, second_moments: bool) -> Statistics:
+    """Statistics of all texts of all parts, each looked at once.
+
+    Raises:
+        FitError: there is no text.
+    """
+    one_fold = ((part, torch.zeros(len(part.activations), dtype=torch.long)) for part in parts)
+    return gather_folds(one_fold, 1, second_moments=second_moments).whole()
 
 
 def statistics_of(data: LabelledActivations, *, second_moments: bool) -> Statistics:
     """Statistics of activations that are in memory."""
-    return gather([(data.activations, data.positive, data.negative)], second_moments=second_moments)
+    return gather([data], second_moments=second_moments)

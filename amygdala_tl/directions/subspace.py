@@ -5,49 +5,54 @@ principal directions), and a concept is the unit vector v with the greatest diff
 squared length of its projection onto these subspaces: the top eigenvector of mean(B^T B | positive) -
 mean(B^T B | negative), with the rows of B an orthonormal basis of a text's subspace.
 
+The subspaces are those of the tokens about the mean of all texts. About zero, the mean m that all texts share would be every
+text's first direction, a concept s would only tilt it, and the top eigenvector would come out as (m + s)/sqrt(2) instead of s;
+about a text's own mean, what the whole text carries would be lost.
+
 A subspace has no sign and no scale: a token that is twice as long counts the same, which makes the direction indifferent to
 long texts and large tokens, and its sign must be taken from the activations.
 """
 
 import torch
-from einops import rearrange, reduce, repeat
-from jaxtyping import Bool, Float
+from einops import einsum, rearrange, reduce, repeat
+from jaxtyping import Float
 from torch import Tensor
 
 from amygdala_tl.directions.data import Estimate, LabelledActivations
-from amygdala_tl.directions.pca import principal_components
 from amygdala_tl.directions.statistics import statistics_of
 from amygdala_tl.errors import FitError
 
+NEGLIGIBLE = 1e-10
+"""Square of a length, beside the text's largest, below which a direction is rounding error."""
 
-def subspace_directions(bases: Float[Tensor, "text layer component d_model"], data: LabelledActivations) -> Estimate:
+
+def subspace(data: LabelledActivations) -> Estimate:
     """Top eigenvector of the difference of the classes' mean projectors, of every concept at every layer, unit length.
 
-    Memory is one d_model x d_model matrix at a time, time d_model^3 a concept and layer (50 ms at d_model 576). Every concept
-    must have a text in each class. A vector is zero where no direction is more frequent in the positive texts.
+    A text's subspace has as many dimensions as there are components in `data.spread`. Memory is one d_model x d_model matrix
+    at a time, time d_model^3 a concept and layer (50 ms at d_model 576). Every concept must have a text in each class. A
+    vector is zero where no direction is more frequent in the positive texts.
 
     Args:
-        bases: orthonormal rows that span each text's tokens (`token_basis`); rows may be zero where a text is too short.
-        data: labels, and the activations that give the sign: positives' mean score is the larger one.
+        data: with `spread`; `activations` are the means of the same tokens, and give the sign: positives' mean score is the
+            larger one.
 
     Raises:
-        FitError: there are not as many bases as texts, or their layers or d_model are not those of the activations.
+        FitError: there is no spread.
     """
-    n_texts, n_layers, n_components, d_model = bases.shape
-    if (n_texts, n_layers, d_model) != tuple(data.activations.shape):
+    if data.spread is None:
         raise FitError(
-            "token subspaces and activations do not belong together",
-            got=f"bases {list(bases.shape)} [text, layer, component, d_model]",
-            need=f"activations' {list(data.activations.shape)} [text, layer, d_model]",
-            remedy="capture both in one run",
+            "the subspace estimator needs the directions of each text's tokens",
+            remedy="capture with --token-components 4",
         )
     statistics = statistics_of(data, second_moments=False)
     weights = data.positive / statistics.n_positive - data.negative / statistics.n_negative
-    n_concepts = weights.shape[1]
+    n_concepts, n_components = weights.shape[1], data.spread.shape[2]
     vectors = torch.zeros_like(statistics.difference)
-    largest = torch.zeros(n_concepts, n_layers)
-    for layer in range(n_layers):
-        rows = rearrange(bases[:, layer].float(), "text component d_model -> (text component) d_model")
+    largest = torch.zeros(n_concepts, data.spread.shape[1])
+    for layer in range(data.spread.shape[1]):
+        bases = subspace_bases(data.spread[:, layer], data.activations[:, layer] - statistics.mean[layer])
+        rows = rearrange(bases, "text component d_model -> (text component) d_model")
         for concept in range(n_concepts):
             weight = repeat(weights[:, concept], "text -> (text component) 1", component=n_components)
             labelled = weight[:, 0] != 0
@@ -62,27 +67,26 @@ def subspace_directions(bases: Float[Tensor, "text layer component d_model"], da
     return Estimate(vectors, {"components": n_components, "eigenvalue": [round(value, 4) for value in per_layer]})
 
 
-def token_basis(
-    tokens: Float[Tensor, "token d_model"],
-    mask: Bool[Tensor, " token"],
-    k: int,
-    origin: Float[Tensor, " d_model"] | None = None,
-) -> Float[Tensor, "{k} d_model"]:
-    """Orthonormal basis of the first k principal directions of a text's tokens about `origin`, largest first.
+def subspace_bases(
+    spread: Float[Tensor, "text component d_model"], shift: Float[Tensor, "text d_model"]
+) -> Float[Tensor, "text component d_model"]:
+    """Orthonormal bases of the leading principal directions of each text's tokens about an origin, at one layer.
+
+    The tokens' second moment about the origin is spread^T spread + shift^T shift. Rows beyond its rank are zero.
 
     Args:
-        tokens: residuals of one text at one layer.
-        mask: which of them are read (the text's own ones that are no attention sinks).
-        k: rows of the basis; those beyond the number of independent tokens are zero.
-        origin: what all texts share, such as the mean token of the corpus; 0 if None. It should be given: a common mean m
-            is every text's first direction, a concept s only tilts it, and the top eigenvector comes out as
-            (m + s)/sqrt(2) instead of s. It is not the text's own mean, which carries the concept.
+        spread: principal directions about the text's own mean, as long as the tokens' deviation along them.
+        shift: the text's mean minus the origin.
     """
-    kept = tokens[mask].float()
-    if origin is not None:
-        kept = kept - origin
-    basis = kept.new_zeros(k, tokens.shape[1])
-    if len(kept):
-        _, components = principal_components(kept, k)
-        basis[: len(components)] = components
-    return basis
+    factor = torch.cat([spread.float(), rearrange(shift.float(), "text d_model -> text 1 d_model")], dim=1).double()
+    products = einsum(factor, factor, "text row d_model, text other d_model -> text row other")
+    values, vectors = torch.linalg.eigh(products)
+    values, vectors = values.flip(-1)[:, : spread.shape[1]], vectors.flip(-1)[:, :, : spread.shape[1]]
+    some = values > NEGLIGIBLE * values[:, :1]
+    scale = torch.where(some, values, 1.0).rsqrt() * some
+    bases: Tensor = einsum(
+        vectors * rearrange(scale, "text component -> text 1 component"),
+        factor,
+        "text row component, text row d_model -> text component d_model",
+    )
+    return bases.float()

@@ -11,24 +11,29 @@ scale for all others, as they do when the target is a multiple of the identity. 
 groups: the strength that estimates the covariance best is far weaker than the one that separates unseen texts best.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
 from einops import einsum, rearrange
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from amygdala_tl.directions.auroc import auroc
 from amygdala_tl.directions.data import Estimate, LabelledActivations
-from amygdala_tl.directions.folds import group_folds
-from amygdala_tl.directions.statistics import Statistics, statistics_of
+from amygdala_tl.directions.folds import fold_assignment, folds_of
+from amygdala_tl.directions.statistics import FoldedStatistics, Parts, Statistics, gather, gather_folds
 from amygdala_tl.errors import FitError
 
 STRENGTHS = (0.1, 0.3, 0.5, 0.7, 0.9)
 """Shares of the diagonal that cross-validation compares."""
 
 N_FOLDS = 5
+
+ENOUGH_TEXTS = 4000
+"""Cross-validation scores no further fold once this many texts are scored: the choice would not change, and each fold costs a
+factorisation of d_model x d_model a strength and layer."""
 
 
 def whitened(data: LabelledActivations, *, shrinkage: float | None = None) -> Estimate:
@@ -38,41 +43,52 @@ def whitened(data: LabelledActivations, *, shrinkage: float | None = None) -> Es
 
     Args:
         data: activations and labels.
-        shrinkage: share of the diagonal, 0 to 1; if None, the one of `STRENGTHS` with the best AUROC on held-out groups,
-            averaged over concepts, chosen for each layer.
+        shrinkage: share of the diagonal, 0 to 1; if None, the one of `STRENGTHS` with the best AUROC on held-out groups (5
+            folds, scored until `ENOUGH_TEXTS` texts are), averaged over concepts, chosen for each layer. Where there are no
+            two groups, or no fold can be scored, it is the strength that estimates the covariance best
+            (`covariance_shrinkage`).
 
     Raises:
         FitError: the covariance cannot be inverted.
     """
-    statistics = statistics_of(data, second_moments=True)
-    signal = _signal(data, statistics)
-    if shrinkage is not None:
-        return _whiten(statistics, signal, [shrinkage] * len(statistics.mean))
-    table = _cross_validate(data)
+    return whitened_streamed(lambda: [data], data.groups, shrinkage=shrinkage)
+
+
+def whitened_streamed(parts: Parts, groups: Int[Tensor, " text"], *, shrinkage: float | None = None) -> Estimate:
+    """The same of texts in parts: one pass for the statistics, and one more to score held-out texts if `shrinkage` is None.
+
+    Memory is that of one d_model x d_model matrix a layer and fold, and of the scores and labels of all texts.
+
+    Args:
+        parts: the texts, in any order.
+        groups: of all texts, in any order.
+        shrinkage: as in `whitened`.
+
+    Raises:
+        FitError: the covariance cannot be inverted.
+    """
+    n_folds = min(N_FOLDS, len(torch.unique(groups)))
+    if shrinkage is not None or n_folds < 2:
+        statistics = gather(parts(), second_moments=True)
+        return _whiten(statistics, _strengths(statistics, shrinkage))
+    n_scored = min(n_folds, math.ceil(ENOUGH_TEXTS * n_folds / len(groups)))
+    names, fold_of_name = fold_assignment(groups, n_folds)
+
+    def folded() -> Iterator[tuple[LabelledActivations, Int[Tensor, " _"]]]:
+        for part in parts():  # folds that are not scored are kept as one
+            yield part, folds_of(part.groups, names, fold_of_name).clamp_max(n_scored)
+
+    folds = gather_folds(folded(), min(n_folds, n_scored + 1), second_moments=True)
+    table = _cross_validate(folds, folded(), n_scored)
+    statistics = folds.whole()
     if table is None:
-        return whitened_from_statistics(statistics)
+        return _whiten(statistics, _strengths(statistics, None))
     best = [STRENGTHS[index] for index in table.argmax(dim=0).tolist()]
     scores = {
         f"{strength:g}": [round(value, 4) for value in row]
         for strength, row in zip(STRENGTHS, table.tolist(), strict=True)
     }
-    return _whiten(statistics, signal, best, {"auroc_by_shrinkage": scores})
-
-
-def whitened_from_statistics(statistics: Statistics, *, shrinkage: float | None = None) -> Estimate:
-    """The same from statistics with second moments that were gathered elsewhere, where there are no texts to cross-validate on.
-
-    The strength is then the one that estimates the covariance best (`covariance_shrinkage`), if it is not given.
-
-    Raises:
-        FitError: the covariance cannot be inverted.
-    """
-    assert statistics.covariance is not None
-    strengths = [
-        covariance_shrinkage(covariance, statistics.n) if shrinkage is None else shrinkage
-        for covariance in statistics.covariance
-    ]
-    return _whiten(statistics, statistics.difference, strengths)
+    return _whiten(statistics, best, {"auroc_by_shrinkage": scores})
 
 
 def shrink(covariance: Float[Tensor, "d_model d_model"], strength: float) -> Float[Tensor, "d_model d_model"]:
@@ -96,53 +112,65 @@ def covariance_shrinkage(covariance: Float[Tensor, "d_model d_model"], n: int) -
     return float((variance / total).clamp(0.0, 1.0)) if total > 0 else 1.0
 
 
-def _signal(data: LabelledActivations, statistics: Statistics) -> Float[Tensor, "concept layer d_model"]:
-    """What is to be whitened: the difference of means, or the covariance of activation and grade."""
-    if data.grades is None:
-        return statistics.difference
-    known = ~data.grades.isnan()
-    centred = torch.where(known, data.grades - data.grades.nanmean(dim=0), 0.0)
-    return einsum(centred, data.activations.float(), "text concept, text layer d_model -> concept layer d_model")
+def _strengths(statistics: Statistics, shrinkage: float | None) -> list[float]:
+    """`shrinkage` at every layer, or what estimates each layer's covariance best."""
+    assert statistics.covariance is not None
+    return [
+        covariance_shrinkage(covariance, statistics.n) if shrinkage is None else shrinkage
+        for covariance in statistics.covariance
+    ]
 
 
-def _cross_validate(data: LabelledActivations) -> Float[Tensor, "strength layer"] | None:
-    """Mean AUROC over held-out folds and concepts of every strength at every layer; None where no fold can be scored."""
-    n_folds = min(N_FOLDS, len(torch.unique(data.groups)))
-    if n_folds < 2:
-        return None
-    fold = group_folds(data.groups, n_folds)
-    results = []
-    for held_out in range(n_folds):
-        kept, left = data.take(fold != held_out), data.take(fold == held_out)
-        # A concept whose positives all fell into one fold has no difference of means without it.
-        usable = kept.positive.any(dim=0) & kept.negative.any(dim=0)
-        statistics = statistics_of(kept, second_moments=True)
-        signal = _signal(kept, statistics)[usable]
-        assert statistics.covariance is not None
-        for layer, covariance in enumerate(statistics.covariance):
-            for strength in STRENGTHS:
-                vectors = _solve(covariance, signal[:, layer], strength)
-                scores = left.activations[:, layer].float() @ vectors.T
-                results.append(auroc(scores, left.positive[:, usable], left.negative[:, usable]).nanmean())
-    table: Tensor = rearrange(
-        torch.stack(results),
-        "(fold layer strength) -> fold strength layer",
-        fold=n_folds,
-        strength=len(STRENGTHS),
-    ).nanmean(dim=0)
+def _cross_validate(
+    folds: FoldedStatistics, parts: Iterable[tuple[LabelledActivations, Int[Tensor, " _"]]], n_scored: int
+) -> Float[Tensor, "strength layer"] | None:
+    """Mean AUROC over the first `n_scored` folds, each with vectors of all others, and over concepts, of every strength at
+    every layer; None where no fold can be scored.
+    """
+    fitted = [_all_strengths(folds.without(fold)) for fold in range(n_scored)]
+    scores: list[list[Tensor]] = [[] for _ in range(n_scored)]
+    labels: list[list[Tensor]] = [[] for _ in range(n_scored)]
+    for part, fold in parts:
+        for number in sorted(set(fold[fold < n_scored].tolist())):
+            left = part.take(fold == number)
+            scores[number].append(
+                einsum(
+                    left.activations.float(),
+                    fitted[number],
+                    "text layer d_model, strength concept layer d_model -> strength layer text concept",
+                )
+            )
+            labels[number].append(torch.stack([left.positive, left.negative]))
+    tables = []
+    for number in range(n_scored):
+        positive, negative = torch.cat(labels[number], dim=1)
+        of_fold = torch.cat(scores[number], dim=2)
+        # A concept whose positives all fell into one fold has no difference of means without it: NaN vectors.
+        usable = fitted[number].isfinite().all(dim=-1).all(dim=2).all(dim=0)
+        tables.append(
+            torch.stack(
+                [
+                    torch.stack(
+                        [auroc(layer[:, usable], positive[:, usable], negative[:, usable]).nanmean() for layer in one]
+                    )
+                    for one in of_fold
+                ]
+            )
+        )
+    table: Tensor = torch.stack(tables).nanmean(dim=0)
     return None if table.isnan().any() else table
 
 
-def _whiten(
-    statistics: Statistics,
-    signal: Float[Tensor, "concept layer d_model"],
-    strengths: list[float],
-    more: Mapping[str, Any] | None = None,
-) -> Estimate:
+def _all_strengths(statistics: Statistics) -> Float[Tensor, "strength concept layer d_model"]:
+    """The vectors at each of `STRENGTHS`; NaN for a concept without texts in one of its classes."""
+    return torch.stack([_whiten(statistics, [strength] * len(statistics.mean)).vectors for strength in STRENGTHS])
+
+
+def _whiten(statistics: Statistics, strengths: list[float], more: Mapping[str, Any] | None = None) -> Estimate:
     assert statistics.covariance is not None
     vectors = torch.stack(
         [
-            _solve(covariance, signal[:, layer], strengths[layer])
+            _solve(covariance, statistics.signal[:, layer], strengths[layer])
             for layer, covariance in enumerate(statistics.covariance)
         ],
         dim=1,

@@ -1,20 +1,20 @@
 """Activations and labels to a fit: directions, calibrations, and where they come from."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import torch
-from einops import einsum
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.corpus.labels import LabelRules
-from amygdala_tl.directions import LabelledActivations
+from amygdala_tl.directions import LabelledActivations, check_classes
 from amygdala_tl.errors import FitError, InputError
 from amygdala_tl.lens.hooks import parse_layers
-from amygdala_tl.pipeline.method import AUTO, apply_method, choose_method, parse_method
-from amygdala_tl.records import Calibration, Corpus, CorpusText, Fit, ReadPosition, TokenMoments
+from amygdala_tl.pipeline.calibration import calibrate_texts, calibrate_tokens
+from amygdala_tl.pipeline.method import AUTO, apply_method, apply_streamed, choose_method, parse_method
+from amygdala_tl.records import Corpus, CorpusText, Fit, ReadPosition
 
 MIN_EXAMPLES = LabelRules().min_examples
 
@@ -36,6 +36,9 @@ def fit(
 ) -> Fit:
     """Directions of the corpus's concepts from its training texts; held-out texts are not looked at.
 
+    `mean` and `whitened`, named and without denoisers of activations, pass over the store in parts, so that memory is set by
+    layers, d_model and concepts; all other methods hold the training texts' activations.
+
     Args:
         corpus: texts and labels.
         store: their activations, from `capture`.
@@ -56,6 +59,12 @@ def fit(
         raise InputError(
             "auto chooses the denoisers", got=f"--denoise {denoise}", remedy="name an --aggregator beside it"
         )
+    if aggregator == "subspace" and read_position != "pooled":
+        raise InputError(
+            "subspaces are those of all tokens of a text",
+            got=f"--read-position {read_position}",
+            remedy="use --read-position pooled",
+        )
     if labels == "graded" and aggregator not in GRADED_ESTIMATORS:
         raise InputError(
             "the aggregator takes no graded labels",
@@ -66,29 +75,30 @@ def fit(
     indices = _layers(layers, corpus, store)
     texts = [text for text in corpus.texts if text.split == "train"]
     concepts, left_out = _enough(corpus, texts, min_examples)
-    ids = [text.id for text in texts]
-    activations = store.load(ids, indices, read_position)
-    whole = LabelledActivations(
-        activations=activations,
-        positive=label_matrix([text.positive for text in texts], concepts),
-        negative=label_matrix([text.negative for text in texts], concepts),
-        groups=group_numbers([text.group for text in texts]),
-        grades=grade_matrix(texts, concepts) if labels == "graded" else None,
-    )
-    neutral_rows = torch.tensor([text.neutral for text in texts])
     # Neutral texts carry no label: estimators see the others only, denoisers get the neutral ones beside them.
-    data, neutral = whole.take(~neutral_rows), activations[neutral_rows]
+    labelled = _Labelled(
+        [text for text in texts if not text.neutral], concepts, store, indices, read_position, graded=labels == "graded"
+    )
     comparison: dict[str, Any] = {}
-    if method is None:
-        method, table = choose_method(data, neutral)
-        comparison = {"chosen_from": table}
-    fitted = apply_method(method, data, neutral, concepts)
+    check_classes(labelled.positive, labelled.negative, concepts)
+    if method is not None and method.streamable:
+        fitted = apply_streamed(method, labelled.parts, labelled.groups, concepts)
+    else:
+        data = labelled.whole(spread=aggregator == "subspace")
+        neutral = store.load([text.id for text in texts if text.neutral], indices, read_position)
+        if method is None:
+            method, table = choose_method(data, neutral)
+            comparison = {"chosen_from": table}
+        fitted = apply_method(method, data, neutral, concepts)
+    ids = [text.id for text in texts]
     return Fit(
         concepts=concepts,
         layers=indices,
         directions=fitted.directions,
-        text_calibration=_calibrate_texts(activations, fitted.directions),
-        token_calibration=_calibrate_tokens(store.token_moments(ids, indices), fitted.directions),
+        text_calibration=calibrate_texts(
+            (values for _, values in store.batches(ids, indices, read_position)), fitted.directions
+        ),
+        token_calibration=calibrate_tokens(store.token_moments(ids, indices), fitted.directions),
         model=store.info,
         settings=store.settings,
         read_position=read_position,
@@ -96,11 +106,59 @@ def fit(
         denoisers=fitted.denoisers,
         corpus_sha256=corpus.sha256,
         counts={
-            concept: {"positive": int(data.positive[:, column].sum()), "negative": int(data.negative[:, column].sum())}
+            concept: {
+                "positive": int(labelled.positive[:, column].sum()),
+                "negative": int(labelled.negative[:, column].sum()),
+            }
             for column, concept in enumerate(concepts)
         },
         left_out={**corpus.left_out, **left_out},
     )
+
+
+class _Labelled:
+    """Texts with their labels; their activations stay in the store until they are asked for, in parts or all at once."""
+
+    def __init__(
+        self,
+        texts: Sequence[CorpusText],
+        concepts: Sequence[str],
+        store: ActivationStore,
+        layers: Sequence[int],
+        read_position: ReadPosition,
+        *,
+        graded: bool,
+    ) -> None:
+        self.ids = [text.id for text in texts]
+        self.store = store
+        self.layers = layers
+        self.read_position = read_position
+        self.positive = label_matrix([text.positive for text in texts], concepts)
+        self.negative = label_matrix([text.negative for text in texts], concepts)
+        self.groups = group_numbers([text.group for text in texts])
+        self.grades = grade_matrix(texts, concepts) if graded else None
+
+    def parts(self) -> Iterator[LabelledActivations]:
+        """One pass over the store."""
+        for rows, activations in self.store.batches(self.ids, self.layers, self.read_position):
+            yield LabelledActivations(
+                activations=activations,
+                positive=self.positive[rows],
+                negative=self.negative[rows],
+                groups=self.groups[rows],
+                grades=None if self.grades is None else self.grades[rows],
+            )
+
+    def whole(self, *, spread: bool) -> LabelledActivations:
+        """All of them in memory."""
+        return LabelledActivations(
+            activations=self.store.load(self.ids, self.layers, self.read_position),
+            positive=self.positive,
+            negative=self.negative,
+            groups=self.groups,
+            grades=self.grades,
+            spread=self.store.load_spread(self.ids, self.layers) if spread else None,
+        )
 
 
 def grade_matrix(texts: Sequence[CorpusText], concepts: Sequence[str]) -> Float[Tensor, "text concept"]:
@@ -164,23 +222,3 @@ def _enough(corpus: Corpus, texts: Sequence[CorpusText], min_examples: int) -> t
             remedy="label more texts, or lower --min-examples",
         )
     return concepts, left_out
-
-
-def _calibrate_texts(
-    activations: Float[Tensor, "text layer d_model"], directions: Float[Tensor, "concept layer d_model"]
-) -> Calibration:
-    scores = einsum(
-        activations.double(), directions.double(), "text layer d_model, concept layer d_model -> text layer concept"
-    )
-    return Calibration(mean=scores.mean(dim=0).float(), std=scores.std(dim=0).float(), n=len(scores))
-
-
-def _calibrate_tokens(moments: TokenMoments, directions: Float[Tensor, "concept layer d_model"]) -> Calibration:
-    wide = directions.double()
-    mean = einsum(moments.mean.double(), wide, "layer d_model, concept layer d_model -> layer concept")
-    square = einsum(
-        moments.second.double(), wide, wide,
-        "layer d_model other, concept layer d_model, concept layer other -> layer concept",
-    )  # fmt: skip
-    std = (square - mean.square()).clamp_min(0.0).sqrt()
-    return Calibration(mean=mean.float(), std=std.float(), n=int(moments.count.min()))

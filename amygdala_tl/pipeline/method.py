@@ -6,13 +6,15 @@ from typing import Any
 
 import torch
 from einops import einsum
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from amygdala_tl.directions import ESTIMATORS, LabelledActivations, check_classes, unit_directions
+from amygdala_tl.directions import ESTIMATORS, STREAMED, Estimate, LabelledActivations, check_classes, unit_directions
 from amygdala_tl.directions.auroc import auroc
 from amygdala_tl.directions.denoise import DENOISERS, DenoiseStep, denoise, denoise_vectors, parse_steps
+from amygdala_tl.directions.denoise.removal import Removal, nothing
 from amygdala_tl.directions.folds import group_folds
+from amygdala_tl.directions.statistics import Parts
 from amygdala_tl.errors import FitError, InputError
 
 AUTO = "auto"
@@ -31,6 +33,11 @@ class Method:
 
     aggregator: str
     steps: tuple[DenoiseStep, ...] = ()
+
+    @property
+    def streamable(self) -> bool:
+        """Whether the corpus's moments are all it needs, so that its texts can come in parts."""
+        return self.aggregator in STREAMED and not any(step.name in DENOISERS for step in self.steps)
 
     def __str__(self) -> str:
         return " + ".join([self.aggregator, *map(str, self.steps)])
@@ -85,9 +92,32 @@ def apply_method(
     Raises:
         FitError: a class is empty, a denoiser cannot be fitted, or a vector is zero or not finite.
     """
-    check_classes(data, concepts)
+    check_classes(data.positive, data.negative, concepts)
     denoised, removal, parameters = denoise(data, neutral, method.steps)
     estimate = ESTIMATORS[method.aggregator](denoised)
+    return _finish(method, estimate, removal, parameters, concepts)
+
+
+def apply_streamed(method: Method, parts: Parts, groups: Int[Tensor, " text"], concepts: Sequence[str]) -> Fitted:
+    """The same for a `streamable` method, from texts in parts, so that memory does not grow with the corpus.
+
+    Args:
+        method: what to do.
+        parts: the texts that the estimator sees, a pass each time it is called.
+        groups: of all these texts.
+        concepts: names.
+
+    Raises:
+        FitError: as `apply_method`; but classes must have been checked.
+    """
+    estimate = STREAMED[method.aggregator](parts, groups)
+    _, n_layers, _ = estimate.vectors.shape
+    return _finish(method, estimate, nothing(n_layers, estimate.vectors), [], concepts)
+
+
+def _finish(
+    method: Method, estimate: Estimate, removal: Removal, parameters: list[dict[str, Any]], concepts: Sequence[str]
+) -> Fitted:
     vectors = denoise_vectors(estimate.vectors, removal, method.steps)
     of_vectors = [{"name": step.name} for step in method.steps if step.name not in DENOISERS]
     return Fitted(

@@ -65,12 +65,31 @@ def test_read_prints_tables_tokens_and_json(capsys, workplace, tiny_checkpoint):
     assert code == 0
     assert "The tide came in again." in out
     assert "grief, layer 2" in out
-    code, out, _ = run(capsys, "read", "The tide came in again.", "a", "--json", *common)
+    code, out, _ = run(capsys, "read", "The tide came in again.", "--json", *common)
     assert code == 0
-    first, second = json.loads(out)
-    assert set(first["z"]) == {"2", "3"}
-    assert len(first["z"]["3"]) == 16
-    assert second["z"]["2"] is None
+    (found,) = json.loads(out)
+    assert set(found["z"]) == {"2", "3"}
+    assert len(found["z"]["3"]) == 16
+
+
+def test_read_says_null_where_a_text_is_nothing_but_an_attention_sink(capsys, workplace, tiny_checkpoint, tmp_path):
+    model = ("--model", tiny_checkpoint("llama"))
+    output = tmp_path / "plain.safetensors"
+    how = ("--chat-template", "none", "--aggregator", "mean", "--target-layers", "2")
+    assert run(capsys, "train", "--training-data-dir", workplace / "corpus", "--output", output, *how, *model)[0] == 0
+    code, out, _ = run(capsys, "read", "a", "a tide", "--json", "--readout", output, *model)
+    assert code == 0
+    alone, two = json.loads(out)
+    assert alone["z"]["2"] is None
+    assert two["z"]["2"]["grief"] is not None
+
+
+def test_train_captures_what_the_subspace_aggregator_needs(capsys, workplace, tiny_checkpoint, tmp_path):
+    model = ("--model", tiny_checkpoint("llama"), "--target-layers", "2", "--aggregator", "subspace")
+    data = ("--training-data-dir", workplace / "corpus")
+    assert run(capsys, "train", *data, "--output", tmp_path / "r.safetensors", *model)[0] == 0
+    manifest = load_readout(tmp_path / "r.safetensors").manifest["amygdala_tl"]
+    assert manifest["estimator"]["components"] == manifest["capture"]["token_components"] == 4
 
 
 def test_read_takes_a_file_with_a_text_a_line(capsys, workplace, tiny_checkpoint, tmp_path):

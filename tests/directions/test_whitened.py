@@ -1,5 +1,7 @@
 """Whitened difference of means: discriminant analysis, and what it is invariant to."""
 
+import dataclasses
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -8,13 +10,14 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from amygdala_tl.directions import fit_directions, ungrouped
 from amygdala_tl.directions.data import LabelledActivations
+from amygdala_tl.directions.folds import group_folds
 from amygdala_tl.directions.mean import mean
-from amygdala_tl.directions.statistics import gather, statistics_of
+from amygdala_tl.directions.statistics import gather, gather_folds, statistics_of
 from amygdala_tl.directions.whitened import (
     STRENGTHS,
     covariance_shrinkage,
     whitened,
-    whitened_from_statistics,
+    whitened_streamed,
 )
 from amygdala_tl.errors import FitError
 
@@ -111,19 +114,71 @@ def test_the_chosen_strength_is_in_the_parameters_and_the_best_of_its_table():
     assert parameters["shrinkage"] == [STRENGTHS[index] for index in table.argmax(dim=0)]
 
 
-def test_statistics_gathered_in_chunks_are_those_of_the_whole():
-    data = problem(5)
-    chunks = [
-        (data.activations[rows], data.positive[rows], data.negative[rows])
-        for rows in (slice(0, 1), slice(1, 30), slice(30, 80))
-    ]
-    parts, whole = gather(chunks, second_moments=True), statistics_of(data, second_moments=True)
-    for name in ("n_positive", "n_negative", "mean", "covariance", "positive_mean", "negative_mean"):
+def pieces(data, *sizes):
+    """The texts in parts of these sizes, in an order of their own."""
+    order = torch.randperm(len(data.activations), generator=torch.Generator().manual_seed(9))
+    return [data.take_rows(rows) for rows in order.split(list(sizes))]
+
+
+def graded(seed):
+    """The same with grades, some of them not known."""
+    data = problem(seed)
+    generator = torch.Generator().manual_seed(seed + 1)
+    grades = torch.where(data.positive, 0.8, 0.1) + 0.1 * torch.rand(80, 3, generator=generator)
+    return dataclasses.replace(data, grades=grades.masked_fill(torch.rand(80, 3, generator=generator) < 0.1, torch.nan))
+
+
+@pytest.mark.parametrize("make", [problem, graded])
+def test_statistics_gathered_in_parts_are_those_of_the_whole(make):
+    data = make(5)
+    parts, whole = gather(pieces(data, 1, 29, 50), second_moments=True), statistics_of(data, second_moments=True)
+    for name in (
+        "n_positive",
+        "n_negative",
+        "mean",
+        "covariance",
+        "positive_mean",
+        "negative_mean",
+        "grade_covariance",
+    ):
         torch.testing.assert_close(getattr(parts, name), getattr(whole, name), rtol=1e-4, atol=1e-4)
     expected = torch.cov(data.activations[:, 1].T, correction=0)
     torch.testing.assert_close(whole.covariance[1], expected, rtol=1e-4, atol=1e-4)
-    one = whitened_from_statistics(parts, shrinkage=0.3).vectors
-    torch.testing.assert_close(one, whitened(data, shrinkage=0.3).vectors, rtol=1e-3, atol=1e-3)
+    if data.grades is not None:
+        known = ~data.grades[:, 2].isnan()
+        pair = torch.stack([data.activations[known, 1, 4], data.grades[known, 2]])
+        naive = torch.cov(pair, correction=0)[0, 1]
+        torch.testing.assert_close(whole.grade_covariance[2, 1, 4], naive, rtol=1e-4, atol=1e-5)
+
+
+def test_statistics_without_a_fold_are_those_of_the_other_texts():
+    data = graded(6)
+    fold = group_folds(data.groups, 4)
+    folds = gather_folds([(data, fold)], 4, second_moments=True)
+    for number in range(4):
+        naive = statistics_of(data.take(fold != number), second_moments=True)
+        for name in ("n", "n_positive", "mean", "covariance", "positive_mean", "grade_covariance"):
+            torch.testing.assert_close(getattr(folds.without(number), name), getattr(naive, name), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("make", [problem, graded])
+def test_texts_in_parts_give_the_same_vectors_and_the_same_strengths(make):
+    data = make(7)
+    whole, parts = whitened(data), whitened_streamed(lambda: pieces(data, 17, 40, 3, 20), data.groups)
+    assert parts.parameters == whole.parameters
+    assert cosine(parts.vectors, whole.vectors).min() > 0.9999
+
+
+def test_with_enough_texts_not_every_fold_is_scored_and_all_texts_are_fitted_on(monkeypatch):
+    data = problem(7)
+    every = whitened(data)
+    monkeypatch.setattr("amygdala_tl.directions.whitened.ENOUGH_TEXTS", 30)  # of 80: two folds of 16
+    some = whitened_streamed(lambda: pieces(data, 17, 40, 3, 20), data.groups)
+    assert some.parameters["auroc_by_shrinkage"] != every.parameters["auroc_by_shrinkage"]
+    strength = some.parameters["shrinkage"]
+    for layer in range(2):
+        expected = whitened(data, shrinkage=strength[layer]).vectors[:, layer]
+        assert cosine(some.vectors[:, layer], expected).min() > 0.9999
 
 
 def test_the_shrinkage_of_the_covariance_is_a_naive_double_loop():

@@ -1,16 +1,19 @@
 """Corpus to scores on a tiny model: what is counted, calibrated, left out and computed again."""
 
+import dataclasses
+
 import pytest
 import torch
 
 from amygdala_tl import capture, export_readout, fit, load_readout, score_texts
+from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.corpus.build import build_corpus
 from amygdala_tl.corpus.labels import LabelRules
 from amygdala_tl.demo import demo_graph_path
-from amygdala_tl.errors import FitError, InputError, ReadoutError
+from amygdala_tl.errors import ActivationStoreError, FitError, InputError, ModelError, ReadoutError
 from amygdala_tl.lens.residuals import run_resid_post
 from amygdala_tl.memory.graph_file import read_graph_file
-from amygdala_tl.pipeline.method import CANDIDATES
+from amygdala_tl.pipeline.method import CANDIDATES, Method
 from amygdala_tl.pipeline.score import score_tokens
 from amygdala_tl.records import Node
 
@@ -30,7 +33,7 @@ def corpus(nodes):
 
 @pytest.fixture(scope="module")
 def store(corpus, tiny, tmp_path_factory):
-    return capture(corpus, tiny, tmp_path_factory.mktemp("activations"), layers=LAYERS)[0]
+    return capture(corpus, tiny, tmp_path_factory.mktemp("activations"), layers=LAYERS, chat_template="none")[0]
 
 
 @pytest.fixture(scope="module")
@@ -97,10 +100,10 @@ def test_a_text_that_is_only_a_sink_has_no_calibrated_score(bundle, tiny):
 def test_removing_a_concepts_texts_or_adding_ten_nodes_runs_only_new_texts(nodes, corpus, store, tiny, tmp_path):
     seen = []
     handle = tiny.model.embed.register_forward_pre_hook(lambda _module, args: seen.append(int((args[0] != 0).sum())))
-    capture(corpus, tiny, store.folder.parent, layers=LAYERS)
+    capture(corpus, tiny, store.folder.parent, layers=LAYERS, chat_template="none")
     without = build_corpus([node for node in nodes if "grief:" not in node.content], LabelRules())
     assert len(without.texts) < len(corpus.texts)
-    capture(without, tiny, store.folder.parent, layers=LAYERS)
+    capture(without, tiny, store.folder.parent, layers=LAYERS, chat_template="none")
     assert sum(seen) == 0
     news = [
         f"Entry {index}. The harbour froze over in the night and {'nobody ' * index}noticed." for index in range(10)
@@ -109,7 +112,7 @@ def test_removing_a_concepts_texts_or_adding_ten_nodes_runs_only_new_texts(nodes
     more = build_corpus(
         [*nodes, *[Node(node.key, node.kind, f"{node.content}\n\nawe:9") for node in added]], LabelRules()
     )
-    _, summary = capture(more, tiny, store.folder.parent, layers=LAYERS)
+    _, summary = capture(more, tiny, store.folder.parent, layers=LAYERS, chat_template="none")
     handle.remove()
     expected = sum(len(tiny.tokenizer(text).input_ids) for text in news)
     assert summary.texts_run == 10
@@ -127,8 +130,6 @@ def test_a_concept_with_too_few_examples_is_named_and_left_out_and_the_rest_goes
 
 
 def test_held_out_texts_do_not_move_the_fit(corpus, store, tmp_path, tiny):
-    import dataclasses
-
     flipped = tuple(
         dataclasses.replace(text, positive=text.negative, negative=text.positive) if text.split == "heldout" else text
         for text in corpus.texts
@@ -184,3 +185,65 @@ def test_a_bundle_is_not_read_with_another_model(bundle, embedded, tiny_checkpoi
 def test_an_empty_text_is_refused(bundle, tiny):
     with pytest.raises(InputError, match="text 2 of 2"):
         score_texts(["a b", " \n"], bundle, tiny)
+
+
+@pytest.mark.parametrize(
+    ("aggregator", "labels"), [("mean", "classes"), ("whitened", "classes"), ("whitened", "graded")]
+)
+def test_a_fit_in_parts_is_the_fit_in_memory(corpus, store, monkeypatch, aggregator, labels):
+    parts = []
+    batches = ActivationStore.batches
+
+    def small(self, *arguments):
+        for rows, values in batches(self, *arguments, size=50):
+            parts.append(len(rows))
+            yield rows, values
+
+    monkeypatch.setattr(ActivationStore, "batches", small)
+    streamed = fit(corpus, store, aggregator=aggregator, labels=labels)
+    assert len(parts) > 10
+    assert max(parts) == 50
+    monkeypatch.undo()
+    monkeypatch.setattr(Method, "streamable", False)
+    whole = fit(corpus, store, aggregator=aggregator, labels=labels)
+    assert streamed.estimator == whole.estimator
+    assert torch.cosine_similarity(streamed.directions, whole.directions, dim=-1).min() > 0.99999
+    for name in ("text_calibration", "token_calibration"):
+        one, other = getattr(streamed, name), getattr(whole, name)
+        assert one.n == other.n
+        torch.testing.assert_close(one.mean, other.mean, rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(one.std, other.std, rtol=1e-3, atol=1e-3)
+
+
+def test_subspaces_are_captured_on_demand_and_fitted_and_asked_for_where_they_are_missing(
+    corpus, store, tiny, tmp_path
+):
+    with pytest.raises(ActivationStoreError, match="--token-components"):
+        fit(corpus, store, aggregator="subspace")
+    with pytest.raises(InputError, match="read-position"):
+        fit(corpus, store, aggregator="subspace", read_position="last")
+    kept, _ = capture(corpus, tiny, tmp_path, layers=LAYERS, chat_template="none", token_components=3)
+    result = fit(corpus, kept, aggregator="subspace", denoise="neutral-pca")
+    assert result.estimator["components"] == 3
+    assert result.settings.token_components == 3
+    # The rest of what is captured does not change.
+    train = [text.id for text in corpus.texts]
+    torch.testing.assert_close(kept.load(train, [2], "pooled"), store.load(train, [2], "pooled"))
+    one = tiny.tokenizer(corpus.texts[5].text, return_tensors="pt").input_ids
+    tokens = run_resid_post(tiny.model, one, [0, 2])[
+        0, 1:, 1
+    ].double()  # a random model has no sink but the first token
+    eigenvalues = torch.linalg.eigvalsh(torch.cov(tokens.T, correction=0)).flip(0)[:3]
+    spread = kept.load_spread([corpus.texts[5].id], [2])[0, 0]
+    torch.testing.assert_close(spread.square().sum(dim=-1), eigenvalues.float(), rtol=2e-2, atol=0)
+
+
+def test_texts_run_as_the_users_turn_where_the_tokenizer_has_a_template_and_as_they_are_where_not(
+    corpus, tiny, tmp_path, monkeypatch
+):
+    few = dataclasses.replace(corpus, texts=corpus.texts[:3])
+    assert capture(few, tiny, tmp_path, layers=LAYERS)[0].settings.chat_template == "user"
+    monkeypatch.setattr(tiny.tokenizer, "chat_template", None)
+    assert capture(few, tiny, tmp_path, layers=LAYERS)[0].settings.chat_template == "none"
+    with pytest.raises(ModelError, match="no chat template"):
+        capture(few, tiny, tmp_path, layers=LAYERS, chat_template="assistant")

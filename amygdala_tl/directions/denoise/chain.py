@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
@@ -107,7 +108,7 @@ def denoise(
             parameters.append({"name": step.name, **found.parameters})
             removal = combine([removal, found])
             # Always from the originals: what a later step finds need not be orthogonal to what an earlier one removed.
-            left, left_neutral = replace(data, activations=removal.apply(data.activations)), removal.apply(neutral)
+            left, left_neutral = _without(data, removal), removal.apply(neutral)
     return left, removal, parameters
 
 
@@ -126,6 +127,14 @@ def denoise_vectors(
         if step.name in VECTOR_DENOISERS:
             vectors = VECTOR_DENOISERS[step.name](vectors)
     return vectors
+
+
+def _without(data: LabelledActivations, removal: Removal) -> LabelledActivations:
+    spread = data.spread
+    if spread is not None:
+        rows = removal.apply(rearrange(spread, "text layer component d_model -> (text component) layer d_model"))
+        spread = rearrange(rows, "(text component) layer d_model -> text layer component d_model", text=len(spread))
+    return replace(data, activations=removal.apply(data.activations), spread=spread)
 
 
 def _parse_step(text: str) -> DenoiseStep:

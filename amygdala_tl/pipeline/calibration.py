@@ -1,0 +1,41 @@
+"""Mean and standard deviation of scores, of texts and of single tokens, so that z = (h.v - mean) / std."""
+
+from collections.abc import Iterable
+
+import torch
+from einops import einsum, rearrange, reduce
+from jaxtyping import Float
+from torch import Tensor
+
+from amygdala_tl.records import Calibration, TokenMoments
+
+
+def calibrate_texts(
+    parts: Iterable[Float[Tensor, "_ layer d_model"]], directions: Float[Tensor, "concept layer d_model"]
+) -> Calibration:
+    """Of the texts in `parts`, at least two in all, each looked at once."""
+    n = 0
+    mean = square = torch.zeros(())
+    for activations in parts:
+        scores = einsum(
+            activations.double(), directions.double(), "text layer d_model, concept layer d_model -> text layer concept"
+        )
+        # Chan, Golub & LeVeque 1983: moments of two sets joined without losing digits to a mean far from zero.
+        part_mean = reduce(scores, "text layer concept -> layer concept", "mean")
+        shift, total = part_mean - mean, n + len(scores)
+        square = square + (scores - part_mean).square().sum(dim=0) + shift.square() * n * len(scores) / total
+        mean = mean + shift * len(scores) / total
+        n = total
+    return Calibration(mean=mean.float(), std=(square / (n - 1)).sqrt().float(), n=n)
+
+
+def calibrate_tokens(moments: TokenMoments, directions: Float[Tensor, "concept layer d_model"]) -> Calibration:
+    """Of single tokens, from their first and second moments."""
+    wide = rearrange(directions.double(), "concept layer d_model -> layer concept d_model")
+    mean = einsum(moments.mean.double(), wide, "layer d_model, layer concept d_model -> layer concept")
+    square = einsum(
+        moments.second.double(), wide, wide,
+        "layer d_model other, layer concept d_model, layer concept other -> layer concept",
+    )  # fmt: skip
+    std = (square - mean.square()).clamp_min(0.0).sqrt()
+    return Calibration(mean=mean.float(), std=std.float(), n=int(moments.count.min()))
