@@ -5,10 +5,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from amygdala_tl.lens.embedded import embedded_checkpoint
 from amygdala_tl.lens.model import LoadedModel, load_model
+
+# How long an example takes says more of the machine than of the code.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 VOCABULARY = 49152  # the embedded model's tokenizer serves the tiny models too
 

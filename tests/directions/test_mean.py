@@ -65,7 +65,7 @@ def test_permuting_texts_or_concepts_and_doubling_the_corpus_change_nothing_else
     torch.testing.assert_close(directions(*doubled), plain, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ESTIMATORS)
+@pytest.mark.parametrize("name", sorted(ESTIMATORS.keys() - {"subspace"}))  # which needs tokens: see its own tests
 def test_every_estimator_finds_a_planted_direction_with_its_sign(name):
     seed = 1
     activations, positive, negative = problem(seed, texts=400)
