@@ -92,10 +92,9 @@ def split_half_cosine(
         usable = _usable(one) & _usable(other)
         if not usable.any():
             continue
-        directions = [fit(part.of_concepts(usable)) for part in (one, other)]
-        found[split, usable] = einsum(
-            *directions, "concept layer d_model, concept layer d_model -> concept layer"
-        ).float()
+        first, second = (fit(part.of_concepts(usable)) for part in (one, other))
+        cosine = einsum(first, second, "concept layer d_model, concept layer d_model -> concept layer")
+        found[split, usable] = cosine.float()
     mean: Tensor = found.nanmean(dim=0)
     return mean
 

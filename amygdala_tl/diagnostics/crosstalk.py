@@ -99,7 +99,8 @@ def ridge_r_squared(cosine: Float[Tensor, "concept concept"], penalty: float = R
     # Row i of the inverse over its diagonal element is v_i minus the ridge combination of the others (block inverse).
     residual = inverse / rearrange(inverse.diagonal(), "i -> i 1")
     squared = einsum(residual, gram, residual, "i j, j k, i k -> i")
-    return (1.0 - squared).clamp(0.0, 1.0)
+    share: Tensor = (1.0 - squared).clamp(0.0, 1.0)
+    return share
 
 
 def clusters(

@@ -10,7 +10,7 @@ from amygdala_tl.diagnostics.intervals import auroc_interval
 from amygdala_tl.diagnostics.records import Interval, PairFinding, PairWarning
 
 CLOSE = 0.5
-"""|cosine| or |score correlation| from which a pair is looked at."""
+"""|cosine|, |score correlation| or phi coefficient of the labels from which a pair is looked at."""
 
 CO_OCCURRENCE = 0.2
 """Phi coefficient of the labels from which they happen together."""
@@ -40,11 +40,13 @@ def pair_warnings(
 ) -> tuple[PairWarning, ...]:
     """Every close pair with what is known of it, those that cannot be told apart first, then by |score correlation|.
 
-    A pair is close if its cosine or score correlation is at least `CLOSE` in size. Then, in this order:
+    A pair is looked at if its cosine or score correlation is at least `CLOSE` in size, or its labels' phi coefficient. Then, in
+    this order:
 
         cannot be told apart   `ENOUGH` texts carry one only, on each side, and the contrast is below `TOLD_APART`, or below
                                `UNSURE` with an interval that reaches 0.5
-        happen together        the phi coefficient is at least `CO_OCCURRENCE`, and the contrast's interval is above 0.5
+        happen together        the phi coefficient is at least `CO_OCCURRENCE`, and the contrast's interval is above 0.5 or
+                               directions and scores are not close
         close directions       neither is shown, or the two are ends of one axis
 
     Args:
@@ -55,8 +57,8 @@ def pair_warnings(
         groups: equal for texts that are not independent.
         generator: of the bootstrap.
     """
-    size = torch.maximum(cosine.abs().nan_to_num(), score_correlation.abs().nan_to_num())
-    first, second = (size.triu(diagonal=1) >= CLOSE).nonzero().unbind(dim=1)
+    close = (cosine.abs() >= CLOSE) | (score_correlation.abs() >= CLOSE)
+    first, second = (close | (label_correlation >= CLOSE)).triu(diagonal=1).nonzero().unbind(dim=1)
     z = (scores - scores.mean(dim=0)) / scores.std(dim=0)
     first_only, second_only = positive[:, first] & negative[:, second], positive[:, second] & negative[:, first]
     contrast = auroc_interval(z[:, first] - z[:, second], first_only, second_only, groups, generator)
@@ -68,7 +70,12 @@ def pair_warnings(
             PairWarning(
                 first=concepts[i],
                 second=concepts[j],
-                finding=_finding(numbers, min(counts[0][pair], counts[1][pair]), float(label_correlation[i, j])),
+                finding=_finding(
+                    numbers,
+                    min(counts[0][pair], counts[1][pair]),
+                    together=bool(label_correlation[i, j] >= CO_OCCURRENCE),
+                    close=bool(close[i, j]),
+                ),
                 cosine=float(cosine[i, j]),
                 score_correlation=float(score_correlation[i, j]),
                 label_correlation=float(label_correlation[i, j]),
@@ -80,11 +87,11 @@ def pair_warnings(
     return tuple(sorted(found, key=lambda warning: (_FINDINGS.index(warning.finding), -abs(warning.score_correlation))))
 
 
-def _finding(contrast: tuple[float, float, float], n_fewer: int, label_correlation: float) -> PairFinding:
+def _finding(contrast: tuple[float, float, float], n_fewer: int, *, together: bool, close: bool) -> PairFinding:
     value, low, _ = contrast
     if n_fewer >= ENOUGH and (value < TOLD_APART or (low <= 0.5 and value < UNSURE)):
         return "cannot be told apart"
-    if label_correlation >= CO_OCCURRENCE and low > 0.5:
+    if together and (low > 0.5 or not close):
         return "happen together"
     return "close directions"
 

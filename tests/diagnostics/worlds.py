@@ -23,7 +23,7 @@ def grouped_scores(auroc, n_positive, n_groups, texts_a_group, corpora, seed, cl
     return noise(0.3) + shift * positive, positive, groups
 
 
-def planted(seed, *, concepts=8, texts=480, d_model=32, layers=1, strength=2.5, texts_a_group=3, share=0.15, twins=()):
+def planted(seed, *, concepts=8, texts=600, d_model=64, layers=1, strength=2.5, texts_a_group=3, share=0.15, twins=()):
     """Activations in which each concept moves its texts by `strength` along its own direction.
 
     Args:
