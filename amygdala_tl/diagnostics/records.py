@@ -17,7 +17,8 @@ PairFinding = Literal["cannot be told apart", "happen together", "close directio
 
     cannot be told apart   on texts that carry one of the two concepts only, the readouts do not say which
     happen together        the labels co-occur, but texts that carry one only are told apart
-    close directions       large cosine, with too few texts that carry one only to say more
+    close directions       large cosine or score correlation, and neither of the two is shown: too few texts carry one only, or
+                           the two are ends of one axis
 """
 
 

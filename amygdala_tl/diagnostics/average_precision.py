@@ -1,0 +1,41 @@
+"""Average precision of many concepts at once: the mean, over positive texts, of the precision among the texts that score as high.
+
+It is the area under the precision-recall curve without interpolation, as scikit-learn computes it. Unlike AUROC it depends on
+how rare the concept is; a readout that knows nothing has the share of positive texts.
+"""
+
+import torch
+from einops import rearrange
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+def average_precision(
+    scores: Float[Tensor, "text concept"],
+    positive: Bool[Tensor, "text concept"],
+    negative: Bool[Tensor, "text concept"],
+) -> Float[Tensor, " concept"]:
+    """Average precision of every concept's scores on its own labels, float64 in [0, 1]; NaN for a concept without both classes.
+
+    Args:
+        scores: higher for texts that carry the concept.
+        positive, negative: labels; texts that are neither do not count.
+    """
+    values, order = scores.sort(dim=0, descending=True)
+    plus, minus = positive.gather(0, order).double(), negative.gather(0, order).double()
+    last = ends_of_runs(values)
+    found, wrong = plus.cumsum(dim=0).gather(0, last), minus.cumsum(dim=0).gather(0, last)
+    n_positive = plus.sum(dim=0)
+    precision = torch.where(plus > 0, found / (found + wrong), 0.0)
+    result: Tensor = (plus * precision).sum(dim=0) / n_positive
+    return result.masked_fill((minus.sum(dim=0) == 0) | scores.isnan().any(dim=0), torch.nan)
+
+
+def ends_of_runs(values: Float[Tensor, "text concept"]) -> Int[Tensor, "text concept"]:
+    """Of every place in sorted columns, the last place that holds the same value."""
+    n = len(values)
+    ends = torch.ones_like(values, dtype=torch.bool)
+    ends[:-1] = values[1:] != values[:-1]
+    place = rearrange(torch.arange(n, device=values.device), "text -> text 1")
+    last: Tensor = torch.where(ends, place, n - 1).flip(0).cummin(dim=0).values.flip(0)
+    return last

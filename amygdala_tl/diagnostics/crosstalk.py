@@ -1,0 +1,128 @@
+"""How much each readout answers to other concepts, and why: because they happen together, or because they cannot be told apart.
+
+A cosine alone says neither. Two directions may be far apart and their scores the same, because the stream varies little where
+they differ; scores may go together because labels do. What decides is a contrast: on texts that carry one of two concepts only,
+does the difference of the two z-scores say which?
+"""
+
+from collections.abc import Sequence
+
+import torch
+from einops import einsum, rearrange
+from jaxtyping import Bool, Float, Int
+from scipy.cluster.hierarchy import fcluster, leaves_list, linkage, optimal_leaf_ordering
+from scipy.spatial.distance import squareform
+from torch import Tensor
+
+from amygdala_tl.diagnostics.auroc_matrix import auroc_matrix
+from amygdala_tl.diagnostics.pair_warnings import pair_warnings
+from amygdala_tl.diagnostics.records import CrossTalk
+
+RIDGE = 0.1
+"""Penalty of `r_squared`, in squared lengths of a direction."""
+
+CLUSTER_CORRELATION = 0.5
+"""Mean |score correlation| above which concepts share a cluster."""
+
+
+def cross_talk(
+    concepts: Sequence[str],
+    layer: int,
+    directions: Float[Tensor, "concept d_model"],
+    scores: Float[Tensor, "text concept"],
+    positive: Bool[Tensor, "text concept"],
+    negative: Bool[Tensor, "text concept"],
+    groups: Int[Tensor, " text"],
+    generator: torch.Generator,
+) -> CrossTalk:
+    """Cosines, AUROC of readout i on label j, correlations of labels and scores, redundancy, clusters and warnings.
+
+    Args:
+        concepts: names.
+        layer: index of the layer that the directions are of; for a table of reading layers, the one most are read at.
+        directions: unit rows.
+        scores: of texts that the directions were not fitted on; no NaN.
+        positive, negative: labels of these texts.
+        groups: equal for texts that are not independent.
+        generator: of the bootstrap of the contrasts.
+    """
+    cosine = einsum(directions.double(), directions.double(), "i d_model, j d_model -> i j").clamp(-1.0, 1.0)
+    score_correlation = correlation(scores.double())
+    label_correlation = correlation(positive.double())
+    cluster, order = clusters(score_correlation)
+    return CrossTalk(
+        concepts=tuple(concepts),
+        layer=layer,
+        cosine=cosine,
+        auroc=auroc_matrix(scores, positive, negative),
+        n_positive=positive.sum(dim=0),
+        n_negative=negative.sum(dim=0),
+        label_correlation=label_correlation,
+        score_correlation=score_correlation,
+        r_squared=ridge_r_squared(cosine),
+        cluster=cluster,
+        order=order,
+        warnings=pair_warnings(
+            concepts, cosine, score_correlation, label_correlation, scores, positive, negative, groups, generator
+        ),
+    )
+
+
+def correlation(values: Float[Tensor, "text concept"]) -> Float[Tensor, "concept concept"]:
+    """Pearson correlations of columns, 1 on the diagonal; NaN for a column that never varies.
+
+    Of columns of 0 and 1 it is the phi coefficient.
+    """
+    centred = values - values.mean(dim=0)
+    lengths = centred.norm(dim=0)
+    # A column of equal numbers has a length of rounding errors.
+    lengths = torch.where(lengths > 1e-12 * values.norm(dim=0), lengths, torch.nan)
+    unit = centred / lengths
+    found = einsum(unit, unit, "text i, text j -> i j").clamp(-1.0, 1.0)
+    found.diagonal()[~lengths.isnan()] = 1.0
+    return found
+
+
+def ridge_r_squared(cosine: Float[Tensor, "concept concept"], penalty: float = RIDGE) -> Float[Tensor, " concept"]:
+    """Share of each unit direction that a ridge combination of the others gives, 0 to 1.
+
+    The weights a minimise |v - sum of a_j v_j|^2 + penalty |a|^2 and the share is 1 - |v - sum of a_j v_j|^2. Without the penalty
+    it is 1 for every direction as soon as there are more concepts than dimensions, by weights that are huge and of
+    opposite signs. C random directions in d dimensions reach about (C - 1) / d.
+
+    Args:
+        cosine: of the unit directions.
+        penalty: in squared lengths of a direction, above 0.
+    """
+    gram = cosine.double()
+    inverse = torch.linalg.inv(gram + penalty * torch.eye(len(gram), dtype=gram.dtype))
+    # Row i of the inverse over its diagonal element is v_i minus the ridge combination of the others (block inverse).
+    residual = inverse / rearrange(inverse.diagonal(), "i -> i 1")
+    squared = einsum(residual, gram, residual, "i j, j k, i k -> i")
+    share: Tensor = (1.0 - squared).clamp(0.0, 1.0)
+    return share
+
+
+def clusters(
+    score_correlation: Float[Tensor, "concept concept"], threshold: float = CLUSTER_CORRELATION
+) -> tuple[Int[Tensor, " concept"], tuple[int, ...]]:
+    """Cluster of every concept, numbered along the order, and an order with clusters together and near ones side by side.
+
+    Average linkage on 1 - |score correlation|, cut at 1 - threshold; optimal leaf ordering (Bar-Joseph et al. 2001). Scores and
+    not cosines, because a reader sees scores; the absolute value, because two ends of one axis are one axis. A concept whose
+    score never varies is alone.
+    """
+    n = len(score_correlation)
+    if n == 1:
+        return torch.zeros(1, dtype=torch.long), (0,)
+    distance = 1.0 - score_correlation.double().nan_to_num().abs()
+    distance = (distance + distance.T) / 2
+    distance.fill_diagonal_(0.0)
+    condensed = squareform(distance.clamp_min(0.0).numpy(), checks=False)
+    tree = optimal_leaf_ordering(linkage(condensed, method="average"), condensed)
+    order = tuple(int(leaf) for leaf in leaves_list(tree))
+    found = fcluster(tree, 1.0 - threshold, criterion="distance").tolist()
+    numbers: dict[int, int] = {}
+    for leaf in order:
+        numbers.setdefault(found[leaf], len(numbers))
+    return torch.tensor([numbers[each] for each in found]), order

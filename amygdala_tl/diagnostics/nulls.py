@@ -1,0 +1,168 @@
+"""What AUROC looks like where there is nothing to read: labels permuted over groups, and directions drawn at random.
+
+Two different nothings. Permuted labels ask whether the scores know anything of the labels at all. Random directions ask whether
+the direction had to be found: a stream with strong topics separates many labels a little along any direction.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from einops import rearrange
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from amygdala_tl.diagnostics.auroc_matrix import auroc_matrix
+from amygdala_tl.diagnostics.average_precision import ends_of_runs
+from amygdala_tl.diagnostics.intervals import without_unscored
+from amygdala_tl.directions.auroc import auroc
+
+MIN_PERMUTATIONS = 1000
+
+PERMUTATIONS_A_CONCEPT = 40
+"""So that the smallest p-value, 1 / (n + 1), stays below 0.05 after Holm's correction: 1/40 of it at the most."""
+
+RANDOM_DIRECTIONS = 300
+
+_LABELS_AT_A_TIME = 4_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class PermutationNull:
+    """AUROC with labels permuted over groups.
+
+    Attributes:
+        quantile: [concept] 95% quantile of the permuted AUROC.
+        p_value: [concept] share of permutations (the real order counted as one) whose AUROC is at least the real one; one-sided,
+            not corrected for the number of concepts.
+        permutations: how many.
+    """
+
+    quantile: Float[Tensor, " concept"]
+    p_value: Float[Tensor, " concept"]
+    permutations: int
+
+
+def permutation_null(
+    scores: Float[Tensor, "text concept"],
+    positive: Bool[Tensor, "text concept"],
+    negative: Bool[Tensor, "text concept"],
+    groups: Int[Tensor, " text"],
+    generator: torch.Generator,
+    permutations: int | None = None,
+) -> PermutationNull:
+    """Null of the AUROC of every concept's scores, with `permuted_texts` for the labels; NaN for a concept without both classes.
+
+    A text whose score is NaN counts for neither class.
+
+    Args:
+        scores: of texts that the directions were not fitted on.
+        positive, negative: labels; texts that are neither do not count.
+        groups: equal for texts that are not independent.
+        generator: of the permutations; all concepts share them.
+        permutations: how many; enough for Holm's correction if None.
+    """
+    n_concepts = scores.shape[1]
+    count = max(MIN_PERMUTATIONS, PERMUTATIONS_A_CONCEPT * n_concepts) if permutations is None else permutations
+    scored = ~scores.isnan()
+    scores, known_positive, known_negative = without_unscored(scores, positive, negative)
+    real = auroc(scores, known_positive, known_negative)
+    sources = permuted_texts(groups, generator, count)
+    quantile, p_value = torch.full_like(real, torch.nan), torch.full_like(real, torch.nan)
+    for concept in real.isfinite().nonzero()[:, 0].tolist():
+        some = scored[:, concept]
+        labels = positive[:, concept].float() - negative[:, concept].float()
+        null = _permuted_auroc(scores[some, concept], labels, sources[:, some])
+        null = null[null.isfinite()]
+        quantile[concept] = null.quantile(0.95)
+        # Equal AUROCs differ in their last digits, by the order of summation.
+        p_value[concept] = (1 + (null >= real[concept] - 1e-9).sum()) / (1 + len(null))
+    return PermutationNull(quantile, p_value, count)
+
+
+def permuted_texts(
+    groups: Int[Tensor, " text"], generator: torch.Generator, permutations: int
+) -> Int[Tensor, "permutation text"]:
+    """Text whose labels each text gets: groups change places, and the texts of a group stay side by side in their order.
+
+    The labels of all groups, in random order, are laid over the texts, group by group. Where groups are equally large each
+    takes the whole label pattern of another one. Where they are not, a pattern may run over the end of a group into the next, so
+    it is cut once or twice but never scattered; counts of labels, and which labels occur together, are always kept.
+    """
+    names, index = torch.unique(groups, return_inverse=True)
+    by_group = index.argsort(stable=True)
+    rows = torch.empty(permutations, len(index), dtype=torch.long)
+    for row in rows:
+        place = torch.randperm(len(names), generator=generator)
+        row[by_group] = place[index].argsort(stable=True)
+    return rows
+
+
+def random_direction_null(
+    activations: Float[Tensor, "text layer d_model"],
+    positive: Bool[Tensor, "text concept"],
+    negative: Bool[Tensor, "text concept"],
+    reference: Float[Tensor, "reference layer d_model"],
+    generator: torch.Generator,
+    directions: int = RANDOM_DIRECTIONS,
+    quantile: float = 0.95,
+) -> Float[Tensor, "layer concept"]:
+    """Quantile over random directions of |AUROC - 0.5| + 0.5, at every layer, float64; NaN for a concept without both classes.
+
+    A random direction is Gaussian with the covariance of the reference activations: a sum of their deviations from the mean,
+    each with a random weight. That is how a difference of means of blindly labelled texts is distributed, so leading
+    components (topic, length, style) have the weight that a careless estimator would give them. Isotropic directions would be
+    an easier null: nearly all of their variance is in the many coordinates where nothing happens, or in one massive one.
+
+    Args:
+        activations: texts to score; those that the readout is judged on.
+        positive, negative: their labels.
+        reference: training activations.
+        generator: of the weights.
+        directions: how many.
+        quantile: 0 to 1.
+    """
+    rows = []
+    for layer in range(activations.shape[1]):
+        known = reference[:, layer].float()
+        weights = torch.randn(directions, len(known), generator=generator)
+        drawn = weights @ (known - known.mean(dim=0))
+        texts = activations[:, layer].float()
+        scores = (texts - texts.mean(dim=0)) @ drawn.T
+        rows.append(((auroc_matrix(scores, positive, negative) - 0.5).abs() + 0.5).quantile(quantile, dim=0))
+    return torch.stack(rows)
+
+
+def holm(p_values: Float[Tensor, " concept"]) -> Float[Tensor, " concept"]:
+    """p-values corrected for how many there are: with those at or below 0.05 taken for real, any error has probability 5%.
+
+    Holm 1979: the k-th smallest of m times m - k + 1, made non-decreasing. NaN stays NaN and is not counted.
+    """
+    fine = p_values.isfinite()
+    ordered, order = p_values[fine].sort()
+    factors = torch.arange(len(ordered), 0, -1, dtype=p_values.dtype)
+    corrected = torch.empty_like(ordered)
+    corrected[order] = (ordered * factors).cummax(dim=0).values.clamp_max(1.0) if len(ordered) else ordered
+    result = p_values.clone()
+    result[fine] = corrected
+    return result
+
+
+def _permuted_auroc(
+    scores: Float[Tensor, " text"], labels: Float[Tensor, " every"], sources: Int[Tensor, "permutation text"]
+) -> Float[Tensor, " permutation"]:
+    """AUROC with the labels (1, 0, -1) of the source texts; NaN where they lack a class."""
+    values, order = scores.sort()
+    last = ends_of_runs(rearrange(values, "text -> text 1"))[:, 0]
+    first = len(values) - 1 - ends_of_runs(rearrange(values.flip(0), "text -> text 1"))[:, 0].flip(0)
+    ties = bool((first != last).any())
+    result = []
+    for some in torch.split(sources, max(1, _LABELS_AT_A_TIME // max(1, len(values)))):
+        drawn = labels[some[:, order]]
+        plus, minus = drawn.clamp_min(0.0), (-drawn).clamp_min(0.0)
+        below = minus.cumsum(dim=1)
+        n_minus = below[:, -1].double()
+        if ties:
+            below = (below[:, last] + (below - minus)[:, first]) / 2
+        wins = below.mul_(plus).sum(dim=1, dtype=torch.float64)
+        result.append(wins / (plus.sum(dim=1, dtype=torch.float64) * n_minus))
+    return torch.cat(result)

@@ -1,0 +1,104 @@
+"""Pairs of concepts whose readouts must not be read as independent axes, each with the reason."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from amygdala_tl.diagnostics.intervals import auroc_interval
+from amygdala_tl.diagnostics.records import Interval, PairFinding, PairWarning
+
+CLOSE = 0.5
+"""|cosine|, |score correlation| or phi coefficient of the labels from which a pair is looked at."""
+
+CO_OCCURRENCE = 0.2
+"""Phi coefficient of the labels from which they happen together."""
+
+ENOUGH = 8
+"""Texts with one concept only, on each side, that a contrast needs."""
+
+TOLD_APART = 0.6
+"""Contrast (AUROC) below which readouts do not say which concept it is, whatever the interval; chance is 0.5."""
+
+UNSURE = 0.7
+"""Contrast above which an interval that reaches chance is for want of texts, not for want of a difference."""
+
+_FINDINGS: tuple[PairFinding, ...] = ("cannot be told apart", "close directions", "happen together")
+
+
+def pair_warnings(
+    concepts: Sequence[str],
+    cosine: Float[Tensor, "concept concept"],
+    score_correlation: Float[Tensor, "concept concept"],
+    label_correlation: Float[Tensor, "concept concept"],
+    scores: Float[Tensor, "text concept"],
+    positive: Bool[Tensor, "text concept"],
+    negative: Bool[Tensor, "text concept"],
+    groups: Int[Tensor, " text"],
+    generator: torch.Generator,
+) -> tuple[PairWarning, ...]:
+    """Every close pair with what is known of it, those that cannot be told apart first, then by |score correlation|.
+
+    A pair is looked at if its cosine or score correlation is at least `CLOSE` in size, or its labels' phi coefficient. Then, in
+    this order:
+
+        cannot be told apart   `ENOUGH` texts carry one only, on each side, and the contrast is below `TOLD_APART`, or below
+                               `UNSURE` with an interval that reaches 0.5
+        happen together        the phi coefficient is at least `CO_OCCURRENCE`, and the contrast's interval is above 0.5 or
+                               directions and scores are not close
+        close directions       neither is shown, or the two are ends of one axis
+
+    Args:
+        concepts: names.
+        cosine, score_correlation, label_correlation: of the pairs.
+        scores: of texts that the directions were not fitted on.
+        positive, negative: a text carries one only if it is positive for it and negative for the other.
+        groups: equal for texts that are not independent.
+        generator: of the bootstrap.
+    """
+    close = (cosine.abs() >= CLOSE) | (score_correlation.abs() >= CLOSE)
+    first, second = (close | (label_correlation >= CLOSE)).triu(diagonal=1).nonzero().unbind(dim=1)
+    z = (scores - scores.mean(dim=0)) / scores.std(dim=0)
+    first_only, second_only = positive[:, first] & negative[:, second], positive[:, second] & negative[:, first]
+    contrast = auroc_interval(z[:, first] - z[:, second], first_only, second_only, groups, generator)
+    counts = first_only.sum(dim=0).tolist(), second_only.sum(dim=0).tolist()
+    found = []
+    for pair, (i, j) in enumerate(zip(first.tolist(), second.tolist(), strict=True)):
+        numbers = _numbers(contrast, pair)
+        found.append(
+            PairWarning(
+                first=concepts[i],
+                second=concepts[j],
+                finding=_finding(
+                    numbers,
+                    min(counts[0][pair], counts[1][pair]),
+                    together=bool(label_correlation[i, j] >= CO_OCCURRENCE),
+                    close=bool(close[i, j]),
+                ),
+                cosine=float(cosine[i, j]),
+                score_correlation=float(score_correlation[i, j]),
+                label_correlation=float(label_correlation[i, j]),
+                contrast=numbers,
+                n_first_only=counts[0][pair],
+                n_second_only=counts[1][pair],
+            )
+        )
+    return tuple(sorted(found, key=lambda warning: (_FINDINGS.index(warning.finding), -abs(warning.score_correlation))))
+
+
+def _finding(contrast: tuple[float, float, float], n_fewer: int, *, together: bool, close: bool) -> PairFinding:
+    value, low, _ = contrast
+    if n_fewer >= ENOUGH and (value < TOLD_APART or (low <= 0.5 and value < UNSURE)):
+        return "cannot be told apart"
+    if together and (low > 0.5 or not close):
+        return "happen together"
+    return "close directions"
+
+
+def _numbers(interval: Interval, pair: int) -> tuple[float, float, float]:
+    """Value, low, high; NaN where there is no value."""
+    value = float(interval.value[pair])
+    if value != value:
+        return (value, value, value)
+    return (value, float(interval.low[pair]), float(interval.high[pair]))

@@ -1,0 +1,134 @@
+"""How well every concept separates its classes at every layer, and which layers to read.
+
+Choices here see only what they are given: give them scores of training folds (`cross_fit`), never of held-out texts.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import torch
+from einops import rearrange
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from amygdala_tl.diagnostics.intervals import (
+    REPLICATES,
+    auroc_interval,
+    d_prime_interval,
+    fisher_ratio_interval,
+    without_unscored,
+)
+from amygdala_tl.diagnostics.records import Interval, LayerSeparation
+from amygdala_tl.errors import InputError
+
+SMOOTHING = (0.25, 0.5, 0.25)
+"""Weights of the layer below, a layer and the one above; at the ends what is missing is left out."""
+
+STANDARD_ERRORS = 1.0
+"""By how many of them a concept's own layer must beat the common one."""
+
+
+def layer_separation(
+    scores: Float[Tensor, "layer text concept"],
+    positive: Bool[Tensor, "text concept"],
+    negative: Bool[Tensor, "text concept"],
+    groups: Int[Tensor, " text"],
+    concepts: Sequence[str],
+    layers: Sequence[int],
+    of: Literal["training folds", "held-out texts"],
+    seed: int = 0,
+    replicates: int = REPLICATES,
+) -> LayerSeparation:
+    """AUROC, d' and Fisher ratio of every concept at every layer, with 95% intervals over groups; see `intervals`.
+
+    Args:
+        scores: of texts that the directions were not fitted on; NaN where a concept could not be fitted.
+        positive, negative: labels; texts that are neither do not count.
+        groups: equal for texts that are not independent.
+        concepts, layers: names of the axes.
+        of: where the scores are from.
+        seed: of the bootstrap; layers share the replicates, so that they can be compared.
+        replicates: how many.
+    """
+
+    def at_each_layer(make: Callable[..., Interval]) -> Interval:
+        found = [
+            make(layer, positive, negative, groups, torch.Generator().manual_seed(seed), replicates) for layer in scores
+        ]
+        return Interval(*(torch.stack([getattr(one, end) for one in found]) for end in ("value", "low", "high")))
+
+    d_prime = at_each_layer(d_prime_interval)
+    _, plus, minus = without_unscored(scores[0], positive, negative)
+    return LayerSeparation(
+        concepts=tuple(concepts),
+        layers=tuple(layers),
+        auroc=at_each_layer(auroc_interval),
+        d_prime=d_prime,
+        fisher_ratio=fisher_ratio_interval(d_prime),
+        n_positive=plus.sum(dim=0),
+        n_negative=minus.sum(dim=0),
+        of=of,
+    )
+
+
+def best_layers(separation: LayerSeparation, slots: int) -> tuple[int, ...]:
+    """The layers for a number of slots, in rising order: chosen one after the other, so that the mean over concepts of the
+    AUROC at each concept's best chosen layer grows most. Equal ones go to the shallower layer.
+
+    The AUROC is smoothed over neighbouring layers (`SMOOTHING`), because the best of many noisy layers is partly luck.
+
+    Args:
+        separation: of training folds.
+        slots: how many, at least 1; all layers if there are not more.
+
+    Raises:
+        InputError: `slots` is below 1.
+    """
+    if slots < 1:
+        raise InputError(
+            "no layer can be chosen", got=f"{slots} slots", need="at least 1", remedy="ask for one or more"
+        )
+    table = smoothed_over_layers(separation.auroc.value)
+    table = table[:, table.isfinite().all(dim=0)]
+    chosen: list[int] = []
+    reached = torch.full((table.shape[1],), -torch.inf, dtype=table.dtype)
+    for _ in range(min(slots, len(table))):
+        gains = torch.maximum(table, reached).mean(dim=1) if table.shape[1] else torch.zeros(len(table))
+        # Rounded, so that ties go to the shallower layer and not to rounding error.
+        ranked = sorted((-round(float(gain), 9), layer) for layer, gain in enumerate(gains) if layer not in chosen)
+        chosen.append(ranked[0][1])
+        reached = torch.maximum(reached, table[chosen[-1]])
+    return tuple(sorted(separation.layers[layer] for layer in chosen))
+
+
+def reading_layers(separation: LayerSeparation) -> Int[Tensor, " concept"]:
+    """Layer index at which each concept is best read.
+
+    That is the layer with the best AUROC averaged over concepts, unless the concept's own best layer beats it by more than
+    `STANDARD_ERRORS` standard errors of the concept's AUROC (a quarter of its interval). With 10 positive texts the best of
+    30 layers is mostly noise, and the average over concepts is not. Both are smoothed over neighbouring layers; equal ones go
+    to the shallower.
+
+    Args:
+        separation: of training folds.
+    """
+    table = smoothed_over_layers(separation.auroc.value)
+    known = table.isfinite().all(dim=0)
+    common = int(table[:, known].mean(dim=1).argmax()) if bool(known.any()) else 0
+    own = table.nan_to_num(nan=-torch.inf).argmax(dim=0)
+    error = (separation.auroc.high - separation.auroc.low) / (2 * 1.96)
+    place = rearrange(own, "concept -> 1 concept")
+    gain = table.gather(0, place)[0] - table[common]
+    better = gain > STANDARD_ERRORS * error.gather(0, place)[0]
+    return torch.tensor(separation.layers)[torch.where(better & known, own, common)]
+
+
+def smoothed_over_layers(values: Float[Tensor, "layer concept"]) -> Float[Tensor, "layer concept"]:
+    """Weighted mean of each layer and its neighbours in the table."""
+    total, weight = torch.zeros_like(values), torch.zeros_like(values)
+    n = len(values)
+    for offset, share in zip((-1, 0, 1), SMOOTHING, strict=True):
+        here, there = slice(max(0, -offset), n - max(0, offset)), slice(max(0, offset), n - max(0, -offset))
+        total[here] += share * values[there]
+        weight[here] += share
+    return total / weight

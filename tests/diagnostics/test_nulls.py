@@ -1,0 +1,128 @@
+"""Nulls: what permutations keep, how p-values are distributed under the null, and Holm's correction."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from amygdala_tl.diagnostics.nulls import holm, permutation_null, permuted_texts, random_direction_null
+from amygdala_tl.directions.auroc import auroc
+from tests.diagnostics.worlds import grouped_scores, planted
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def naive_holm(values):
+    """Step-down, as it is written in the paper."""
+    order = sorted(range(len(values)), key=lambda place: values[place])
+    result, highest = [0.0] * len(values), 0.0
+    for rank, place in enumerate(order):
+        highest = max(highest, min(1.0, values[place] * (len(values) - rank)))
+        result[place] = highest
+    return result
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holm_is_the_step_down_of_the_paper(values):
+    assert holm(torch.tensor(values, dtype=torch.float64)).tolist() == pytest.approx(naive_holm(values))
+
+
+def test_holm_does_not_count_what_has_no_p_value():
+    found = holm(torch.tensor([0.01, torch.nan, 0.03]))
+    assert found[[0, 2]].tolist() == pytest.approx([0.02, 0.03])
+    assert found[1].isnan()
+
+
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=30), st.integers(0, 99))
+def test_every_permutation_uses_each_text_once(groups, seed):
+    rows = permuted_texts(torch.tensor(groups), seeded(seed), 5)
+    assert (rows.sort(dim=1).values == torch.arange(len(groups))).all()
+
+
+@given(st.integers(2, 6), st.integers(1, 4), st.integers(0, 99))
+def test_equally_large_groups_take_each_others_whole_pattern(n_groups, size, seed):
+    groups = torch.arange(n_groups).repeat_interleave(size)[torch.randperm(n_groups * size, generator=seeded(seed))]
+    for row in permuted_texts(groups, seeded(seed), 4):
+        for group in range(n_groups):
+            sources = row[groups == group]
+            assert len(groups[sources].unique()) == 1
+            assert (sources.diff() > 0).all()
+
+
+@given(st.lists(st.integers(1, 5), min_size=2, max_size=8), st.integers(0, 99))
+def test_texts_of_a_group_stay_side_by_side_where_groups_differ_in_size(sizes, seed):
+    groups = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
+    for row in permuted_texts(groups, seeded(seed), 3):
+        runs = torch.unique_consecutive(groups[row])
+        assert len(runs) == len(sizes)
+
+
+def test_p_values_and_quantiles_are_those_of_a_loop_over_permutations():
+    scores = torch.randint(0, 12, (40, 3), generator=seeded()).float()
+    label = torch.randint(-1, 2, (40, 3), generator=seeded(1))
+    positive, negative, groups = label == 1, label == -1, torch.arange(40) // 3
+    found = permutation_null(scores, positive, negative, groups, seeded(2), permutations=99)
+    rows = permuted_texts(groups, seeded(2), 99)
+    loop = torch.stack([auroc(scores, positive[row], negative[row]) for row in rows])
+    real = auroc(scores, positive, negative)
+    assert torch.allclose(found.quantile, loop.quantile(0.95, dim=0))
+    assert torch.allclose(found.p_value, (1 + (loop >= real - 1e-9).sum(dim=0)).double() / 100)
+
+
+def test_under_the_null_small_p_values_are_as_rare_as_they_say_even_where_groups_differ_in_size():
+    p_values = []
+    for seed in range(6):
+        scores, positive, _ = grouped_scores(0.5, 30, 60, 4, corpora=100, seed=seed, clustering=0.5)
+        kept = torch.rand(len(scores), generator=seeded(seed)) < 0.6
+        groups = (torch.arange(60).repeat_interleave(4))[kept]
+        null = permutation_null(scores[kept], positive[kept], ~positive[kept], groups, seeded(seed), permutations=200)
+        p_values.append(null.p_value)
+    share = float((torch.cat(p_values) <= 0.05).double().mean())
+    assert 0.02 < share < 0.085, share  # binomial error of 600: 0.9 points
+
+
+def test_by_default_there_are_enough_permutations_for_holm():
+    scores, positive, groups = grouped_scores(0.99, 60, 60, 3, corpora=40, seed=1)
+    null = permutation_null(scores, positive, ~positive, groups, seeded())
+    assert (holm(null.p_value) <= 0.05).all()
+
+
+def test_texts_without_a_score_and_concepts_without_a_class_do_not_count():
+    scores, positive, groups = grouped_scores(0.9, 30, 40, 3, corpora=3, seed=1)
+    negative = ~positive
+    negative[:, 1] = False
+    scores[::7, 0] = torch.nan
+    null = permutation_null(scores, positive, negative, groups, seeded(), permutations=50)
+    assert null.p_value.isnan().tolist() == [False, True, False]
+    assert null.p_value[0] < 0.05
+
+
+def test_random_directions_stay_far_below_a_planted_one_and_above_chance():
+    data, directions = planted(0, layers=2)
+    null = random_direction_null(data.activations, data.positive, data.negative, data.activations, seeded(), 100)
+    assert null.shape == (2, 8)
+    real = auroc(data.activations[:, 0] @ directions[:, 0].T, data.positive, data.negative)
+    assert (null[0] < real).all()
+    assert (null > 0.5).all()
+
+
+def test_random_directions_carry_the_weight_of_leading_components():
+    data, _ = planted(0, strength=0.0)
+    tilted = data.activations.clone()
+    tilted[..., 0] = 30 * (data.positive[:, :1].float() + 0.1 * tilted[..., 0])
+    null = random_direction_null(tilted, data.positive, data.negative, tilted, seeded(), 100)
+    assert null[0, 0] > 0.95
+    assert (null[0, 1:] < 0.7).all()
+
+
+@given(st.integers(0, 99))
+@settings(max_examples=5, deadline=None)
+def test_the_random_null_does_not_depend_on_scale_or_shift(seed):
+    data, _ = planted(seed, texts=60)
+    found = random_direction_null(data.activations, data.positive, data.negative, data.activations, seeded(), 20)
+    moved = data.activations * 4 + 100
+    assert torch.allclose(
+        found, random_direction_null(moved, data.positive, data.negative, moved, seeded(), 20), atol=1e-3
+    )
