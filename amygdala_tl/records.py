@@ -225,6 +225,8 @@ class Fit:
         corpus_sha256: of the corpus.
         counts: concept -> {"positive": n, "negative": n}, training texts only.
         left_out: concept -> why no direction was computed.
+        verdicts: concept -> verdict (`readable`, `weak`, `redundant`, `not readable`) with the held-out numbers behind it; empty
+            where the fit was not judged.
     """
 
     concepts: tuple[str, ...]
@@ -240,6 +242,7 @@ class Fit:
     corpus_sha256: str
     counts: Mapping[str, Mapping[str, int]]
     left_out: Mapping[str, str] = field(default_factory=dict)
+    verdicts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,6 +81,16 @@ def parse_method(aggregator: str, denoise_spec: str) -> Method:
     return Method(aggregator, parse_steps(denoise_spec))
 
 
+def read_method(text: str) -> Method:
+    """The inverse of `str(method)`, which a fit keeps as `estimator["method"]`.
+
+    Raises:
+        InputError: no such aggregator or denoiser.
+    """
+    aggregator, *steps = text.split(" + ")
+    return parse_method(aggregator, ",".join(steps))
+
+
 def apply_method(
     method: Method,
     data: LabelledActivations,

@@ -49,6 +49,7 @@ def provenance(fit: Fit) -> dict[str, Any]:
         "corpus_sha256": fit.corpus_sha256,
         "counts": {concept: dict(count) for concept, count in fit.counts.items()},
         "left_out": dict(fit.left_out),
+        "verdicts": {concept: dict(verdict) for concept, verdict in fit.verdicts.items()},
     }
 
 
@@ -67,6 +68,7 @@ def fit_from_provenance(
         corpus_sha256=said["corpus_sha256"],
         counts=said["counts"],
         left_out=said["left_out"],
+        verdicts=said.get("verdicts", {}),
         **tensors,
     )
 

@@ -1,0 +1,24 @@
+"""Texts without the model: the mean of their tokens' embeddings, a baseline that knows words but not what they make together."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from amygdala_tl.activations.runner import tokenize_for
+from amygdala_tl.lens.model import LoadedModel
+from amygdala_tl.lens.weights import token_embeddings
+from amygdala_tl.records import CaptureSettings
+
+
+def mean_embeddings(
+    loaded: LoadedModel, texts: Sequence[str], settings: CaptureSettings
+) -> Float[Tensor, "text 1 d_model"]:
+    """Mean embedding of each text's own tokens, as activations of one layer, float32."""
+    table = token_embeddings(loaded)
+    rows = [
+        table[[token for token, own in zip(text.ids, text.content, strict=True) if own]].mean(dim=0)
+        for text in tokenize_for(loaded, texts, settings)
+    ]
+    return torch.stack(rows)[:, None]
