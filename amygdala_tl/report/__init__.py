@@ -1,1 +1,1 @@
-"""Records to what people see: rich tables, progress bars, coloured text. Computes nothing."""
+"""Records to what people see: rich tables, progress bars, coloured text, one HTML page. Computes nothing."""

@@ -1,0 +1,93 @@
+"""A diagnosis in the terminal: the verdicts with the numbers behind them, and the first warnings."""
+
+import math
+from collections.abc import Sequence
+from typing import get_args
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from amygdala_tl.diagnostics.records import CrossTalk, Diagnosis, PairWarning, Verdict
+from amygdala_tl.report.page_data import most_common_layer
+
+VERDICT_STYLE: dict[Verdict, str] = {
+    "readable": "green",
+    "weak": "yellow",
+    "redundant": "magenta",
+    "not readable": "red",
+}
+UNKNOWN = "\u2013"
+
+
+def diagnosis_summary(diagnosis: Diagnosis, *, warnings: int = 5) -> RenderableType:
+    """Verdict, held-out AUROC with its 95% interval, null, bag of words and layer of every concept, best first; counts; warnings.
+
+    Args:
+        diagnosis: what was found.
+        warnings: how many pairs to warn of at most, at the layer where most concepts are read.
+    """
+    verdicts = [quality.verdict for quality in diagnosis.quality]
+    counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in get_args(Verdict) if verdict in verdicts)
+    parts: list[RenderableType] = [
+        verdict_table(diagnosis),
+        Text(f"{len(verdicts)} concepts on {diagnosis.evaluation.data}: {counts}"),
+    ]
+    layer = most_common_layer(diagnosis)
+    parts += [
+        _warning_lines(found, warnings) for found in diagnosis.crosstalk if found.layer == layer and found.warnings
+    ]
+    return Group(*parts)
+
+
+def verdict_table(diagnosis: Diagnosis) -> Table:
+    """One row a concept, in the order of verdicts and then of held-out AUROC."""
+    evaluation = diagnosis.evaluation
+    columns = (
+        evaluation.auroc.value.tolist(),
+        evaluation.auroc.low.tolist(),
+        evaluation.auroc.high.tolist(),
+        evaluation.permutation_null.tolist(),
+        evaluation.bag_of_words.tolist(),
+    )
+    order = list(get_args(Verdict))
+    rows = sorted(
+        zip(diagnosis.quality, *columns, strict=True),
+        key=lambda row: (order.index(row[0].verdict), -row[1] if math.isfinite(row[1]) else math.inf),
+    )
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("concept", overflow="fold")
+    table.add_column("verdict")
+    for name in ("AUROC", "95% interval", "null", "bag of words", "layer"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for quality, value, low, high, null, words in rows:
+        verdict = f"redundant with {quality.redundant_with}" if quality.redundant_with else quality.verdict
+        table.add_row(
+            Text(quality.concept),
+            Text(verdict, style=VERDICT_STYLE[quality.verdict]),
+            _three(value),
+            f"{_three(low)}-{_three(high)}" if math.isfinite(low) and math.isfinite(high) else UNKNOWN,
+            _three(null),
+            _three(words),
+            str(quality.layer),
+        )
+    return table
+
+
+def _warning_lines(found: CrossTalk, most: int) -> RenderableType:
+    shown: Sequence[PairWarning] = found.warnings[:most]
+    lines = [Text(f"not independent at layer {found.layer}:", style="bold")]
+    lines += [
+        Text(
+            f"  {warning.first} and {warning.second}: {warning.finding} "
+            f"(cosine {warning.cosine:.2f}, labels correlate {warning.label_correlation:+.2f})"
+        )
+        for warning in shown
+    ]
+    if more := len(found.warnings) - len(shown):
+        lines.append(Text(f"  and {more} more pairs", style="dim"))
+    return Group(*lines)
+
+
+def _three(value: float) -> str:
+    return f"{value:.3f}" if math.isfinite(value) else UNKNOWN

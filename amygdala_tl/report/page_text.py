@@ -1,0 +1,148 @@
+"""What the page says before any script runs: the headline, and how the readout was made. Everything is escaped here."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any, get_args
+
+from amygdala_tl.diagnostics.records import Diagnosis, Verdict
+from amygdala_tl.report.page_data import mean_of_known
+
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+UNKNOWN = "\u2013"
+DOT = " \u00b7 "
+
+
+def model_name(diagnosis: Diagnosis) -> str:
+    """What names the model to a person."""
+    return str(_said(diagnosis).get("model", {}).get("id") or "unnamed model")
+
+
+def headline(diagnosis: Diagnosis) -> str:
+    """Model, corpus, how many concepts got which verdict, and mean held-out AUROC beside the bag of words."""
+    said, evaluation = _said(diagnosis), diagnosis.evaluation
+    model = said.get("model", {})
+    n_texts = (said.get("calibration", {}).get("texts") or {}).get("n")
+    facts = [
+        _count(len(diagnosis.concepts), "concept"),
+        f"layer{'s' if len(diagnosis.layers) > 1 else ''} {', '.join(map(str, diagnosis.layers))}"
+        + (f" of {model['n_layers']}" if model.get("n_layers") else ""),
+        *([_count(int(n_texts), "training text")] if n_texts else []),
+        _count(evaluation.n_groups, "held-out group"),
+    ]
+    verdicts = [quality.verdict for quality in diagnosis.quality]
+    counts = {verdict: verdicts.count(verdict) for verdict in VERDICTS}
+    bars = "".join(
+        f'<i class="v-{_slug(verdict)}" style="flex-grow:{count}"></i>' for verdict, count in counts.items() if count
+    )
+    items = "".join(
+        f'<li class="v-{_slug(verdict)}"><svg class="mark" aria-hidden="true"><use href="#mark-{_slug(verdict)}"/></svg>'
+        f"<b>{count}</b> {verdict}</li>"
+        for verdict, count in counts.items()
+    )
+    pairs = zip(evaluation.auroc.value.tolist(), evaluation.bag_of_words.tolist(), strict=True)
+    both = [(ours, words) for ours, words in pairs if ours == ours and words == words]
+    ours, words = (mean_of_known(column) for column in zip(*both, strict=True)) if both else (float("nan"),) * 2
+    return (
+        f'<p class="facts">{escape(DOT.join(facts))}</p>'
+        f'<div class="headline"><div class="verdicts"><div class="bar" aria-hidden="true">{bars}</div>'
+        f'<ul class="counts">{items}</ul></div>'
+        f'<dl class="means"><div><dt>mean held-out AUROC</dt><dd>{_three(ours)}</dd></div>'
+        f"<div><dt>bag of words, same texts</dt><dd>{_three(words)}</dd></div></dl></div>"
+    )
+
+
+def provenance(diagnosis: Diagnosis) -> str:
+    """How the readout was made, from its manifest: names and values, and tables of what was compared and counted."""
+    said = _said(diagnosis)
+    model, capture, estimator = (said.get(key, {}) for key in ("model", "capture", "estimator"))
+    rows = {
+        "model": " ".join(str(part) for part in (model.get("id"), model.get("revision")) if part),
+        "architecture": _listed(
+            model.get("architecture"),
+            f"{model['n_layers']} layers of {model['d_model']}" if {"n_layers", "d_model"} <= set(model) else None,
+            model.get("dtype"),
+        ),
+        "weights fingerprint": model.get("fingerprint"),
+        "engine": model.get("engine"),
+        "hooks": _listed(*said.get("hooks", {}).values()),
+        "read position": said.get("read_position"),
+        "chat template": capture.get("chat_template"),
+        "longest text": f"{capture['max_tokens']} tokens" if "max_tokens" in capture else None,
+        "estimator": _parameters(estimator),
+        "denoisers": "; ".join(map(_parameters, said.get("denoisers", ()))) or "none",
+        "corpus sha256": said.get("corpus_sha256"),
+        "vectors sha256": said.get("tensors_sha256"),
+        "calibrated on": _listed(
+            *(_count(entry["n"], kind[:-1]) for kind, entry in said.get("calibration", {}).items() if entry)
+        ),
+        "evaluated on": f"{diagnosis.evaluation.data}, {_count(diagnosis.evaluation.n_groups, 'group')}",
+        "left out": "; ".join(f"{concept}: {why}" for concept, why in said.get("left_out", {}).items()) or "nothing",
+        "versions": _listed(*(f"{name} {version}" for name, version in model.get("versions", {}).items())),
+    }
+    listed = "".join(f"<dt>{escape(name)}</dt><dd>{escape(str(value or UNKNOWN))}</dd>" for name, value in rows.items())
+    return f'<dl class="made">{listed}</dl>{_compared(estimator, diagnosis.layers)}{_counted(said.get("counts", {}))}'
+
+
+def _compared(estimator: Mapping[str, Any], layers: Sequence[int]) -> str:
+    rows = estimator.get("chosen_from") or ()
+    if not rows:
+        return ""
+    body = [
+        [str(row.get("method")), str(row["failed"]), *[UNKNOWN] * len(layers)]
+        if "failed" in row
+        else [str(row.get("method")), *(_three(value) for value in (row["auroc"], *row["auroc_by_layer"]))]
+        for row in rows
+    ]
+    title = "Methods compared, by mean AUROC on held-out groups of the training texts"
+    return _folded(title, ["method", "mean", *(f"layer {layer}" for layer in layers)], body)
+
+
+def _counted(counts: Mapping[str, Mapping[str, int]]) -> str:
+    if not counts:
+        return ""
+    body = [
+        [concept, *(f"{count.get(key, 0):,}" for key in ("positive", "negative"))] for concept, count in counts.items()
+    ]
+    return _folded("Training texts of each concept", ["concept", "positive", "negative"], body)
+
+
+def _folded(title: str, header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in header)
+    rows = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in body)
+    return (
+        f'<details><summary>{escape(title)}</summary><div class="scroll" tabindex="0" role="region" aria-label="{escape(title)}">'
+        f'<table class="small"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div></details>'
+    )
+
+
+def _said(diagnosis: Diagnosis) -> Mapping[str, Any]:
+    said: Mapping[str, Any] = diagnosis.manifest.get("amygdala_tl", {})
+    return said
+
+
+def _parameters(entry: Mapping[str, Any]) -> str:
+    """Names and short values; the long tables have their own place."""
+    shown = [
+        ("" if name in ("aggregator", "name") else f"{name} ")
+        + (", ".join(map(str, value)) if isinstance(value, list) else str(value))
+        for name, value in entry.items()
+        if isinstance(value, str | int | float)
+        or (isinstance(value, list) and all(isinstance(item, str | int | float) for item in value))
+    ]
+    return "; ".join(shown)
+
+
+def _listed(*values: object) -> str:
+    return ", ".join(str(value) for value in values if value)
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def _three(value: float) -> str:
+    return f"{value:.3f}" if value == value else UNKNOWN
+
+
+def _slug(verdict: str) -> str:
+    return verdict.replace(" ", "-")

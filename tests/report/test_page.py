@@ -1,0 +1,390 @@
+"""The page in headless Chromium, as its readers use it: with a mouse, with a keyboard, on a phone, with 16 and 200 concepts."""
+
+import base64
+import json
+import re
+import shutil
+from dataclasses import replace
+
+import pytest
+import torch
+
+from amygdala_tl.report.page import report_html, write_report
+from amygdala_tl.report.page_data import NOTHING, packed, page_data
+from tests.report.example import ODD_NAMES, SCRIPT, example_diagnosis
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+needs_chromium = pytest.mark.skipif(
+    CHROMIUM is None, reason="no chromium is installed (Debian: apt-get install chromium)"
+)
+
+OVERFLOWING = """() => {
+  const aside = ".scroll, .symbols, .js-plotly-plot *, option, .skip, script, style, #js-plotly-tester";
+  const shown = [...document.querySelectorAll("body *")].filter((node) => !node.closest(aside) && node.getClientRects().length);
+  const wide = shown.filter((node) => {
+    const box = node.getBoundingClientRect();
+    return box.right > innerWidth + 0.5 || box.left < -0.5;
+  });
+  return { page: document.documentElement.scrollWidth - innerWidth, nodes: wide.map((node) => node.outerHTML.slice(0, 160)) };
+}"""
+"""How far the page can be scrolled sideways, and what reaches over its edges besides boxes that scroll by themselves."""
+
+CUT_LABELS = """() => [...document.querySelectorAll(".js-plotly-plot")].flatMap((node) => {
+  const frame = node.getBoundingClientRect();
+  const labels = [...node.querySelectorAll(".xtick text, .ytick text, .annotation-text, .xtitle, .ytitle")];
+  return labels.filter((text) => {
+    const { left, right, top, bottom, width } = text.getBoundingClientRect();
+    const inside = left > frame.left - 1 && right < frame.right + 1 && top > frame.top - 1 && bottom < frame.bottom + 1;
+    return width && !inside;
+  }).map((text) => `${node.parentElement.id}: ${text.textContent}`);
+})"""
+"""Labels of figures that reach over the figure's edge, where they are cut."""
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A report of 16 and one of 200 concepts."""
+    folder = tmp_path_factory.mktemp("page")
+    for n_concepts, n_texts in ((16, 12), (200, 24)):
+        write_report(example_diagnosis(n_concepts, n_texts=n_texts), folder / f"{n_concepts}.html")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Headless Chromium."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser, files):
+    """Open a report; at the end nothing may have been logged, thrown or fetched."""
+    wrong, contexts = [], []
+
+    def go(n_concepts=16, *, width=1280, scheme="light", file=None, **options):
+        context = browser.new_context(
+            viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce", **options
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(10_000)
+        page.on("console", lambda message: wrong.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: wrong.append(f"thrown: {error}"))
+        page.on(
+            "request",
+            lambda request: (
+                wrong.append(request.url) if not request.url.startswith(("file:", "data:", "blob:")) else None
+            ),
+        )
+        page.on("dialog", lambda dialog: wrong.append(f"dialog: {dialog.message}"))
+        page.goto((file or files / f"{n_concepts}.html").as_uri())
+        page.wait_for_selector("#texts-view > *")
+        return page
+
+    yield go
+    for context in contexts:
+        context.close()
+    assert not wrong
+
+
+def names(page):
+    """Concepts of the verdict table as shown, from top to bottom."""
+    return page.locator("#verdict-table tbody tr:not([hidden]) .open").all_inner_texts()
+
+
+def show_all(page):
+    """Show the rest of a long table."""
+    if (button := page.get_by_role("button", name="Show all")).count():
+        button.click()
+
+
+def column(page, number):
+    """Numbers of one column of the verdict table as shown; None for a dash."""
+    cells = page.locator(
+        f"#verdict-table > table > tbody > tr:not([hidden]):not(.detail) > td:nth-child({number})"
+    ).all_inner_texts()
+    return [None if text == "\u2013" else float(text) for text in cells]
+
+
+@needs_chromium
+@pytest.mark.parametrize("n_concepts", [16, 200])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_nothing_overflows_and_no_label_is_cut(visit, n_concepts, width):
+    page = visit(n_concepts, width=width)
+    page.locator(".open").first.click()
+    page.locator("summary").first.click()
+    assert page.evaluate(OVERFLOWING) == {"page": 0, "nodes": []}
+    assert page.evaluate(CUT_LABELS) == []
+
+
+@needs_chromium
+def test_a_window_made_narrow_redraws_the_figures(visit):
+    page = visit()
+    page.set_viewport_size({"width": 390, "height": 900})
+    page.locator('#layers-figure .main-svg[width="358"]').first.wait_for()
+    assert page.evaluate(OVERFLOWING) == {"page": 0, "nodes": []}
+
+
+@needs_chromium
+@pytest.mark.parametrize("n_concepts", [16, 200])
+def test_the_table_sorts_by_a_click_both_ways_with_unknown_last(visit, n_concepts):
+    page = visit(n_concepts)
+    show_all(page)
+    head = page.locator("th", has_text="AUROC").first
+    for direction, reverse in (("descending", True), ("ascending", False)):
+        head.locator("button").click()
+        assert head.get_attribute("aria-sort") == direction
+        values = column(page, 3)
+        assert values[-1] is None
+        assert None not in values[:-1]
+        assert values[:-1] == sorted(values[:-1], reverse=reverse)
+    page.locator("th button", has_text="Concept").click()
+    assert [name.lower() for name in names(page)] == sorted(name.lower() for name in names(page))
+    assert page.locator("th[aria-sort]").count() == 1
+
+
+@needs_chromium
+@pytest.mark.parametrize("n_concepts", [16, 200])
+def test_the_table_filters_by_name_and_verdict(visit, n_concepts):
+    page = visit(n_concepts)
+    controls = page.locator("#verdict-controls")
+    controls.get_by_label("Verdict").select_option("not readable")
+    shown = page.locator("#verdict-table tbody tr:not([hidden]) td.verdict").all_inner_texts()
+    assert 0 < len(shown) < n_concepts
+    assert set(shown) == {"not readable"}
+    controls.get_by_label("Verdict").select_option("")
+    controls.get_by_label("Find concept").fill("GRIEF")
+    assert names(page)
+    assert all("grief" in name for name in names(page))
+    assert page.locator("#verdict-controls .count").inner_text() == f"{len(names(page))} of {n_concepts} concepts"
+    controls.get_by_label("Find concept").fill("no such thing")
+    assert names(page) == []
+
+
+@needs_chromium
+def test_a_long_table_opens_short_and_grows_by_keyboard(visit):
+    page = visit(200)
+    assert len(names(page)) == 40
+    page.get_by_role("button", name="Show all 200").press("Enter")
+    assert len(names(page)) == 200
+    assert page.evaluate("document.activeElement.textContent") == names(page)[40]
+    assert not page.get_by_role("button", name="Show all").count()
+
+
+@needs_chromium
+def test_a_row_opens_to_its_reasons_and_closes(visit):
+    page = visit()
+    page.locator(".open", has_text=re.compile("^grief$")).click()
+    detail = page.locator(".detail:not([hidden])")
+    text = detail.inner_text()
+    for words in (
+        "above random directions",
+        "null of random directions",
+        "Nearest concepts",
+        SCRIPT,
+        "Nobody has written",
+    ):
+        assert words in text
+    assert "cosine of two halves' directions\n\u2013" in text
+    page.locator(".open", has_text=re.compile("^grief$")).click()
+    assert detail.count() == 0
+
+
+@needs_chromium
+def test_everything_in_the_table_can_be_done_by_keyboard(visit):
+    page = visit()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.locator("#verdict-controls select").first.focus()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Concept"
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    assert column(page, 3)[0] == max(value for value in column(page, 3) if value is not None)
+    page.locator(".open").first.focus()
+    page.keyboard.press("ArrowDown")
+    assert page.evaluate("document.activeElement.textContent") == names(page)[1]
+    page.keyboard.press("Enter")
+    assert page.locator(".detail:not([hidden])").count() == 1
+    page.keyboard.press("ArrowUp")
+    assert page.evaluate("document.activeElement.textContent") == names(page)[0]
+
+
+@needs_chromium
+@pytest.mark.parametrize("n_concepts", [16, 200])
+def test_the_layer_curves_follow_the_chosen_concept_and_measure(visit, n_concepts):
+    page = visit(n_concepts)
+    diagnosis = example_diagnosis(n_concepts)
+    controls = page.locator("#layers-controls")
+    controls.get_by_label("Concept", exact=True).select_option(label="grief")
+    rows = page.locator("#layers-numbers tbody tr").all_inner_texts()
+    auroc = diagnosis.by_layer.auroc.value[:, diagnosis.concepts.index("grief")]
+    assert [row.split("\t")[1] for row in rows] == [f"{value:.3f}" for value in auroc]
+    controls.get_by_label("Measure").select_option("dPrime")
+    assert page.locator("#layers-figure .ytitle").text_content().startswith("d\u2032")
+    controls.get_by_label("Concept", exact=True).select_option(label="longing" if n_concepts < 200 else "joy-at-dusk")
+    assert page.locator("#layers-numbers tbody tr").all_inner_texts() != rows
+
+
+@needs_chromium
+def test_many_concepts_can_be_found_by_typing(visit):
+    page = visit(200)
+    page.locator("#layers-controls").get_by_label("Find concept").fill("dread-at")
+    assert page.locator("#layers-controls select").first.locator("option").all_inner_texts() == ["dread-at-dusk"]
+    assert "dread-at-dusk" in page.locator("#layers-legend").inner_text()
+    page.locator("#heldout-controls").get_by_label("Find concept").fill("dread")
+    assert page.locator("#heldout-figure .ytick").count() == 5
+    page.locator("#map-controls").get_by_label("Find concept").fill("dread-at")
+    assert page.locator("#map-figure .annotation-text").all_text_contents() == ["dread-at-dusk"]
+
+
+@needs_chromium
+@pytest.mark.parametrize("n_concepts", [16, 200])
+def test_a_cell_of_a_matrix_names_its_pair_value_and_n(visit, n_concepts):
+    page = visit(n_concepts)
+    diagnosis = example_diagnosis(n_concepts)
+    page.locator("#crosstalk-controls").get_by_label("Layer").select_option(label="19")
+    found = diagnosis.crosstalk[diagnosis.layers.index(19)]
+    matrix = page.locator("#matrix-auroc")
+    matrix.scroll_into_view_if_needed()
+    area = matrix.locator(".nsewdrag").bounding_box()
+    step = area["width"] / n_concepts
+    page.mouse.move(area["x"] + 2.5 * step, area["y"] + 0.5 * area["height"] / n_concepts)
+    page.wait_for_selector("#tip:not([hidden])")
+    i, j = found.order[0], found.order[2]
+    tip = page.locator("#tip").inner_text()
+    assert tip.split("\n") == [
+        f"{found.concepts[i]} \u00d7 {found.concepts[j]}",
+        f"AUROC {found.auroc[i, j]:.2f}",
+        f"{found.n_positive[j]} positive texts, {found.n_negative[j]} negative",
+    ]
+    matrix.focus()
+    for key in ("ArrowDown", "ArrowDown", "ArrowRight"):
+        page.keyboard.press(key)
+    status = page.locator("#crosstalk-status").inner_text()
+    i, j = found.order[1], found.order[1]
+    assert f"readout {found.concepts[i]} on texts labelled {found.concepts[j]}: AUROC {found.auroc[i, j]:.2f}" in status
+
+
+@needs_chromium
+def test_the_matrices_narrow_to_a_cluster_and_warnings_follow_the_layer(visit):
+    page = visit(200)
+    first = page.locator("#crosstalk-warnings li").first.inner_text()
+    assert page.locator("#crosstalk-warnings li").count() == 8
+    page.locator("#crosstalk-warnings button").click()
+    assert page.locator("#crosstalk-warnings li").count() > 8
+    page.locator("#crosstalk-controls").get_by_label("Cluster").select_option(index=1)
+    ticks = page.locator("#matrix-cosine .ytick")
+    assert ticks.count() < 40
+    page.locator("#crosstalk-controls").get_by_label("Find row").fill("grief")
+    assert all("grief" in tick for tick in ticks.all_text_contents())
+    page.locator("#crosstalk-controls").get_by_label("Layer").select_option(label="10")
+    assert page.locator("#crosstalk-warnings li").first.inner_text() != first
+
+
+@needs_chromium
+@pytest.mark.parametrize("n_concepts", [16, 200])
+def test_the_text_browser_shows_the_number_of_each_token(visit, n_concepts):
+    page = visit(n_concepts)
+    diagnosis = example_diagnosis(n_concepts, n_texts=12 if n_concepts == 16 else 24)
+    controls = page.locator("#texts-controls")
+    controls.get_by_label("Concept", exact=True).select_option(label="longing" if n_concepts == 16 else "joy-at-dusk")
+    controls.get_by_label("Layer").select_option(label="19")
+    controls.get_by_role("button", name="Next").click()
+    text = diagnosis.texts[1]
+    assert "".join(page.locator("#texts-view .tok").all_text_contents()).replace("\u21b5", "") == "".join(text.tokens)
+    concept = diagnosis.concepts.index("longing" if n_concepts == 16 else "joy-at-dusk")
+    page.locator(".tok").nth(3).hover()
+    z = float(text.z[3, diagnosis.layers.index(19), concept])
+    shown = page.locator(".reading b").inner_text().replace("\u2212", "-")
+    assert float(shown) == pytest.approx(z, abs=0.0501)
+    page.locator(".tok").nth(3).focus()
+    for key in ("ArrowRight", "ArrowDown", "ArrowUp", "Home"):
+        page.keyboard.press(key)
+    assert page.locator(".reading b").inner_text() == "\u2013"
+    assert "attention sink" in page.locator(".reading").inner_text()
+    assert page.evaluate("document.activeElement.dataset.at") == "0"
+
+
+@needs_chromium
+def test_the_theme_follows_the_system_until_the_button_is_pressed(visit):
+    page = visit(scheme="dark")
+    background = "getComputedStyle(document.body).backgroundColor"
+    dark = page.evaluate(background)
+    tick = "getComputedStyle(document.querySelector('#heldout-figure .ytick text')).fill"
+    dark_tick = page.evaluate(tick)
+    page.get_by_role("button", name="Light theme").click()
+    assert page.evaluate(background) != dark
+    assert page.evaluate(tick) != dark_tick
+    page.reload()
+    page.wait_for_selector(".tok")
+    assert page.evaluate(background) != dark
+    page.get_by_role("button", name="Dark theme").press("Enter")
+    assert page.evaluate(background) == dark
+
+
+@needs_chromium
+@pytest.mark.parametrize("n_concepts", [16, 200])
+def test_names_and_texts_are_shown_as_they_are_and_never_run(visit, n_concepts):
+    page = visit(n_concepts)
+    show_all(page)
+    assert set(ODD_NAMES) <= set(names(page))
+    page.locator(".open").evaluate_all("nodes => nodes.forEach((node) => node.click())")
+    body = page.locator("body").inner_text()
+    assert SCRIPT in body
+    assert "NaN" not in body
+    assert "undefined" not in body
+    assert "[object" not in body
+    labels = page.locator(".js-plotly-plot text").all_text_contents()
+    assert not [label for label in labels if "NaN" in label or "&lt;" in label]
+    assert n_concepts > 40 or {"a & b <b>bold</b> %{x}", "__proto__"} <= set(labels)
+    assert page.evaluate("window.hacked") is None
+    assert page.locator("main b", has_text=re.compile("^bold$")).count() == 0
+
+
+@needs_chromium
+def test_it_opens_without_texts_without_norms_with_one_layer_and_two_concepts(visit, tmp_path):
+    few = example_diagnosis(2, layers=(7,), n_texts=0, odd=False)
+    few = replace(few, manifest={}, geometry=tuple(replace(found, norms={}) for found in few.geometry))
+    write_report(few, tmp_path / "few.html")
+    write_report(replace(few, crosstalk=(), geometry=()), tmp_path / "fewer.html")
+    for name in ("few", "fewer"):
+        page = visit(file=tmp_path / f"{name}.html")
+        assert "unnamed model" in page.locator("h1").inner_text()
+        assert "without the model" in page.locator("#texts-view").inner_text()
+        assert names(page)
+
+
+def test_the_file_is_whole_and_asks_for_nothing():
+    html = report_html(example_diagnosis(16))
+    before = html.split("<script>")[0]
+    assert not re.search(r"""(?:src|href)=["'](?!#|data:)""", before)
+    assert "default-src &#x27;none&#x27;" in before
+    assert SCRIPT not in html
+    assert len(html) < 6e6
+
+
+def test_the_data_hold_no_nan_and_no_markup():
+    html = report_html(example_diagnosis(16))
+    data = re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.DOTALL).group(1)
+    assert "NaN" not in data
+    assert "<" not in data
+    assert json.loads(data)["concepts"] == list(example_diagnosis(16).concepts)
+
+
+def test_packed_numbers_are_exact_to_the_decimal_shown():
+    values = torch.tensor([[-1.0, 0.994, float("nan")], [0.005001, -5.0, float("inf")]])
+    stored = torch.frombuffer(bytearray(base64.b64decode(packed(values, 0.01)["bytes"])), dtype=torch.int8)
+    assert stored.tolist() == [-100, 99, NOTHING, 1, -127, 127]
+    assert packed(values, 0.01)["shape"] == [2, 3]
+
+
+def test_200_concepts_and_30_layers_stay_below_25_megabytes():
+    data = page_data(example_diagnosis(200, layers=range(30), n_texts=8))
+    assert len(json.dumps(data)) < 20e6
