@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 from einops import einsum
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from amygdala_tl.directions.data import LabelledActivations
@@ -99,12 +99,14 @@ def split_half_cosine(
     return mean
 
 
-def _usable(data: LabelledActivations) -> Tensor:
+def _usable(data: LabelledActivations) -> Bool[Tensor, " concept"]:
     """Concepts with both classes."""
     return data.positive.any(dim=0) & data.negative.any(dim=0)
 
 
-def _project(data: LabelledActivations, directions: Tensor) -> Tensor:
+def _project(
+    data: LabelledActivations, directions: Float[Tensor, "concept layer d_model"]
+) -> Float[Tensor, "layer text concept"]:
     return einsum(
         data.activations.float(), directions, "text layer d_model, concept layer d_model -> layer text concept"
     )

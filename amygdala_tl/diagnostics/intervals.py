@@ -243,7 +243,10 @@ class _GroupWins:
 
 
 def _group_wins(
-    scores: Float[Tensor, " text"], positive: Bool[Tensor, " text"], negative: Bool[Tensor, " text"], index: Tensor
+    scores: Float[Tensor, " text"],
+    positive: Bool[Tensor, " text"],
+    negative: Bool[Tensor, " text"],
+    index: Int[Tensor, " text"],
 ) -> _GroupWins:
     plus, minus = scores[positive], scores[negative]
     groups_plus, of_plus, n_plus = torch.unique(index[positive], return_inverse=True, return_counts=True)

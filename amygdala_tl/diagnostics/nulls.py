@@ -18,8 +18,8 @@ from amygdala_tl.directions.auroc import auroc
 
 MIN_PERMUTATIONS = 1000
 
-PERMUTATIONS_A_CONCEPT = 40
-"""So that the smallest p-value, 1 / (n + 1), stays below 0.05 after Holm's correction: 1/40 of it at the most."""
+PERMUTATIONS_A_CONCEPT = 25
+"""So that the smallest p-value, 1 / (n + 1), stays below 0.05 after Holm's correction: 1/25 at the most."""
 
 RANDOM_DIRECTIONS = 300
 
@@ -71,7 +71,7 @@ def permutation_null(
     for concept in real.isfinite().nonzero()[:, 0].tolist():
         some = scored[:, concept]
         labels = positive[:, concept].float() - negative[:, concept].float()
-        null = _permuted_auroc(scores[some, concept], labels, sources[:, some])
+        null = _permuted_auroc(scores[some, concept], labels, sources if bool(some.all()) else sources[:, some])
         null = null[null.isfinite()]
         quantile[concept] = null.quantile(0.95)
         # Equal AUROCs differ in their last digits, by the order of summation.
@@ -90,10 +90,10 @@ def permuted_texts(
     """
     names, index = torch.unique(groups, return_inverse=True)
     by_group = index.argsort(stable=True)
-    rows = torch.empty(permutations, len(index), dtype=torch.long)
+    rows = torch.empty(permutations, len(index), dtype=torch.int32)
     for row in rows:
         place = torch.randperm(len(names), generator=generator)
-        row[by_group] = place[index].argsort(stable=True)
+        row[by_group] = place[index].argsort(stable=True).int()
     return rows
 
 
@@ -157,8 +157,10 @@ def _permuted_auroc(
     ties = bool((first != last).any())
     result = []
     for some in torch.split(sources, max(1, _LABELS_AT_A_TIME // max(1, len(values)))):
-        drawn = labels[some[:, order]]
-        plus, minus = drawn.clamp_min(0.0), (-drawn).clamp_min(0.0)
+        # Indexing with brackets takes twice as long.
+        places = rearrange(some.index_select(1, order), "permutation text -> (permutation text)")
+        drawn = rearrange(labels.index_select(0, places), "(permutation text) -> permutation text", text=len(order))
+        plus, minus = drawn.clamp_min(0.0), -drawn.clamp_max(0.0)
         below = minus.cumsum(dim=1)
         n_minus = below[:, -1].double()
         if ties:

@@ -17,7 +17,8 @@ def best_neurons(
     """Of every direction the MLP neuron whose output weights are nearest: (layer, index, cosine), by |cosine|.
 
     Layers are looked at one at a time, so that memory is one layer's weights. Chance is not 0: of n random neurons in d
-    dimensions the nearest has a cosine of about sqrt(2 ln(n) / d), which is 0.20 for 46,000 neurons in 576 and 0.06 for 600,000 in 6,656.
+    dimensions the nearest has a cosine of about sqrt(2 ln(n) / d), which is 0.19 for 46,000 neurons in 576 and 0.06 for 600,000
+    in 6,656.
 
     Args:
         w_out: (layer index, rows that each neuron adds to the stream).

@@ -22,6 +22,7 @@ def problem(seed, levels=1000, texts=50, readouts=3, labels=4):
 
 
 @given(SEEDS, st.sampled_from([1, 2, 5, 10**6]))
+@settings(max_examples=40)
 def test_every_pair_equals_scikit_learn_with_ties_and_with_texts_of_neither_class(seed, levels):
     scores, positive, negative = problem(seed, levels)
     found = auroc_matrix(scores, positive, negative)
@@ -75,6 +76,7 @@ def test_a_label_without_both_classes_and_a_readout_that_is_not_known_have_none(
 
 
 @given(SEEDS, st.sampled_from([1, 2, 5, 10**6]))
+@settings(max_examples=40)
 def test_average_precision_equals_scikit_learn_with_ties(seed, levels):
     scores, positive, negative = problem(seed, levels, readouts=4)
     found = average_precision(scores, positive, negative)

@@ -59,8 +59,9 @@ def test_texts_of_a_group_stay_side_by_side_where_groups_differ_in_size(sizes, s
         assert len(runs) == len(sizes)
 
 
-def test_p_values_and_quantiles_are_those_of_a_loop_over_permutations():
-    scores = torch.randint(0, 12, (40, 3), generator=seeded()).float()
+@pytest.mark.parametrize("levels", [12, 10**6])
+def test_p_values_and_quantiles_are_those_of_a_loop_over_permutations(levels):
+    scores = torch.randint(0, levels, (40, 3), generator=seeded()).float()
     label = torch.randint(-1, 2, (40, 3), generator=seeded(1))
     positive, negative, groups = label == 1, label == -1, torch.arange(40) // 3
     found = permutation_null(scores, positive, negative, groups, seeded(2), permutations=99)
