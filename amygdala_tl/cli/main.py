@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from amygdala_tl.cli.demo import demo
+from amygdala_tl.cli.diagnose import crosstalk, evaluate, layers, quality, report
 from amygdala_tl.cli.extract import extract
 from amygdala_tl.cli.inspect import inspect
 from amygdala_tl.cli.read import read
@@ -27,7 +28,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for command in (extract, train, read, inspect, capture, fit, export, demo):
+for command in (
+    extract, train, read, inspect, report, quality, evaluate, crosstalk, layers, capture, fit, export, demo
+):  # fmt: skip
     app.command()(command)
 
 

@@ -71,3 +71,4 @@ ReadoutFile = Annotated[Path, typer.Option(help="The bundle's .safetensors file.
 MIN_EXAMPLES = LabelRules().min_examples
 LAYERS = DEFAULT_TARGET_LAYERS
 TOKEN_COMPONENTS = 4
+LAYER_SLOTS = 4

@@ -229,6 +229,21 @@ class ReadText:
 
 
 @dataclass(frozen=True, slots=True)
+class Passages:
+    """The texts that a concept's readout ranks highest and lowest, to be judged by eye.
+
+    Attributes:
+        layer: that it is read at.
+        top, bottom: (z, text), the most extreme first.
+    """
+
+    concept: str
+    layer: int
+    top: tuple[tuple[float, str], ...]
+    bottom: tuple[tuple[float, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Diagnosis:
     """All diagnostics of one readout: what a report shows.
 

@@ -6,8 +6,8 @@ Rules, the first that holds:
                    0.5: there is no evidence that the readout knows the concept
     redundant      it cannot be told from another readable concept with a higher held-out AUROC, or their scores are one
                    number: reading both adds nothing
-    weak           it knows something, but its interval reaches what random directions give, or is wholly below what a bag of
-                   words gives: the direction adds nothing to a blind one, or to the words
+    weak           it knows something, but one random direction in twenty does as well on the same texts, or its interval is
+                   wholly below what a bag of words gives: the direction adds nothing to a blind one, or to the words
     readable       otherwise
 
 Of concepts that cannot be told from one another the one with the highest AUROC keeps its verdict.
@@ -116,10 +116,11 @@ def _redundant(concept: str, warning: PairWarning, auroc: dict[str, float]) -> J
 
 
 def _weak(evaluation: Evaluation, place: int) -> Judgement | None:
-    low, high = float(evaluation.auroc.low[place]), float(evaluation.auroc.high[place])
+    value, high = float(evaluation.auroc.value[place]), float(evaluation.auroc.high[place])
     random, words = float(evaluation.random_null[place]), float(evaluation.bag_of_words[place])
-    if low < random:
-        reason = f"Random directions may do as well: {random:.2f} (95%) against {_interval(evaluation, place)}."
+    # The null has the sampling error of these texts in it already, so the estimate and not its interval is held against it.
+    if value <= random:
+        reason = f"One random direction in twenty does as well: {random:.2f} against {value:.2f}."
         return Judgement("weak", reason)
     if high < words:
         reason = f"The words alone tell more: {words:.2f} against {_interval(evaluation, place)}."

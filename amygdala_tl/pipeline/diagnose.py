@@ -44,10 +44,6 @@ class Diagnoser:
         self.graded = fit.estimator.get("labels") == "graded"
         self.train = [text for text in corpus.texts if text.split == "train" and not text.neutral]
         self.held_out = [text for text in corpus.texts if text.split == "heldout" and not text.neutral]
-        if not self.held_out:
-            raise FitError(
-                "the corpus has no held-out texts", remedy="make it with --heldout-fraction 0.2, and fit again"
-            )
         self.data = self._labelled(self.train, store, graded=self.graded)
         self.unseen = self._labelled(self.held_out, store, graded=False)
         neutral = [text.id for text in corpus.texts if text.split == "train" and text.neutral]
@@ -194,6 +190,8 @@ def diagnose(
         FitError: the corpus has no held-out texts, or a fold cannot be fitted.
         ActivationStoreError: texts have not been captured.
     """
+    if not any(text.split == "heldout" and not text.neutral for text in corpus.texts):
+        raise FitError("the corpus has no held-out texts", remedy="make it with --heldout-fraction 0.2, and fit again")
     diagnoser = Diagnoser(corpus, store, fit, seed=seed)
     by_layer = diagnoser.by_layer()
     reading_layer = reading_layers(by_layer)

@@ -156,8 +156,8 @@ def test_a_concept_without_held_out_texts_is_not_readable_and_says_how_many_ther
     assert "0 positive" in found[1].reason
 
 
-def test_an_interval_that_random_directions_reach_is_weak():
-    found = verdicts(evaluation(random_null=with_one(0, 0.82)))
+def test_an_auroc_that_random_directions_reach_is_weak():
+    found = verdicts(evaluation(random_null=with_one(0, 0.92)))
     assert words(found) == ["weak", "readable", "readable"]
     assert "0.82" in found[0].reason
 

@@ -1,0 +1,190 @@
+"""Diagnostics in the terminal, beside the verdicts: layers, cross-talk, other texts, single concepts."""
+
+import math
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from amygdala_tl.diagnostics.records import (
+    ConceptQuality,
+    CrossTalk,
+    Evaluation,
+    Interval,
+    LayerSeparation,
+    PairWarning,
+    Passages,
+)
+from amygdala_tl.report.page_data import mean_of_known
+
+UNKNOWN = "\u2013"
+
+
+def layer_table(separation: LayerSeparation, chosen: Sequence[int]) -> RenderableType:
+    """Mean AUROC, d' and Fisher ratio over concepts at every layer, how many concepts are best there; the chosen ones marked."""
+    auroc = separation.auroc.value
+    best = auroc.nan_to_num(nan=-1.0).argmax(dim=0).tolist()
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("layer", "AUROC", "d'", "Fisher ratio", "best for", ""):
+        table.add_column(name, justify="right")
+    for row, layer in enumerate(separation.layers):
+        means = (mean_of_known(part.value[row].tolist()) for part in _measures(separation))
+        count = best.count(row)
+        table.add_row(
+            str(layer),
+            *(_number(mean) for mean in means),
+            f"{count} concept{'s' * (count != 1)}" if count else "",
+            "chosen" if layer in chosen else "",
+            style="bold" if layer in chosen else None,
+        )
+    line = Text(f"means over {len(separation.concepts)} concepts, on {separation.of}", style="dim")
+    return Group(table, line)
+
+
+def crosstalk_table(found: CrossTalk, most: int) -> RenderableType:
+    """For every concept the concept that its readout answers to most besides its own, and how redundant its direction is."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("readout", overflow="fold")
+    for name in ("own AUROC", "answers most to", "AUROC", "cosine", "scores", "labels", "R\u00b2 from others"):
+        table.add_column(name, justify="left" if name == "answers most to" else "right")
+    for row in found.order:
+        others = [
+            (abs(float(found.auroc[row, label]) - 0.5), label)
+            for label in range(len(found.concepts))
+            if label != row and math.isfinite(float(found.auroc[row, label]))
+        ]
+        label = max(others)[1] if others else row
+        table.add_row(
+            Text(found.concepts[row]),
+            _number(float(found.auroc[row, row])),
+            Text(found.concepts[label]),
+            _number(float(found.auroc[row, label])),
+            _number(float(found.cosine[row, label])),
+            _number(float(found.score_correlation[row, label])),
+            _number(float(found.label_correlation[row, label])),
+            _number(float(found.r_squared[row])),
+        )
+    title = Text(f"layer {found.layer}, held-out texts", style="bold")
+    return Group(title, table, warning_lines(found, most))
+
+
+def warning_lines(found: CrossTalk, most: int) -> RenderableType:
+    """Pairs that must not be read as independent axes, the most entangled first."""
+    if not found.warnings:
+        return Text(f"no entangled pair at layer {found.layer}")
+    lines = [Text(f"not independent at layer {found.layer}:", style="bold")]
+    lines += [Text(f"  {_warning(warning)}") for warning in found.warnings[:most]]
+    if more := len(found.warnings) - most:
+        lines += [Text(f"  and {more} more pair{'s' * (more > 1)}", style="dim")] if more > 0 else []
+    return Group(*lines)
+
+
+def evaluation_table(evaluation: Evaluation) -> RenderableType:
+    """Every concept on the given texts, best first."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("concept", overflow="fold")
+    for name in (
+        "AUROC",
+        "95% interval",
+        "average precision",
+        "null",
+        "random",
+        "words",
+        "embedding",
+        "p",
+        "+/-",
+        "layer",
+    ):
+        table.add_column(name, justify="right", no_wrap=True)
+    values = evaluation.auroc.value.tolist()
+    order = sorted(range(len(values)), key=lambda place: -values[place] if math.isfinite(values[place]) else math.inf)
+    for place in order:
+        table.add_row(
+            Text(evaluation.concepts[place]),
+            _number(values[place]),
+            _interval(evaluation.auroc, place),
+            _number(float(evaluation.average_precision.value[place])),
+            _number(float(evaluation.permutation_null[place])),
+            _number(float(evaluation.random_null[place])),
+            _number(float(evaluation.bag_of_words[place])),
+            _number(float(evaluation.embedding[place])),
+            _number(float(evaluation.p_value[place])),
+            f"{int(evaluation.n_positive[place])}/{int(evaluation.n_negative[place])}",
+            str(int(evaluation.reading_layer[place])),
+        )
+    means = [
+        f"{name} {_number(mean_of_known(tensor.tolist()))}"
+        for name, tensor in (
+            ("AUROC", evaluation.auroc.value),
+            ("bag of words", evaluation.bag_of_words),
+            ("embedding", evaluation.embedding),
+        )
+    ]
+    return Group(table, Text(f"{evaluation.data}; means: {', '.join(means)}"))
+
+
+def passages_table(found: Sequence[Passages]) -> RenderableType:
+    """The highest and the lowest texts of every concept."""
+    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column("z", justify="right", no_wrap=True)
+    table.add_column("text", overflow="fold")
+    for passages in found:
+        table.add_row("", Text(f"{passages.concept}, layer {passages.layer}", style="bold"))
+        for side in (passages.top, passages.bottom[::-1]):
+            for z, text in side:
+                table.add_row(f"{z:+.1f}", Text(_shortened(text), style="" if z > 0 else "dim"))
+        table.add_row("", "")
+    return table
+
+
+def concept_details(quality: ConceptQuality) -> RenderableType:
+    """All that is known of one concept, in lines."""
+    rows = {
+        "verdict": f"{quality.verdict}: {quality.reason}",
+        "split halves": f"cosine {_number(quality.split_half_cosine)}",
+        "positive texts": f"cosine to the direction {_number(quality.agreement)}, first component "
+        f"{_number(quality.first_pc_share)} of their variance, {_number(quality.effective_dimension)} effective dimensions",
+        "nearest": ", ".join(f"{name} {cosine:+.2f}" for name, cosine in quality.nearest),
+        "neuron": "" if quality.neuron is None else "layer {}, {}: cosine {:+.2f}".format(*quality.neuron),
+        "raises": " ".join(map(repr, quality.tokens_up)),
+        "lowers": " ".join(map(repr, quality.tokens_down)),
+        "outliers": "\n".join(
+            f"{outlier.text[:12]} labelled {outlier.labelled}, z {outlier.z:+.1f}: {outlier.words}"
+            for outlier in quality.outliers
+        ),
+    }
+    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows.items():
+        if value:
+            table.add_row(name, Text(value))
+    return Group(Text(f"{quality.concept}, layer {quality.layer}", style="bold"), table, Text(""))
+
+
+def _warning(warning: PairWarning) -> str:
+    value, low, high = warning.contrast
+    told = "" if math.isnan(value) else f", told apart with AUROC {value:.2f} [{low:.2f}, {high:.2f}]"
+    return (
+        f"{warning.first} and {warning.second}: {warning.finding} (cosine {warning.cosine:+.2f}, scores "
+        f"{warning.score_correlation:+.2f}, labels {warning.label_correlation:+.2f}{told})"
+    )
+
+
+def _measures(separation: LayerSeparation) -> tuple[Interval, Interval, Interval]:
+    return separation.auroc, separation.d_prime, separation.fisher_ratio
+
+
+def _interval(interval: Interval, place: int) -> str:
+    low, high = float(interval.low[place]), float(interval.high[place])
+    return f"{low:.3f}-{high:.3f}" if math.isfinite(low) and math.isfinite(high) else UNKNOWN
+
+
+def _shortened(text: str, most: int = 200) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[:most].rstrip()} ..."
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if math.isfinite(value) else UNKNOWN
