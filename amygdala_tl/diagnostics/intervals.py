@@ -4,9 +4,9 @@ Texts of one day or scene are alike, so a bootstrap over texts would count one d
 draws groups with replacement, and the texts of a group share its weight.
 
 Percentiles of the replicates are too narrow with few positive texts and near AUROC 1: in simulated corpora with 9 positive
-texts and a true AUROC of 0.95 they hold it in 64-80% of cases, BCa in 71-86%, a studentised bootstrap in 74%, the
-influence-function variance of Obuchowski (1997) on the logit scale in 76-87%. What covers (`benchmarks/diagnostics.py
---coverage`) is a *smoothed bootstrap standard error with Student's quantile*:
+texts and a true AUROC of 0.95 they held it in 64-80% of cases, BCa in 71-86%, a studentised bootstrap of the logit in 74%, the
+influence-function variance of Obuchowski (1997) on the logit scale in 74-87%. What covers (90-98% there, 95% on average over 81
+scenarios: `benchmarks/diagnostics.py --coverage`) is a *smoothed bootstrap standard error with Student's quantile*:
 
 - the estimate and each replicate get half a text of the rarer class that scores at chance, so that a perfect sample has a
   finite logit and a spread,
@@ -35,7 +35,7 @@ REPLICATES = 500
 """Enough for a standard error that is itself known to 3%."""
 
 PSEUDO_TEXTS = 0.5
-"""Texts of the rarer class at chance; 0.75 and 1 cover less near AUROC 1 (89% and 74-83% with 9 positive texts)."""
+"""Texts of the rarer class at chance; 0.75 and 1 cover less (88-96% and 74-88%) with 9 positive texts near AUROC 1."""
 
 _PAIRS_AT_A_TIME = 4_000_000
 
