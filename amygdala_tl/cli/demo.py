@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 from rich.rule import Rule
 
+from amygdala_tl.cli.diagnose import run_report
 from amygdala_tl.cli.options import LAYERS
 from amygdala_tl.cli.read import layer_column, show_reading, show_tokens
 from amygdala_tl.cli.stages import Stages
@@ -42,6 +43,7 @@ def demo(
         ) from cause
 
     from amygdala_tl.pipeline.score import model_of, score_texts
+    from amygdala_tl.pipeline.select import fit_of
     from amygdala_tl.readout.bundle import load_readout
 
     console = Console(highlight=False)
@@ -72,6 +74,9 @@ def demo(
         column = layer_column(bundle, None)
         show_reading(console, SENTENCES, scores, bundle, column)
         show_tokens(console, SENTENCES[:1], scores[:1], bundle, loaded, column, None)
+    console.print(Rule("report", align="left"))
+    with stages("report"):
+        run_report(console, corpus, store, fit_of(bundle), loaded, output_dir / "report.html")
     console.print(Rule("done", align="left"))
     console.print(file_list({"corpus": output_dir / "corpus", "readout": output}))
     console.print(stage_times(stages.seconds))

@@ -14,6 +14,7 @@ from amygdala_tl.records import Corpus
 
 if TYPE_CHECKING:
     from amygdala_tl.activations.store import ActivationStore
+    from amygdala_tl.diagnostics.records import Diagnosis
     from amygdala_tl.lens.model import LoadedModel
     from amygdala_tl.records import Fit
 
@@ -155,15 +156,11 @@ def report(
     """Write one self-contained HTML page with all diagnostics, and their short form here."""
     words = None if norms is None else read_norms(norms)
     fit, loaded = _fit_and_model(readout, model)
-    run_report(
-        Console(highlight=False),
-        _corpus(training_data_dir, fit),
-        _store(activations_dir, readout, fit),
-        fit,
-        loaded,
-        out,
-        words,
-    )
+    corpus, store = _corpus(training_data_dir, fit), _store(activations_dir, readout, fit)
+    from amygdala_tl.report.diagnosis import diagnosis_summary
+
+    console = Console(highlight=False)
+    console.print(diagnosis_summary(run_report(console, corpus, store, fit, loaded, out, words)))
 
 
 def run_report(
@@ -174,18 +171,17 @@ def run_report(
     loaded: "LoadedModel",
     out: Path,
     norms: dict[str, dict[str, float]] | None = None,
-) -> None:
-    """Diagnose, write the page, and show the short form."""
+) -> "Diagnosis":
+    """Diagnose, write the page, and say where it is."""
     from amygdala_tl.pipeline.diagnose import diagnose
-    from amygdala_tl.report.diagnosis import diagnosis_summary
     from amygdala_tl.report.page import write_report
     from amygdala_tl.report.summaries import file_list
 
     with console.status("diagnosing"):
         found = diagnose(corpus, store, fit, model=loaded, norms=norms)
         write_report(found, out)
-    console.print(diagnosis_summary(found))
     console.print(file_list({"report": out}))
+    return found
 
 
 def read_norms(path: Path) -> dict[str, dict[str, float]]:

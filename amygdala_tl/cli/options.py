@@ -18,7 +18,9 @@ Model = Annotated[
 ]
 TargetLayers = Annotated[
     str,
-    typer.Option(help="Layers, comma-separated: indices (18), negative ones (-1), fractions of depth (0.6), or `all`."),
+    typer.Option(
+        help="Layers, comma-separated: indices (18), negative ones (-1), fractions of depth (0.6); `all`; in `train` also `auto`."
+    ),
 ]
 Dtype = Annotated[
     str, typer.Option(help="auto (float32 on a CPU, bf16 on CUDA), float32, bf16 or fp16; of the model while it runs.")
@@ -65,6 +67,9 @@ ReadPositionOption = Annotated[
 ]
 MinExamples = Annotated[
     int, typer.Option(min=1, help="Leave a concept out with fewer positive or negative training texts.")
+]
+Verdicts = Annotated[
+    bool, typer.Option("--verdicts/--no-verdicts", help="Judge every concept on the corpus's held-out groups.")
 ]
 ReadoutFile = Annotated[Path, typer.Option(help="The bundle's .safetensors file.")]
 

@@ -1,5 +1,6 @@
 """`train`, and the three stages that it joins: `capture`, `fit`, `export`."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -15,6 +16,11 @@ from amygdala_tl.report.summaries import capture_line, file_list, fit_summary, m
 
 if TYPE_CHECKING:
     from amygdala_tl.activations.store import ActivationStore
+    from amygdala_tl.records import Fit
+
+AUTO_LAYERS = "auto"
+CANDIDATE_LAYERS = "0.25,0.35,0.45,0.55,0.65,0.75,0.85,0.95"
+"""What `--target-layers auto` captures and chooses from. Neighbours in between are so alike that more would be luck."""
 
 ActivationsDir = Annotated[
     Path | None, typer.Option(help="Where activations are kept.", show_default="`activations` beside the output")
@@ -38,6 +44,7 @@ def train(
     chat_template: options.ChatTemplateOption = "auto",
     max_tokens: options.MaxTokens = 1024,
     min_examples: options.MinExamples = options.MIN_EXAMPLES,
+    verdicts: options.Verdicts = True,
     revision: options.Revision = None,
     trust_remote_code: options.TrustRemoteCode = False,
 ) -> None:
@@ -54,7 +61,7 @@ def train(
         corpus,
         activations_dir or output.parent / "activations",
         model=model,
-        target_layers=target_layers,
+        target_layers=CANDIDATE_LAYERS if target_layers == AUTO_LAYERS else target_layers,
         dtype=dtype,
         batch_size=batch_size,
         device=device,
@@ -77,6 +84,7 @@ def train(
         labels=labels,
         read_position=read_position,
         min_examples=min_examples,
+        verdicts=verdicts,
     )
     console.print(stage_times(stages.seconds))
 
@@ -130,6 +138,7 @@ def fit(
     labels: options.LabelsOption = "classes",
     read_position: options.ReadPositionOption = "pooled",
     min_examples: options.MinExamples = options.MIN_EXAMPLES,
+    verdicts: options.Verdicts = True,
 ) -> None:
     """Compute directions from captured activations; runs no model."""
     from amygdala_tl.activations.store import ActivationStore
@@ -137,9 +146,11 @@ def fit(
     from amygdala_tl.readout.fit_file import save_fit
 
     console = Console(highlight=False)
+    corpus = read_training_data(training_data_dir, min_examples=min_examples)
+    store = ActivationStore.find(activations_dir)
     result = compute(
-        read_training_data(training_data_dir, min_examples=min_examples),
-        ActivationStore.find(activations_dir),
+        corpus,
+        store,
         layers=target_layers,
         aggregator=aggregator,
         denoise=denoise,
@@ -147,20 +158,25 @@ def fit(
         read_position=read_position,
         min_examples=min_examples,
     )
-    save_fit(result, output)
     console.print(fit_summary(result))
+    save_fit(_judged(console, corpus, store, result) if verdicts else result, output)
     console.print(file_list({"fit": output}))
 
 
 def export(
     fit_file: Annotated[Path, typer.Option(help="From `fit`.")],
     output: Annotated[Path, typer.Option(help="The vectors, ending in .safetensors; the manifest lands beside them.")],
+    only_readable: Annotated[
+        bool, typer.Option("--only-readable", help="Leave concepts out whose verdict is not `readable`.")
+    ] = False,
 ) -> None:
     """Write a fit as a readout bundle, for `read` and for a vLLM server."""
+    from amygdala_tl.pipeline.select import only_readable as without_others
     from amygdala_tl.readout.bundle import export_readout
     from amygdala_tl.readout.fit_file import load_fit
 
-    vectors, manifest = export_readout(load_fit(fit_file), output)
+    fit = load_fit(fit_file)
+    vectors, manifest = export_readout(without_others(fit) if only_readable else fit, output)
     Console(highlight=False).print(file_list({"vectors": vectors, "manifest": manifest}))
 
 
@@ -220,11 +236,30 @@ def run_fit_and_export(
     labels: Literal["classes", "graded"] = "classes",
     read_position: ReadPosition = "pooled",
     min_examples: int = options.MIN_EXAMPLES,
+    verdicts: bool = True,
 ) -> None:
-    """Fit and export, and say what came out and where it is."""
+    """Fit, judge and export, and say what came out and where it is."""
     from amygdala_tl.pipeline.fit import fit as compute
     from amygdala_tl.readout.bundle import export_readout
 
+    if target_layers == AUTO_LAYERS:
+        from amygdala_tl.diagnostics.separation import best_layers
+        from amygdala_tl.pipeline.layers import compare_layers
+        from amygdala_tl.report.tables import layer_table
+
+        with stages("layers"):
+            separation = compare_layers(
+                corpus,
+                store,
+                layers=CANDIDATE_LAYERS,
+                aggregator=aggregator,
+                denoise=denoise,
+                read_position=read_position,
+                min_examples=min_examples,
+            )
+            chosen = best_layers(separation, options.LAYER_SLOTS)
+        console.print(layer_table(separation, chosen))
+        target_layers = ",".join(map(str, chosen))
     with stages("fit"):
         result = compute(
             corpus,
@@ -237,6 +272,22 @@ def run_fit_and_export(
             min_examples=min_examples,
         )
     console.print(fit_summary(result))
+    if verdicts:
+        with stages("judge"):
+            result = _judged(console, corpus, store, result)
     with stages("export"):
         vectors, manifest = export_readout(result, output)
     console.print(file_list({"vectors": vectors, "manifest": manifest, "activations": store.folder}))
+
+
+def _judged(console: Console, corpus: Corpus, store: "ActivationStore", fit: "Fit") -> "Fit":
+    """The fit with a verdict on every concept, which are shown; as it is, with a word why, where there are no held-out texts."""
+    from amygdala_tl.pipeline.diagnose import diagnose, verdict_entries
+    from amygdala_tl.report.diagnosis import diagnosis_summary
+
+    if not any(text.split == "heldout" and not text.neutral for text in corpus.texts):
+        console.print("no held-out texts: no verdicts")
+        return fit
+    found = diagnose(corpus, store, fit)
+    console.print(diagnosis_summary(found))
+    return replace(fit, verdicts=verdict_entries(found))

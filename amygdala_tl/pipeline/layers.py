@@ -9,11 +9,6 @@ from amygdala_tl.pipeline.fit import MIN_EXAMPLES, fit
 from amygdala_tl.pipeline.method import AUTO
 from amygdala_tl.records import Corpus, ReadPosition
 
-AUTO_LAYERS = "auto"
-
-CANDIDATE_LAYERS = "0.25,0.35,0.45,0.55,0.65,0.75,0.85,0.95"
-"""What `--target-layers auto` captures and chooses from. Neighbours in between are so alike that more would be luck."""
-
 
 def compare_layers(
     corpus: Corpus,

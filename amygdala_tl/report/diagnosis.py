@@ -1,15 +1,15 @@
 """A diagnosis in the terminal: the verdicts with the numbers behind them, and the first warnings."""
 
 import math
-from collections.abc import Sequence
 from typing import get_args
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from amygdala_tl.diagnostics.records import CrossTalk, Diagnosis, PairWarning, Verdict
+from amygdala_tl.diagnostics.records import Diagnosis, Verdict
 from amygdala_tl.report.page_data import most_common_layer
+from amygdala_tl.report.tables import UNKNOWN, warning_lines
 
 VERDICT_STYLE: dict[Verdict, str] = {
     "readable": "green",
@@ -17,7 +17,6 @@ VERDICT_STYLE: dict[Verdict, str] = {
     "redundant": "magenta",
     "not readable": "red",
 }
-UNKNOWN = "\u2013"
 
 
 def diagnosis_summary(diagnosis: Diagnosis, *, warnings: int = 5) -> RenderableType:
@@ -35,7 +34,7 @@ def diagnosis_summary(diagnosis: Diagnosis, *, warnings: int = 5) -> RenderableT
     ]
     layer = most_common_layer(diagnosis)
     parts += [
-        _warning_lines(found, warnings) for found in diagnosis.crosstalk if found.layer == layer and found.warnings
+        warning_lines(found, warnings) for found in diagnosis.crosstalk if found.layer == layer and found.warnings
     ]
     return Group(*parts)
 
@@ -72,21 +71,6 @@ def verdict_table(diagnosis: Diagnosis) -> Table:
             str(quality.layer),
         )
     return table
-
-
-def _warning_lines(found: CrossTalk, most: int) -> RenderableType:
-    shown: Sequence[PairWarning] = found.warnings[:most]
-    lines = [Text(f"not independent at layer {found.layer}:", style="bold")]
-    lines += [
-        Text(
-            f"  {warning.first} and {warning.second}: {warning.finding} "
-            f"(cosine {warning.cosine:.2f}, labels correlate {warning.label_correlation:+.2f})"
-        )
-        for warning in shown
-    ]
-    if more := len(found.warnings) - len(shown):
-        lines.append(Text(f"  and {more} more pairs", style="dim"))
-    return Group(*lines)
 
 
 def _three(value: float) -> str:

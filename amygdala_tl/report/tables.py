@@ -164,11 +164,12 @@ def concept_details(quality: ConceptQuality) -> RenderableType:
 
 
 def _warning(warning: PairWarning) -> str:
-    value, low, high = warning.contrast
-    told = "" if math.isnan(value) else f", told apart with AUROC {value:.2f} [{low:.2f}, {high:.2f}]"
+    finding: str = warning.finding
+    if warning.finding == "close directions" and warning.score_correlation < 0:
+        finding = "ends of one axis"
     return (
-        f"{warning.first} and {warning.second}: {warning.finding} (cosine {warning.cosine:+.2f}, scores "
-        f"{warning.score_correlation:+.2f}, labels {warning.label_correlation:+.2f}{told})"
+        f"{warning.first} and {warning.second}: {finding} (correlation of scores {warning.score_correlation:+.2f}, of labels "
+        f"{warning.label_correlation:+.2f}; cosine {warning.cosine:+.2f})"
     )
 
 

@@ -157,9 +157,11 @@ def test_a_concept_without_held_out_texts_is_not_readable_and_says_how_many_ther
 
 
 def test_an_auroc_that_random_directions_reach_is_weak():
-    found = verdicts(evaluation(random_null=with_one(0, 0.92)))
+    found = verdicts(evaluation(random_null=with_one(0, 0.86)))
     assert words(found) == ["weak", "readable", "readable"]
-    assert "0.82" in found[0].reason
+    assert "0.86" in found[0].reason
+    # The null has the sampling error in it already: an interval that reaches it is no second reason for doubt.
+    assert words(verdicts(evaluation(random_null=with_one(0, 0.84)))) == ["readable"] * 3
 
 
 def test_an_interval_wholly_below_the_bag_of_words_is_weak():
