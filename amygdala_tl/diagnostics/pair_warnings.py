@@ -24,7 +24,7 @@ TOLD_APART = 0.6
 UNSURE = 0.7
 """Contrast above which an interval that reaches chance is for want of texts, not for want of a difference."""
 
-_FINDINGS: tuple[PairFinding, ...] = ("cannot be told apart", "close directions", "happen together")
+_FINDINGS: tuple[PairFinding, ...] = ("cannot be told apart", "close readouts", "happen together")
 
 
 def pair_warnings(
@@ -47,7 +47,7 @@ def pair_warnings(
                                `UNSURE` with an interval that reaches 0.5
         happen together        the phi coefficient is at least `CO_OCCURRENCE`, and the contrast's interval is above 0.5 or
                                directions and scores are not close
-        close directions       neither is shown, or the two are ends of one axis
+        close readouts       neither is shown, or the two are ends of one axis
 
     Args:
         concepts: names.
@@ -93,7 +93,7 @@ def _finding(contrast: tuple[float, float, float], n_fewer: int, *, together: bo
         return "cannot be told apart"
     if together and (low > 0.5 or not close):
         return "happen together"
-    return "close directions"
+    return "close readouts"
 
 
 def _numbers(interval: Interval, pair: int) -> tuple[float, float, float]:

@@ -12,12 +12,12 @@ from torch import Tensor
 
 Verdict = Literal["readable", "weak", "redundant", "not readable"]
 
-PairFinding = Literal["cannot be told apart", "happen together", "close directions"]
+PairFinding = Literal["cannot be told apart", "happen together", "close readouts"]
 """Why two readouts must not be read as independent axes.
 
     cannot be told apart   on texts that carry one of the two concepts only, the readouts do not say which
     happen together        the labels co-occur, but texts that carry one only are told apart
-    close directions       large cosine or score correlation, and neither of the two is shown: too few texts carry one only, or
+    close readouts       large cosine or score correlation, and neither of the two is shown: too few texts carry one only, or
                            the two are ends of one axis
 """
 

@@ -71,7 +71,7 @@ def provenance(diagnosis: Diagnosis) -> str:
         "estimator": _parameters(estimator),
         "denoisers": "; ".join(map(_parameters, said.get("denoisers", ()))) or "none",
         "corpus sha256": said.get("corpus_sha256"),
-        "vectors sha256": said.get("tensors_sha256"),
+        **({"vectors sha256": said["tensors_sha256"]} if said.get("tensors_sha256") else {}),
         "calibrated on": _listed(
             *(_count(entry["n"], kind[:-1]) for kind, entry in said.get("calibration", {}).items() if entry)
         ),

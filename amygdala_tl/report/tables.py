@@ -165,7 +165,7 @@ def concept_details(quality: ConceptQuality) -> RenderableType:
 
 def _warning(warning: PairWarning) -> str:
     finding: str = warning.finding
-    if warning.finding == "close directions" and warning.score_correlation < 0:
+    if warning.finding == "close readouts" and warning.score_correlation < 0:
         finding = "ends of one axis"
     return (
         f"{warning.first} and {warning.second}: {finding} (correlation of scores {warning.score_correlation:+.2f}, of labels "

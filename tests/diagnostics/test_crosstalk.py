@@ -70,7 +70,7 @@ def test_labels_that_are_always_the_same_leave_nothing_to_contrast():
     directions, scores, positive, negative, groups = world()
     positive[:, 1], negative[:, 1] = positive[:, 0], negative[:, 0]
     warning = warned(cross_talk(NAMES, 7, directions, scores, positive, negative, groups, seeded()))["calm", "serene"]
-    assert warning.finding == "close directions"
+    assert warning.finding == "close readouts"
     assert (warning.n_first_only, warning.n_second_only) == (0, 0)
     assert all(number != number for number in warning.contrast)
 
@@ -85,7 +85,7 @@ def test_the_ends_of_one_axis_are_told_apart_and_still_warned_of():
     groups = torch.arange(900)
     found = cross_talk(NAMES, 7, directions, activations @ directions.T, positive, ~positive, groups, seeded())
     warning = warned(found)["pride", "awe"]
-    assert warning.finding == "close directions"
+    assert warning.finding == "close readouts"
     assert warning.contrast[1] > 0.8
     assert found.cluster[2] == found.cluster[4]
 

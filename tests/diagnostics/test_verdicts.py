@@ -208,17 +208,17 @@ def test_nothing_is_redundant_with_what_cannot_be_read():
 
 
 def test_pairs_that_happen_together_or_are_close_are_not_redundant():
-    for finding in ("happen together", "close directions"):
+    for finding in ("happen together", "close readouts"):
         assert words(verdicts(evaluation(), [warning("joy", "awe", finding)])) == ["readable"] * 3
 
 
 def test_one_number_is_redundant_unless_it_is_shown_to_tell_the_two_apart():
     none = (float("nan"),) * 3
-    same = verdicts(evaluation(), [warning("joy", "awe", "close directions", 0.97, none)])
+    same = verdicts(evaluation(), [warning("joy", "awe", "close readouts", 0.97, none)])
     assert sorted(words(same)) == ["readable", "readable", "redundant"]
     assert "0.97" in same[1].reason
     told_apart = warning("joy", "awe", "happen together", 0.97, (0.8, 0.7, 0.9))
-    turned = warning("joy", "awe", "close directions", -0.97, none)
+    turned = warning("joy", "awe", "close readouts", -0.97, none)
     for other in (told_apart, turned):
         assert words(verdicts(evaluation(), [other])) == ["readable"] * 3
 

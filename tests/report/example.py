@@ -171,7 +171,7 @@ def _crosstalk(
     order = tuple(int(index) for index in torch.argsort(family, stable=True))
     close = (cosine - 2 * torch.eye(n)).triu().flatten().argsort(descending=True)[: max(n // 3, 1)]
     pairs = [(int(index) // n, int(index) % n) for index in close]
-    kinds: tuple[PairFinding, ...] = ("cannot be told apart", "happen together", "close directions")
+    kinds: tuple[PairFinding, ...] = ("cannot be told apart", "happen together", "close readouts")
     return CrossTalk(
         concepts=concepts,
         layer=layer,

@@ -43,6 +43,6 @@ def test_counts_and_the_first_warnings_follow():
     verdicts = [quality.verdict for quality in diagnosis.quality]
     text = shown(diagnosis, warnings=2)
     assert f"{verdicts.count('readable')} readable" in text
-    assert text.count("labels correlate") == 2
+    assert text.count("correlation of scores") == 2
     assert "more pairs" in text
     assert "not independent" not in shown(replace(diagnosis, crosstalk=()))

@@ -11,7 +11,7 @@ function warningSentence(warning) {
   const said = {
     "cannot be told apart": ` cannot be told apart: ${alone} the readouts do not say which, ${told}. ${numbers}`,
     "happen together": ` happen together, but are different readouts: ${alone} they say which, ${told}. ${numbers}`,
-    "close directions":
+    "close readouts":
       warning.cosine < 0
         ? ` are ends of one axis: where one rises, the other falls. ${numbers}`
         : ` have close readouts; ${known(value) ? `${alone} they say which with ${told}` : `texts with only one of the two (${warning.nFirstOnly} and ${warning.nSecondOnly}) are too few to say more`}. ${numbers}`,
