@@ -72,14 +72,15 @@ def outliers(
 
     Surprise is the score in deviations of the *other* class from that class's mean, towards it and beyond: 0 for a positive
     text that scores like an average negative one. It tells mislabelled texts from merely untypical ones by how normal they
-    would be on the other side. A class that is much larger has more extreme members, so that its outliers need a closer look; and
-    where the concept is not readable all texts are "surprising", so outliers mean something for readable concepts only.
+    would be on the other side. A class that is much larger has more extreme members and would fill one list alone, so each class
+    has its own; and where the concept is not readable all texts are "surprising", so outliers mean something for readable
+    concepts only.
 
     Args:
         scores: of directions fitted without the text's group (`cross_fitted_scores`); a text with NaN is left out.
         positive, negative: labels; texts that are neither are left out.
         ids, texts: of the texts, in the order of the scores.
-        most: how many at most.
+        most: how many of each class at most.
 
     Returns:
         None where a class has fewer than two texts.
@@ -93,7 +94,11 @@ def outliers(
     for own, other, towards in ((positive, negative, -1.0), (negative, positive, 1.0)):
         z = towards * (values - values[other].mean()) / values[other].std()
         surprise = torch.where(own, z, surprise)
-    order = surprise.argsort(descending=True, stable=True)[: min(most, int((positive | negative).sum()))].tolist()
+    sides = [
+        surprise.masked_fill(~own, -torch.inf).argsort(descending=True, stable=True)[: min(most, int(own.sum()))]
+        for own in (positive, negative)
+    ]
+    order = sorted(torch.cat(sides).tolist(), key=lambda place: -float(surprise[place]))
     return tuple(
         Outlier(
             text=ids[place],

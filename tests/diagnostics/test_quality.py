@@ -74,6 +74,20 @@ def test_surprise_is_in_deviations_of_the_other_class():
     assert [outlier.z for outlier in found] == sorted((outlier.z for outlier in found), reverse=True)
 
 
+def test_a_much_larger_class_does_not_crowd_the_other_one_out():
+    generator = torch.Generator().manual_seed(0)
+    positive = torch.arange(500) < 20
+    scores = torch.randn(500, generator=generator) + 3.0 * positive
+    scores[3] = (
+        0.0  # no more than an average negative text, and every negative list has some beyond an average positive
+    )
+    ids = [str(place) for place in range(500)]
+    found = outliers(scores, positive, ~positive, ids, ["w"] * 500)
+    assert [outlier.labelled for outlier in found].count("positive") == 5
+    assert [outlier.labelled for outlier in found].count("negative") == 5
+    assert next(outlier.text for outlier in found if outlier.labelled == "positive") == "3"
+
+
 def test_texts_without_a_score_or_a_label_are_no_outliers():
     scores = torch.tensor([0.0, 1.0, torch.nan, 5.0, 6.0, 100.0])
     positive = torch.tensor([False, False, False, True, True, False])
