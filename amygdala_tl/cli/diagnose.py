@@ -127,7 +127,7 @@ def quality(
 ) -> None:
     """Judge every concept on held-out groups; with --concepts, say all that is known of some: outliers, neurons, tokens."""
     wanted = [name.strip().casefold() for name in (concepts or "").split(",") if name.strip()]
-    fit, loaded = _fit_and_model(readout, model) if wanted else (_fit(readout), None)
+    fit = _fit(readout)
     if unknown := [name for name in wanted if name not in {concept.casefold() for concept in fit.concepts}]:
         raise InputError(
             "no such concept", got=", ".join(unknown), need=", ".join(fit.concepts), remedy="change --concepts"
@@ -136,7 +136,8 @@ def quality(
     from amygdala_tl.report.diagnosis import diagnosis_summary
     from amygdala_tl.report.tables import concept_details
 
-    found = diagnose(_corpus(training_data_dir, fit), _store(activations_dir, readout, fit), fit, model=loaded)
+    corpus, store = _corpus(training_data_dir, fit), _store(activations_dir, readout, fit)
+    found = diagnose(corpus, store, fit, model=_fit_and_model(readout, model)[1] if wanted else None)
     console = Console(highlight=False)
     if not wanted:
         console.print(diagnosis_summary(found))

@@ -46,8 +46,8 @@ def crosstalk_table(found: CrossTalk, most: int) -> RenderableType:
     """For every concept the concept that its readout answers to most besides its own, and how redundant its direction is."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("readout", overflow="fold")
-    for name in ("own AUROC", "answers most to", "AUROC", "cosine", "scores", "labels", "R\u00b2 from others"):
-        table.add_column(name, justify="left" if name == "answers most to" else "right")
+    for name in ("AUROC", "answers to", "AUROC", "cosine", "scores", "labels", "R\u00b2"):
+        table.add_column(name, justify="left" if name == "answers to" else "right", no_wrap=True)
     for row in found.order:
         others = [
             (abs(float(found.auroc[row, label]) - 0.5), label)
@@ -66,7 +66,11 @@ def crosstalk_table(found: CrossTalk, most: int) -> RenderableType:
             _number(float(found.r_squared[row])),
         )
     title = Text(f"layer {found.layer}, held-out texts", style="bold")
-    return Group(title, table, warning_lines(found, most))
+    legend = (
+        "AUROC on its own label, and on the label of the other concept that it answers to most; cosine of the two directions, "
+        "correlation of their scores and of their labels; R\u00b2 of the direction from all others"
+    )
+    return Group(title, table, Text(legend, style="dim"), warning_lines(found, most))
 
 
 def warning_lines(found: CrossTalk, most: int) -> RenderableType:
