@@ -10,6 +10,7 @@ from rich.console import Console
 from amygdala_tl.cli import options
 from amygdala_tl.cli.stages import Stages
 from amygdala_tl.corpus.folders import read_training_data
+from amygdala_tl.errors import FitError
 from amygdala_tl.records import ChatTemplateChoice, Corpus, ReadPosition
 from amygdala_tl.report.progress import capture_progress
 from amygdala_tl.report.summaries import capture_line, file_list, fit_summary, model_line, stage_times
@@ -281,13 +282,14 @@ def run_fit_and_export(
 
 
 def _judged(console: Console, corpus: Corpus, store: "ActivationStore", fit: "Fit") -> "Fit":
-    """The fit with a verdict on every concept, which are shown; as it is, with a word why, where there are no held-out texts."""
+    """The fit with a verdict on every concept, which are shown; as it is, with a word why, where it cannot be judged."""
     from amygdala_tl.pipeline.diagnose import diagnose, verdict_entries
     from amygdala_tl.report.diagnosis import diagnosis_summary
 
-    if not any(text.split == "heldout" and not text.neutral for text in corpus.texts):
-        console.print("no held-out texts: no verdicts")
+    try:
+        found = diagnose(corpus, store, fit)
+    except FitError as reason:  # too few texts to judge by are no reason to have no readout
+        console.print(f"no verdicts: {reason}", style="yellow")
         return fit
-    found = diagnose(corpus, store, fit)
     console.print(diagnosis_summary(found))
     return replace(fit, verdicts=verdict_entries(found))

@@ -11,6 +11,8 @@ A text without a label is a negative of every concept that the file labels at al
 """
 
 import json
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,9 @@ from typing import Any
 
 from amygdala_tl.corpus.folders import read_training_data
 from amygdala_tl.errors import InputError
+
+_NUMBER = re.compile(r"[0-9]+")
+_SEE = "see README, 'Other texts'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +63,7 @@ def read_evaluation_data(path: Path) -> EvaluationData:
         CorpusError: a folder of texts is damaged.
     """
     if path.is_dir():
-        corpus = read_training_data(path, min_examples=1)
+        corpus = read_training_data(path, min_examples=1, heldout_fraction=0.0)
         texts = [
             EvaluationText(text.text, text.group, text.positive, text.negative)
             for text in corpus.texts
@@ -73,26 +78,25 @@ def read_evaluation_data(path: Path) -> EvaluationData:
     found = readers.get(path.suffix.casefold(), _passages)(path, content)
     if not found:
         raise InputError("has no text", label=str(path), remedy="check --data")
+    for text in found:
+        _check_encodable(path, text)
     labels = frozenset(label for text in found for label in (*text.positive, *(text.negative or ())))
     return EvaluationData(tuple(found), labels)
 
 
 def _jsonl(path: Path, content: str) -> list[EvaluationText]:
     found = []
-    for number, line in enumerate(content.splitlines(), start=1):
-        if not line.strip():
-            continue
+    for number, line in _lines(content):
         try:
             row = json.loads(line)
-        except ValueError as cause:
+        except (ValueError, RecursionError) as cause:
             raise _bad_line(path, number, str(cause)) from cause
         if not isinstance(row, Mapping):
             raise _bad_line(path, number, type(row).__name__)
         if isinstance(row.get("messages"), list):
-            for message in row["messages"]:
-                found.append(_row(path, number, message, group=str(row.get("group", f"line {number}"))))
+            found += [_row(path, number, message, group=_group(row, number)) for message in row["messages"]]
         else:
-            found.append(_row(path, number, row, group=str(row.get("group", f"line {number}"))))
+            found.append(_row(path, number, row, group=_group(row, number)))
     return found
 
 
@@ -102,39 +106,71 @@ def _row(path: Path, number: int, row: Any, *, group: str) -> EvaluationText:
         raise _bad_line(path, number, "no text")
     positive = row.get("positive", row.get("labels", []))
     negative = row.get("negative")
-    for labels in (positive, negative or []):
+    for labels in (positive, [] if negative is None else negative):
         if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
             raise _bad_line(path, number, "labels that are no list of names")
-    return EvaluationText(text, group, _folded(positive), None if negative is None else _folded(negative))
+    found = EvaluationText(text, group, _folded(positive), None if negative is None else _folded(negative))
+    if both := set(found.positive) & set(found.negative or ()):
+        raise _bad_line(path, number, f"positive and negative at once: {', '.join(sorted(both))}")
+    return found
+
+
+def _group(row: Mapping[str, Any], number: int) -> str:
+    return f"line {number}" if row.get("group") is None else str(row["group"])
 
 
 def _tsv(path: Path, content: str) -> list[EvaluationText]:
     names_file = path.parent / "labels.txt"
-    names = names_file.read_text(encoding="utf-8").split() if names_file.is_file() else []
+    try:
+        content_of_names = names_file.read_text(encoding="utf-8-sig") if names_file.is_file() else ""
+    except (OSError, UnicodeDecodeError) as cause:
+        raise InputError("cannot be read", label=str(names_file), got=str(cause), remedy="check the file") from cause
+    names = [name for _, name in _lines(content_of_names)]
     found = []
-    for number, line in enumerate(content.splitlines(), start=1):
-        if not line.strip():
-            continue
+    for number, line in _lines(content):
         text, *rest = line.split("\t")
+        if not text.strip():
+            raise _bad_line(path, number, "no text")
         labels = [part.strip() for part in rest[0].split(",")] if rest else []
         try:
-            labels = [names[int(label)] if names and label.isdigit() else label for label in labels if label]
+            labels = [_named(names, label) for label in labels]
         except IndexError as cause:
-            raise _bad_line(path, number, f"label {rest[0]} of {len(names)} in labels.txt") from cause
+            raise _bad_line(path, number, f"label {rest[0][:40]} of {len(names)} in labels.txt") from cause
         found.append(EvaluationText(text, f"line {number}", _folded(labels)))
     return found
 
 
 def _passages(path: Path, content: str) -> list[EvaluationText]:
-    blocks = [" ".join(block.split()) for block in content.split("\n\n")]
+    blocks = [" ".join(block.split()) for block in re.split(r"\n\s*\n", content)]
     return [EvaluationText(block, f"passage {number}", ()) for number, block in enumerate(blocks) if block]
 
 
+def _named(names: Sequence[str], label: str) -> str:
+    """The label, looked up where it is a number and there are names; IndexError where it is no line of theirs."""
+    if not (names and _NUMBER.fullmatch(label)):
+        return label
+    return names[int(label[:9])]
+
+
+def _lines(content: str) -> list[tuple[int, str]]:
+    """Lines that are not blank with their numbers; JSON and TSV know no other line break than a line feed."""
+    lines = enumerate(content.split("\n"), start=1)
+    return [(number, line.removesuffix("\r")) for number, line in lines if line.strip()]
+
+
 def _folded(labels: Sequence[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(label.strip().casefold() for label in labels))
+    folded = (unicodedata.normalize("NFC", label.strip()).casefold() for label in labels)
+    return tuple(label for label in dict.fromkeys(folded) if label)
+
+
+def _check_encodable(path: Path, text: EvaluationText) -> None:
+    try:
+        "".join((text.text, text.group, *text.positive)).encode()
+    except UnicodeEncodeError as cause:
+        raise InputError(
+            "a text is not valid Unicode", label=f"{path} {text.group}", got=str(cause), remedy=_SEE
+        ) from cause
 
 
 def _bad_line(path: Path, number: int, got: str) -> InputError:
-    return InputError(
-        "a line is no text with labels", label=f"{path} line {number}", got=got, remedy="see README, 'Other texts'"
-    )
+    return InputError("a line is no text with labels", label=f"{path} line {number}", got=got, remedy=_SEE)

@@ -59,6 +59,8 @@ def unembedding(loaded: LoadedModel) -> Unembedding:
 
 
 def token_embeddings(loaded: LoadedModel) -> Float[Tensor, "vocab d_model"]:
-    """Embedding of every token, as it enters the first layer but for positions."""
+    """Embedding of every token, without positions, up to one factor for all: Gemma multiplies by sqrt(d_model) on the way in,
+    which HookedTransformer folds into the table and the bridge does not.
+    """
     table: Tensor = loaded.model.W_E.detach().float().cpu()
     return table

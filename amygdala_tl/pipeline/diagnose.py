@@ -268,8 +268,9 @@ def _texts_to_show(held_out: list[CorpusText], fit: Fit, model: LoadedModel) -> 
         found = next((text for text in order if concept in text.positive and text.id not in chosen), None)
         if found is not None and len(chosen) < TEXTS_SHOWN:
             chosen[found.id] = found
-    for text in order[: TEXTS_SHOWN - len(chosen)]:
-        chosen.setdefault(text.id, text)
+    for text in order:
+        if len(chosen) < TEXTS_SHOWN:
+            chosen.setdefault(text.id, text)
     readout = Readout(
         concepts=fit.concepts,
         layers=fit.layers,

@@ -1,0 +1,480 @@
+"""From a fit to what can be believed of it: chosen on training groups, judged on held-out ones, kept in the manifest."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from amygdala_tl import capture, export_readout, fit, load_readout
+from amygdala_tl.activations.embedding import mean_embeddings
+from amygdala_tl.activations.store import ActivationStore, ShardTensors
+from amygdala_tl.corpus.build import build_corpus
+from amygdala_tl.corpus.labels import LabelRules
+from amygdala_tl.demo import demo_graph_path
+from amygdala_tl.diagnostics.separation import best_layers, reading_layers
+from amygdala_tl.errors import CorpusError, FitError, ReadoutError
+from amygdala_tl.lens.weights import mlp_outputs, unembedding
+from amygdala_tl.memory.graph_file import read_graph_file
+from amygdala_tl.pipeline.diagnose import Diagnoser, diagnose, verdict_entries
+from amygdala_tl.pipeline.layers import compare_layers
+from amygdala_tl.pipeline.select import fit_of, only_readable
+from amygdala_tl.records import READ_POSITIONS, CaptureSettings, ModelInfo, Node
+
+LAYERS = (0, 1, 2, 3)
+D_MODEL = 48
+PLAIN = CaptureSettings(chat_template="none")
+INFO = ModelInfo(
+    id="planted",
+    revision=None,
+    fingerprint="0" * 64,
+    architecture="None",
+    engine="HookedTransformer",
+    versions={},
+    dtype="float32",
+    n_layers=4,
+    d_model=D_MODEL,
+    n_ctx=512,
+)
+STRENGTH = (1.0, 2.0, 5.0, 2.0)
+"""How far a concept moves its texts at each layer, in deviations of the noise; the third is the one to choose."""
+
+
+NOTHING = "boredom"
+"""A concept whose labels are drawn blindly: nothing in the texts speaks of it, not even what else they are labelled with."""
+
+
+def store_of(folder, texts, activations):
+    """A store on disk that holds these activations [text, layer, d_model] at every read position."""
+    store = ActivationStore.for_model(folder, dataclasses.replace(INFO, d_model=activations.shape[-1]), PLAIN)
+    count = torch.full((len(LAYERS),), float(len(texts)))
+    total = activations.sum(dim=0)
+    product = torch.einsum("tld,tle->lde", activations, activations)
+    positions = {position: activations.clone() for position in READ_POSITIONS}
+    store.add([text.id for text in texts], LAYERS, ShardTensors(positions, count, total, product))
+    return store
+
+
+def planted(corpus, strength=STRENGTH, seed=0):
+    """Noise, and a direction a concept and layer along which its positive texts move; NOTHING moves none."""
+    generator = torch.Generator().manual_seed(seed)
+    directions = torch.nn.functional.normalize(
+        torch.randn(len(corpus.concepts), len(LAYERS), D_MODEL, generator=generator), dim=-1
+    )
+    activations = torch.randn(len(corpus.texts), len(LAYERS), D_MODEL, generator=generator)
+    for row, text in enumerate(corpus.texts):
+        for concept in set(text.positive) - {NOTHING}:
+            activations[row] += torch.tensor(strength)[:, None] * directions[corpus.concepts.index(concept)]
+    return activations
+
+
+def exactly(one, other):
+    """Equal bit for bit; NaN equals NaN."""
+    torch.testing.assert_close(one, other, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.fixture(scope="module")
+def corpus():
+    made = build_corpus(read_graph_file(demo_graph_path()), LabelRules())
+    drawn = torch.rand(len(made.texts), generator=torch.Generator().manual_seed(8)) < 0.15
+    texts = []
+    for text, yes in zip(made.texts, drawn.tolist(), strict=True):
+        if not text.neutral:
+            positive, negative = (set(side) - {NOTHING} for side in (text.positive, text.negative))
+            (positive if yes else negative).add(NOTHING)
+            text = dataclasses.replace(text, positive=tuple(sorted(positive)), negative=tuple(sorted(negative)))
+        texts.append(text)
+    return dataclasses.replace(made, texts=tuple(texts))
+
+
+@pytest.fixture(scope="module")
+def store(corpus, tmp_path_factory):
+    return store_of(tmp_path_factory.mktemp("planted"), corpus.texts, planted(corpus))
+
+
+@pytest.fixture(scope="module")
+def fitted(corpus, store):
+    return fit(corpus, store, aggregator="mean")
+
+
+@pytest.fixture(scope="module")
+def diagnosis(corpus, store, fitted):
+    return diagnose(corpus, store, fitted)
+
+
+@pytest.fixture(scope="module")
+def judged(fitted, diagnosis):
+    return dataclasses.replace(fitted, verdicts=verdict_entries(diagnosis))
+
+
+@pytest.fixture(scope="module")
+def real(corpus, tiny, tmp_path_factory):
+    """Corpus, store, fit and diagnosis of a model that runs."""
+    store = capture(corpus, tiny, tmp_path_factory.mktemp("real"), layers="1,2", chat_template="none")[0]
+    fitted = fit(corpus, store, aggregator="mean")
+    return store, fitted, diagnose(corpus, store, fitted, model=tiny)
+
+
+def held_out_labels_shuffled(corpus, seed=1):
+    texts = [text for text in corpus.texts if text.split == "heldout" and not text.neutral]
+    order = torch.randperm(len(texts), generator=torch.Generator().manual_seed(seed)).tolist()
+    given_to = {text.id: texts[place] for text, place in zip(texts, order, strict=True)}
+    shuffled = tuple(
+        dataclasses.replace(text, positive=other.positive, negative=other.negative, scores=other.scores)
+        if (other := given_to.get(text.id)) is not None
+        else text
+        for text in corpus.texts
+    )
+    return dataclasses.replace(corpus, texts=shuffled)
+
+
+# What is chosen never sees the held-out texts
+
+
+def assert_choices_are_equal(one, other):
+    for measure in ("auroc", "d_prime", "fisher_ratio"):
+        for end in ("value", "low", "high"):
+            exactly(getattr(getattr(one.by_layer, measure), end), getattr(getattr(other.by_layer, measure), end))
+    assert torch.equal(reading_layers(one.by_layer), reading_layers(other.by_layer))
+    assert torch.equal(one.evaluation.reading_layer, other.evaluation.reading_layer)
+    assert [quality.layer for quality in one.quality] == [quality.layer for quality in other.quality]
+    for slots in (1, 2, 3):
+        assert best_layers(one.by_layer, slots) == best_layers(other.by_layer, slots)
+
+
+def test_shuffled_held_out_labels_change_the_judgement_and_no_choice(corpus, store, fitted, diagnosis):
+    shuffled = held_out_labels_shuffled(corpus)
+    refitted = fit(shuffled, store, aggregator="mean")
+    assert torch.equal(refitted.directions, fitted.directions)
+    found = diagnose(shuffled, store, refitted)
+    assert_choices_are_equal(found, diagnosis)
+    one, other = found.evaluation.auroc.value, diagnosis.evaluation.auroc.value
+    planted_ones = [place for place, concept in enumerate(corpus.concepts) if concept != NOTHING]
+    assert (other - one)[planted_ones].mean() > 0.2
+    assert {quality.verdict for quality in found.quality} == {"not readable"}
+
+
+def test_held_out_activations_that_speak_for_another_layer_change_no_choice(corpus, diagnosis, tmp_path):
+    activations = planted(corpus)
+    other_world = planted(corpus, strength=(6.0, 0.0, 0.0, 0.0))
+    held_out = torch.tensor([text.split == "heldout" for text in corpus.texts])
+    activations[held_out] = other_world[held_out]
+    replaced = store_of(tmp_path, corpus.texts, activations)
+    refitted = fit(corpus, replaced, aggregator="mean")
+    found = diagnose(corpus, replaced, refitted)
+    assert_choices_are_equal(found, diagnosis)
+    assert (diagnosis.evaluation.auroc.value - found.evaluation.auroc.value).nanmean() > 0.2
+    separation = compare_layers(corpus, replaced, aggregator="mean")
+    exactly(separation.auroc.value, diagnosis.by_layer.auroc.value)
+
+
+def test_the_layer_that_was_planted_strongest_is_chosen(diagnosis):
+    assert best_layers(diagnosis.by_layer, 1) == (2,)
+    readable = [quality for quality in diagnosis.quality if quality.verdict == "readable"]
+    assert {quality.layer for quality in readable} == {2}
+    assert len(readable) > 10
+
+
+# No group on both sides
+
+
+@pytest.mark.parametrize("aggregator", ["mean", "whitened"])
+def test_what_only_a_group_has_is_not_readable(corpus, tmp_path, aggregator):
+    """Texts of a group are one point, and labels know the group: any group on both sides of any split would be recognised."""
+    groups = sorted({text.group for text in corpus.texts})
+    generator = torch.Generator().manual_seed(3)
+    point = dict(zip(groups, 10 * torch.randn(len(groups), len(LAYERS), D_MODEL, generator=generator), strict=True))
+    has = {group: torch.rand(3, generator=generator) < 0.3 for group in groups}
+    concepts = corpus.concepts[:3]
+    texts = tuple(
+        dataclasses.replace(
+            text,
+            positive=tuple(c for c, yes in zip(concepts, has[text.group].tolist(), strict=True) if yes),
+            negative=tuple(c for c, yes in zip(concepts, has[text.group].tolist(), strict=True) if not yes),
+        )
+        for text in corpus.texts
+    )
+    by_groups = dataclasses.replace(corpus, concepts=concepts, texts=texts)
+    store = store_of(tmp_path, texts, torch.stack([point[text.group] for text in texts]))
+    result = fit(by_groups, store, aggregator=aggregator)
+    found = diagnose(by_groups, store, result)
+    assert {quality.verdict for quality in found.quality} == {"not readable"}
+    assert found.by_layer.auroc.value.mean() < 0.6
+    # The directions do know the groups that they were fitted on.
+    train = [text for text in texts if text.split == "train"]
+    scores = store.load([text.id for text in train], [2], "pooled")[:, 0] @ result.directions[0, 2]
+    assert roc_auc_score([concepts[0] in text.positive for text in train], scores.numpy()) > 0.75
+
+
+@st.composite
+def graphs(draw):
+    """Notes of a few days and documents; every one has a tag or none."""
+    days = draw(st.lists(st.integers(1, 28), min_size=6, max_size=14, unique=True))
+    seed = draw(st.integers(0, 10_000))
+    nodes = []
+    for number in range(draw(st.integers(40, 90))):
+        day = days[draw(st.integers(0, len(days) - 1))]
+        tag = draw(st.sampled_from(["joy:9", "grief:9", "joy:8 awe:10", "awe:9", ""]))
+        key = draw(st.sampled_from([f"journal-2031-03-{day:02}.md#{number}", f"notes-{day}.md#{number}"]))
+        nodes.append(Node(key, "note", f"Note {number}: the harbour lay still until the ferry came in.\n\n{tag}"))
+    return nodes, seed
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(graphs())
+def test_no_group_is_both_fitted_on_and_judged_on(tmp_path_factory, graph):
+    nodes, seed = graph
+    try:
+        corpus = build_corpus(nodes, LabelRules(min_examples=2, seed=seed, heldout_fraction=0.3))
+    except CorpusError:  # all notes of a concept are held out
+        return
+    if not any(text.split == "heldout" and not text.neutral for text in corpus.texts):
+        return
+    activations = torch.randn(len(corpus.texts), len(LAYERS), 8, generator=torch.Generator().manual_seed(seed))
+    store = store_of(tmp_path_factory.mktemp("graph"), corpus.texts, activations)
+    result = fit(corpus, store, aggregator="mean", min_examples=1)
+    if len({text.group for text in corpus.texts if text.split == "train" and not text.neutral}) < 2:
+        with pytest.raises(FitError, match="one group"):
+            Diagnoser(corpus, store, result)
+        return
+    group = {text.text: text.group for text in corpus.texts}
+    diagnoser = Diagnoser(corpus, store, result)
+    fitted_on = {group[text.text] for text in diagnoser.train}
+    judged_on = {group[text.text] for text in diagnoser.held_out}
+    assert fitted_on.isdisjoint(judged_on)
+    assert judged_on == {t.group for t in corpus.texts if t.split == "heldout" and not t.neutral}
+    # ... and the numbers beside the names are those of these texts.
+    where = {text.id: row for row, text in enumerate(corpus.texts)}
+    exactly(diagnoser.unseen.activations, activations[[where[text.id] for text in diagnoser.held_out]])
+    exactly(diagnoser.data.activations, activations[[where[text.id] for text in diagnoser.train]])
+    for concept, counts in result.counts.items():
+        assert counts["positive"] == sum(concept in text.positive for text in diagnoser.train)
+
+
+# Judged as a plain loop would
+
+
+def test_the_evaluation_is_scikit_learns_on_held_out_texts(corpus, store, fitted, diagnosis):
+    texts = [text for text in corpus.texts if text.split == "heldout" and not text.neutral]
+    found = diagnosis.evaluation
+    assert found.n_groups == len({text.group for text in texts})
+    for place, concept in enumerate(fitted.concepts):
+        layer = int(found.reading_layer[place])
+        values = store.load([text.id for text in texts], [layer], "pooled")[:, 0]
+        scores = values @ fitted.directions[place, fitted.layers.index(layer)]
+        labelled = [
+            (float(score), concept in text.positive)
+            for text, score in zip(texts, scores, strict=True)
+            if concept in text.positive + text.negative
+        ]
+        labels = [yes for _, yes in labelled]
+        values = [score for score, _ in labelled]
+        assert float(found.auroc.value[place]) == pytest.approx(roc_auc_score(labels, values), abs=1e-6)
+        expected = average_precision_score(labels, values)
+        assert float(found.average_precision.value[place]) == pytest.approx(expected, abs=1e-6)
+        assert int(found.n_positive[place]) == sum(labels)
+        assert int(found.n_negative[place]) == len(labels) - sum(labels)
+
+
+def test_what_was_planted_is_readable_and_what_was_not_is_not(diagnosis):
+    verdicts = {quality.concept: quality.verdict for quality in diagnosis.quality}
+    assert verdicts[NOTHING] == "not readable"
+    assert sum(verdict == "readable" for verdict in verdicts.values()) >= 12
+
+
+def test_a_diagnosis_repeats_itself(corpus, store, fitted, diagnosis):
+    again = diagnose(corpus, store, fitted)
+    assert verdict_entries(again) == verdict_entries(diagnosis)
+    assert again.quality == diagnosis.quality
+
+
+def test_a_corpus_without_held_out_texts_is_not_judged(corpus, store, fitted):
+    texts = tuple(dataclasses.replace(text, split="train") for text in corpus.texts)
+    with pytest.raises(FitError, match=r"no held-out texts.*--heldout-fraction"):
+        diagnose(dataclasses.replace(corpus, texts=texts), store, fitted)
+
+
+# Verdicts on disk
+
+
+def test_verdicts_are_json_and_come_back_from_a_bundle_with_all_that_the_fit_says(judged, tmp_path):
+    path, manifest = export_readout(judged, tmp_path / "readout.safetensors")
+    said = json.loads(manifest.read_text())["amygdala_tl"]["verdicts"]
+    assert json.loads(json.dumps(said, allow_nan=False)) == judged.verdicts
+    back = fit_of(load_readout(path))
+    for field in dataclasses.fields(judged):
+        if field.name not in ("directions", "text_calibration", "token_calibration"):
+            assert getattr(back, field.name) == getattr(judged, field.name), field.name
+    torch.testing.assert_close(back.directions, judged.directions, rtol=1e-3, atol=1e-3)
+    for name in ("text_calibration", "token_calibration"):
+        one, other = getattr(back, name), getattr(judged, name)
+        assert one.n == other.n
+        torch.testing.assert_close(one.mean, other.mean, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(one.std, other.std, rtol=1e-5, atol=1e-6)
+
+
+def test_a_verdict_has_the_numbers_that_it_rests_on(diagnosis, judged):
+    found = diagnosis.evaluation
+    for place, quality in enumerate(diagnosis.quality):
+        entry = judged.verdicts[quality.concept]
+        assert (entry["verdict"], entry["reason"], entry["layer"]) == (quality.verdict, quality.reason, quality.layer)
+        assert entry["auroc"] == pytest.approx(float(found.auroc.value[place]), abs=5e-5)
+        low, high = entry["interval"]
+        assert low - 5e-5 <= float(found.auroc.low[place]) <= entry["auroc"] <= high
+        assert high == pytest.approx(float(found.auroc.high[place]), abs=5e-5)
+        assert entry["p_value"] == pytest.approx(float(found.p_value[place]), abs=5e-5)
+
+
+def test_a_concept_that_no_held_out_text_has_is_null_in_the_manifest_and_not_nan(corpus, store, tmp_path):
+    texts = tuple(
+        dataclasses.replace(text, positive=tuple(name for name in text.positive if name != "grief"))
+        if text.split == "heldout"
+        else text
+        for text in corpus.texts
+    )
+    without = dataclasses.replace(corpus, texts=texts)
+    result = fit(without, store, aggregator="mean")
+    entries = verdict_entries(diagnose(without, store, result))
+    entry = json.loads(json.dumps(entries, allow_nan=False))["grief"]
+    assert (entry["auroc"], entry["interval"], entry["p_value"]) == (None, [None, None], None)
+    assert entry["verdict"] == "not readable"
+    assert entry["n_positive"] == 0
+    path, _ = export_readout(dataclasses.replace(result, verdicts=entries), tmp_path / "r.safetensors")
+    assert fit_of(load_readout(path)).verdicts == entries
+
+
+def test_a_bundle_is_judged_as_the_fit_that_it_was_made_of(corpus, store, diagnosis, judged, tmp_path):
+    path, _ = export_readout(judged, tmp_path / "readout.safetensors")
+    back = fit_of(load_readout(path))
+    assert not torch.equal(back.directions, judged.directions)  # float16
+    found = diagnose(corpus, store, back)
+    assert [q.verdict for q in found.quality] == [q.verdict for q in diagnosis.quality]
+    assert [q.layer for q in found.quality] == [q.layer for q in diagnosis.quality]
+    torch.testing.assert_close(found.evaluation.auroc.value, diagnosis.evaluation.auroc.value, rtol=0, atol=5e-3)
+    assert_choices_are_equal(found, diagnosis)
+
+
+@pytest.mark.parametrize("part", ["estimator", "counts", "corpus_sha256"])
+def test_a_bundle_that_does_not_say_how_it_was_made_is_no_fit(judged, tmp_path, part):
+    path, manifest = export_readout(judged, tmp_path / "readout.safetensors")
+    said = json.loads(manifest.read_text())
+    del said["amygdala_tl"][part]
+    manifest.write_text(json.dumps(said))
+    with pytest.raises(ReadoutError, match=part):
+        fit_of(load_readout(path))
+
+
+# Only what is readable
+
+
+def test_only_readable_keeps_exactly_the_readable_rows_in_their_order(judged):
+    some = ("amusement", "calm", "warmth")
+    verdicts = {
+        concept: {**entry, "verdict": "readable" if concept in some else "weak", "reason": f"because of {concept}"}
+        for concept, entry in judged.verdicts.items()
+    }
+    kept = only_readable(dataclasses.replace(judged, verdicts=verdicts, left_out={"envy": "2 texts"}))
+    rows = [judged.concepts.index(concept) for concept in some]
+    assert kept.concepts == some
+    assert tuple(kept.counts) == tuple(kept.verdicts) == some
+    assert all(kept.counts[concept] == judged.counts[concept] for concept in some)
+    assert torch.equal(kept.directions, judged.directions[rows])
+    for name in ("text_calibration", "token_calibration"):
+        one, other = getattr(kept, name), getattr(judged, name)
+        assert torch.equal(one.mean, other.mean[:, rows])
+        assert torch.equal(one.std, other.std[:, rows])
+        assert one.n == other.n
+    assert kept.left_out["envy"] == "2 texts"
+    assert kept.left_out["grief"] == "weak: because of grief"
+    assert set(kept.left_out) == {"envy", *judged.concepts} - set(some)
+    assert (kept.layers, kept.corpus_sha256) == (judged.layers, judged.corpus_sha256)
+
+
+def test_only_readable_of_a_real_judgement_leaves_the_unreadable_out_of_the_bundle(judged, tmp_path):
+    path, _ = export_readout(only_readable(judged), tmp_path / "readout.safetensors")
+    concepts = load_readout(path).concepts
+    assert NOTHING not in concepts
+    assert set(concepts) == {name for name, entry in judged.verdicts.items() if entry["verdict"] == "readable"}
+
+
+def test_a_fit_that_was_not_judged_or_has_nothing_readable_is_refused(judged):
+    with pytest.raises(ReadoutError, match="not judged"):
+        only_readable(dataclasses.replace(judged, verdicts={}))
+    weak = {concept: {**entry, "verdict": "weak"} for concept, entry in judged.verdicts.items()}
+    with pytest.raises(ReadoutError, match="no concept is readable"):
+        only_readable(dataclasses.replace(judged, verdicts=weak))
+
+
+# With the model and without
+
+
+def test_neurons_are_the_nearest_rows_of_the_mlps_up_to_the_reading_layer(tiny, real):
+    _, fitted, found = real
+    rows = dict(mlp_outputs(tiny))
+    for place, quality in enumerate(found.quality):
+        direction = fitted.directions[place, fitted.layers.index(quality.layer)]
+        cosines = {
+            (layer, neuron): float(value)
+            for layer in range(quality.layer + 1)
+            for neuron, value in enumerate(torch.cosine_similarity(rows[layer], direction, dim=-1))
+        }
+        best = max(cosines, key=lambda key: abs(cosines[key]))
+        layer, neuron, cosine = quality.neuron
+        assert (layer, neuron) == best
+        assert cosine == pytest.approx(cosines[best], abs=1e-5)
+
+
+def test_tokens_are_those_that_the_direction_raises_and_lowers_most(tiny, real):
+    _, fitted, found = real
+    head = unembedding(tiny)
+    for place in (0, 7):
+        quality = found.quality[place]
+        direction = fitted.directions[place, fitted.layers.index(quality.layer)]
+        order = ((direction * head.gain) @ head.matrix).argsort(descending=True)
+        assert quality.tokens_up == tuple(tiny.tokenizer.decode([token]) for token in order[:8].tolist())
+        assert quality.tokens_down == tuple(tiny.tokenizer.decode([token]) for token in order.flip(0)[:8].tolist())
+
+
+def test_the_embedding_baseline_is_the_same_method_on_mean_embeddings(corpus, tiny, real):
+    _, fitted, found = real
+    sides = [
+        [text for text in corpus.texts if text.split == side and not text.neutral] for side in ("train", "heldout")
+    ]
+    train, held_out = (mean_embeddings(tiny, [text.text for text in side], PLAIN)[:, 0] for side in sides)
+    for place, concept in enumerate(fitted.concepts):
+        positive, negative = (
+            train[[concept in getattr(text, side) for text in sides[0]]].mean(dim=0)
+            for side in ("positive", "negative")
+        )
+        rows = [row for row, text in enumerate(sides[1]) if concept in text.positive + text.negative]
+        labels = [concept in sides[1][row].positive for row in rows]
+        expected = roc_auc_score(labels, (held_out[rows] @ (positive - negative)).numpy())
+        assert float(found.evaluation.embedding[place]) == pytest.approx(expected, abs=1e-3)
+
+
+def test_texts_to_look_at_are_held_out_and_their_tokens_make_the_text(corpus, real):
+    _, fitted, found = real
+    texts = {text.id: text for text in corpus.texts}
+    assert len(found.texts) == len({text.id for text in found.texts}) == 24
+    for shown in found.texts:
+        text = texts[shown.id]
+        assert text.split == "heldout"
+        assert "".join(shown.tokens) == text.text
+        assert shown.labels == text.positive
+        assert shown.z.shape == (len(shown.tokens), len(fitted.layers), len(fitted.concepts))
+        assert shown.z.isfinite().any()
+    assert {label for text in found.texts for label in text.labels} == set(fitted.concepts)
+
+
+def test_the_model_adds_to_a_diagnosis_and_changes_nothing_of_it(corpus, real):
+    store, fitted, found = real
+    without = diagnose(corpus, store, fitted)
+    assert without.texts == ()
+    assert without.evaluation.embedding.isnan().all()
+    for quality in without.quality:
+        assert (quality.neuron, quality.tokens_up, quality.tokens_down) == (None, (), ())
+    assert verdict_entries(without) == verdict_entries(found)
+    assert_choices_are_equal(without, found)
