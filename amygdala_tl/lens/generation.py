@@ -1,5 +1,6 @@
 """Token by token, with or without a KV cache, the same on both engines."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ def generate(
     tokens: Int[Tensor, "batch position"],
     new_tokens: int,
     *,
-    noise: Float[Tensor, "step batch vocab"] | None = None,
+    noise: Callable[[int, int], Float[Tensor, "batch vocab"]] | None = None,
     temperature: float = 1.0,
     cached: bool = True,
 ) -> Int[Tensor, "batch step"]:
@@ -26,7 +27,8 @@ def generate(
         loaded: the model; its hooks fire.
         tokens: prompts.
         new_tokens: how many.
-        noise: Gumbel noise a step: the argmax of logits / temperature + noise is a sample. Greedy without it.
+        noise: (step, size of the vocabulary) -> Gumbel noise: the argmax of logits / temperature + noise is a sample. Greedy
+            without it.
         temperature: of sampling.
         cached: keep keys and values, so that each step runs one token.
     """
@@ -37,7 +39,7 @@ def generate(
     for step in range(new_tokens):
         logits, cache = _step(loaded, step_input, cache, cached)
         if noise is not None:
-            logits = logits / temperature + noise[step].to(logits.device)
+            logits = logits / temperature + noise(step, logits.shape[-1]).to(logits.device)
         chosen = logits.argmax(dim=-1, keepdim=True)
         whole = torch.cat([whole, chosen], dim=1)
         step_input = chosen if cached else whole

@@ -98,15 +98,14 @@ def test_a_layer_that_the_model_does_not_have_is_refused(model):
 def test_generation_with_a_cache_equals_generation_without_one_token_by_token(model, where):
     amounts = torch.tensor([2.0, 20.0, -20.0]) * 5
     edits = {1: [Add(unit(3, 64), amounts, where)], 2: [Ablate(unit(3, 64, seed=5), where)]}
-    noise = torch.distributions.Gumbel(0.0, 1.0).sample((8, 3, 49152))
-    plain = generate(model, TOKENS, 8)
-    for how in ({}, {"noise": noise}):
+    noise = torch.distributions.Gumbel(0.0, 1.0).sample((6, 3, 49152))
+    plain = generate(model, TOKENS, 6)
+    for how in ({}, {"noise": lambda step, _: noise[step]}):
         with intervening(model, edits):
-            cached = generate(model, TOKENS, 8, **how)
-            whole = generate(model, TOKENS, 8, cached=False, **how)
+            cached = generate(model, TOKENS, 6, **how)
+            whole = generate(model, TOKENS, 6, cached=False, **how)
         assert torch.equal(cached, whole)
-    with intervening(model, edits):
-        assert not torch.equal(generate(model, TOKENS, 8), plain)  # the edit does something
+        assert how or not torch.equal(cached, plain)  # the edit does something
 
 
 def test_what_is_added_at_a_later_step_is_seen_at_that_step_only(model):
