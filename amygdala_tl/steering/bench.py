@@ -92,16 +92,21 @@ class Bench:
             prompt = self.prompts[place]
             target = prompt[0, 2:]
             base = head(self.loaded, plain[0, 1:-1, -1]).float().log_softmax(dim=-1)
+            chance = base.exp()
+            entropy = -(chance * base).sum()
             base_loss = F.nll_loss(base.cpu(), target, reduction="sum")
             tokens += len(target)
             start = 0
             for part in self._streams(place, arms, edits):
                 for some in torch.split(part[:, 1:-1, -1], max(1, LOGITS_AT_A_TIME // base.numel())):
-                    steered = head(self.loaded, some).float().log_softmax(dim=-1)
+                    logits = head(self.loaded, some).float()
                     rows = slice(start, start := start + len(some))
-                    kl[rows] += (base.exp() * (base - steered)).sum(dim=(1, 2)).cpu()
-                    own = steered.gather(2, target.to(steered.device)[None, :, None].expand(len(some), -1, -1))
-                    loss[rows] -= own.sum(dim=(1, 2)).cpu() + base_loss
+                    # KL = sum p log p - sum p z + log sum exp z: two passes over the vocabulary and no copy of it.
+                    normaliser = logits.logsumexp(dim=-1).sum(dim=1)
+                    expected = einsum(logits, chance, "arm position vocab, position vocab -> arm")
+                    kl[rows] += (normaliser - expected - entropy).cpu()
+                    own = logits.gather(2, target.to(logits.device)[None, :, None].expand(len(some), -1, -1))
+                    loss[rows] += (normaliser - own.sum(dim=(1, 2))).cpu() - base_loss
         return Damage(kl / tokens, loss / tokens)
 
     def _streams(self, place: int, arms: int, edits: Edits) -> Iterator[Float[Tensor, "some position layer d_model"]]:

@@ -79,7 +79,19 @@ class SteeringCheck:
     @cached_property
     def norms(self) -> dict[int, float]:
         """Layer -> mean norm of resid_post over the plain texts' tokens without sinks: the unit of dose."""
-        return mean_norms(self.loaded, self.plan.layers)
+        layers = self.plan.layers
+
+        def compute() -> Mapping[str, object]:
+            return {"norms": list(mean_norms(self.loaded, layers).values())}
+
+        key = key_of("norms", *self._of_model, layers, plain_tokens(self.loaded.tokenizer))
+        return dict(zip(layers, self.journal.block(key, {"layers": layers}, compute)["norms"], strict=True))
+
+    @property
+    def _of_model(self) -> tuple[str, str, str]:
+        """What of the model a number depends on."""
+        info = self.loaded.info
+        return info.fingerprint, info.engine, info.dtype
 
     def arms(self, material: LayerMaterial) -> Arms:
         """All directions of one layer; random ones depend on the plan's seed and the layer."""
@@ -130,7 +142,7 @@ class SteeringCheck:
         prompts, plain = open_prompts(self.loaded.tokenizer), plain_tokens(self.loaded.tokenizer)
         benches: dict[str, Bench] = {}  # made when the first block is not in the journal
         depends_on = (
-            "arms", self.loaded.info.fingerprint, self.loaded.info.engine, self.loaded.info.dtype, layer, prompts, plain,
+            "arms", *self._of_model, layer, prompts, plain,
             self.words.tokens, self.words.share, None if readers is None else readers.layer,
             None if readers is None else readers.vectors, None if readers is None else readers.deviation,
         )  # fmt: skip

@@ -80,7 +80,7 @@ class Ablation:
         layers: where; one, or all of the plan.
         texts: how many.
         fall: of the log-probability of the concept's words against the others' behind the text, nats.
-        low, high: its 95% interval over texts.
+        low, high: its 95% interval over texts; None for a single text.
         random_mean, random_deviation: of the fall when random directions are projected out.
         p_value: one-sided, Holm-corrected over concepts and places.
         reads_fall: fall of the concept's readout at a later layer, as z; `reads_random` the same of random directions.
@@ -89,8 +89,8 @@ class Ablation:
     layers: tuple[int, ...]
     texts: int
     fall: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     random_mean: float
     random_deviation: float
     p_value: float | None
