@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from amygdala_tl.diagnostics.nulls import holm
 from amygdala_tl.steering.measured import MeasuredAblation
 from amygdala_tl.steering.records import Ablation
-from amygdala_tl.steering.significance import bootstrap_interval, pooled_p_values
+from amygdala_tl.steering.significance import bootstrap_interval, holm_over_cells, pooled_p_values
 
 
 def ablation_records(measured: Sequence[MeasuredAblation], seed: int) -> Mapping[tuple[tuple[int, ...], int], Ablation]:
@@ -15,8 +14,8 @@ def ablation_records(measured: Sequence[MeasuredAblation], seed: int) -> Mapping
     if not measured:
         return {}
     fall = torch.stack([-found.words.mean(dim=1) for found in measured])  # [place, direction]
-    _, p = pooled_p_values(fall[:, 0], fall[:, 1:])
-    corrected = holm(p)
+    _, p = pooled_p_values(fall[:, :1], fall[:, None, 1:])
+    corrected = holm_over_cells(p)[:, 0]
     result = {}
     for place, found in enumerate(measured):
         low, high = bootstrap_interval(-found.words[0], torch.Generator().manual_seed(seed))

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
-from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
@@ -192,5 +191,6 @@ def mean_norms(loaded: LoadedModel, layers: Sequence[int]) -> dict[int, float]:
     for tokens in plain_tokens(loaded.tokenizer):
         norms = run_resid_post(loaded.model, torch.tensor([tokens]), layers)[0, 1:].float().norm(dim=-1).cpu()
         kept.append(norms.masked_fill(norms > SINK_RATIO * norms.median(dim=0).values, torch.nan))
-    means = torch.cat(kept).nanmean(dim=0)
-    return dict(zip(layers, rearrange(means, "layer -> layer").tolist(), strict=True))
+    means = torch.cat(kept).double().nanmean(dim=0)
+    # Five digits: the last ones depend on which other layers were asked for, and the journal would not find its blocks.
+    return {layer: float(f"{mean:.5g}") for layer, mean in zip(layers, means.tolist(), strict=True)}

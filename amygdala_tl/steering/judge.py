@@ -7,7 +7,6 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from amygdala_tl.diagnostics.nulls import holm
 from amygdala_tl.steering.ablation_effects import ablation_records
 from amygdala_tl.steering.arms import RANDOM_KINDS, ArmKind
 from amygdala_tl.steering.measured import MeasuredAblation, MeasuredLayer
@@ -19,7 +18,7 @@ from amygdala_tl.steering.records import (
     SteeringPlan,
     SteeringReport,
 )
-from amygdala_tl.steering.significance import bootstrap_interval, pooled_p_values, slope, spearman
+from amygdala_tl.steering.significance import bootstrap_interval, holm_over_cells, pooled_p_values, slope, spearman
 from amygdala_tl.steering.verdict import concept_verdict
 
 Removed = Mapping[tuple[tuple[int, ...], int], Ablation]
@@ -81,7 +80,7 @@ def _significance(layers: Sequence[MeasuredLayer]) -> tuple[Tensor, Tensor]:
             t = scores if not found else t
             found.append(p)
     worst = torch.stack(found).amax(dim=0)
-    return t, holm(worst.flatten()).reshape(worst.shape)
+    return t, holm_over_cells(worst)
 
 
 def _own_and_null(
@@ -182,12 +181,12 @@ def _crosstalk(measured: MeasuredLayer, dose: float, column: int) -> CausalCross
     effects = measured.words[:, column].mean(dim=1)
     own = effects[measured.arms.rows("concept")]
     null = rearrange(effects[measured.arms.rows(*RANDOM_KINDS)], "null concept -> concept null")
-    _, p = pooled_p_values(own, null.expand(len(own), -1, -1))
+    _, p = pooled_p_values(own[..., None], null.expand(len(own), -1, -1)[:, :, None])
     return CausalCrossTalk(
         layer=measured.arms.layer,
         dose=dose,
         effect=tuple(tuple(round(value, 4) for value in row) for row in own.tolist()),
-        p_value=tuple(tuple(_known(value) for value in row) for row in p),
+        p_value=tuple(tuple(_known(value) for value in row) for row in p[..., 0]),
     )
 
 

@@ -44,7 +44,7 @@ class DoseEffect:
         wrong_way: share of prompts whose effect is below 0.
         t: effect in deviations of the random directions' effects on the same words.
         p_value: one-sided, against random directions and, where there are any, shuffled-label directions (the larger of the
-            two), Holm-corrected over all concepts, layers and doses.
+            two), corrected over all concepts, layers and doses.
         random_mean, random_deviation: of the random directions' effects.
         reads: shift of the concept's readout at a later layer, as z; readout and direction are of different texts.
         reads_beyond: of it, what is not the added vector itself passing through the stream.
@@ -82,7 +82,7 @@ class Ablation:
         fall: of the log-probability of the concept's words against the others' behind the text, nats.
         low, high: its 95% interval over texts; None for a single text.
         random_mean, random_deviation: of the fall when random directions are projected out.
-        p_value: one-sided, Holm-corrected over concepts and places.
+        p_value: one-sided, corrected over concepts and places.
         reads_fall: fall of the concept's readout at a later layer, as z; `reads_random` the same of random directions.
     """
 

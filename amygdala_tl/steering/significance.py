@@ -2,20 +2,25 @@
 
 Twenty random directions cannot give a small p-value on their own, and a check of 16 concepts at 4 layers and 4 doses is 256
 tests. So effects are standardised by the random directions of their own cell (concept, layer, dose), and the standardised
-effects of all cells make one null:
+effects of all concepts and layers make one null:
 
     t of an effect             (effect - mean of the cell's random) / (deviation of the cell's random * sqrt(1 + 1/R))
     t of a random direction    the same against the other R - 1 of its cell
-    p                          (1 + how many of all cells' random t are at least t) / (1 + how many there are)
+    p                          (1 + how many random t are at least t) / (1 + how many there are), where a random direction's t
+                               is the largest over its doses: several doses are several chances (Westfall & Young 1993)
 
-A random direction in the place of a concept's gets t of the same distribution, heavy tails of broken doses included. With m
-tests Holm's correction leaves 1/R for the smallest p: R = 20 is the least that can be significant at 5%.
+A random direction in the place of a concept's gets t of the same distribution, heavy tails of broken doses included. Doses are
+nearly one test, because effects are nearly linear in the dose; concepts and layers are many, and Holm's correction is for those.
+It leaves 1/R for the smallest p: R = 20 is the least that can be significant at 5%.
 """
 
 import torch
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
+
+from amygdala_tl.diagnostics.intervals import student_quantile
+from amygdala_tl.diagnostics.nulls import holm
 
 
 def standardised(
@@ -39,19 +44,29 @@ def standardised(
 
 
 def pooled_p_values(
-    effect: Float[Tensor, "*cells"], null: Float[Tensor, "*cells null"]
-) -> tuple[Float[Tensor, "*cells"], Float[Tensor, "*cells"]]:
+    effect: Float[Tensor, "*cells dose"], null: Float[Tensor, "*cells dose null"]
+) -> tuple[Float[Tensor, "*cells dose"], Float[Tensor, "*cells dose"]]:
     """(t, one-sided p) of every effect against the standardised null of all cells; NaN where the effect is NaN.
 
-    Not corrected for the number of cells.
+    p is corrected for the number of doses, not for that of the cells.
     """
     t, t_null = standardised(effect, null)
-    pool = t_null[t_null.isfinite()].sort().values
+    pool = t_null.nan_to_num(nan=-torch.inf).amax(dim=-2)
+    pool = pool[pool.isfinite()].sort().values
     if len(pool) == 0:
         return t, torch.full_like(t, torch.nan)
     at_least = len(pool) - torch.searchsorted(pool, t.nan_to_num(nan=-torch.inf).contiguous())
     p = (1.0 + at_least.double()) / (1.0 + len(pool))
     return t, p.masked_fill(t.isnan(), torch.nan)
+
+
+def holm_over_cells(p_values: Float[Tensor, "*cells dose"]) -> Float[Tensor, "*cells dose"]:
+    """p-values corrected for the number of cells: Holm's for each cell's smallest, the cell's other doses in proportion."""
+    least = p_values.nan_to_num(nan=torch.inf).amin(dim=-1, keepdim=True)
+    least = least.masked_fill(least.isinf(), torch.nan)
+    factor = holm(least.flatten()).reshape(least.shape) / least
+    corrected: Tensor = (p_values * factor).clamp_max(1.0)
+    return corrected
 
 
 def bootstrap_interval(
@@ -61,8 +76,6 @@ def bootstrap_interval(
 
     All cells share the drawn prompts. Percentiles of a dozen prompts would be too narrow.
     """
-    from amygdala_tl.diagnostics.intervals import student_quantile
-
     n = effects.shape[-1]
     drawn = torch.randint(n, (replicates, n), generator=generator)
     weights = torch.zeros(replicates, n, dtype=torch.float64).scatter_add_(

@@ -1,7 +1,7 @@
 """What may be believed of a concept's direction, with the reason in one sentence.
 
     steers       at some layer and dose: the effect on the concept's own words is more than random directions of the same length
-                 and shuffled-label directions have (p <= level, Holm-corrected over concepts, layers and doses), its interval
+                 and shuffled-label directions have (p <= level, corrected over concepts, layers and doses), its interval
                  over prompts is above 0, and plain texts lose no more than the plan allows
     reads only   it does not steer, but it was found to read its concept on held-out texts
     neither      otherwise
