@@ -89,7 +89,7 @@ def run_steering(console: Console, prepared: "SteeringCheck", samples: int, out:
     with steering_progress(console) as progress:
         report = prepared.run(progress)
     atomic_write_text(out / "report.json", json.dumps(report.as_json(), indent=2) + "\n")
-    console.print(steering_table(report))
+    console.print(steering_table(report, wide=console.width >= 110))
     files = {"report": out / "report.json"}
     if samples:
         with console.status("generating"):

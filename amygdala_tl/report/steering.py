@@ -13,33 +13,44 @@ UNKNOWN = "\u2013"
 STYLES: dict[SteeringVerdict, str] = {"steers": "green", "reads only": "yellow", "neither": "red"}
 
 
-def steering_table(report: SteeringReport) -> RenderableType:
-    """Every concept at its recommended dose; one that does not steer at the dose that came nearest, dimmed."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
+def steering_table(report: SteeringReport, *, wide: bool = False) -> RenderableType:
+    """Every concept at its recommended dose; one that does not steer at the dose that came nearest, dimmed.
+
+    Args:
+        report: what was found.
+        wide: also t, the share of prompts that move the wrong way, the readout of a later layer, and ablation; needs 110 columns.
+    """
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
     table.add_column("concept", overflow="fold")
     table.add_column("verdict", no_wrap=True)
-    for name in (
-        "layer", "dose", "effect", "95% interval", "random", "t", "p", "wrong way", "loss", "random", "reads, z", "ablated",
-    ):  # fmt: skip
+    names = ["layer", "dose", "effect", "95%", "random", "p", "loss", "random"]
+    for name in names + (["t", "wrong", "reads", "ablated", "random"] if wide else []):
         table.add_column(name, justify="right", no_wrap=True)
     for found in report.concepts:
         layer, at = nearest_dose(found)
-        ablated = next(of.ablation for of in found.layers if of.layer == layer)
-        table.add_row(
-            Text(found.concept),
-            Text(found.verdict, style=STYLES[found.verdict]),
+        cells = [
             str(layer),
             f"{at.dose:g}",
             f"{at.effect:+.2f}",
-            f"{at.low:+.2f} to {at.high:+.2f}",
-            f"{at.random_mean:+.2f} \u00b1 {at.random_deviation:.2f}",
-            _number(at.t, ".1f"),
+            f"{at.low:.1f}..{at.high:.1f}",
+            f"{at.random_mean:+.1f}\u00b1{at.random_deviation:.1f}",
             _number(at.p_value, ".3f"),
-            f"{at.wrong_way:.0%}",
             f"{at.loss:+.2f}",
             f"{at.random_loss:+.2f}",
-            _number(at.reads, "+.1f"),
-            UNKNOWN if ablated is None else f"{ablated.fall:+.2f}",
+        ]
+        if wide:
+            ablated = next(of.ablation for of in found.layers if of.layer == layer)
+            cells += [
+                _number(at.t, ".1f"),
+                f"{at.wrong_way:.0%}",
+                _number(at.reads, "+.1f"),
+                UNKNOWN if ablated is None else f"{ablated.fall:+.2f}",
+                UNKNOWN if ablated is None else f"{ablated.random_mean:+.2f}\u00b1{ablated.random_deviation:.2f}",
+            ]
+        table.add_row(
+            Text(found.concept),
+            Text(found.verdict, style=STYLES[found.verdict]),
+            *cells,
             style=None if found.verdict == "steers" else "dim",
         )
     return Group(table, Text(_counts(report)), Text(_legend(report), style="dim"))
@@ -67,8 +78,8 @@ def _legend(report: SteeringReport) -> str:
     controls = ", ".join(f"{count} {kind}" for kind, count in report.controls.items())
     return (
         f"effect: log-probability of the concept's words against the others', nats, mean over {report.prompts} prompts; p: "
-        "against random and shuffled-label directions, corrected over concepts, layers and doses; loss: on plain texts, nats a "
-        f"token; ablated: fall of the words when the direction is taken out at that layer. Controls a layer: {controls}."
+        "against random and shuffled-label directions, corrected over concepts, layers and doses; loss: on plain "
+        f"texts, nats a token. Controls a layer: {controls}."
     )
 
 

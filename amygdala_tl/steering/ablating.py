@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 OPENING = "\n\nI feel"
 """Stands behind every text, so that a word for what it carries may follow."""
 
-LONGEST = 48
+LONGEST = 32
 """Tokens of a text that are kept."""
 
 TEXTS = 4

@@ -25,7 +25,7 @@ from amygdala_tl.steering.prompts import open_prompts, plain_tokens
 from amygdala_tl.steering.records import SteeringPlan, SteeringReport
 from amygdala_tl.steering.words import ConceptWords
 
-ARMS_A_BLOCK = 64
+ARMS_A_BLOCK = 128
 
 SINK_RATIO = 10.0
 """A token whose norm is more than this many times its text's median is an attention sink, and no measure of the norm."""

@@ -16,8 +16,9 @@ OPENINGS = (
 )
 """Both kinds of words may follow, `happy` and `happiness`."""
 
-CHAT_OPENINGS = (("How are you?", "I feel"), ("How was your day?", "It left me feeling"))
-"""What the user says, and how the answer begins; the model's own chat template is put around them."""
+CHAT_OPENINGS = (("How are you?", "I feel"),)
+"""What the user says, and how the answer begins; the model's own chat template is put around them. One only: a template may be
+longer than all other prompts together, and what it costs, every arm costs."""
 
 PLAIN_TEXTS = (
     "The river rises in the hills to the north and flows for about two hundred kilometres before it reaches the sea.",
