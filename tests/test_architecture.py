@@ -21,11 +21,14 @@ ROOMS = {
     "directions": BASE,
     "diagnostics": BASE | {"directions"},
     "readout": BASE,
-    "pipeline": BASE | {"memory", "corpus", "lens", "activations", "directions", "diagnostics", "readout"},
-    "report": {"records", "files", "diagnostics"},
+    "steering": BASE | {"lens", "directions", "diagnostics"},
+    "pipeline": BASE
+    | {"memory", "corpus", "lens", "activations", "directions", "diagnostics", "readout", "steering"},
+    "report": {"records", "files", "diagnostics", "steering"},
     "demo": BASE | {"memory"},
     "cli": BASE
-    | {"memory", "corpus", "lens", "activations", "directions", "diagnostics", "readout", "pipeline", "report", "demo"},
+    | {"memory", "corpus", "lens", "activations", "directions", "diagnostics", "readout", "pipeline", "report", "demo"}
+    | {"steering"},
 }  # fmt: skip
 THIRD_PARTY_DOORS = {"transformer_lens": {"lens"}, "transformers": {"lens"}, "mcp": {"demo"}, "vllm": set()}
 SOURCES = sorted(PACKAGE.rglob("*.py"))
