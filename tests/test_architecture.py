@@ -21,13 +21,14 @@ ROOMS = {
     "directions": BASE,
     "diagnostics": BASE | {"directions"},
     "readout": BASE,
-    "pipeline": BASE | {"memory", "corpus", "lens", "activations", "directions", "diagnostics", "readout"},
+    "vllm": BASE | {"readout"},
+    "pipeline": BASE | {"memory", "corpus", "lens", "activations", "directions", "diagnostics", "readout", "vllm"},
     "report": {"records", "files", "diagnostics"},
     "demo": BASE | {"memory"},
     "cli": BASE
-    | {"memory", "corpus", "lens", "activations", "directions", "diagnostics", "readout", "pipeline", "report", "demo"},
+    | {"memory", "corpus", "lens", "activations", "directions", "diagnostics", "readout", "pipeline", "report", "demo", "vllm"},
 }  # fmt: skip
-THIRD_PARTY_DOORS = {"transformer_lens": {"lens"}, "transformers": {"lens"}, "mcp": {"demo"}, "vllm": set()}
+THIRD_PARTY_DOORS = {"transformer_lens": {"lens"}, "transformers": {"lens"}, "mcp": {"demo"}, "vllm": {"vllm"}}
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 
