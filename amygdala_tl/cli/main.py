@@ -19,6 +19,7 @@ from amygdala_tl.cli.extract import extract
 from amygdala_tl.cli.inspect import inspect
 from amygdala_tl.cli.read import read
 from amygdala_tl.cli.train import capture, export, fit, train
+from amygdala_tl.cli.verify import verify
 from amygdala_tl.errors import AmygdalaError
 
 app = typer.Typer(
@@ -29,7 +30,8 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 for command in (
-    extract, train, read, inspect, report, quality, evaluate, crosstalk, layers, capture, fit, export, demo
+    extract, train, read, inspect, report, quality, evaluate, crosstalk, layers, capture, fit, export, verify,
+    demo
 ):  # fmt: skip
     app.command()(command)
 

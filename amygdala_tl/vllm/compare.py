@@ -13,8 +13,8 @@ from amygdala_tl.vllm.mapping import CONVENTIONS, Convention, stream
 TOLERANCES = {"float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}
 """Largest relative difference of any token's stream between two right implementations.
 
-Only float32 proves by number: neighbouring layers differ by as little as 6e-3, and rounding in bfloat16 by as much as 2e-2. In half
-precision the tolerance rules out wrong conventions (0.5 to 1.0), and the proof is that no other layer is nearer.
+Only float32 proves by number: neighbouring layers differ by as little as 6e-3, and rounding in bfloat16 by as much as 2e-2. In
+half precision the tolerance rules out wrong conventions (0.5 to 1.0), and the proof is that no other layer is nearer.
 """
 
 

@@ -3,8 +3,8 @@
 vLLM's decoder layers do not agree on what they return. Most defer the last addition to the next layer's fused norm and return
 (what the MLP adds, the stream before it), whose **sum** is resid_post. Some return a pair whose **first** part already is it,
 where summing gives a relative error of 0.5 to 1.0 and no error message. Others return a plain **tensor**, or a pair whose second
-part may be None (**sum-if-not-none**). So the convention is a table by layer class, read from the source of vLLM 0.32; a class that
-is not in it has no convention, and who needs one must refuse.
+part may be None (**sum-if-not-none**). So the convention is a table by layer class, read from the source of vLLM 0.32; a class
+that is not in it has no convention, and who needs one must refuse.
 
 Nothing here imports vLLM.
 """
