@@ -9,11 +9,12 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "amygdala_tl"
 
-BASE = {"errors", "records", "files"}
+BASE = {"errors", "records", "files", "fingerprint"}
 ROOMS = {
     "errors": set(),
     "records": set(),
     "files": {"errors"},
+    "fingerprint": set(),
     "memory": BASE,
     "corpus": BASE | {"memory"},
     "lens": BASE,
