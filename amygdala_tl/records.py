@@ -262,3 +262,48 @@ class Readout:
     text_calibration: Calibration | None
     token_calibration: Calibration | None
     manifest: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerCheck:
+    """Whether one layer of a bundle is the same layer of an engine.
+
+    Attributes:
+        engine: which engine (`vLLM`, `Hugging Face`).
+        layer: as the bundle names it.
+        difference: largest relative difference of any golden token's stream.
+        passed: the difference is within the tolerance, and no other layer is nearer.
+        finding: why it failed; empty where it passed.
+    """
+
+    engine: str
+    layer: int
+    difference: float
+    passed: bool
+    finding: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What `verify` found.
+
+    Attributes:
+        model: id of the model.
+        dtype: that every engine computed in.
+        n_tokens: how many golden tokens were run.
+        tolerance: largest relative difference that passes.
+        checks: one an engine and layer.
+        notes: what was not checked, and why.
+    """
+
+    model: str
+    dtype: str
+    n_tokens: int
+    tolerance: float
+    checks: tuple[LayerCheck, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        """True if every check passed."""
+        return all(check.passed for check in self.checks)

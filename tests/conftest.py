@@ -31,6 +31,12 @@ TINY = {
     "gemma2": {"num_key_value_heads": 2, "head_dim": 32, "sliding_window": 8},
     "gpt2": {},
 }
+# Architectures whose decoder layers return something else in vLLM.
+TINY_FOR_VLLM = {
+    "opt": {"ffn_dim": 128, "word_embed_proj_dim": 64, "dropout": 0.0},
+    "stablelm": {"num_key_value_heads": 2},
+    "cohere": {"num_key_value_heads": 2},
+}
 
 
 @pytest.fixture(scope="session")
@@ -40,12 +46,12 @@ def embedded() -> LoadedModel:
 
 
 @pytest.fixture(scope="session")
-def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Folder of a tiny random checkpoint of a model type: 4 layers of 64, made once, no download."""
     root = tmp_path_factory.mktemp("tiny")
 
-    def make(model_type: str) -> Path:
-        folder = root / model_type
+    def make(model_type: str, **overrides: int) -> Path:
+        folder = root / "-".join([model_type, *(f"{name}{value}" for name, value in overrides.items())])
         if not folder.exists():
             torch.manual_seed(0)
             sizes = {
@@ -57,7 +63,11 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str],
                 "max_position_embeddings": 512,
             }
             config = AutoConfig.for_model(
-                model_type, **{**sizes, **TINY[model_type]}, bos_token_id=1, eos_token_id=2, pad_token_id=2
+                model_type,
+                **{**sizes, **(TINY | TINY_FOR_VLLM)[model_type], **overrides},
+                bos_token_id=1,
+                eos_token_id=2,
+                pad_token_id=2,
             )
             model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
             # Fresh norms are all ones and fresh weights tiny: a mistake in either would hide.

@@ -9,11 +9,12 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "amygdala_tl"
 
-BASE = {"errors", "records", "files"}
+BASE = {"errors", "records", "files", "fingerprint"}
 ROOMS = {
     "errors": set(),
     "records": set(),
     "files": {"errors"},
+    "fingerprint": set(),
     "memory": BASE,
     "corpus": BASE | {"memory"},
     "lens": BASE,
@@ -22,15 +23,16 @@ ROOMS = {
     "diagnostics": BASE | {"directions"},
     "readout": BASE,
     "steering": BASE | {"lens", "directions", "diagnostics"},
+    "vllm": BASE | {"readout"},
     "pipeline": BASE
-    | {"memory", "corpus", "lens", "activations", "directions", "diagnostics", "readout", "steering"},
+    | {"memory", "corpus", "lens", "activations", "directions", "diagnostics", "readout", "steering", "vllm"},
     "report": {"records", "files", "diagnostics", "steering"},
     "demo": BASE | {"memory"},
     "cli": BASE
     | {"memory", "corpus", "lens", "activations", "directions", "diagnostics", "readout", "pipeline", "report", "demo"}
-    | {"steering"},
+    | {"steering", "vllm"},
 }  # fmt: skip
-THIRD_PARTY_DOORS = {"transformer_lens": {"lens"}, "transformers": {"lens"}, "mcp": {"demo"}, "vllm": set()}
+THIRD_PARTY_DOORS = {"transformer_lens": {"lens"}, "transformers": {"lens"}, "mcp": {"demo"}, "vllm": {"vllm"}}
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 

@@ -20,6 +20,7 @@ from amygdala_tl.cli.inspect import inspect
 from amygdala_tl.cli.read import read
 from amygdala_tl.cli.steer import steer
 from amygdala_tl.cli.train import capture, export, fit, train
+from amygdala_tl.cli.verify import verify
 from amygdala_tl.errors import AmygdalaError
 
 app = typer.Typer(
@@ -30,7 +31,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 for command in (
-    extract, train, read, inspect, report, quality, evaluate, crosstalk, layers, steer, capture, fit, export, demo
+    extract, train, read, inspect, report, quality, evaluate, crosstalk, layers, steer, verify, capture, fit, export, demo
 ):  # fmt: skip
     app.command()(command)
 

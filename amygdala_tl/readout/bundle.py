@@ -53,17 +53,21 @@ def export_readout(fit: Fit, path: str | Path) -> tuple[Path, Path]:
     return path, manifest_path
 
 
-def load_readout(path: str | Path) -> Readout:
-    """Read the bundle whose vectors are at `path`, with its manifest beside it.
+def load_readout(path: str | Path, manifest_path: str | Path | None = None) -> Readout:
+    """Read the bundle whose vectors are at `path`.
 
     A bundle with only the four contracted keys is taken too, without calibration.
+
+    Args:
+        path: of the vectors.
+        manifest_path: of the manifest; beside the vectors, with the ending `.json`, if None.
 
     Raises:
         ReadoutError: a file is missing or damaged, or hash, shapes, order, length or finiteness do not fit.
         InputError: `path` does not end in `.safetensors`.
     """
     path = vectors_path(path)
-    manifest = _read_manifest(path.with_suffix(".json"))
+    manifest = _read_manifest(path.with_suffix(".json") if manifest_path is None else Path(manifest_path))
     try:
         data = path.read_bytes()
     except OSError as cause:

@@ -1,0 +1,71 @@
+"""The `vllm.general_plugins` entry point: readouts in stock vLLM, off unless the environment names a bundle.
+
+vLLM calls `register` once in every process. The serving process is the first, and makes the address that its engine processes,
+which inherit the environment, send to.
+"""
+
+import atexit
+import functools
+import logging
+import os
+import shutil
+import tempfile
+from typing import Any
+
+from amygdala_tl.errors import ModelError
+
+logger = logging.getLogger("vllm.amygdala_tl")
+
+
+def register() -> None:
+    """Install the plugin where it belongs in this process; nothing at all where readouts are off.
+
+    Raises:
+        InputError, ReadoutError: readouts are switched on with a bundle that cannot be served; vLLM does not start.
+    """
+    if not os.environ.get("VLLM_READOUT_VECTORS") and not os.environ.get("VLLM_READOUT_MANIFEST"):
+        return  # before anything is imported
+    from amygdala_tl.vllm.settings import SOCKET, read_settings
+    from amygdala_tl.vllm.worker import install_in_workers
+
+    settings = read_settings()
+    if settings is None:
+        return
+    serving = SOCKET not in os.environ
+    if serving:
+        folder = tempfile.mkdtemp(prefix="amygdala-tl-")  # for this user's eyes alone
+        atexit.register(_remove, folder, os.getpid())
+        os.environ[SOCKET] = f"ipc://{folder}/rows"
+    install_in_workers(settings, os.environ[SOCKET])
+    if serving:
+        from amygdala_tl.vllm.collector import Collector
+
+        _install_in_server(Collector(settings.load(), os.environ[SOCKET]))
+
+
+def _remove(folder: str, pid: int) -> None:
+    if os.getpid() == pid:  # a fork that ends must not take the address with it
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _install_in_server(collector: Any) -> None:
+    from vllm.entrypoints.launchers import app as launcher
+
+    from amygdala_tl.vllm.responses import install_in_endpoints, install_in_engine_client
+    from amygdala_tl.vllm.routes import readout_router
+
+    attach = launcher.attach_endpoint_plugins
+
+    @functools.wraps(attach)
+    def and_readouts(app: Any, supported_tasks: Any) -> None:
+        attach(app, supported_tasks)
+        if (getattr(app.state.args, "api_server_count", None) or 1) > 1:
+            raise ModelError(
+                "readouts need one serving process", got=f"--api-server-count {app.state.args.api_server_count}",
+                remedy="use --api-server-count 1",
+            )  # fmt: skip
+        app.include_router(readout_router(collector))
+
+    launcher.attach_endpoint_plugins = and_readouts
+    install_in_engine_client(collector)
+    install_in_endpoints()

@@ -1,0 +1,99 @@
+"""The projection inside a served model: decoder layers that also write their stream's scores into a preallocated buffer.
+
+It is one custom op a layer, which mutates a buffer that was allocated before the model is compiled or captured: a compiler sees
+an opaque node whose effect it must keep, a CUDA graph records a product between fixed addresses.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from amygdala_tl.errors import ModelError
+from amygdala_tl.vllm.mapping import Convention, convention_of, layer_class, split_output
+
+
+def project(hidden: Tensor, residual: Tensor | None, vectors: Tensor, scores: Tensor) -> None:
+    """Write (hidden + residual) @ vectors^T into the first rows of `scores`.
+
+    Args:
+        hidden: [token, d_model].
+        residual: [token, d_model], or None where `hidden` is the stream.
+        vectors: [concept, d_model] float32.
+        scores: [rows, concept] float32, rows >= token.
+    """
+    stream = hidden.to(torch.float32)
+    if residual is not None:
+        stream = stream + residual.to(torch.float32)
+    torch.matmul(stream, vectors.t(), out=scores[: stream.shape[0]])
+
+
+def _project_nothing(hidden: Tensor, residual: Tensor | None, vectors: Tensor, scores: Tensor) -> None:
+    """For tracing: no output, and the mutation is in the schema."""
+
+
+_LIBRARY: Any = torch.library.Library("amygdala_tl", "FRAGMENT")  # type: ignore[no-untyped-call]
+_LIBRARY.define("project" + torch.library.infer_schema(project, mutates_args=("scores",)))
+_LIBRARY.impl("project", project, "CompositeExplicitAutograd")
+torch.library.register_fake("amygdala_tl::project", _project_nothing, lib=_LIBRARY)
+
+
+class Projection:
+    """Hooks on the layers of a bundle, and the buffers they fill.
+
+    Attributes:
+        buffers: a [rows, concept] float32 tensor a layer, in the bundle's order.
+    """
+
+    def __init__(self, members: Sequence[nn.Module], indices: Sequence[int], vectors: Tensor, rows: int) -> None:
+        """Hook decoder layers.
+
+        Args:
+            members: all decoder layers.
+            indices: the bundle's layers.
+            vectors: [layer, concept, d_model], in the order of `indices`.
+            rows: most tokens that a step can hold, padding included.
+
+        Raises:
+            ModelError: a layer's class has no known convention.
+        """
+        conventions = [_convention(members[index]) for index in indices]
+        self.buffers: list[Tensor] = []
+        for index, convention, directions in zip(indices, conventions, vectors, strict=True):
+            layer = members[index]
+            device = next(layer.parameters()).device
+            scores = torch.zeros(rows, directions.shape[0], dtype=torch.float32, device=device)
+            layer.register_buffer(
+                "readout_vectors", directions.to(device, torch.float32).contiguous(), persistent=False
+            )
+            layer.register_buffer("readout_scores", scores, persistent=False)
+            layer.register_forward_hook(_HOOKS[convention])
+            self.buffers.append(scores)
+
+    def first(self, n_tokens: int) -> Tensor:
+        """A copy of the scores of the first `n_tokens` rows, [token, layer, concept]."""
+        return torch.stack([buffer[:n_tokens] for buffer in self.buffers], dim=1)
+
+
+def _convention(layer: nn.Module) -> Convention:
+    convention = convention_of(type(layer))
+    if convention is None:
+        raise ModelError(
+            "no known decoder layer, so how its output is read is not known", label=layer_class(type(layer)),
+            remedy="run `amygdala-tl verify`, which says what fits, and have it put into the table",
+        )  # fmt: skip
+    return convention
+
+
+def _hook_sum(module: nn.Module, _inputs: Any, output: Any) -> None:
+    hidden, residual = split_output(output)
+    torch.ops.amygdala_tl.project(hidden, residual, module.readout_vectors, module.readout_scores)
+
+
+def _hook_first(module: nn.Module, _inputs: Any, output: Any) -> None:
+    hidden, _ = split_output(output)
+    torch.ops.amygdala_tl.project(hidden, None, module.readout_vectors, module.readout_scores)
+
+
+_HOOKS = {"sum": _hook_sum, "first": _hook_first, "tensor": _hook_first, "sum-if-not-none": _hook_sum}

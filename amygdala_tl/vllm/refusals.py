@@ -1,0 +1,75 @@
+"""Why a server may not start with a bundle: it is of another size, of another model, or the server does what cannot be read."""
+
+from pathlib import Path
+
+from safetensors import safe_open
+from torch import Tensor
+
+from amygdala_tl.errors import ReadoutError
+from amygdala_tl.fingerprint import tensors_fingerprint
+from amygdala_tl.records import Readout
+from amygdala_tl.vllm.settings import ANY_MODEL
+
+
+def refuse_other_size(readout: Readout, *, model: str, n_layers: int, hidden_size: int) -> None:
+    """Raise unless `readout` fits a model of this size.
+
+    Raises:
+        ReadoutError: it does not.
+    """
+    if readout.vectors.shape[-1] != hidden_size or max(readout.layers) >= n_layers:
+        raise ReadoutError(
+            "the readout does not fit the served model", label=model, got=f"{n_layers} layers of {hidden_size}",
+            need=f"layer {max(readout.layers)} of {readout.vectors.shape[-1]}",
+            remedy="serve the model it was trained on, or train one for this model",
+        )  # fmt: skip
+
+
+def refuse_other_model(readout: Readout, *, model: str, folder: Path | None) -> str | None:
+    """Raise where the served weights are others than the readout was trained on; say why where that cannot be told.
+
+    Args:
+        readout: the bundle.
+        model: name for messages.
+        folder: of the checkpoint's safetensors files; None where there is none at hand.
+
+    Returns:
+        Why it could not be checked, or None.
+
+    Raises:
+        ReadoutError: other weights.
+    """
+    said = readout.manifest.get("amygdala_tl", {}).get("model", {})
+    wanted = said.get("fingerprint")
+    if wanted is None:
+        return "the readout names no weights"
+    files = sorted(folder.glob("*.safetensors")) if folder is not None else []
+    if not files:
+        return f"{model} has no safetensors files here"
+    if wanted in checkpoint_fingerprints(files):
+        return None
+    raise ReadoutError(
+        "the readout was trained on other weights than are served", label=model, got="another fingerprint",
+        need=f"{said.get('id')} ({wanted[:12]}...)",
+        remedy=f"serve the model it was trained on; or, for a copy in another format, set {ANY_MODEL}=1",
+    )  # fmt: skip
+
+
+def checkpoint_fingerprints(files: list[Path]) -> set[str]:
+    """The fingerprints that the checkpoint's model can have: with and without an unembedding that is tied to the embedding."""
+    where: dict[str, Path] = {}
+    for file in files:
+        with safe_open(file, framework="pt") as opened:
+            where |= dict.fromkeys(opened.keys(), file)
+    names = sorted(where)
+
+    def fingerprint(chosen: list[str]) -> str:
+        return tensors_fingerprint((name, _read(where[name], name)) for name in chosen)
+
+    return {fingerprint(names), fingerprint([name for name in names if name != "lm_head.weight"])}
+
+
+def _read(file: Path, name: str) -> Tensor:
+    with safe_open(file, framework="pt") as opened:
+        tensor: Tensor = opened.get_tensor(name)
+        return tensor

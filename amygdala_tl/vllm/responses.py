@@ -1,0 +1,164 @@
+"""`choices[i].readout`: readouts into the answers of the completions and chat completions endpoints, streamed or whole.
+
+Stock vLLM builds its answers from `CompletionOutput`s, which carry the readouts of their tokens here; its response models take
+further fields. A streamed chunk does not say how many tokens it stands for, so readouts wait, by choice, for the next chunk that
+carries text.
+"""
+
+import contextlib
+import functools
+import inspect
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from typing import TYPE_CHECKING, Any
+
+from amygdala_tl.vllm.store import Values
+
+if TYPE_CHECKING:
+    from amygdala_tl.vllm.collector import Collector
+
+_FIELD = "readout"
+
+
+def install_in_engine_client(collector: "Collector") -> None:
+    """Let the asynchronous engine hand out outputs that carry the readouts of their tokens."""
+    from vllm.v1.engine.async_llm import AsyncLLM
+    from vllm.v1.engine.output_processor import OutputProcessor
+
+    opened: dict[str, dict[int, str]] = {}  # the client's request id -> choice -> the engine's name of the sequence
+    add_request, generate = OutputProcessor.add_request, AsyncLLM.generate
+    signature = inspect.signature(generate)
+
+    @functools.wraps(add_request)
+    def and_open(
+        self: Any, request: Any, prompt: Any, parent_req: Any = None, request_index: int = 0, queue: Any = None
+    ) -> None:
+        if request.external_req_id in opened and request.prompt_token_ids is not None:
+            opened[request.external_req_id][request_index] = request.request_id
+            collector.store.open(
+                request.request_id, request.external_req_id, request_index, list(request.prompt_token_ids)
+            )
+        add_request(self, request, prompt, parent_req, request_index, queue)
+
+    @functools.wraps(generate)
+    async def and_read(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
+        collector.start()
+        given = signature.bind(*args, **kwargs).arguments
+        request_id, params = given["request_id"], given["sampling_params"]
+        delta = getattr(params.output_kind, "name", "") == "DELTA"
+        own = opened.setdefault(request_id, {})
+        sent: dict[int, int] = {}
+        try:
+            async with contextlib.aclosing(generate(*args, **kwargs)) as results:
+                async for result in results:
+                    for output in result.outputs:
+                        await _attach(collector, own, sent, output, delta)
+                    yield result
+        finally:
+            opened.pop(request_id, None)
+            for engine_id in own.values():
+                collector.store.drop(engine_id)  # unless it has finished
+
+    OutputProcessor.add_request = and_open
+    AsyncLLM.generate = and_read
+
+
+async def _attach(collector: "Collector", own: dict[int, str], sent: dict[int, int], output: Any, delta: bool) -> None:
+    """Put the readouts of an output's tokens on it."""
+    engine_id = own.get(output.index)
+    if engine_id is None:
+        return
+    first = sent.get(output.index, 0) if delta else 0
+    output.readout = await collector.of_output(engine_id, first, list(output.token_ids), output.text)
+    sent[output.index] = first + len(output.token_ids)
+    if output.finish_reason is not None:
+        collector.store.finish(engine_id)
+
+
+def install_in_endpoints() -> None:
+    """Let the endpoints put what the outputs carry into their answers."""
+    from vllm.entrypoints.openai.chat_completion.serving import OpenAIServingChat
+    from vllm.entrypoints.openai.completion.serving import OpenAIServingCompletion
+
+    for serving, name in (
+        (OpenAIServingCompletion, "completion_stream_generator"),
+        (OpenAIServingChat, "chat_completion_stream_generator"),
+    ):
+        setattr(serving, name, _streamed(getattr(serving, name)))
+
+    whole = OpenAIServingCompletion.request_output_to_completion_response
+
+    @functools.wraps(whole)
+    def with_readouts(self: Any, final_res_batch: Any, *args: Any, **kwargs: Any) -> Any:
+        response = whole(self, final_res_batch, *args, **kwargs)
+        outputs = [output for result in final_res_batch for output in result.outputs]
+        for choice, output in zip(response.choices, outputs, strict=True):
+            choice.readout = getattr(output, _FIELD, None)
+        return response
+
+    OpenAIServingCompletion.request_output_to_completion_response = with_readouts
+    chat = OpenAIServingChat.chat_completion_full_generator
+    OpenAIServingChat.chat_completion_full_generator = _whole_chat(chat)
+
+
+def _whole_chat(original: Callable[..., Any]) -> Callable[..., Any]:
+    signature = inspect.signature(original)
+
+    @functools.wraps(original)
+    async def with_readouts(*args: Any, **kwargs: Any) -> Any:
+        bound = signature.bind(*args, **kwargs)
+        found: dict[int, Any] = {}
+
+        async def watched(results: AsyncIterator[Any]) -> AsyncGenerator[Any, None]:
+            async for result in results:
+                found.update({output.index: getattr(output, _FIELD, None) for output in result.outputs})
+                yield result
+
+        bound.arguments["result_generator"] = watched(bound.arguments["result_generator"])
+        response = await original(*bound.args, **bound.kwargs)
+        for choice in getattr(response, "choices", []):
+            choice.readout = found.get(choice.index)
+        return response
+
+    return with_readouts
+
+
+def _streamed(original: Callable[..., AsyncGenerator[str, None]]) -> Callable[..., AsyncGenerator[str, None]]:
+    signature = inspect.signature(original)
+
+    @functools.wraps(original)
+    async def with_readouts(*args: Any, **kwargs: Any) -> AsyncGenerator[str, None]:
+        bound = signature.bind(*args, **kwargs)
+        n = bound.arguments["request"].n or 1
+        pending: dict[int, list[Values | None]] = {}
+
+        async def watched(results: AsyncIterator[Any]) -> AsyncGenerator[Any, None]:
+            async for result in results:
+                prompt, plain = result if isinstance(result, tuple) else (0, result)
+                for output in plain.outputs:
+                    pending.setdefault(prompt * n + output.index, []).extend(getattr(output, _FIELD, None) or [])
+                yield result
+
+        bound.arguments["result_generator"] = watched(bound.arguments["result_generator"])
+        async with contextlib.aclosing(original(*bound.args, **bound.kwargs)) as chunks:
+            async for chunk in chunks:
+                yield with_pending(chunk, pending)
+
+    return with_readouts
+
+
+def with_pending(chunk: str, pending: dict[int, list[Values | None]]) -> str:
+    """A server-sent chunk with the readouts that wait for its choices, which then wait no longer.
+
+    Args:
+        chunk: `data: {...}` and an empty line; anything else comes back as it is.
+        pending: choice -> readouts.
+    """
+    if not chunk.startswith("data: {"):
+        return chunk
+    said = json.loads(chunk.removeprefix("data: "))
+    for choice in said.get("choices", []):
+        opening = "role" in choice.get("delta", {}) and choice.get("finish_reason") is None  # before any token
+        if not opening:
+            choice[_FIELD] = pending.pop(choice["index"], [])
+    return f"data: {json.dumps(said, ensure_ascii=False, separators=(',', ':'))}\n\n"

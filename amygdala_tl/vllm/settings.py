@@ -1,0 +1,56 @@
+"""What switches the plugin on: two environment variables, and which bundle they name."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from amygdala_tl.errors import InputError
+from amygdala_tl.readout.bundle import load_readout
+from amygdala_tl.records import Readout
+
+VECTORS = "VLLM_READOUT_VECTORS"
+MANIFEST = "VLLM_READOUT_MANIFEST"
+ANY_MODEL = "VLLM_READOUT_ANY_MODEL"
+SOCKET = "AMYGDALA_TL_READOUT_SOCKET"
+"""Set by the serving process for the engine processes that it starts: where they send what they read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the environment says.
+
+    Attributes:
+        vectors, manifest: the two files of the bundle.
+        any_model: serve a model with other weights than the bundle was trained on.
+    """
+
+    vectors: Path
+    manifest: Path
+    any_model: bool
+
+    def load(self) -> Readout:
+        """The bundle.
+
+        Raises:
+            ReadoutError: it is damaged.
+        """
+        return load_readout(self.vectors, self.manifest)
+
+
+def read_settings(environment: Mapping[str, str] | None = None) -> Settings | None:
+    """Settings from the environment, or None where readouts are off: neither variable is set.
+
+    Raises:
+        InputError: one of the two is missing.
+    """
+    environment = os.environ if environment is None else environment
+    vectors, manifest = environment.get(VECTORS), environment.get(MANIFEST)
+    if not vectors and not manifest:
+        return None
+    if not vectors or not manifest:
+        missing, present = (MANIFEST, VECTORS) if vectors else (VECTORS, MANIFEST)
+        raise InputError("readouts are half switched on", got=present, need=missing, remedy="set both or neither")
+    return Settings(
+        vectors=Path(vectors), manifest=Path(manifest), any_model=environment.get(ANY_MODEL, "") not in ("", "0")
+    )

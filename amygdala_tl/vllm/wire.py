@@ -1,0 +1,52 @@
+"""What an engine process sends to the serving process after a step: whose rows they are, at which positions, and the scores.
+
+Three frames: JSON (request ids with row counts, and the shape), positions as int64, scores as float32.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Rows of one step of an engine.
+
+    Attributes:
+        requests: (request id, how many rows), in the order of the rows.
+        positions: [token] where each row's token stands in its request.
+        scores: [token, layer, concept] float32.
+    """
+
+    requests: tuple[tuple[str, int], ...]
+    positions: npt.NDArray[np.int64]
+    scores: npt.NDArray[np.float32]
+
+
+def encode(step: Step) -> list[bytes]:
+    """The frames of `step`."""
+    head = {"requests": step.requests, "shape": step.scores.shape}
+    return [
+        json.dumps(head).encode(),
+        np.ascontiguousarray(step.positions, dtype=np.int64).tobytes(),
+        np.ascontiguousarray(step.scores, dtype=np.float32).tobytes(),
+    ]
+
+
+def decode(frames: Sequence[bytes]) -> Step:
+    """The inverse of `encode`.
+
+    Raises:
+        ValueError: the frames do not fit together.
+    """
+    first, second, third = frames
+    head = json.loads(first)
+    positions = np.frombuffer(second, dtype=np.int64)
+    scores = np.frombuffer(third, dtype=np.float32).reshape(head["shape"])
+    requests = tuple((str(name), int(count)) for name, count in head["requests"])
+    if sum(count for _, count in requests) != len(positions) or len(positions) != len(scores):
+        raise ValueError(f"{len(positions)} positions and {len(scores)} rows for {requests}")
+    return Step(requests=requests, positions=positions, scores=scores)

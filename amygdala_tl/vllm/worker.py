@@ -1,0 +1,141 @@
+"""In the engine process: hook the model once it is loaded, and after every step say whose rows the buffers hold."""
+
+import functools
+import hashlib
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from amygdala_tl.errors import ModelError
+from amygdala_tl.vllm.mapping import find_layers
+from amygdala_tl.vllm.projection import Projection
+from amygdala_tl.vllm.refusals import refuse_other_model, refuse_other_size
+from amygdala_tl.vllm.sender import Sender
+from amygdala_tl.vllm.settings import Settings
+
+logger = logging.getLogger("vllm.amygdala_tl")
+
+
+def install_in_workers(settings: Settings, address: str) -> None:
+    """Let every worker that this process or a fork of it makes hook its model right after loading, before any compilation."""
+    from vllm.v1.worker.worker_base import WorkerWrapperBase
+
+    if getattr(WorkerWrapperBase, "_readout_installed", False):
+        return
+    init_device = WorkerWrapperBase.init_device
+
+    @functools.wraps(init_device)
+    def and_watch_loading(self: Any) -> None:
+        init_device(self)
+        worker = self.worker
+        load_model = worker.load_model
+
+        @functools.wraps(load_model)
+        def and_hook(*args: Any, **kwargs: Any) -> Any:
+            result = load_model(*args, **kwargs)
+            hook_model(worker, settings, address)
+            return result
+
+        worker.load_model = and_hook
+
+    WorkerWrapperBase.init_device = and_watch_loading
+    WorkerWrapperBase._readout_installed = True
+
+
+def hook_model(worker: Any, settings: Settings, address: str) -> None:
+    """Hook a worker's loaded model, and send its rows to `address`.
+
+    Raises:
+        ReadoutError: the bundle is damaged, or of another model.
+        ModelError: the server is set up in a way that cannot be read.
+    """
+    config = worker.vllm_config
+    _refuse_setup(config)
+    readout = settings.load()
+    model_config = config.model_config
+    n_layers = model_config.get_total_num_hidden_layers()
+    refuse_other_size(readout, model=model_config.model, n_layers=n_layers, hidden_size=model_config.get_hidden_size())
+    if not settings.any_model and (
+        why := refuse_other_model(readout, model=model_config.model, folder=_folder(model_config))
+    ):
+        logger.warning("readouts: that this is the model they were trained on was not checked: %s", why)
+    runner = worker.model_runner
+    path, layers = find_layers(runner.get_model(), n_layers)
+    # Hooks change the graph: a graph that was compiled without them, or with others, must not be taken from the cache.
+    if isinstance(config.additional_config, dict):
+        config.additional_config["amygdala_tl"] = hashlib.sha256(settings.vectors.read_bytes()).hexdigest()
+    projection = Projection(layers, readout.layers, readout.vectors, _rows(config))
+    if worker.rank % config.parallel_config.tensor_parallel_size == 0:  # every rank of a group has the whole stream
+        _watch_steps(runner, projection, Sender(address))
+    logger.info("readouts: %d concepts at layers %s of %s", len(readout.concepts), list(readout.layers), path)
+
+
+def _refuse_setup(config: Any) -> None:
+    for wrong, what in (
+        (config.parallel_config.pipeline_parallel_size > 1, "pipeline parallelism"),
+        (config.speculative_config is not None, "speculative decoding"),
+        (getattr(config.parallel_config, "enable_dbo", False), "dual batch overlap"),
+        (config.model_config.runner_type != "generate", "a pooling model"),
+    ):
+        if wrong:
+            raise ModelError(
+                "readouts do not work with this yet", got=what, remedy="serve without it, or without readouts"
+            )
+
+
+def _rows(config: Any) -> int:
+    """Most tokens that a step can hold, padded for CUDA graphs."""
+    return int(
+        max(
+            config.scheduler_config.max_num_batched_tokens,
+            getattr(config.compilation_config, "max_cudagraph_capture_size", None) or 0,
+        )
+    )
+
+
+def _folder(model_config: Any) -> Path | None:
+    """Where the checkpoint's files are, without any download."""
+    if Path(model_config.model).is_dir():
+        return Path(model_config.model)
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(model_config.model, revision=model_config.revision, local_files_only=True))
+    except (OSError, ValueError):
+        return None
+
+
+def _watch_steps(runner: Any, projection: Projection, sender: Sender) -> None:
+    execute_model = runner.execute_model
+    failed = False
+
+    @functools.wraps(execute_model)
+    def and_send(scheduler_output: Any, *args: Any, **kwargs: Any) -> Any:
+        nonlocal failed
+        result = execute_model(scheduler_output, *args, **kwargs)
+        if result is None and scheduler_output.total_num_scheduled_tokens > 0:  # a forward pass was run
+            try:
+                requests, positions = _whose(runner, scheduler_output)
+                sender.send(requests, positions, projection.first(len(positions)))
+            except Exception:
+                if not failed:
+                    logger.exception("readouts of a step are lost, and others may follow; generation goes on")
+                failed = True
+        return result
+
+    runner.execute_model = and_send
+
+
+def _whose(runner: Any, scheduler_output: Any) -> tuple[Sequence[tuple[str, int]], Tensor]:
+    """(request id, how many rows) in the order of the rows, and each row's position, for either model runner."""
+    state = runner.execute_model_state
+    batch = getattr(state, "input_batch", None)
+    if batch is not None:  # V2 keeps the batch with the state
+        counts = [int(count) for count in batch.num_scheduled_tokens[: len(batch.req_ids)]]
+        return list(zip(batch.req_ids, counts, strict=True)), batch.positions[: sum(counts)]
+    scheduled = scheduler_output.num_scheduled_tokens
+    requests = [(name, scheduled[name]) for name in runner.input_batch.req_ids]
+    return requests, runner.positions[: scheduler_output.total_num_scheduled_tokens]

@@ -1,0 +1,45 @@
+"""Bundles of random directions, for tests of what is done with a bundle."""
+
+import hashlib
+import json
+
+import torch
+from safetensors.torch import save
+
+from amygdala_tl.records import hook_name
+
+
+def write_bundle(path, *, d_model, layers, concepts=("awe", "calm", "grief"), hooks=None, model=None, **said):
+    """Write a bundle to `path` (`.safetensors`), and return it.
+
+    Args:
+        path: of the vectors.
+        d_model: hidden size.
+        layers: layer indices.
+        concepts: names.
+        hooks: layer -> layer that its hook names, where another.
+        model: what the manifest says of the model.
+        said: further keys below `amygdala_tl`.
+    """
+    generator = torch.Generator().manual_seed(d_model)
+    tensors = {}
+    for layer in layers:
+        vectors = torch.randn(len(concepts), d_model, generator=generator)
+        tensors[f"layer_{layer}.vectors"] = (vectors / vectors.norm(dim=-1, keepdim=True)).to(torch.float16)
+    data = save(tensors)
+    path.write_bytes(data)
+    manifest = {
+        "concepts": list(concepts),
+        "layers": list(layers),
+        "hidden_size": d_model,
+        "dtype": "float16",
+        "amygdala_tl": {
+            "format_version": 1,
+            "tensors_sha256": hashlib.sha256(data).hexdigest(),
+            "hooks": {str(layer): hook_name((hooks or {}).get(layer, layer)) for layer in layers},
+            "model": model or {},
+            **said,
+        },
+    }
+    path.with_suffix(".json").write_text(json.dumps(manifest))
+    return path

@@ -1,0 +1,101 @@
+"""A real vLLM server on loopback, in a process of its own, stopped when its block ends."""
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from amygdala_tl.lens.embedded import embedded_checkpoint
+
+START_LIMIT = 400  # seconds; a minute on an idle machine
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server.
+
+    Attributes:
+        url: its address.
+        client: an HTTP client on it.
+        log: what it has said.
+    """
+
+    url: str
+    client: httpx.Client
+    log: Path
+
+
+def command(port, *arguments, model=None):
+    """The command line of a small server of the embedded model."""
+    return [
+        *(sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model or embedded_checkpoint())),
+        *("--served-model-name", "m", "--dtype", "float32", "--host", "127.0.0.1", "--port", str(port)),
+        *("--max-model-len", "1024", "--max-num-seqs", "16", *arguments),
+    ]
+
+
+def environment(bundle=None, **more):
+    """The environment of a server, with readouts on if there is a bundle."""
+    clean = {name: value for name, value in os.environ.items() if "READOUT" not in name}
+    on = {}
+    if bundle is not None:
+        on = {"VLLM_READOUT_VECTORS": str(bundle), "VLLM_READOUT_MANIFEST": str(bundle.with_suffix(".json"))}
+    return clean | on | more
+
+
+@contextmanager
+def vllm_server(*arguments, bundle=None, model=None):
+    """Serve the embedded model; yields a `Server`."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "log"
+        with log.open("w") as stream:
+            process = subprocess.Popen(
+                command(port, *arguments, model=model), env=environment(bundle), stdout=stream, stderr=stream,
+                stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+        try:
+            url = f"http://127.0.0.1:{port}"
+            key = {"Authorization": f"Bearer {arguments[-1]}"} if "--api-key" in arguments else {}
+            with httpx.Client(base_url=url, timeout=300, trust_env=False, headers=key) as client:
+                _wait(process, client, log)
+                yield Server(url, client, log)
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _wait(process, client, log):
+    deadline = time.monotonic() + START_LIMIT
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            if client.get("/health").is_success:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.5)
+    pytest.fail(f"the server did not start: {log.read_text()[-3000:]}")
+
+
+def refusal(bundle, *arguments, **more):
+    """What a server says that must not start with a bundle."""
+    done = subprocess.run(
+        command(1, *arguments), env=environment(bundle, **more), capture_output=True, text=True, timeout=START_LIMIT,
+        stdin=subprocess.DEVNULL, check=False,
+    )  # fmt: skip
+    assert done.returncode != 0
+    return done.stdout + done.stderr

@@ -1,0 +1,76 @@
+"""Verdicts on layers: another layer, another convention and an unknown class are named as such."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from amygdala_tl.vllm.compare import LayerOutput, check_layers, relative_difference
+
+GENERATOR = torch.Generator().manual_seed(0)
+STREAMS = torch.randn(4, 6, 8, generator=GENERATOR).cumsum(dim=0)
+PARTS = torch.randn(4, 6, 8, generator=GENERATOR)
+
+
+def outputs(convention="sum"):
+    """Four layers that return (stream - part, part)."""
+    return [LayerOutput(STREAMS[i] - PARTS[i], PARTS[i], "llama.LlamaDecoderLayer", convention) for i in range(4)]
+
+
+def check(references, found):
+    return check_layers(references, found, engine="vLLM", tolerance=1e-4)
+
+
+def test_right_layers_pass():
+    checks = check({1: STREAMS[1], 3: STREAMS[3]}, outputs())
+    assert [(one.layer, one.passed, one.finding) for one in checks] == [(1, True, ""), (3, True, "")]
+    assert all(one.difference < 1e-5 for one in checks)
+
+
+def test_a_shifted_layer_is_named_with_the_layer_it_matches():
+    right, wrong = check({1: STREAMS[1], 3: STREAMS[2]}, outputs())
+    assert right.passed
+    assert wrong.finding == "layer 3 of the bundle matches vLLM layer 2"
+    assert not wrong.passed
+
+
+def test_a_wrong_convention_is_named_with_the_right_one():
+    (wrong,) = check({2: STREAMS[2] - PARTS[2]}, outputs())
+    assert wrong.finding == "layer 2: llama.LlamaDecoderLayer is read as `sum`, but its stream is `first`"
+
+
+def test_an_unknown_class_is_refused_though_a_convention_fits():
+    (wrong,) = check({2: STREAMS[2]}, outputs(convention=None))
+    assert not wrong.passed
+    assert "is no known decoder layer" in wrong.finding
+    assert "`sum` fits here" in wrong.finding
+
+
+def test_a_stream_of_nothing_like_it_matches_no_layer():
+    (wrong,) = check({2: torch.randn(6, 8, generator=GENERATOR)}, outputs())
+    assert "matches no vLLM layer" in wrong.finding
+
+
+def test_a_layer_past_the_last_one_is_named():
+    (wrong,) = check({9: STREAMS[2]}, outputs())
+    assert wrong.finding == "vLLM has 4 layers and no layer 9"
+
+
+def test_nan_and_another_width_never_pass():
+    found = outputs()
+    found[2] = dataclasses.replace(found[2], hidden=torch.full_like(PARTS[2], torch.nan))
+    assert not check({2: STREAMS[2]}, found)[0].passed
+    assert not check({1: STREAMS[1][:, :4]}, outputs())[0].passed
+
+
+def test_a_loose_tolerance_still_takes_only_the_nearest_layer():
+    near = STREAMS[0] + 0.01 * torch.randn(6, 8, generator=GENERATOR)
+    found = [LayerOutput(near, None, "opt.OPTDecoderLayer", "tensor"), LayerOutput(STREAMS[0], None, "o.O", "tensor")]
+    (wrong,) = check_layers({0: STREAMS[0]}, found, engine="vLLM", tolerance=0.1)
+    assert wrong.finding == "layer 0 of the bundle matches vLLM layer 1"
+
+
+def test_the_difference_is_relative_and_of_the_worst_token():
+    reference = torch.ones(2, 4) * torch.tensor([[1.0], [100.0]])
+    ours = reference + torch.tensor([[0.5], [1.0]])
+    assert relative_difference(ours, reference) == pytest.approx(0.5)

@@ -1,0 +1,176 @@
+"""The projection in decoder layers, eager and compiled, and what refuses to be hooked or served."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from amygdala_tl.errors import InputError, ModelError, ReadoutError
+from amygdala_tl.readout.bundle import load_readout
+from amygdala_tl.vllm import mapping
+from amygdala_tl.vllm.projection import Projection
+from amygdala_tl.vllm.refusals import refuse_other_model, refuse_other_size
+from amygdala_tl.vllm.responses import with_pending
+from amygdala_tl.vllm.settings import read_settings
+from tests.vllm.bundles import write_bundle
+
+D = 8
+
+
+class Deferred(nn.Module):
+    """A layer that leaves the last addition to the next one, and, like vLLM's fused norms, adds in place."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(D, D)
+
+    def forward(self, hidden, residual):
+        residual = hidden.clone() if residual is None else residual.add_(hidden)
+        return self.linear(residual), residual
+
+
+class Whole(Deferred):
+    """A layer that hands on the stream itself, and its input beside it."""
+
+    def forward(self, hidden, residual):
+        return self.linear(hidden) + hidden, hidden
+
+
+class Stack(nn.Module):
+    """Three layers, and the streams behind each of them as plain sums."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.layers = nn.ModuleList(kind() for _ in range(3))
+
+    def forward(self, hidden):
+        residual = None
+        for layer in self.layers:
+            hidden, residual = layer(hidden, residual)
+        return hidden
+
+    def streams(self, hidden):
+        found = []
+        for layer in self.layers:
+            hidden = hidden + layer.linear(hidden)
+            found.append(hidden)
+        return found
+
+
+@pytest.fixture(autouse=True)
+def known(monkeypatch):
+    """The two kinds of layers, in the table."""
+    monkeypatch.setitem(mapping.TABLE, "test_projection.Deferred", "sum")
+    monkeypatch.setitem(mapping.TABLE, "test_projection.Whole", "first")
+
+
+@pytest.mark.parametrize("kind", [Deferred, Whole])
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
+def test_buffers_hold_the_projections_of_every_step(kind, compiled):
+    torch.manual_seed(0)
+    torch._dynamo.reset()
+    stack, vectors = Stack(kind), torch.randn(2, 5, D)
+    projection = Projection(list(stack.layers), (0, 2), vectors, rows=16)
+    run = torch.compile(stack, backend="aot_eager") if compiled else stack
+    for n_tokens in (16, 3, 7):
+        hidden = torch.randn(n_tokens, D)
+        with torch.no_grad():
+            run(hidden.clone())
+            streams = torch.stack([stack.streams(hidden)[0], stack.streams(hidden)[2]])
+        expected = torch.einsum("ltd,lcd->tlc", streams, vectors)
+        torch.testing.assert_close(projection.first(n_tokens), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_scores_that_were_taken_do_not_change_with_the_next_step():
+    stack = Stack(Deferred)
+    projection = Projection(list(stack.layers), (1,), torch.randn(1, 5, D), rows=4)
+    with torch.no_grad():
+        stack(torch.randn(4, D))
+        taken = projection.first(4)
+        before = taken.clone()
+        stack(torch.randn(4, D))
+    torch.testing.assert_close(taken, before)
+
+
+def test_the_hooks_are_no_part_of_the_models_state():
+    stack = Stack(Deferred)
+    before = set(stack.state_dict())
+    Projection(list(stack.layers), (0, 1, 2), torch.randn(3, 5, D), rows=4)
+    assert set(stack.state_dict()) == before
+
+
+def test_a_layer_of_unknown_class_is_refused_and_nothing_is_hooked(monkeypatch):
+    stack = Stack(Deferred)
+    monkeypatch.delitem(mapping.TABLE, "test_projection.Deferred")
+    with pytest.raises(ModelError, match="no known decoder layer"):
+        Projection(list(stack.layers), (0, 1), torch.randn(2, 5, D), rows=4)
+    assert not any(layer._forward_hooks for layer in stack.layers)
+
+
+def test_another_size_is_refused(tmp_path):
+    readout = load_readout(write_bundle(tmp_path / "r.safetensors", d_model=D, layers=(1, 5)))
+    refuse_other_size(readout, model="m", n_layers=6, hidden_size=D)
+    for n_layers, hidden_size in ((5, D), (6, D + 1)):
+        with pytest.raises(ReadoutError, match="does not fit the served model"):
+            refuse_other_size(readout, model="m", n_layers=n_layers, hidden_size=hidden_size)
+
+
+def test_a_checkpoint_has_the_fingerprint_of_the_model_loaded_from_it(tiny, tiny_checkpoint, tmp_path):
+    folder = tiny_checkpoint("llama")
+    said = {"id": "tiny", "fingerprint": tiny.info.fingerprint}
+    readout = load_readout(write_bundle(tmp_path / "r.safetensors", d_model=64, layers=(1,), model=said))
+    assert refuse_other_model(readout, model="m", folder=folder) is None
+    other = tmp_path / "other"
+    other.mkdir()
+    save_file({"model.norm.weight": torch.ones(64)}, other / "model.safetensors")
+    with pytest.raises(ReadoutError, match="other weights"):
+        refuse_other_model(readout, model="m", folder=other)
+
+
+def test_what_cannot_be_compared_is_said(tmp_path):
+    named = write_bundle(tmp_path / "a.safetensors", d_model=64, layers=(1,), model={"fingerprint": "0", "id": "x"})
+    nameless = write_bundle(tmp_path / "b.safetensors", d_model=64, layers=(1,))
+    assert "no safetensors" in refuse_other_model(load_readout(named), model="m", folder=None)
+    assert "names no weights" in refuse_other_model(load_readout(nameless), model="m", folder=tmp_path)
+
+
+def test_settings_are_off_by_default_and_never_half_on(tmp_path):
+    assert read_settings({}) is None
+    assert read_settings({"VLLM_READOUT_VECTORS": ""}) is None
+    for name in ("VLLM_READOUT_VECTORS", "VLLM_READOUT_MANIFEST"):
+        with pytest.raises(InputError, match="half switched on"):
+            read_settings({name: "x"})
+    both = {"VLLM_READOUT_VECTORS": "v.safetensors", "VLLM_READOUT_MANIFEST": "m.json"}
+    assert read_settings(both).any_model is False
+    assert read_settings(both | {"VLLM_READOUT_ANY_MODEL": "1"}).any_model is True
+
+
+def test_the_manifest_need_not_lie_beside_the_vectors(tmp_path):
+    path = write_bundle(tmp_path / "r.safetensors", d_model=D, layers=(1,))
+    moved = path.with_suffix(".json").rename(tmp_path / "elsewhere.json")
+    settings = read_settings({"VLLM_READOUT_VECTORS": str(path), "VLLM_READOUT_MANIFEST": str(moved)})
+    assert settings.load().layers == (1,)
+
+
+def test_waiting_readouts_ride_on_the_next_chunk_with_text():
+    pending = {0: [[[1.0]], None], 1: [[[2.0]]]}
+    role = {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}]}
+    text = {"choices": [{"index": 0, "delta": {"content": "Hé"}, "finish_reason": None}]}
+    assert "readout" not in amended(role, pending)["choices"][0]
+    assert amended(text, pending)["choices"][0] == {**text["choices"][0], "readout": [[[1.0]], None]}
+    assert amended(text, pending)["choices"][0]["readout"] == []
+    assert pending == {1: [[[2.0]]]}
+
+
+@pytest.mark.parametrize("chunk", ["data: [DONE]\n\n", ": keep-alive\n\n", ""])
+def test_chunks_that_are_no_answers_stay_as_they_are(chunk):
+    assert with_pending(chunk, {0: [None]}) == chunk
+
+
+def amended(said, pending):
+    """A chunk after `with_pending`, parsed."""
+    chunk = with_pending(f"data: {json.dumps(said)}\n\n", pending)
+    assert chunk.endswith("\n\n")
+    return json.loads(chunk.removeprefix("data: "))

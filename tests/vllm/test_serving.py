@@ -1,0 +1,268 @@
+"""The plugin in a real server: what it serves equals what the lens reads of the same ids, and it changes nothing else."""
+
+import functools
+import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+import torch
+
+from amygdala_tl.lens.residuals import run_resid_post
+from amygdala_tl.readout.bundle import load_readout
+from tests.vllm.bundles import write_bundle
+from tests.vllm.serving import refusal, vllm_server
+
+pytestmark = pytest.mark.needs_vllm
+
+LAYERS = (0, 10, 14, 29)
+CONCEPTS = tuple(f"concept{index}" for index in range(20))
+PROMPTS = [
+    "Tell me.",
+    "The lamp went out and nobody came. " * 3,
+    "One",
+    "The tide came in again, as it does. " * 12,
+    "A letter from an old friend lay on the table, still unread, and she " * 6,
+    "The tide came in again, as it does. " * 25,
+    "He counted seven stones, then",
+    "Rain on the roof; " * 30,
+]
+GREEDY = {"model": "m", "max_tokens": 10, "temperature": 0, "return_token_ids": True}
+KEY = "secret"
+SMALL_CHUNKS = ("--max-num-batched-tokens", "64", "--enforce-eager")
+SETTINGS = {
+    "prefix cache": (*SMALL_CHUNKS, "--enable-prefix-caching"),
+    "no prefix cache": (*SMALL_CHUNKS, "--no-enable-prefix-caching", "--api-key", KEY),
+}
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory, embedded):
+    """Random directions at four layers of the embedded model, first and last among them."""
+    path = tmp_path_factory.mktemp("bundle") / "r.safetensors"
+    said = {"id": "embedded", "fingerprint": embedded.info.fingerprint}
+    return write_bundle(path, d_model=576, layers=LAYERS, concepts=CONCEPTS, model=said)
+
+
+@pytest.fixture(scope="module", params=SETTINGS, ids=lambda name: name.replace(" ", "-"))
+def server(request, bundle):
+    """A server with readouts on."""
+    with vllm_server(*SETTINGS[request.param], bundle=bundle) as running:
+        yield request.param, running
+
+
+@pytest.fixture(scope="module")
+def answers(server):
+    """Greedy answers to eight prompts at once, twice, so that the second round finds prefixes in the cache."""
+    _, running = server
+    return [at_once(running, PROMPTS), at_once(running, PROMPTS)]
+
+
+def at_once(running, prompts):
+    def one(prompt):
+        answer = running.client.post("/v1/completions", json={**GREEDY, "prompt": prompt})
+        assert answer.status_code == 200, answer.text
+        kept = running.client.get(f"/v1/readout/{answer.json()['id']}")
+        assert kept.status_code == 200, kept.text
+        return answer.json(), kept.json()
+
+    with ThreadPoolExecutor(len(prompts)) as pool:
+        return list(pool.map(one, prompts))
+
+
+@pytest.fixture(scope="module")
+def lens(embedded, bundle):
+    """Scores [token, layer, concept] of token ids, by TransformerLens."""
+    vectors = load_readout(bundle).vectors
+
+    @functools.cache
+    def scores(ids):
+        streams = run_resid_post(embedded.model, torch.tensor([ids]), LAYERS)[0].float()
+        return torch.einsum("tld,lcd->tlc", streams, vectors)
+
+    return lambda ids: scores(tuple(ids))
+
+
+def relative(found, expected):
+    """Largest relative error of a token's scores at a layer."""
+    return float(((found - expected).norm(dim=-1) / expected.norm(dim=-1)).max())
+
+
+def test_generated_tokens_of_concurrent_requests_equal_the_lens(answers, lens):
+    for answer, _ in [pair for round_ in answers for pair in round_]:
+        (choice,) = answer["choices"]
+        prompt, output = choice["prompt_token_ids"], choice["token_ids"]
+        expected = lens(prompt + output)[len(prompt) - 1 : -1]
+        found = torch.tensor(choice["readout"])
+        assert found.shape == (len(output), len(LAYERS), len(CONCEPTS))
+        assert relative(found, expected) < 1e-4
+
+
+def test_every_position_of_a_request_equals_the_lens_and_uncomputed_ones_are_null(server, answers, lens):
+    name, _ = server
+    cached = 0
+    for number, pairs in enumerate(answers):
+        for answer, kept in pairs:
+            (sequence,) = kept["sequences"]
+            ids = sequence["token_ids"]
+            assert ids == answer["choices"][0]["prompt_token_ids"] + answer["choices"][0]["token_ids"]
+            assert sequence["finished"]
+            have = [position for position, row in enumerate(sequence["readout"]) if row is not None]
+            assert relative(torch.tensor([sequence["readout"][p] for p in have]), lens(ids)[have]) < 1e-4
+            missing = sorted(set(range(len(ids))) - set(have))
+            assert missing[-1] == len(ids) - 1  # the last token was sampled and never run
+            assert missing[:-1] == list(range(len(missing) - 1))  # a prefix
+            if number == 0 and "no prefix" in name:
+                assert missing == [len(ids) - 1]
+            cached += len(missing) - 1
+    assert (cached > 0) == ("no prefix" not in name)
+
+
+def test_the_manifest_is_the_bundles_and_unknown_requests_are_404(server, bundle):
+    _, running = server
+    assert running.client.get("/v1/readout/manifest").json() == json.loads(bundle.with_suffix(".json").read_text())
+    assert running.client.get("/v1/readout/cmpl-nothing").status_code == 404
+
+
+def test_streamed_completions_carry_the_same_readouts(server, answers):
+    _, running = server
+    prompts = [PROMPTS[0], PROMPTS[6]]
+    chunks = stream(running, "/v1/completions", {**GREEDY, "prompt": prompts, "stream": True})
+    for index, whole in enumerate((answers[0][0][0], answers[0][6][0])):
+        readouts = [
+            row for chunk in chunks for row in chunk["choices"][0]["readout"] if chunk["choices"][0]["index"] == index
+        ]
+        expected = torch.tensor(whole["choices"][0]["readout"])
+        assert relative(torch.tensor(readouts), expected) < 1e-4
+
+
+def test_chat_carries_readouts_streamed_and_not(server, lens):
+    _, running = server
+    ask = {**GREEDY, "messages": [{"role": "user", "content": "Say hello to the sea."}]}
+    whole = running.client.post("/v1/chat/completions", json=ask).json()
+    (choice,) = whole["choices"]
+    prompt, output = whole["prompt_token_ids"], choice["token_ids"]
+    expected = lens(prompt + output)[len(prompt) - 1 : -1]
+    assert relative(torch.tensor(choice["readout"]), expected) < 1e-4
+    chunks = stream(running, "/v1/chat/completions", {**ask, "stream": True})
+    assert "readout" not in chunks[0]["choices"][0]  # the role, before any token
+    readouts = [row for chunk in chunks for row in chunk["choices"][0].get("readout", [])]
+    assert relative(torch.tensor(readouts), expected) < 1e-4
+
+
+def test_several_choices_each_carry_their_own(server, lens):
+    _, running = server
+    ask = {**GREEDY, "prompt": PROMPTS[1], "n": 3, "temperature": 1.0, "seed": 5}
+    answer = running.client.post("/v1/completions", json=ask).json()
+    kept = running.client.get(f"/v1/readout/{answer['id']}").json()
+    assert [sequence["index"] for sequence in kept["sequences"]] == [0, 1, 2]
+    assert len({tuple(choice["token_ids"]) for choice in answer["choices"]}) == 3
+    for choice in answer["choices"]:
+        prompt, output = choice["prompt_token_ids"], choice["token_ids"]
+        assert relative(torch.tensor(choice["readout"]), lens(prompt + output)[len(prompt) - 1 : -1]) < 1e-4
+
+
+def test_the_stream_tells_every_token_as_it_is_generated(server):
+    _, running = server
+    events, listening = [], threading.Event()
+
+    def listen():
+        with (
+            httpx.Client(base_url=running.url, timeout=60, headers=running.client.headers, trust_env=False) as client,
+            client.stream("GET", "/v1/readout/stream") as response,
+        ):
+            for line in response.iter_lines():
+                listening.set()
+                if line.startswith("data: "):
+                    events.append(json.loads(line.removeprefix("data: ")))
+                    if sum(len(event["token_ids"]) for event in events) >= 10:
+                        return
+
+    thread = threading.Thread(target=listen)
+    thread.start()
+    assert listening.wait(30)
+    ask = {**GREEDY, "prompt": PROMPTS[2], "stream": True}
+    chunks = stream(running, "/v1/completions", ask)
+    thread.join(60)
+    assert not thread.is_alive()
+    assert [token for event in events for token in event["token_ids"]] == [
+        token for chunk in chunks for token in chunk["choices"][0]["token_ids"]
+    ]
+    assert [row for event in events for row in event["readout"]] == [
+        row for chunk in chunks for row in chunk["choices"][0]["readout"]
+    ]
+
+
+def test_a_cancelled_request_leaves_nothing_behind(server):
+    _, running = server
+    ask = {**GREEDY, "prompt": PROMPTS[3], "max_tokens": 500, "ignore_eos": True, "stream": True}
+    with running.client.stream("POST", "/v1/completions", json=ask) as response:
+        for line in response.iter_lines():
+            if line.startswith("data: {"):
+                request_id = json.loads(line.removeprefix("data: "))["id"]
+                assert running.client.get(f"/v1/readout/{request_id}").status_code == 200
+                break  # which closes the connection
+    deadline = time.monotonic() + 60
+    while running.client.get(f"/v1/readout/{request_id}").status_code != 404:
+        assert time.monotonic() < deadline, "the rows of a cancelled request are still there"
+        time.sleep(0.1)
+
+
+def test_greedy_output_is_the_same_without_the_plugin_and_its_routes_are_404(server, answers):
+    name, _ = server
+    if name != "prefix cache":
+        pytest.skip("one server without the plugin is enough")
+    with vllm_server(*SETTINGS[name]) as plain:
+        assert plain.client.get("/v1/readout/manifest").status_code == 404
+        for prompt, (answer, _) in zip(PROMPTS, answers[0], strict=True):
+            without = plain.client.post("/v1/completions", json={**GREEDY, "prompt": prompt}).json()
+            assert without["choices"][0]["token_ids"] == answer["choices"][0]["token_ids"]
+            assert "readout" not in without["choices"][0]
+
+
+def test_a_server_with_a_key_asks_for_it(server):
+    name, running = server
+    if name != "no prefix cache":
+        pytest.skip("the other server has the key")
+    for path in ("manifest", "stream", "cmpl-x"):
+        assert httpx.get(f"{running.url}/v1/readout/{path}", timeout=60, trust_env=False).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("made_with", "expected"),
+    [
+        ({"d_model": 64, "layers": (1,)}, "does not fit the served model (got: 30 layers of 576; need: layer 1 of 64)"),
+        (
+            {"d_model": 576, "layers": (30,)},
+            "does not fit the served model (got: 30 layers of 576; need: layer 30 of 576)",
+        ),
+        (
+            {"d_model": 576, "layers": (1,), "model": {"id": "another", "fingerprint": "ab" * 32}},
+            "the readout was trained on other weights than are served",
+        ),
+    ],
+    ids=["another width", "too many layers", "other weights"],
+)
+def test_a_server_does_not_start_with_a_bundle_that_does_not_fit(made_with, expected, tmp_path):
+    bundle = write_bundle(tmp_path / "r.safetensors", **made_with)
+    assert expected in refusal(bundle, "--enforce-eager")
+
+
+def test_a_server_does_not_start_with_damaged_or_half_named_files(tmp_path):
+    bundle = write_bundle(tmp_path / "r.safetensors", d_model=576, layers=(1,))
+    data = bytearray(bundle.read_bytes())
+    data[-1] ^= 1
+    bundle.write_bytes(data)
+    assert "the vectors are not those the manifest was written for" in refusal(bundle)
+    assert "readouts are half switched on" in refusal(None, VLLM_READOUT_VECTORS=str(bundle))
+
+
+def stream(running, path, body):
+    """The chunks of a streamed answer."""
+    with running.client.stream("POST", path, json=body) as response:
+        assert response.status_code == 200
+        lines = [line.removeprefix("data: ") for line in response.iter_lines() if line.startswith("data: ")]
+    assert lines[-1] == "[DONE]"
+    return [json.loads(line) for line in lines[:-1]]
