@@ -3,9 +3,9 @@
 Which labels are swapped is told by the tags alone. For each of four concepts two texts with its highest tag become negatives,
 and a text with the highest tag of an opposite concept becomes a positive.
 
-Measured on these texts with 40 random choices of three labels a concept: of the swapped labels two
-in three are listed; all three of a concept in 10 of 10 choices for frustration, in 4 for calm, in 2 for loneliness, in none for
-shame. Readouts with a held-out AUROC of 0.9 do not know more: `quality` is a list of texts to look at, and no proof.
+Measured on these texts with 40 random choices of three labels a concept: two in three of the swapped labels are listed; all three
+of a concept in 37 of 40 choices for frustration, 16 for calm, 10 for loneliness, 0 for shame. Readouts with a held-out AUROC of
+0.9 do not know more: `quality` is a list of texts to look at, and no proof.
 """
 
 import dataclasses
