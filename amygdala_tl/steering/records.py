@@ -3,6 +3,7 @@
 Numbers are floats and not tensors; one that was not measured is None.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -188,5 +189,15 @@ class SteeringReport:
     crosstalk: tuple[CausalCrossTalk, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """The report as JSON-ready values."""
-        return asdict(self)
+        """The report as JSON-ready values; a number that could not be measured is None."""
+        found: dict[str, Any] = _finite(asdict(self))
+        return found
+
+
+def _finite(value: Any) -> Any:
+    """None for every float that JSON does not know."""
+    if isinstance(value, dict):
+        return {key: _finite(some) for key, some in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(some) for some in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

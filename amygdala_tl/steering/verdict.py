@@ -2,7 +2,7 @@
 
     steers       at some layer and dose: the effect on the concept's own words is more than random directions of the same length
                  and shuffled-label directions have (p <= level, corrected over concepts, layers and doses), its interval
-                 over prompts is above 0, and plain texts lose no more than the plan allows
+                 over prompts is above 0, and the dose is below the one that breaks the model or the effect
     reads only   it does not steer, but it was found to read its concept on held-out texts
     neither      otherwise
 
@@ -11,7 +11,7 @@ The recommended dose is the one with the largest effect of those that pass.
 
 from collections.abc import Mapping, Sequence
 
-from amygdala_tl.steering.records import Ablation, ConceptSteering, LayerSteering, SteeringPlan
+from amygdala_tl.steering.records import Ablation, ConceptSteering, DoseEffect, LayerSteering, SteeringPlan
 
 
 def concept_verdict(
@@ -36,7 +36,7 @@ def concept_verdict(
         (at.effect, of.layer, at)
         for of in layers
         for at in of.doses
-        if at.p_value is not None and at.p_value <= plan.level and at.low > 0 and at.loss <= plan.most_loss
+        if at.p_value is not None and at.p_value <= plan.level and at.low > 0 and not _broken(of, at)
     ]
     own = tuple(words[concept])
     if passing:
@@ -54,9 +54,9 @@ def concept_verdict(
 
 def _why_not(plan: SteeringPlan, layers: Sequence[LayerSteering]) -> str:
     """The reason of the dose that came nearest."""
-    sound = [(of, at) for of in layers for at in of.doses if at.loss <= plan.most_loss]
+    sound = [(of, at) for of in layers for at in of.doses if not _broken(of, at)]
     if not sound:
-        return "Every dose breaks the model."
+        return "Every dose breaks the model, or has less effect than none."
     of, at = max(sound, key=lambda pair: -1.0 if pair[1].t is None else pair[1].t)
     if at.t is None:
         return "None of its words is a token of its own."
@@ -64,3 +64,7 @@ def _why_not(plan: SteeringPlan, layers: Sequence[LayerSteering]) -> str:
     if at.p_value is not None and at.p_value <= plan.level:
         return f"Prompts disagree {where}: {at.effect:.2f} nats, 95% interval {at.low:.2f} to {at.high:.2f}."
     return f"Random or shuffled directions do as well {where}: {at.effect:.2f} nats, t {at.t:.1f}, corrected p {at.p_value:.2f}."
+
+
+def _broken(of: LayerSteering, at: DoseEffect) -> bool:
+    return of.breaks_at is not None and at.dose >= of.breaks_at
