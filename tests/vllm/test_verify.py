@@ -15,7 +15,7 @@ from tests.cli.conftest import run
 from tests.conftest import TINY, TINY_FOR_VLLM, VOCABULARY
 from tests.vllm.bundles import write_bundle
 
-# Cohere has a test of its own: TransformerLens 3.9 turns its rotary pairs the wrong way, and `verify` says so.
+# Cohere has a test of its own: TransformerLens 3.9 computes another stream than Hugging Face, which `verify` says.
 ARCHITECTURES = [name for name in (*TINY, *TINY_FOR_VLLM) if name not in ("qwen3_5_text", "cohere")]
 
 
