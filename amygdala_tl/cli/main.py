@@ -18,6 +18,7 @@ from amygdala_tl.cli.diagnose import crosstalk, evaluate, layers, quality, repor
 from amygdala_tl.cli.extract import extract
 from amygdala_tl.cli.inspect import inspect
 from amygdala_tl.cli.read import read
+from amygdala_tl.cli.steer import steer
 from amygdala_tl.cli.train import capture, export, fit, train
 from amygdala_tl.errors import AmygdalaError
 
@@ -29,7 +30,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 for command in (
-    extract, train, read, inspect, report, quality, evaluate, crosstalk, layers, capture, fit, export, demo
+    extract, train, read, inspect, report, quality, evaluate, crosstalk, layers, steer, capture, fit, export, demo
 ):  # fmt: skip
     app.command()(command)
 

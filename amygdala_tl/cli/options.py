@@ -72,6 +72,11 @@ Verdicts = Annotated[
     bool, typer.Option("--verdicts/--no-verdicts", help="Judge every concept on the corpus's held-out groups.")
 ]
 ReadoutFile = Annotated[Path, typer.Option(help="The bundle's .safetensors file.")]
+ActivationsDir = Annotated[
+    Path | None,
+    typer.Option(help="Where activations are kept.", show_default="`activations` beside the readout"),
+]
+ModelOption = Annotated[str | None, typer.Option(help="The model, if the manifest's name does not lead to it.")]
 
 MIN_EXAMPLES = LabelRules().min_examples
 LAYERS = DEFAULT_TARGET_LAYERS

@@ -110,3 +110,12 @@ def disagreement(model: Any, hf_model: PreTrainedModel) -> float:
 def tolerance(dtype: torch.dtype) -> float:
     """How far two correct implementations may differ, relative, in `dtype`."""
     return _TOLERANCE.get(dtype, 1e-3)
+
+
+def new_cache(model: Any, engine: Engine, batch: int) -> Any:
+    """An empty KV cache for HookedTransformer; None for the bridge, which makes its own in the first pass."""
+    if engine != "HookedTransformer":
+        return None
+    from transformer_lens.cache.key_value_cache import TransformerLensKeyValueCache
+
+    return TransformerLensKeyValueCache.init_cache(model.cfg, next(model.parameters()).device, batch)

@@ -1,0 +1,67 @@
+"""Token by token, with or without a KV cache, the same on both engines."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from amygdala_tl.lens.engines import new_cache
+from amygdala_tl.lens.model import LoadedModel
+
+
+@torch.no_grad()
+def generate(
+    loaded: LoadedModel,
+    tokens: Int[Tensor, "batch position"],
+    new_tokens: int,
+    *,
+    noise: Callable[[int, int], Float[Tensor, "batch vocab"]] | None = None,
+    temperature: float = 1.0,
+    cached: bool = True,
+) -> Int[Tensor, "batch step"]:
+    """The next `new_tokens` tokens of every row. Rows have one length: nothing is padded, and nothing stops early.
+
+    Args:
+        loaded: the model; its hooks fire.
+        tokens: prompts.
+        new_tokens: how many.
+        noise: (step, size of the vocabulary) -> Gumbel noise: the argmax of logits / temperature + noise is a sample. Greedy
+            without it.
+        temperature: of sampling.
+        cached: keep keys and values, so that each step runs one token.
+    """
+    whole = tokens.to(loaded.device)
+    cache: Any = new_cache(loaded.model, loaded.info.engine, len(whole)) if cached else None
+    step_input = whole
+    start = whole.shape[1]
+    for step in range(new_tokens):
+        logits, cache = _step(loaded, step_input, cache, cached)
+        if noise is not None:
+            logits = logits / temperature + noise(step, logits.shape[-1]).to(logits.device)
+        chosen = logits.argmax(dim=-1, keepdim=True)
+        whole = torch.cat([whole, chosen], dim=1)
+        step_input = chosen if cached else whole
+    return whole[:, start:]
+
+
+def _step(
+    loaded: LoadedModel, tokens: Int[Tensor, "batch position"], cache: Any, cached: bool
+) -> tuple[Float[Tensor, "batch vocab"], Any]:
+    """Logits behind the last token, and the cache that holds these tokens."""
+    model = loaded.model
+    if loaded.info.engine == "HookedTransformer":
+        # With a cache it wants a mask, or else a tokenizer to make one with.
+        mask = None if cache is None else torch.ones_like(tokens)
+        return model(tokens, past_kv_cache=cache, attention_mask=mask)[:, -1].float(), cache
+    if not cached:
+        return model(tokens)[:, -1].float(), None
+    model._capture_hf_cache = True  # as the bridge's own `generate` asks for it
+    try:
+        logits = model(tokens, use_cache=True, **({} if cache is None else {"past_key_values": cache}))
+        held = model._last_hf_cache
+        del model._last_hf_cache
+    finally:
+        model._capture_hf_cache = False
+    return logits[:, -1].float(), held if held is not None else cache

@@ -1,0 +1,82 @@
+"""Directions projected out of texts that carry their concept: does the concept go?"""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from amygdala_tl.steering.bench import Bench
+from amygdala_tl.steering.interventions import NOT_FIRST, Ablate, Intervention
+from amygdala_tl.steering.journal import key_of
+from amygdala_tl.steering.measured import MeasuredAblation, entry, from_rows
+
+if TYPE_CHECKING:
+    from amygdala_tl.steering.check import SteeringCheck
+
+OPENING = "\n\nI feel"
+"""Stands behind every text, so that a word for what it carries may follow."""
+
+LONGEST = 32
+"""Tokens of a text that are kept."""
+
+TEXTS = 4
+"""Texts a concept."""
+
+
+def carrier_tokens(tokenizer: object, text: str) -> list[int]:
+    """Token ids of a text that carries a concept, cut, with the opening behind it."""
+    ids: list[int] = list(tokenizer(text).input_ids)[:LONGEST]  # type: ignore[operator]
+    opening: list[int] = list(tokenizer(OPENING, add_special_tokens=False).input_ids)  # type: ignore[operator]
+    return ids + opening
+
+
+def measure_ablations(check: "SteeringCheck", advance: Callable[[], None]) -> list[MeasuredAblation]:
+    """Every concept's direction taken out at each layer, and at all of them, beside random directions."""
+    layers = check.plan.layers
+    places = [(layer,) for layer in layers] + ([layers] if len(layers) > 1 else [])
+    found = []
+    for place in places:
+        for concept in check.carriers:
+            found.append(_one(check, place, concept))
+            advance()
+    return found
+
+
+def _one(check: "SteeringCheck", place: tuple[int, ...], concept: int) -> MeasuredAblation:
+    material = [of for of in check.material if of.layer in place]
+    directions = torch.stack([_directions(check, of.layer, of.concepts[concept]) for of in material])
+    # A readout above the highest ablated layer, or none: one below would not see the edit.
+    readers = material[-1].readers
+    prompts = [list(tokens) for tokens in check.carriers[concept]]
+
+    def compute() -> Mapping[str, object]:
+        def edits(rows: slice) -> dict[int, list[Intervention]]:
+            return {of.layer: [Ablate(directions[number, rows], NOT_FIRST)] for number, of in enumerate(material)}
+
+        bench = Bench(check.loaded, min(place), prompts, readers=readers)
+        shift, read = bench.word_shift(check.words, directions.shape[1], edits)
+        return entry(words=shift[:, :, concept], reads=None if read is None else read[:, :, concept].mean(dim=1))
+
+    key = key_of(
+        "ablation", check.loaded.info.fingerprint, check.loaded.info.engine, check.loaded.info.dtype, place, prompts,
+        directions, check.words.tokens, check.words.share, concept,
+        None if readers is None else readers.layer, None if readers is None else readers.vectors,
+    )  # fmt: skip
+    row = check.journal.block(key, {"ablated": check.plan.concepts[concept], "layers": list(place)}, compute)
+    return MeasuredAblation(
+        layers=place,
+        concept=concept,
+        words=from_rows(row["words"]),
+        reads=None if row["reads"] is None else from_rows(row["reads"]),
+    )
+
+
+def _directions(
+    check: "SteeringCheck", layer: int, own: Float[Tensor, " d_model"]
+) -> Float[Tensor, "direction d_model"]:
+    """The concept's direction, then random ones that are the same for all concepts."""
+    generator = torch.Generator().manual_seed(check.plan.seed * 1000 + layer + 500)
+    random = torch.randn(check.plan.random, len(own), generator=generator)
+    return torch.cat([own[None].float(), random / random.norm(dim=-1, keepdim=True)])

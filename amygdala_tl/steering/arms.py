@@ -1,0 +1,115 @@
+"""The directions that are added at one layer: the concepts', and controls of the same length.
+
+    concept      what is checked
+    half 0, 1    the concepts' directions fitted on one half of the groups, for readouts that were fitted on the other half
+    random       Gaussian, isotropic: any push of this size
+    orthogonal   the same without its component in the span of the concepts' directions
+    shuffled     the same estimator on labels shuffled over groups: what it gives where there is nothing to find
+
+Random directions are shared by all concepts: one of them moves the words of all concepts, and is a control for each.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor
+
+ArmKind = Literal["concept", "half 0", "half 1", "random", "orthogonal", "shuffled"]
+
+RANDOM_KINDS: tuple[ArmKind, ...] = ("random", "orthogonal")
+DAMAGE_KINDS: tuple[ArmKind, ...] = ("concept", "random")
+"""Arms whose damage is measured: unembedding all tokens of the plain texts costs as much as a third of the model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Readers:
+    """Readouts of a later layer, fitted on one half of the groups each.
+
+    Attributes:
+        layer: that they read, above the steered one.
+        vectors: [half, concept, d_model] unit rows.
+        deviation: [half, concept] of the scores of the corpus's texts, to give shifts as z.
+    """
+
+    layer: int
+    vectors: Float[Tensor, "half concept d_model"]
+    deviation: Float[Tensor, "half concept"]
+
+
+@dataclass(frozen=True, slots=True)
+class Arms:
+    """Directions at one layer, with what each is.
+
+    Attributes:
+        layer: where they are added.
+        kinds: of every direction.
+        directions: [direction, d_model] unit rows.
+    """
+
+    layer: int
+    kinds: tuple[ArmKind, ...]
+    directions: Float[Tensor, "direction d_model"]
+
+    def rows(self, *kinds: ArmKind) -> list[int]:
+        """Numbers of the directions of these kinds, in order."""
+        return [row for row, kind in enumerate(self.kinds) if kind in kinds]
+
+
+def make_arms(
+    layer: int,
+    concepts: Float[Tensor, "concept d_model"],
+    random: int,
+    generator: torch.Generator,
+    *,
+    halves: Float[Tensor, "half concept d_model"] | None = None,
+    shuffled: Float[Tensor, "shuffled d_model"] | None = None,
+) -> Arms:
+    """All arms of a layer.
+
+    Args:
+        layer: decoder layer, from 0.
+        concepts: unit rows.
+        random: how many random directions of each of the two kinds.
+        generator: of the random directions.
+        halves: unit rows, of two halves of the groups.
+        shuffled: unit rows, any number.
+    """
+    width = concepts.shape[1]
+    isotropic = _unit(torch.randn(random, width, generator=generator))
+    drawn = torch.randn(random, width, generator=generator)
+    parts: list[tuple[ArmKind, Tensor]] = [("concept", concepts.float())]
+    if halves is not None:
+        parts += [("half 0", halves[0].float()), ("half 1", halves[1].float())]
+    parts += [("random", isotropic), ("orthogonal", orthogonal_to(drawn, concepts))]
+    if shuffled is not None:
+        parts.append(("shuffled", shuffled.float()))
+    return Arms(
+        layer=layer,
+        kinds=tuple(kind for kind, rows in parts for _ in rows),
+        directions=torch.cat([rows for _, rows in parts]),
+    )
+
+
+def orthogonal_to(
+    vectors: Float[Tensor, "vector d_model"], directions: Float[Tensor, "concept d_model"]
+) -> Float[Tensor, "vector d_model"]:
+    """Unit rows: the vectors without their component in the span of the directions.
+
+    Where the directions span everything there is nothing left; then the vectors keep their component.
+    """
+    basis, sizes, _ = torch.linalg.svd(
+        rearrange(directions.double(), "concept d_model -> d_model concept"), full_matrices=False
+    )
+    basis = basis[:, sizes > 1e-6 * sizes.max()]
+    wide = vectors.double()
+    if basis.shape[1] < basis.shape[0]:
+        wide = wide - wide @ basis @ basis.T
+    return _unit(wide).float()
+
+
+def _unit(rows: Float[Tensor, "row d_model"]) -> Float[Tensor, "row d_model"]:
+    unit: Tensor = rows / rows.norm(dim=-1, keepdim=True)
+    return unit

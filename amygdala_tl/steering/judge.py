@@ -1,0 +1,194 @@
+"""From measured arms to a report. Pure: numbers in, records out."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor
+
+from amygdala_tl.steering.ablation_effects import ablation_records
+from amygdala_tl.steering.arms import RANDOM_KINDS, ArmKind
+from amygdala_tl.steering.measured import MeasuredAblation, MeasuredLayer
+from amygdala_tl.steering.records import (
+    Ablation,
+    CausalCrossTalk,
+    DoseEffect,
+    LayerSteering,
+    SteeringPlan,
+    SteeringReport,
+)
+from amygdala_tl.steering.significance import bootstrap_interval, holm_over_cells, pooled_p_values, slope, spearman
+from amygdala_tl.steering.verdict import concept_verdict
+
+Removed = Mapping[tuple[tuple[int, ...], int], Ablation]
+
+
+def judge(
+    plan: SteeringPlan,
+    model: str,
+    layers: Sequence[MeasuredLayer],
+    words: Mapping[str, Sequence[str]],
+    readable: Mapping[str, bool],
+    ablations: Sequence[MeasuredAblation] = (),
+) -> SteeringReport:
+    """All verdicts.
+
+    Args:
+        plan: what was checked.
+        model: id of the model.
+        layers: one a layer of the plan.
+        words: concept -> words that are counted.
+        readable: concept -> whether its readout was found to know it on held-out texts.
+        ablations: any.
+    """
+    t, p = _significance(layers)
+    removed = ablation_records(ablations, plan.seed)
+    by_layer = [_layer(plan, measured, t[place], p[place], removed) for place, measured in enumerate(layers)]
+    concepts = tuple(
+        concept_verdict(
+            plan, concept, [of[place] for of in by_layer], words, readable, removed.get((plan.layers, place))
+        )
+        for place, concept in enumerate(plan.concepts)
+    )
+    first = layers[0].arms
+    return SteeringReport(
+        plan=plan,
+        model=model,
+        norms={measured.arms.layer: round(measured.norm, 4) for measured in layers},
+        prompts=layers[0].words.shape[2],
+        controls={kind: first.kinds.count(kind) for kind in dict.fromkeys(first.kinds) if kind != "concept"},
+        concepts=concepts,
+        crosstalk=tuple(
+            _crosstalk(measured, plan.doses[column + 1], column)
+            for measured in layers
+            for column in range(len(plan.doses) - 1)
+        ),
+    )
+
+
+def _significance(layers: Sequence[MeasuredLayer]) -> tuple[Tensor, Tensor]:
+    """t and corrected p of every concept's effect on its own words, [layer, concept, dose]."""
+    found: list[Tensor] = []
+    t = torch.empty(0)
+    controls: tuple[tuple[ArmKind, ...], ...] = (RANDOM_KINDS, ("shuffled",))
+    for kinds in controls:
+        if layers[0].arms.rows(*kinds):
+            cells = [_own_and_null(measured, kinds) for measured in layers]
+            effect, null = (torch.stack([cell[side] for cell in cells]) for side in (0, 1))
+            scores, p = pooled_p_values(effect, null)
+            t = scores if not found else t
+            found.append(p)
+    worst = torch.stack(found).amax(dim=0)
+    return t, holm_over_cells(worst)
+
+
+def _own_and_null(
+    measured: MeasuredLayer, kinds: Sequence[ArmKind]
+) -> tuple[Float[Tensor, "concept dose"], Float[Tensor, "concept dose null"]]:
+    """Mean effect over prompts of every concept's direction on its own words, and of control directions on the same words."""
+    effects = measured.words.mean(dim=2)
+    own = measured.arms.rows("concept")
+    mine = torch.stack([effects[row, :, place] for place, row in enumerate(own)])
+    null = effects[measured.arms.rows(*kinds)]
+    return mine, rearrange(null, "null dose concept -> concept dose null")
+
+
+def _layer(plan: SteeringPlan, measured: MeasuredLayer, t: Tensor, p: Tensor, removed: Removed) -> list[LayerSteering]:
+    """Every concept at one layer."""
+    arms, doses = measured.arms, torch.tensor(plan.doses)
+    own, random = arms.rows("concept"), arms.rows(*RANDOM_KINDS)
+    mine = torch.stack([measured.words[row, :, :, place] for place, row in enumerate(own)])  # [concept, dose, prompt]
+    low, high = bootstrap_interval(mine, torch.Generator().manual_seed(plan.seed))
+    effects = mine.mean(dim=-1)
+    null = measured.words[random].mean(dim=2)
+    with_zero = torch.cat([effects.new_zeros(len(own), 1), effects], dim=1)
+    ranks = spearman(doses, with_zero)
+    reads = _reads(measured, doses[1:] * measured.norm)
+    random_kl, random_loss = (values[random].nanmean(dim=0) for values in (measured.kl, measured.loss))
+    result = []
+    for place, row in enumerate(own):
+        of_doses = tuple(
+            DoseEffect(
+                dose=plan.doses[column + 1],
+                effect=float(effects[place, column]),
+                low=float(low[place, column]),
+                high=float(high[place, column]),
+                wrong_way=float((mine[place, column] < 0).float().mean()),
+                t=_known(t[place, column]),
+                p_value=_known(p[place, column]),
+                random_mean=float(null[:, column, place].mean()),
+                random_deviation=float(null[:, column, place].std()),
+                reads=None if reads is None else float(reads[0][place, column]),
+                reads_beyond=None if reads is None else float(reads[1][place, column]),
+                reads_random=None if reads is None else float(reads[2][place, column]),
+                kl=float(measured.kl[row, column]),
+                loss=float(measured.loss[row, column]),
+                random_kl=float(random_kl[column]),
+                random_loss=float(random_loss[column]),
+            )
+            for column in range(len(plan.doses) - 1)
+        )
+        broken = _breaks_at(plan, of_doses)
+        sound = [dose for dose in of_doses if broken is None or dose.dose < broken]
+        result.append(
+            LayerSteering(
+                layer=arms.layer,
+                doses=of_doses,
+                spearman=float(ranks[place]),
+                slope=None if not sound else float(
+                    slope(torch.tensor([dose.dose for dose in sound]), torch.tensor([dose.effect for dose in sound]))
+                ),
+                breaks_at=broken,
+                ablation=removed.get(((arms.layer,), place)),
+            )
+        )  # fmt: skip
+    return result
+
+
+def _reads(measured: MeasuredLayer, amounts: Float[Tensor, " dose"]) -> tuple[Tensor, Tensor, Tensor] | None:
+    """Shift of the own readout [concept, dose], of it what is not the added vector itself, deviation over random directions.
+
+    Each half's directions are read by the other half's readouts.
+    """
+    arms, readers = measured.arms, measured.readers
+    halves = [arms.rows("half 0"), arms.rows("half 1")]
+    if readers is None or measured.reads is None or not halves[0]:
+        return None
+    totals, beyond = [], []
+    for half, rows in enumerate(halves):
+        other = 1 - half
+        total = torch.stack([measured.reads[row, :, other, place] for place, row in enumerate(rows)])
+        cosine = (arms.directions[rows] * readers.vectors[other]).sum(dim=-1) / readers.deviation[other]
+        totals.append(total)
+        beyond.append(total - cosine[:, None] * amounts)
+    random = measured.reads[arms.rows(*RANDOM_KINDS)].mean(dim=2).std(dim=0)
+    return torch.stack(totals).mean(dim=0), torch.stack(beyond).mean(dim=0), rearrange(random, "dose c -> c dose")
+
+
+def _breaks_at(plan: SteeringPlan, doses: Sequence[DoseEffect]) -> float | None:
+    """The least dose with too much damage, or with less effect than the dose before it."""
+    before = 0.0
+    for dose in doses:
+        if not dose.loss <= plan.most_loss or dose.effect < before:
+            return dose.dose
+        before = max(0.0, dose.effect)
+    return None
+
+
+def _crosstalk(measured: MeasuredLayer, dose: float, column: int) -> CausalCrossTalk:
+    """Effect of every concept's direction on all concepts' words, with p against random directions."""
+    effects = measured.words[:, column].mean(dim=1)
+    own = effects[measured.arms.rows("concept")]
+    null = rearrange(effects[measured.arms.rows(*RANDOM_KINDS)], "null concept -> concept null")
+    _, p = pooled_p_values(own[..., None], null.expand(len(own), -1, -1)[:, :, None])
+    return CausalCrossTalk(
+        layer=measured.arms.layer,
+        dose=dose,
+        effect=tuple(tuple(round(value, 4) for value in row) for row in own.tolist()),
+        p_value=tuple(tuple(_known(value) for value in row) for row in p[..., 0]),
+    )
+
+
+def _known(value: Tensor) -> float | None:
+    return float(value) if bool(value.isfinite()) else None

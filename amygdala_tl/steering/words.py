@@ -1,0 +1,99 @@
+"""The words of every concept, as token ids: what a steered model should say more, or less, often.
+
+The list is of common words of emotions, in `words.json`; a concept that is not in it has its own name for its only word. A word
+counts if it is one token behind a space, because then one forward pass gives its probability after any prompt. A concept of which
+no word is one token is read by the first tokens of its words. Tokens that two concepts share say nothing of either.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from amygdala_tl.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class ConceptWords:
+    """Tokens of the concepts' words.
+
+    Attributes:
+        concepts: in the order of the concept axis.
+        tokens: [word] ids, all different, of all concepts together.
+        share: [word, concept], 1 / number of the concept's words where the word is the concept's, else 0: log-probabilities of
+            the words times it are mean log-probabilities of the concepts' words. A concept without any has NaN.
+        words: concept -> its words that are counted.
+    """
+
+    concepts: tuple[str, ...]
+    tokens: Int[Tensor, " word"]
+    share: Float[Tensor, "word concept"]
+    words: Mapping[str, tuple[str, ...]]
+
+    def contrast(self, logits: Float[Tensor, "*axes word"]) -> Float[Tensor, "*axes concept"]:
+        """Mean log-probability of a concept's words minus that of the other concepts' words, in nats.
+
+        The normaliser of the softmax is the same for all words, so that logits of these words are all it takes.
+        """
+        own = logits @ self.share.to(logits)
+        n = own.shape[-1]
+        if n == 1:  # nothing to hold it against
+            return own
+        known = ~self.share.isnan().any(dim=0).to(own.device)
+        total = torch.where(known, own, 0.0).sum(dim=-1, keepdim=True)
+        return own - (total - own) / (known.sum() - 1)
+
+
+@cache
+def word_list() -> Mapping[str, tuple[str, ...]]:
+    """Concept -> common words, from the list in the package."""
+    read = json.loads(Path(__file__).with_name("words.json").read_text(encoding="utf-8"))
+    return {concept: tuple(words) for concept, words in read.items()}
+
+
+def concept_words(
+    tokenizer: Any, concepts: Sequence[str], words: Mapping[str, Sequence[str]] | None = None
+) -> ConceptWords:
+    """Tokens of every concept's words in this tokenizer.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer.
+        concepts: names; one that neither `words` nor the list has is its own word.
+        words: concept -> words, before those of the list.
+
+    Raises:
+        InputError: no concept has a word of its own.
+    """
+    known = {**word_list(), **{name.casefold(): tuple(some) for name, some in (words or {}).items()}}
+    found: dict[str, dict[int, str]] = {}
+    for concept in concepts:
+        split = {
+            word: tokenizer(" " + word, add_special_tokens=False).input_ids
+            for word in known.get(concept.casefold(), (concept.replace("_", " "),))
+        }
+        whole = {ids[0]: word for word, ids in split.items() if len(ids) == 1}
+        found[concept] = whole or {ids[0]: word for word, ids in split.items()}
+    shared = Counter(token for tokens in found.values() for token in tokens)
+    own = {
+        concept: {token: word for token, word in tokens.items() if shared[token] == 1}
+        for concept, tokens in found.items()
+    }
+    if not any(own.values()):
+        raise InputError("no concept has a word of its own", got=", ".join(concepts), remedy="give some with --words")
+    order = [(token, place) for place, tokens in enumerate(own.values()) for token in tokens]
+    share = torch.zeros(len(order), len(concepts))
+    for row, (_, place) in enumerate(order):
+        share[row, place] = 1.0
+    return ConceptWords(
+        concepts=tuple(concepts),
+        tokens=torch.tensor([token for token, _ in order]),
+        share=share / share.sum(dim=0),
+        words={concept: tuple(tokens.values()) for concept, tokens in own.items()},
+    )

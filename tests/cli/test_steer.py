@@ -1,0 +1,87 @@
+"""`steer` on a tiny model, as a user runs it."""
+
+import json
+
+import pytest
+
+from tests.cli.conftest import run
+
+CHEAP = ("--doses", "0,0.4", "--random", 3, "--layers", "2", "--concepts", "joy,grief")
+
+
+@pytest.fixture
+def steer(capsys, workplace, tiny_checkpoint):
+    """`steer` on the workplace's readout."""
+
+    def call(*arguments):
+        common = ("--readout", workplace / "readout.safetensors", "--model", tiny_checkpoint("llama"))
+        return run(capsys, "steer", *common, *arguments)
+
+    return call
+
+
+def test_steer_shows_a_verdict_a_concept_and_writes_a_report_and_samples(steer, workplace, tmp_path):
+    data = ("--training-data-dir", workplace / "corpus")
+    code, out, err = steer(*CHEAP, *data, "--samples", 2, "--out", tmp_path)
+    assert code == 0, err
+    assert "joy" in out
+    assert "grief" in out
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert [found["concept"] for found in report["concepts"]] == ["joy", "grief"]
+    assert report["controls"]["shuffled"] >= 6
+    (layer,) = report["concepts"][0]["layers"]
+    assert layer["layer"] == 2
+    assert layer["ablation"]["texts"] == 4
+    assert layer["doses"][0]["reads"] is not None
+    samples = [json.loads(line) for line in (tmp_path / "samples.jsonl").read_text().splitlines()]
+    assert len(samples) == 2 * 2 * 2 * 2  # concepts, doses, prompts, samples
+    plain = {
+        (row["prompt"], row["seed"]): row["text"] for row in samples if row["dose"] == 0 and row["concept"] == "joy"
+    }
+    again = {
+        (row["prompt"], row["seed"]): row["text"] for row in samples if row["dose"] == 0 and row["concept"] == "grief"
+    }
+    assert plain == again
+
+
+def test_a_second_run_adds_nothing_to_the_journal_and_says_the_same(steer, tmp_path):
+    first = steer(*CHEAP, "--samples", 1, "--out", tmp_path)
+    kept = (tmp_path / "blocks.jsonl").read_bytes()
+    report = (tmp_path / "report.json").read_bytes()
+    assert steer(*CHEAP, "--samples", 1, "--out", tmp_path) == first
+    assert (tmp_path / "blocks.jsonl").read_bytes() == kept
+    assert (tmp_path / "report.json").read_bytes() == report
+
+
+def test_check_fails_if_a_concept_does_not_steer(steer, tmp_path):
+    # Three random directions leave no p-value below 1/7.
+    assert steer(*CHEAP, "--check", "--out", tmp_path)[0] == 1
+    assert steer(*CHEAP, "--out", tmp_path)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--concepts", "joy,nothing"), "nothing"),
+        (("--layers", "0"), "does not have the layer"),
+        (("--doses", "0"), "--doses"),
+        (("--doses", "much"), "--doses"),
+        (("--doses", "-1,1"), "--doses"),
+    ],
+)
+def test_mistakes_are_one_message(steer, tmp_path, arguments, said):
+    code, _, err = steer(*arguments, "--out", tmp_path)
+    assert code == 2
+    assert said in err
+    assert "Traceback" not in err
+
+
+def test_a_word_list_is_read_and_a_bad_one_refused(steer, tmp_path):
+    (tmp_path / "words.json").write_text('{"joy": ["sun"], "grief": ["rain", "night"]}')
+    assert steer(*CHEAP, "--words", tmp_path / "words.json", "--out", tmp_path / "out")[0] == 0
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["concepts"][1]["words"] == ["rain", "night"]
+    (tmp_path / "words.json").write_text('{"joy": "sun"}')
+    code, _, err = steer(*CHEAP, "--words", tmp_path / "words.json", "--out", tmp_path / "out")
+    assert code == 2
+    assert "word list" in err

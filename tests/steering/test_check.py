@@ -1,0 +1,168 @@
+"""The causal check on a tiny model whose unembedding is wired by hand, so that the truth is known."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from amygdala_tl.lens.model import LoadedModel, load_model
+from amygdala_tl.steering.arms import Readers
+from amygdala_tl.steering.check import LayerMaterial, SteeringCheck
+from amygdala_tl.steering.journal import Journal
+from amygdala_tl.steering.records import SteeringPlan
+from amygdala_tl.steering.words import ConceptWords, concept_words
+from tests.steering.conftest import ENGINES
+
+CONCEPTS = ("joy", "grief", "calm", "anxiety", "boredom", "pride")
+PLANTED = ("joy", "grief")
+LAYER = 1
+
+
+def unit(*shape, seed=0):
+    rows = torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+    return rows / rows.norm(dim=-1, keepdim=True)
+
+
+DIRECTIONS = unit(len(CONCEPTS), 64, seed=7)
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def planted(request, tiny_checkpoint: Callable[[str], Path], tmp_path_factory) -> tuple[LoadedModel, ConceptWords]:
+    """A tiny Llama in which a stream along the first two directions makes the words of joy and grief more likely."""
+    loaded = load_model(str(tiny_checkpoint("llama")), device="cpu")
+    words = concept_words(loaded.tokenizer, CONCEPTS)
+    folder = tmp_path_factory.mktemp("planted") / "llama"
+    model = AutoModelForCausalLM.from_pretrained(tiny_checkpoint("llama"), dtype=torch.float32)
+    with torch.no_grad():
+        for place, concept in enumerate(CONCEPTS):
+            if concept in PLANTED:
+                own = words.tokens[words.share[:, place] > 0]
+                model.lm_head.weight[own] += 1.5 * DIRECTIONS[place] / model.model.norm.weight
+    model.save_pretrained(folder)
+    for file in tiny_checkpoint("llama").glob("*token*"):
+        (folder / file.name).write_bytes(file.read_bytes())
+    return load_model(str(folder), device="cpu", engine=request.param), words
+
+
+def check_of(planted, directions=DIRECTIONS, doses=(0.0, 0.4), **changes):
+    loaded, words = planted
+    plan = SteeringPlan(concepts=CONCEPTS, layers=(LAYER,), doses=doses)
+    given = {"material": [LayerMaterial(LAYER, directions)], "words": words, **changes}
+    return SteeringCheck(loaded=loaded, plan=plan, **given)
+
+
+@pytest.fixture(scope="module")
+def report(planted):
+    return check_of(planted, doses=(0.0, 0.2, 0.4, 0.8), readable={"calm": True}).run()
+
+
+def test_planted_directions_steer_with_the_right_sign_and_dose_order_and_no_others_do(report):
+    for found in report.concepts:
+        (at_layer,) = found.layers
+        if found.concept in PLANTED:
+            assert found.verdict == "steers", found.reason
+            effects = [at.effect for at in at_layer.doses]
+            assert 0 < effects[0] < effects[1] < effects[2]
+            assert at_layer.spearman == 1.0
+            assert at_layer.slope > 0
+            assert found.best.p_value <= 0.05
+            assert found.best.wrong_way == 0
+        else:
+            assert found.verdict == ("reads only" if found.concept == "calm" else "neither"), found.reason
+            assert found.dose is None
+
+
+def test_the_opposite_direction_lowers_the_words_and_does_not_steer(planted):
+    report = check_of(planted, -DIRECTIONS).run()
+    for found in report.concepts[:2]:
+        assert found.verdict == "neither"
+        assert [at.effect < 0 for at in found.layers[0].doses] == [True]
+        assert found.layers[0].spearman == -1.0
+
+
+def test_the_causal_crosstalk_of_planted_directions_is_on_the_diagonal(report):
+    effect = torch.tensor(report.crosstalk[-1].effect)
+    assert report.crosstalk[-1].dose == 0.8
+    for place in range(2):
+        assert int(effect[place].argmax()) == place
+
+
+def test_a_report_is_json(report):
+    text = json.dumps(report.as_json())
+    assert json.loads(text)["concepts"][0]["verdict"] == "steers"
+
+
+def test_taking_a_planted_direction_out_of_texts_that_carry_it_lowers_its_words(planted):
+    loaded, _ = planted
+    seed = 0
+    texts: list[list[int]] = []
+    # Texts that carry joy: their last token lies along the planted direction.
+    from amygdala_tl.lens.residuals import run_resid_post
+
+    generator = torch.Generator().manual_seed(seed)
+    candidates = torch.randint(3, 40000, (200, 6), generator=generator)
+    projections = run_resid_post(loaded.model, candidates, [LAYER])[:, -1, 0].float() @ DIRECTIONS[0]
+    texts = candidates[projections.argsort(descending=True)[:4]].tolist()
+    found = check_of(planted, carriers={0: texts}).run().concepts[0].layers[0].ablation
+    assert found.texts == 4
+    assert found.fall > 0
+    assert found.low <= found.fall <= found.high
+    assert found.fall > found.random_mean + 3 * found.random_deviation
+    assert found.p_value <= 0.05
+
+
+def test_the_readout_of_another_half_sees_the_direction_and_what_merely_passes_through_is_known(planted):
+    halves = torch.stack([DIRECTIONS, DIRECTIONS])
+    readers = Readers(LAYER + 1, halves, torch.full((2, len(CONCEPTS)), 2.0))
+    material = LayerMaterial(LAYER, DIRECTIONS, halves=halves, readers=readers)
+    report = check_of(planted, material=[material]).run()
+    norm = report.norms[LAYER]
+    for found in report.concepts:
+        for at in found.layers[0].doses:
+            passing = at.dose * norm / 2.0
+            assert at.reads - at.reads_beyond == pytest.approx(passing, rel=1e-3)
+            assert at.reads > 3 * at.reads_random
+
+
+def test_dose_zero_changes_nothing(planted):
+    for found in check_of(planted, doses=(0.0, 1e-9)).run().concepts:
+        (at,) = found.layers[0].doses
+        assert abs(at.effect) < 1e-4
+        assert abs(at.kl) < 1e-4
+        assert abs(at.loss) < 1e-4
+
+
+def test_a_second_run_runs_no_model_and_gives_the_same_report(planted, tmp_path):
+    loaded, _ = planted
+    path = tmp_path / "blocks.jsonl"
+    first = check_of(planted, journal=Journal(path), carriers={0: [[5, 6, 7, 8]]}).run()
+    with path.open("a") as file:
+        file.write('{"key": "a line that was cut o')
+    passes = []
+    handle = loaded.model.blocks[0].register_forward_hook(lambda *_: passes.append(1))
+    try:
+        again = check_of(planted, journal=Journal(path), carriers={0: [[5, 6, 7, 8]]}).run()
+        assert not passes
+        assert again == first
+        check_of(planted, doses=(0.0, 0.3, 0.4), journal=Journal(path)).run()
+        assert passes
+    finally:
+        handle.remove()
+    assert again.as_json() == first.as_json()
+
+
+def test_random_directions_steer_no_more_often_than_the_level(planted):
+    loaded, _ = planted
+    vocabulary = sorted(
+        token[1:] for token in loaded.tokenizer.get_vocab() if token.startswith("\u0120") and token[1:].isalpha()
+    )
+    names = tuple(f"random {number}" for number in range(200))
+    own = {name: [vocabulary[50 * number + 100]] for number, name in enumerate(names)}
+    plan = SteeringPlan(concepts=names, layers=(LAYER,), doses=(0.0, 0.4))
+    material = [LayerMaterial(LAYER, unit(200, 64, seed=3))]
+    report = SteeringCheck(loaded, plan, material, concept_words(loaded.tokenizer, names, own)).run()
+    steering = sum(found.verdict == "steers" for found in report.concepts)
+    assert steering <= 0.05 * 200

@@ -1,0 +1,57 @@
+"""Words of concepts as tokens."""
+
+import math
+
+import pytest
+import torch
+
+from amygdala_tl.errors import InputError
+from amygdala_tl.steering.prompts import open_prompts, plain_tokens
+from amygdala_tl.steering.samples import repetition
+from amygdala_tl.steering.words import concept_words, word_list
+
+
+def test_every_word_counts_for_one_concept_only_and_is_one_token(tiny):
+    words = concept_words(tiny.tokenizer, sorted(word_list()))
+    assert len(set(words.tokens.tolist())) == len(words.tokens)
+    torch.testing.assert_close(words.share.nansum(dim=0)[~words.share.isnan().any(dim=0)].unique(), torch.tensor([1.0]))
+    for token, row in zip(words.tokens.tolist(), words.share, strict=True):
+        concept = words.concepts[int(row.nan_to_num().argmax())]
+        assert tiny.tokenizer.decode([token]).strip() in words.words[concept]
+
+
+def test_a_word_that_two_concepts_share_counts_for_neither(tiny):
+    words = concept_words(tiny.tokenizer, ("a", "b"), {"a": ["happy", "glad"], "b": ["sad", "happy"]})
+    assert words.words == {"a": ("glad",), "b": ("sad",)}
+
+
+def test_a_concept_that_is_not_in_the_list_is_its_own_word(tiny):
+    assert concept_words(tiny.tokenizer, ("joy", "serendipity")).words["serendipity"]
+    assert concept_words(tiny.tokenizer, ("joy", "Tuesday")).words["Tuesday"] == ("Tuesday",)
+
+
+def test_a_concept_without_a_word_of_its_own_has_no_effect_and_does_not_spoil_the_others(tiny):
+    words = concept_words(tiny.tokenizer, ("a", "b", "c"), {"a": ["glad"], "b": ["sad", "proud"], "c": ["proud"]})
+    contrast = words.contrast(torch.tensor([[1.0, 4.0]]))
+    assert contrast[0, :2].tolist() == [-3.0, 3.0]
+    assert math.isnan(contrast[0, 2])
+
+
+def test_no_word_at_all_is_refused(tiny):
+    with pytest.raises(InputError, match="--words"):
+        concept_words(tiny.tokenizer, ("a", "b"), {"a": ["glad"], "b": ["glad"]})
+
+
+def test_prompts_end_where_a_word_may_follow_and_texts_are_cut(tiny):
+    for prompt in open_prompts(tiny.tokenizer):
+        assert len(prompt) >= 2
+        assert not tiny.tokenizer.decode(prompt).endswith(" ")
+    assert max(map(len, plain_tokens(tiny.tokenizer, 12))) == 12
+
+
+@pytest.mark.parametrize(
+    ("tokens", "expected"),
+    [([1, 2, 3, 4, 5], 0.0), ([1, 1, 1, 1, 1], 2 / 3), ([1, 2, 3, 1, 2, 3], 0.25), ([1, 2], 0.0)],
+)
+def test_repetition_is_the_share_of_three_token_sequences_said_before(tokens, expected):
+    assert repetition(torch.tensor(tokens)) == pytest.approx(expected)
