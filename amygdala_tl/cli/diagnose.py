@@ -1,6 +1,7 @@
 """`layers`, `evaluate`, `crosstalk`, `quality`, `report`: what can be believed of a readout."""
 
 import csv
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +11,7 @@ from rich.console import Console
 from amygdala_tl.cli import options
 from amygdala_tl.cli.inputs import corpus_of, store_of
 from amygdala_tl.corpus.folders import read_training_data
-from amygdala_tl.errors import InputError
+from amygdala_tl.errors import CorpusError, InputError
 from amygdala_tl.records import Corpus
 
 if TYPE_CHECKING:
@@ -67,11 +68,15 @@ def evaluate(
     passages: Annotated[int, typer.Option(min=1, help="For unlabelled texts: show this many a side.")] = 3,
     model: options.ModelOption = None,
 ) -> None:
-    """Judge a readout on other texts: AUROC with intervals and nulls, or the strongest and weakest passages."""
-    from amygdala_tl.corpus.evaluation_data import read_evaluation_data
+    """Judge a readout on other texts, or on the held-out ones of its own corpus: AUROC with intervals and nulls, or the strongest
+    and weakest passages."""
+    from amygdala_tl.corpus.evaluation_data import of_corpus, read_evaluation_data
 
     texts = read_evaluation_data(data)
-    fit, loaded = _fit_and_model(readout, model)
+    fit = _fit(readout)
+    if data.is_dir() and (own := _own_corpus(data, fit)) is not None:
+        texts = of_corpus(own, "heldout")
+    loaded = _fit_and_model(readout, model)[1]
     from amygdala_tl.pipeline.other_texts import evaluate_texts, extreme_passages
     from amygdala_tl.report.tables import evaluation_table, passages_table
 
@@ -152,8 +157,9 @@ def report(
 ) -> None:
     """Write one self-contained HTML page with all diagnostics, and their short form here."""
     words = None if norms is None else read_norms(norms)
-    fit, loaded = _fit_and_model(readout, model)
+    fit = _fit(readout)
     corpus, store = corpus_of(training_data_dir, fit), store_of(activations_dir, readout, fit)
+    loaded = _fit_and_model(readout, model)[1]
     from amygdala_tl.report.diagnosis import diagnosis_summary
 
     console = Console(highlight=False)
@@ -195,13 +201,20 @@ def read_norms(path: Path) -> dict[str, dict[str, float]]:
     if not rows or "word" not in rows[0] or len(rows[0]) < 2:
         raise InputError("has no norms", label=str(path), need="columns word, valence, arousal", remedy="check --norms")
     try:
-        return {
+        norms = {
             name: {row["word"]: float(row[name]) for row in rows if row[name] not in (None, "")}
             for name in rows[0]
             if name not in ("word", None)
         }
     except (ValueError, TypeError) as cause:
         raise InputError("a norm is no number", label=str(path), got=str(cause), remedy="check --norms") from cause
+    for name, values in norms.items():
+        for word, value in values.items():
+            if not math.isfinite(value):  # float() reads `nan` and `inf`
+                raise InputError(
+                    "a norm is no number", label=str(path), got=f"{name} {value} of {word}", remedy="check --norms"
+                )
+    return norms
 
 
 def _fit(readout: Path) -> "Fit":
@@ -209,6 +222,14 @@ def _fit(readout: Path) -> "Fit":
     from amygdala_tl.readout.bundle import load_readout
 
     return fit_of(load_readout(readout))
+
+
+def _own_corpus(data: Path, fit: "Fit") -> Corpus | None:
+    """The corpus in `data`, if it is the one that the readout was trained on."""
+    try:
+        return corpus_of(data, fit)
+    except (CorpusError, InputError):
+        return None
 
 
 def _fit_and_model(readout: Path, model: str | None) -> "tuple[Fit, LoadedModel]":

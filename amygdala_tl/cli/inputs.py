@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from amygdala_tl.cli import options
 from amygdala_tl.corpus.folders import read_training_data
-from amygdala_tl.errors import InputError
+from amygdala_tl.errors import ActivationStoreError, InputError
 from amygdala_tl.records import Corpus
 
 if TYPE_CHECKING:
@@ -36,7 +36,19 @@ def corpus_of(training_data_dir: Path, fit: "Fit") -> Corpus:
 
 
 def store_of(activations_dir: Path | None, readout: Path, fit: "Fit") -> "ActivationStore":
-    """The activations that a fit was made of: in `activations_dir`, or beside the readout."""
+    """The activations that a fit was made of: in `activations_dir`, or beside the readout.
+
+    Raises:
+        ActivationStoreError: there is no such folder, or a shard cannot be read.
+    """
     from amygdala_tl.activations.store import ActivationStore
 
-    return ActivationStore.for_model(activations_dir or readout.parent / "activations", fit.model, fit.settings)
+    folder = activations_dir or readout.parent / "activations"
+    if not folder.is_dir():  # `for_model` would make it, and none of these commands writes there
+        raise ActivationStoreError(
+            "activations are missing",
+            label=str(folder),
+            got="no such folder",
+            remedy="give --activations-dir, or run `amygdala-tl capture`",
+        )
+    return ActivationStore.for_model(folder, fit.model, fit.settings)

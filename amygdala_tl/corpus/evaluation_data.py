@@ -20,6 +20,7 @@ from typing import Any
 
 from amygdala_tl.corpus.folders import read_training_data
 from amygdala_tl.errors import InputError
+from amygdala_tl.records import Corpus, Split
 
 _NUMBER = re.compile(r"[0-9]+")
 _SEE = "see README, 'Other texts'"
@@ -63,13 +64,7 @@ def read_evaluation_data(path: Path) -> EvaluationData:
         CorpusError: a folder of texts is damaged.
     """
     if path.is_dir():
-        corpus = read_training_data(path, min_examples=1, heldout_fraction=0.0)
-        texts = [
-            EvaluationText(text.text, text.group, text.positive, text.negative)
-            for text in corpus.texts
-            if not text.neutral
-        ]
-        return EvaluationData(tuple(texts), frozenset(corpus.concepts))
+        return of_corpus(read_training_data(path, min_examples=1, heldout_fraction=0.0))
     try:
         content = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as cause:
@@ -82,6 +77,16 @@ def read_evaluation_data(path: Path) -> EvaluationData:
         _check_encodable(path, text)
     labels = frozenset(label for text in found for label in (*text.positive, *(text.negative or ())))
     return EvaluationData(tuple(found), labels)
+
+
+def of_corpus(corpus: Corpus, split: Split | None = None) -> EvaluationData:
+    """The labelled texts of a corpus, or those of one split."""
+    texts = [
+        EvaluationText(text.text, text.group, text.positive, text.negative)
+        for text in corpus.texts
+        if not text.neutral and split in (None, text.split)
+    ]
+    return EvaluationData(tuple(texts), frozenset(corpus.concepts))
 
 
 def _jsonl(path: Path, content: str) -> list[EvaluationText]:

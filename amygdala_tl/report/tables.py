@@ -86,20 +86,12 @@ def warning_lines(found: CrossTalk, most: int) -> RenderableType:
 
 def evaluation_table(evaluation: Evaluation) -> RenderableType:
     """Every concept on the given texts, best first."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("concept", overflow="fold")
-    for name in (
-        "AUROC",
-        "95% interval",
-        "average precision",
-        "null",
-        "random",
-        "words",
-        "embedding",
-        "p",
-        "+/-",
-        "layer",
-    ):
+    # Every column fits a terminal of 80: what nobody computed is left out, and names are not folded.
+    baselines = ("words", evaluation.bag_of_words), ("embed.", evaluation.embedding)
+    shown = [name for name, known in baselines if bool(known.isfinite().any())]
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table.add_column("concept", no_wrap=True)
+    for name in ("AUROC", "interval", "a.p.", "null", "random", *shown, "p", "+/-", "layer"):
         table.add_column(name, justify="right", no_wrap=True)
     values = evaluation.auroc.value.tolist()
     order = sorted(range(len(values)), key=lambda place: -values[place] if math.isfinite(values[place]) else math.inf)
@@ -111,8 +103,7 @@ def evaluation_table(evaluation: Evaluation) -> RenderableType:
             _number(float(evaluation.average_precision.value[place])),
             _number(float(evaluation.permutation_null[place])),
             _number(float(evaluation.random_null[place])),
-            _number(float(evaluation.bag_of_words[place])),
-            _number(float(evaluation.embedding[place])),
+            *(_number(float(known[place])) for name, known in baselines if name in shown),
             _number(float(evaluation.p_value[place])),
             f"{int(evaluation.n_positive[place])}/{int(evaluation.n_negative[place])}",
             str(int(evaluation.reading_layer[place])),

@@ -1,7 +1,7 @@
 """Directions projected out of texts that carry their concept: does the concept go?"""
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
@@ -25,10 +25,10 @@ TEXTS = 4
 """Texts a concept."""
 
 
-def carrier_tokens(tokenizer: object, text: str) -> list[int]:
+def carrier_tokens(tokenizer: Any, text: str) -> list[int]:
     """Token ids of a text that carries a concept, cut, with the opening behind it."""
-    ids: list[int] = list(tokenizer(text).input_ids)[:LONGEST]  # type: ignore[operator]
-    opening: list[int] = list(tokenizer(OPENING, add_special_tokens=False).input_ids)  # type: ignore[operator]
+    ids: list[int] = list(tokenizer(text).input_ids)[:LONGEST]
+    opening: list[int] = list(tokenizer(OPENING, add_special_tokens=False).input_ids)
     return ids + opening
 
 
