@@ -12,6 +12,7 @@ from amygdala_tl.cli import options
 from amygdala_tl.cli.inputs import corpus_of, store_of
 from amygdala_tl.corpus.folders import read_training_data
 from amygdala_tl.errors import CorpusError, InputError
+from amygdala_tl.files import make_folder
 from amygdala_tl.records import Corpus
 
 if TYPE_CHECKING:
@@ -127,12 +128,10 @@ def quality(
     model: options.ModelOption = None,
 ) -> None:
     """Judge every concept on held-out groups; with --concepts, say all that is known of some: outliers, neurons, tokens."""
-    wanted = [name.strip().casefold() for name in (concepts or "").split(",") if name.strip()]
+    from amygdala_tl.pipeline.select import named_concepts
+
     fit = _fit(readout)
-    if unknown := [name for name in wanted if name not in {concept.casefold() for concept in fit.concepts}]:
-        raise InputError(
-            "no such concept", got=", ".join(unknown), need=", ".join(fit.concepts), remedy="change --concepts"
-        )
+    wanted = named_concepts((concepts or "").split(","), fit.concepts)
     from amygdala_tl.pipeline.diagnose import diagnose
     from amygdala_tl.report.diagnosis import diagnosis_summary
     from amygdala_tl.report.tables import concept_details
@@ -143,7 +142,7 @@ def quality(
     if not wanted:
         console.print(diagnosis_summary(found))
     for each in found.quality:
-        if each.concept.casefold() in wanted:
+        if each.concept in wanted:
             console.print(concept_details(each))
 
 
@@ -159,6 +158,7 @@ def report(
     words = None if norms is None else read_norms(norms)
     fit = _fit(readout)
     corpus, store = corpus_of(training_data_dir, fit), store_of(activations_dir, readout, fit)
+    make_folder(out.parent)
     loaded = _fit_and_model(readout, model)[1]
     from amygdala_tl.report.diagnosis import diagnosis_summary
 

@@ -39,8 +39,9 @@ def read(
     wanted = _texts(texts, file)
     bundle = load_readout(readout)
     column = layer_column(bundle, layer)
-    if concept is not None and concept.casefold() not in bundle.concepts:
-        raise InputError("no such concept", got=concept, need=", ".join(bundle.concepts), remedy="change --concept")
+    from amygdala_tl.pipeline.select import named_concepts
+
+    named = named_concepts([] if concept is None else [concept], bundle.concepts, "--concept")
     from amygdala_tl.pipeline.score import model_of, score_texts  # brings the model's libraries: mistakes come first
 
     loaded = model_of(bundle, model)
@@ -48,7 +49,7 @@ def read(
     if as_json:
         typer.echo(json.dumps(_as_json(wanted, scores, bundle), ensure_ascii=False))
     elif tokens:
-        show_tokens(console, wanted, scores, bundle, loaded, column, concept)
+        show_tokens(console, wanted, scores, bundle, loaded, column, named[0] if named else None)
     else:
         show_reading(console, wanted, scores, bundle, column, strongest)
 
@@ -74,7 +75,7 @@ def show_tokens(
     from amygdala_tl.pipeline.score import score_tokens
 
     for row, token_scores in enumerate(score_tokens(texts, bundle, loaded)):
-        index = int(scores[row, column].argmax()) if concept is None else bundle.concepts.index(concept.casefold())
+        index = int(scores[row, column].argmax()) if concept is None else bundle.concepts.index(concept)
         console.print(
             coloured_tokens(
                 token_scores.pieces,

@@ -12,7 +12,6 @@ A text without a label is a negative of every concept that the file labels at al
 
 import json
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 
 from amygdala_tl.corpus.folders import read_training_data
 from amygdala_tl.errors import InputError
+from amygdala_tl.memory.tags import fold_name
 from amygdala_tl.records import Corpus, Split
 
 _NUMBER = re.compile(r"[0-9]+")
@@ -73,8 +73,6 @@ def read_evaluation_data(path: Path) -> EvaluationData:
     found = readers.get(path.suffix.casefold(), _passages)(path, content)
     if not found:
         raise InputError("has no text", label=str(path), remedy="check --data")
-    for text in found:
-        _check_encodable(path, text)
     labels = frozenset(label for text in found for label in (*text.positive, *(text.negative or ())))
     return EvaluationData(tuple(found), labels)
 
@@ -117,6 +115,7 @@ def _row(path: Path, number: int, row: Any, *, group: str) -> EvaluationText:
     found = EvaluationText(text, group, _folded(positive), None if negative is None else _folded(negative))
     if both := set(found.positive) & set(found.negative or ()):
         raise _bad_line(path, number, f"positive and negative at once: {', '.join(sorted(both))}")
+    _check_encodable(path, number, found)
     return found
 
 
@@ -154,7 +153,10 @@ def _named(names: Sequence[str], label: str) -> str:
     """The label, looked up where it is a number and there are names; IndexError where it is no line of theirs."""
     if not (names and _NUMBER.fullmatch(label)):
         return label
-    return names[int(label[:9])]
+    digits = label.lstrip("0") or "0"
+    if len(digits) > len(str(len(names))):  # int() refuses thousands of digits
+        raise IndexError(label)
+    return names[int(digits)]
 
 
 def _lines(content: str) -> list[tuple[int, str]]:
@@ -164,17 +166,16 @@ def _lines(content: str) -> list[tuple[int, str]]:
 
 
 def _folded(labels: Sequence[str]) -> tuple[str, ...]:
-    folded = (unicodedata.normalize("NFC", label.strip()).casefold() for label in labels)
+    folded = (fold_name(label.strip()) for label in labels)
     return tuple(label for label in dict.fromkeys(folded) if label)
 
 
-def _check_encodable(path: Path, text: EvaluationText) -> None:
+def _check_encodable(path: Path, number: int, text: EvaluationText) -> None:
+    """JSON can escape half of a surrogate pair, which no tokenizer takes and no file can hold."""
     try:
-        "".join((text.text, text.group, *text.positive)).encode()
+        "".join((text.text, text.group, *text.positive, *(text.negative or ()))).encode()
     except UnicodeEncodeError as cause:
-        raise InputError(
-            "a text is not valid Unicode", label=f"{path} {text.group}", got=str(cause), remedy=_SEE
-        ) from cause
+        raise _bad_line(path, number, f"not valid Unicode: {cause}") from cause
 
 
 def _bad_line(path: Path, number: int, got: str) -> InputError:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
-from einops import rearrange
+from einops import einsum, rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -21,8 +21,8 @@ from amygdala_tl.diagnostics.intervals import (
 from amygdala_tl.diagnostics.records import Interval, LayerSeparation
 from amygdala_tl.errors import InputError
 
-SMOOTHING = (0.25, 0.5, 0.25)
-"""Weights of the layer below, a layer and the one above; at the ends what is missing is left out."""
+SMOOTHING = 2
+"""Layers that are this far apart or farther say nothing of each other; nearer ones count in proportion to their nearness."""
 
 STANDARD_ERRORS = 1.0
 """By how many of them a concept's own layer must beat the common one."""
@@ -75,7 +75,7 @@ def best_layers(separation: LayerSeparation, slots: int) -> tuple[int, ...]:
     """The layers for a number of slots, in rising order: chosen one after the other, so that the mean over concepts of the
     AUROC at each concept's best chosen layer grows most. Equal ones go to the shallower layer.
 
-    The AUROC is smoothed over neighbouring layers (`SMOOTHING`), because the best of many noisy layers is partly luck.
+    The AUROC is smoothed over adjacent layers (`SMOOTHING`), because the best of many noisy layers is partly luck.
 
     Args:
         separation: of training folds.
@@ -88,7 +88,7 @@ def best_layers(separation: LayerSeparation, slots: int) -> tuple[int, ...]:
         raise InputError(
             "no layer can be chosen", got=f"{slots} slots", need="at least 1", remedy="ask for one or more"
         )
-    table = smoothed_over_layers(separation.auroc.value)
+    table = smoothed_over_layers(separation.auroc.value, separation.layers)
     table = table[:, table.isfinite().all(dim=0)]
     chosen: list[int] = []
     reached = torch.full((table.shape[1],), -torch.inf, dtype=table.dtype)
@@ -112,7 +112,7 @@ def reading_layers(separation: LayerSeparation) -> Int[Tensor, " concept"]:
     Args:
         separation: of training folds.
     """
-    table = smoothed_over_layers(separation.auroc.value)
+    table = smoothed_over_layers(separation.auroc.value, separation.layers)
     known = table.isfinite().all(dim=0)
     common = int(table[:, known].mean(dim=1).argmax()) if bool(known.any()) else 0
     own = table.nan_to_num(nan=-torch.inf).argmax(dim=0)
@@ -123,12 +123,12 @@ def reading_layers(separation: LayerSeparation) -> Int[Tensor, " concept"]:
     return torch.tensor(separation.layers)[torch.where(better & known, own, common)]
 
 
-def smoothed_over_layers(values: Float[Tensor, "layer concept"]) -> Float[Tensor, "layer concept"]:
-    """Weighted mean of each layer and its neighbours in the table."""
-    total, weight = torch.zeros_like(values), torch.zeros_like(values)
-    n = len(values)
-    for offset, share in zip((-1, 0, 1), SMOOTHING, strict=True):
-        here, there = slice(max(0, -offset), n - max(0, offset)), slice(max(0, offset), n - max(0, -offset))
-        total[here] += share * values[there]
-        weight[here] += share
-    return total / weight
+def smoothed_over_layers(
+    values: Float[Tensor, "layer concept"], layers: Sequence[int]
+) -> Float[Tensor, "layer concept"]:
+    """Weighted mean of each layer and the adjacent ones: 1/4, 1/2, 1/4, or 2/3, 1/3 where there is one. A layer whose neighbours
+    were not captured stays as it is, because a mean with layers from elsewhere in the model would hide a peak."""
+    depth = torch.tensor(layers, dtype=values.dtype)
+    distance = (rearrange(depth, "layer -> layer 1") - rearrange(depth, "other -> 1 other")).abs()
+    weight = (1 - distance / SMOOTHING).clamp(min=0)
+    return einsum(weight / weight.sum(dim=1, keepdim=True), values, "layer other, other concept -> layer concept")

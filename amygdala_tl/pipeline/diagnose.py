@@ -9,7 +9,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from amygdala_tl.activations.embedding import mean_embeddings
 from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.diagnostics.cross_fit import cross_fitted_scores, split_half_cosine
 from amygdala_tl.diagnostics.crosstalk import cross_talk
@@ -23,6 +22,7 @@ from amygdala_tl.directions import LabelledActivations
 from amygdala_tl.errors import FitError
 from amygdala_tl.lens.model import LoadedModel
 from amygdala_tl.lens.weights import mlp_outputs, unembedding
+from amygdala_tl.pipeline.embedding_baseline import embedding_scores
 from amygdala_tl.pipeline.evaluate import Reference, UnseenTexts, evaluate, scores_of
 from amygdala_tl.pipeline.labelled import LabelledTexts
 from amygdala_tl.pipeline.method import Method, apply_method, read_method
@@ -56,11 +56,9 @@ class Diagnoser:
         )
         return labelled.whole(spread=self.method.aggregator == "subspace")
 
-    def _fit_some(
-        self, data: LabelledActivations, neutral: Tensor | None = None
-    ) -> Float[Tensor, "some layer d_model"]:
+    def _fit_some(self, data: LabelledActivations) -> Float[Tensor, "some layer d_model"]:
         names = [str(place) for place in range(data.positive.shape[1])]
-        return apply_method(self.method, data, self.neutral if neutral is None else neutral, names).directions
+        return apply_method(self.method, data, self.neutral, names).directions
 
     def by_layer(self) -> LayerSeparation:
         """Separation at every layer, on training folds."""
@@ -88,19 +86,6 @@ class Diagnoser:
             self.unseen.groups,
             torch.Generator().manual_seed(self.seed),
         )
-
-    def embedding_scores(self, model: LoadedModel) -> Float[Tensor, "text concept"]:
-        """Scores of the held-out texts by the same method on mean token embeddings; NaN where it cannot be fitted there."""
-        train, unseen = (
-            mean_embeddings(model, [text.text for text in texts], self.fit.settings)
-            for texts in (self.train, self.held_out)
-        )
-        given = LabelledActivations(train, self.data.positive, self.data.negative, self.data.groups, self.data.grades)
-        try:
-            directions = self._fit_some(given, neutral=train[:0])
-        except FitError:  # a denoiser that needs neutral texts, or an estimator that needs tokens
-            return torch.full((len(unseen), len(self.fit.concepts)), torch.nan)
-        return scores_of(unseen, directions)[0]
 
     def quality(
         self, reading_layer: Int[Tensor, " concept"], crosstalk: CrossTalk, evaluation: Any, model: LoadedModel | None
@@ -214,7 +199,16 @@ def diagnose(
             positive=diagnoser.data.positive,
             negative=diagnoser.data.negative,
         ),
-        None if model is None else diagnoser.embedding_scores(model),
+        None
+        if model is None
+        else embedding_scores(
+            model,
+            fit.settings,
+            diagnoser.method,
+            [text.text for text in diagnoser.train],
+            diagnoser.data,
+            [text.text for text in diagnoser.held_out],
+        ),
         seed=seed,
     )
     crosstalk = tuple(diagnoser.crosstalk(column) for column in range(len(fit.layers)))

@@ -10,10 +10,14 @@ from amygdala_tl.activations.runner import pool_texts
 from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.corpus.evaluation_data import EvaluationData
 from amygdala_tl.diagnostics.records import Evaluation, Passages
+from amygdala_tl.directions import LabelledActivations
 from amygdala_tl.errors import InputError
 from amygdala_tl.lens.model import LoadedModel
+from amygdala_tl.memory.tags import fold_name
+from amygdala_tl.pipeline.embedding_baseline import embedding_scores
 from amygdala_tl.pipeline.evaluate import Reference, UnseenTexts, evaluate, scores_of
 from amygdala_tl.pipeline.labelled import LabelledTexts, group_numbers, label_matrix
+from amygdala_tl.pipeline.method import read_method
 from amygdala_tl.pipeline.select import of_concepts
 from amygdala_tl.records import Corpus, Fit
 
@@ -32,13 +36,13 @@ def evaluate_texts(
         data: labelled texts.
         fit: directions, from `fit` or `fit_of`.
         model: the model they are of.
-        trained_on: corpus and activations, for the bag of words and the random directions.
+        trained_on: corpus and activations, for the bag of words, the embedding baseline and the random directions.
         seed: of bootstrap and nulls.
 
     Raises:
-        InputError: no label is a concept of the readout.
+        InputError: no label is a concept of the readout, or no text has more than one token.
     """
-    known = [concept for concept in fit.concepts if concept.casefold() in data.labels]
+    known = [concept for concept in fit.concepts if fold_name(concept) in data.labels]
     if not known:
         raise InputError(
             "no label of these texts is a concept of the readout",
@@ -47,23 +51,44 @@ def evaluate_texts(
             remedy="label the texts with the readout's concepts",
         )
     fit = of_concepts(fit, known, {})
+    activations, fine = _activations(data, fit, model)
+    readable = fine.all(dim=1)
+    if not bool(readable.any()):
+        raise InputError("the texts are too short to read", got="one token each", remedy="give longer texts")
+    texts = [text for text, whole in zip(data.texts, readable.tolist(), strict=True) if whole]
     named = sorted(data.labels)
-    positive = [text.positive for text in data.texts]
     negative = [
         tuple(label for label in named if label not in text.positive) if text.negative is None else text.negative
-        for text in data.texts
+        for text in texts
     ]
-    folded = [concept.casefold() for concept in fit.concepts]
+    folded = [fold_name(concept) for concept in fit.concepts]
     unseen = UnseenTexts(
-        what=f"{len(data.texts)} texts in {len({text.group for text in data.texts})} groups",
-        texts=[text.text for text in data.texts],
-        activations=_activations(data, fit, model)[0],
-        positive=label_matrix(positive, folded),
+        what=f"{len(texts)} texts in {len({text.group for text in texts})} groups"
+        + (
+            f", without {short} that are nothing but an attention sink"
+            if (short := len(data.texts) - len(texts))
+            else ""
+        ),
+        texts=[text.text for text in texts],
+        activations=activations[readable],
+        positive=label_matrix([text.positive for text in texts], folded),
         negative=label_matrix(negative, folded),
-        groups=group_numbers([text.group for text in data.texts]),
+        groups=group_numbers([text.group for text in texts]),
     )
+    judged = judged_layers(fit)
+    if trained_on is None:
+        return evaluate(fit.directions, fit.concepts, fit.layers, judged, unseen, seed=seed)
+    method = read_method(str(fit.estimator["method"]))
+    known_texts, known_data = _trained_on(fit, *trained_on)
     return evaluate(
-        fit.directions, fit.concepts, fit.layers, judged_layers(fit), unseen, _reference(fit, trained_on), seed=seed
+        fit.directions,
+        fit.concepts,
+        fit.layers,
+        judged,
+        unseen,
+        Reference(known_texts, known_data.activations, known_data.positive, known_data.negative),
+        embedding_scores(model, fit.settings, method, known_texts, known_data, unseen.texts),
+        seed=seed,
     )
 
 
@@ -103,11 +128,8 @@ def _activations(data: EvaluationData, fit: Fit, model: LoadedModel) -> tuple[Te
     return pool_texts(model, [text.text for text in data.texts], fit.layers, fit.read_position, settings)
 
 
-def _reference(fit: Fit, trained_on: tuple[Corpus, ActivationStore] | None) -> Reference | None:
-    if trained_on is None:
-        return None
-    corpus, store = trained_on
+def _trained_on(fit: Fit, corpus: Corpus, store: ActivationStore) -> tuple[list[str], LabelledActivations]:
     texts = [text for text in corpus.texts if text.split == "train" and not text.neutral]
-    labelled = LabelledTexts(texts, fit.concepts, store, fit.layers, fit.read_position, graded=False)
-    whole = labelled.whole(spread=False)
-    return Reference([text.text for text in texts], whole.activations, whole.positive, whole.negative)
+    graded = fit.estimator.get("labels") == "graded"
+    labelled = LabelledTexts(texts, fit.concepts, store, fit.layers, fit.read_position, graded=graded)
+    return [text.text for text in texts], labelled.whole(spread=False)

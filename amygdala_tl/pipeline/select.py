@@ -6,7 +6,8 @@ from dataclasses import replace
 import torch
 from einops import rearrange
 
-from amygdala_tl.errors import ReadoutError
+from amygdala_tl.errors import InputError, ReadoutError
+from amygdala_tl.memory.tags import fold_name
 from amygdala_tl.readout.manifest import fit_from_provenance
 from amygdala_tl.records import Calibration, Fit, Readout
 
@@ -75,3 +76,21 @@ def of_concepts(fit: Fit, keep: Sequence[str], dropped: dict[str, str]) -> Fit:
         verdicts={concept: fit.verdicts[concept] for concept in concepts if concept in fit.verdicts},
         left_out={**fit.left_out, **dropped},
     )
+
+
+def named_concepts(names: Sequence[str], concepts: Sequence[str], option: str = "--concepts") -> tuple[str, ...]:
+    """Those of a bundle's concepts that `names` names, in their order and once each; case and Unicode spelling do not matter.
+
+    Args:
+        names: as a user gives them; blank ones do not count.
+        concepts: the bundle's.
+        option: that the names come from, for the message.
+
+    Raises:
+        InputError: a name is none of the concepts.
+    """
+    by_fold = {fold_name(concept): concept for concept in concepts}
+    wanted = [fold_name(name.strip()) for name in names if name.strip()]
+    if unknown := [name for name in wanted if name not in by_fold]:
+        raise InputError("no such concept", got=", ".join(unknown), need=", ".join(concepts), remedy=f"change {option}")
+    return tuple(dict.fromkeys(by_fold[name] for name in wanted))

@@ -18,6 +18,7 @@ from amygdala_tl.lens.hooks import parse_layers
 from amygdala_tl.lens.model import LoadedModel
 from amygdala_tl.pipeline.labelled import LabelledTexts
 from amygdala_tl.pipeline.method import apply_method, read_method
+from amygdala_tl.pipeline.select import named_concepts
 from amygdala_tl.records import Corpus, CorpusText, Fit
 from amygdala_tl.steering.ablating import TEXTS, carrier_tokens
 from amygdala_tl.steering.arms import Readers
@@ -69,7 +70,7 @@ def prepare_check(
         FitError: the corpus's texts cannot be fitted.
         ActivationStoreError: texts have not been captured.
     """
-    names = _chosen(concepts, fit)
+    names = named_concepts(concepts, fit.concepts) or fit.concepts
     columns = [fit.concepts.index(name) for name in names]
     plan = SteeringPlan(
         concepts=names,
@@ -178,16 +179,6 @@ def _carriers(corpus: Corpus, names: Sequence[str], loaded: LoadedModel) -> dict
         if texts:
             found[place] = [carrier_tokens(loaded.tokenizer, text.text) for text in texts]
     return found
-
-
-def _chosen(concepts: Sequence[str], fit: Fit) -> tuple[str, ...]:
-    by_fold = {concept.casefold(): concept for concept in fit.concepts}
-    wanted = [name.strip().casefold() for name in concepts if name.strip()]
-    if unknown := [name for name in wanted if name not in by_fold]:
-        raise InputError(
-            "no such concept", got=", ".join(unknown), need=", ".join(fit.concepts), remedy="change --concepts"
-        )
-    return tuple(dict.fromkeys(by_fold[name] for name in wanted)) or fit.concepts
 
 
 def _layers(layers: str | Sequence[int] | None, fit: Fit, loaded: LoadedModel) -> tuple[int, ...]:

@@ -87,11 +87,11 @@ def warning_lines(found: CrossTalk, most: int) -> RenderableType:
 def evaluation_table(evaluation: Evaluation) -> RenderableType:
     """Every concept on the given texts, best first."""
     # Every column fits a terminal of 80: what nobody computed is left out, and names are not folded.
-    baselines = ("words", evaluation.bag_of_words), ("embed.", evaluation.embedding)
+    baselines = ("words", evaluation.bag_of_words), ("emb.", evaluation.embedding)
     shown = [name for name, known in baselines if bool(known.isfinite().any())]
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("concept", no_wrap=True)
-    for name in ("AUROC", "interval", "a.p.", "null", "random", *shown, "p", "+/-", "layer"):
+    for name in ("AUROC", "interval", "a.p.", "null", "rand.", *shown, "p", "+/-", "layer"):
         table.add_column(name, justify="right", no_wrap=True)
     values = evaluation.auroc.value.tolist()
     order = sorted(range(len(values)), key=lambda place: -values[place] if math.isfinite(values[place]) else math.inf)

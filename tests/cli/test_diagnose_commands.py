@@ -61,7 +61,7 @@ def test_layers_compares_what_was_captured_and_chooses(capsys, workplace):
 def test_report_writes_one_page_with_every_concept(capsys, common, tmp_path):
     data, model = common
     (tmp_path / "norms.csv").write_text("word,valence,arousal\njoy,8.2,6\ngrief,1.7,5\nCalm,7,2\nanxiety,2.4,7\n")
-    page = tmp_path / "page.html"
+    page = tmp_path / "new" / "folder" / "page.html"
     code, out, _ = run(capsys, "report", *data, *model, "--out", page, "--norms", tmp_path / "norms.csv")
     assert code == 0
     assert "16 concepts on held-out texts" in out
@@ -87,6 +87,7 @@ def test_evaluate_judges_labelled_texts_and_shows_passages_of_others(capsys, com
     )
     assert code == 0
     assert "bag of words 0." in " ".join(out.split())
+    assert "embedding 0." in " ".join(out.split())
     (tmp_path / "talk.txt").write_text("\n\n".join(note["text"] for note in notes[:8]))
     code, out, _ = run(capsys, "evaluate", "--data", tmp_path / "talk.txt", *readout, "--passages", 1)
     assert code == 0

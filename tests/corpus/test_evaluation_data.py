@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from amygdala_tl.corpus import LabelRules, build_corpus, write_corpus
 from amygdala_tl.corpus.evaluation_data import EvaluationData, EvaluationText, read_evaluation_data
 from amygdala_tl.errors import AmygdalaError, CorpusError, InputError
+from amygdala_tl.memory.tags import fold_name
 from amygdala_tl.records import Node
 
 REUSED_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -121,6 +122,29 @@ def test_numbers_of_a_tsv_are_looked_up_in_the_labels_beside_it(tmp_path):
     put(tmp_path / "labels.txt", "Admiration\namusement\nanger\n")
     data = read_evaluation_data(put(tmp_path / "test.tsv", "One.\t0,2\t\nTwo.\t1\nThree.\tanger\n"))
     assert [text.positive for text in data.texts] == [("admiration", "anger"), ("amusement",), ("anger",)]
+
+
+def test_a_number_may_have_leading_zeros_and_must_be_a_line_of_the_names(tmp_path):
+    put(tmp_path / "labels.txt", "admiration\namusement\nanger\n")
+    data = read_evaluation_data(put(tmp_path / "test.tsv", f"One.\t{'0' * 12}1\nTwo.\t00\n"))
+    assert [text.positive for text in data.texts] == [("amusement",), ("admiration",)]
+    for number in ("3", "0000000003", "1" * 5_000):
+        with pytest.raises(InputError, match=r"test\.tsv line 1: .*labels\.txt"):
+            read_evaluation_data(put(tmp_path / "test.tsv", f"One.\t{number}\n"))
+
+
+def test_names_are_folded_as_tags_are(tmp_path):
+    # The small iota with two marks folds to three code points, which compose again.
+    data = read_evaluation_data(put(tmp_path / "a.tsv", "One.\t\u0390\n"))
+    assert data.labels == {fold_name("\u0390")}
+
+
+@pytest.mark.parametrize("key", ["text", "labels", "negative", "group"])
+def test_half_a_surrogate_pair_is_told_with_its_line(tmp_path, key):
+    row = {"text": "One.", "labels": ["joy"], "negative": ["grief"], "group": "monday"}
+    bad = row | {key: ["\ud800"] if isinstance(row[key], list) else "\ud800"}
+    with pytest.raises(InputError, match=r"a\.jsonl line 2: .*not valid Unicode"):
+        read_evaluation_data(put(tmp_path / "a.jsonl", rows(row, bad)))
 
 
 def test_numbers_without_a_file_of_names_are_names(tmp_path):

@@ -63,7 +63,7 @@ def test_a_second_slot_serves_the_concepts_that_the_first_one_does_not():
 @given(st.integers(0, 500), st.integers(1, 5))
 def test_each_slot_is_the_best_addition_to_those_before(seed, slots):
     separation = with_auroc(torch.rand(6, 4, generator=torch.Generator().manual_seed(seed)))
-    table = smoothed_over_layers(separation.auroc.value)
+    table = smoothed_over_layers(separation.auroc.value, separation.layers)
 
     def value(layers):
         return float(table[list(layers)].amax(dim=0).mean())
@@ -107,15 +107,30 @@ def test_a_concept_leaves_the_common_layer_only_where_it_gains_more_than_a_stand
 
 def test_smoothing_is_a_weighted_mean_that_keeps_constants():
     values = torch.rand(5, 2, dtype=torch.float64)
-    found = smoothed_over_layers(values)
+    found = smoothed_over_layers(values, range(7, 12))
     assert torch.allclose(found[2], values[1] / 4 + values[2] / 2 + values[3] / 4)
     assert torch.allclose(found[0], (2 * values[0] + values[1]) / 3)
-    assert torch.allclose(smoothed_over_layers(torch.ones(1, 2)), torch.ones(1, 2))
+    assert torch.allclose(smoothed_over_layers(torch.ones(1, 2), [4]), torch.ones(1, 2))
+
+
+def test_layers_that_are_not_adjacent_do_not_smooth_each_other():
+    values = torch.rand(5, 2, dtype=torch.float64)
+    found = smoothed_over_layers(values, [3, 10, 14, 15, 20])
+    assert torch.allclose(found[[0, 1, 4]], values[[0, 1, 4]])
+    assert torch.allclose(found[2], (2 * values[2] + values[3]) / 3)
+
+
+def test_a_peak_before_the_last_of_a_few_captured_layers_is_chosen():
+    # The last has one neighbour: a mean of these two would be above that of the peak and both of its neighbours.
+    table = torch.tensor([0.60, 0.75, 0.99, 0.92])[:, None].expand(4, 3)
+    separation = with_auroc(table, layers=(10, 14, 19, 23))
+    assert best_layers(separation, 1) == (19,)
+    assert reading_layers(separation).tolist() == [19, 19, 19]
 
 
 def test_greedy_finds_the_best_pair_where_layers_serve_different_concepts():
     separation = with_auroc(torch.block_diag(torch.ones(3, 2), torch.ones(3, 3)) * 0.4 + 0.5)
-    table = smoothed_over_layers(separation.auroc.value)
+    table = smoothed_over_layers(separation.auroc.value, separation.layers)
     best = max(
         itertools.combinations(range(6), 2), key=lambda pair: round(float(table[list(pair)].amax(dim=0).mean()), 9)
     )

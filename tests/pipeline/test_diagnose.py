@@ -46,6 +46,9 @@ STRENGTH = (1.0, 2.0, 5.0, 2.0)
 NOTHING = "boredom"
 """A concept whose labels are drawn blindly: nothing in the texts speaks of it, not even what else they are labelled with."""
 
+EARLY = "grief"
+"""A concept that moves its texts at the first layer only."""
+
 
 def store_of(folder, texts, activations):
     """A store on disk that holds these activations [text, layer, d_model] at every read position."""
@@ -59,7 +62,7 @@ def store_of(folder, texts, activations):
 
 
 def planted(corpus, strength=STRENGTH, seed=0):
-    """Noise, and a direction a concept and layer along which its positive texts move; NOTHING moves none."""
+    """Noise, and a direction a concept and layer along which its positive texts move; NOTHING moves none, EARLY its own way."""
     generator = torch.Generator().manual_seed(seed)
     directions = torch.nn.functional.normalize(
         torch.randn(len(corpus.concepts), len(LAYERS), D_MODEL, generator=generator), dim=-1
@@ -67,7 +70,8 @@ def planted(corpus, strength=STRENGTH, seed=0):
     activations = torch.randn(len(corpus.texts), len(LAYERS), D_MODEL, generator=generator)
     for row, text in enumerate(corpus.texts):
         for concept in set(text.positive) - {NOTHING}:
-            activations[row] += torch.tensor(strength)[:, None] * directions[corpus.concepts.index(concept)]
+            moved = (6.0, 0.0, 0.0, 0.0) if concept == EARLY else strength
+            activations[row] += torch.tensor(moved)[:, None] * directions[corpus.concepts.index(concept)]
     return activations
 
 
@@ -152,8 +156,7 @@ def test_shuffled_held_out_labels_change_the_judgement_and_no_choice(corpus, sto
     found = diagnose(shuffled, store, refitted)
     assert_choices_are_equal(found, diagnosis)
     one, other = found.evaluation.auroc.value, diagnosis.evaluation.auroc.value
-    planted_ones = [place for place, concept in enumerate(corpus.concepts) if concept != NOTHING]
-    assert (other - one)[planted_ones].mean() > 0.2
+    assert (other - one)[[concept != NOTHING for concept in corpus.concepts]].mean() > 0.2
     assert {quality.verdict for quality in found.quality} == {"not readable"}
 
 
@@ -171,11 +174,13 @@ def test_held_out_activations_that_speak_for_another_layer_change_no_choice(corp
     exactly(separation.auroc.value, diagnosis.by_layer.auroc.value)
 
 
-def test_the_layer_that_was_planted_strongest_is_chosen(diagnosis):
+def test_the_layers_that_were_planted_strongest_are_chosen(diagnosis):
     assert best_layers(diagnosis.by_layer, 1) == (2,)
-    readable = [quality for quality in diagnosis.quality if quality.verdict == "readable"]
-    assert {quality.layer for quality in readable} == {2}
-    assert len(readable) > 10
+    assert best_layers(diagnosis.by_layer, 2) == (0, 2)
+    layer = {quality.concept: quality.layer for quality in diagnosis.quality if quality.verdict == "readable"}
+    assert layer.pop(EARLY) == 0
+    assert set(layer.values()) == {2}
+    assert len(layer) > 10
 
 
 # No group on both sides

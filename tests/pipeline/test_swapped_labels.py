@@ -136,11 +136,10 @@ def test_many_times_more_swapped_labels_are_listed_than_by_a_blind_list(corpus, 
     assert found >= len(as_labelled_wrongly(swaps)) / 2
 
 
-@pytest.mark.parametrize("concept", ["calm", "frustration"])
-def test_all_three_swapped_labels_of_a_well_read_concept_are_listed(swaps, listed_when_swapped, concept):
-    wrong = {(text, label) for name, text, label in as_labelled_wrongly(swaps) if name == concept}
+def test_all_three_swapped_labels_of_a_well_read_concept_are_listed(swaps, listed_when_swapped):
+    wrong = {(text, label) for name, text, label in as_labelled_wrongly(swaps) if name == "frustration"}
     assert len(wrong) == 3
-    assert wrong <= listed_when_swapped[concept]
+    assert wrong <= listed_when_swapped["frustration"]
 
 
 def test_the_same_texts_are_not_listed_with_their_own_labels(corpus, store, swaps):
