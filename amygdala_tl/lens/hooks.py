@@ -4,29 +4,12 @@ The same i counts decoder layers from 0 in TransformerLens, in Hugging Face (`hi
 is taken after the final norm) and in vLLM.
 """
 
-import re
 from collections.abc import Sequence
 
 from amygdala_tl.errors import ModelError
 
 DEFAULT_TARGET_LAYERS = "0.35,0.5,0.65,0.8"
 """Middle to late layers, as fractions of depth, where abstract features are usually most linear."""
-
-_HOOK = re.compile(r"blocks\.(\d+)\.hook_resid_post")
-
-
-def layer_of_hook(name: str) -> int:
-    """Decoder layer whose output the hook `name` carries.
-
-    Raises:
-        ModelError: `name` is not a resid_post hook.
-    """
-    match = _HOOK.fullmatch(name)
-    if match is None:
-        raise ModelError(
-            "not a resid_post hook", got=name, need="blocks.<layer>.hook_resid_post", remedy="name a resid_post hook"
-        )
-    return int(match.group(1))
 
 
 def parse_layers(spec: str | Sequence[int], n_layers: int) -> tuple[int, ...]:

@@ -5,8 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amygdala_tl.errors import ModelError
-from amygdala_tl.lens.hooks import layer_of_hook, parse_layers
-from amygdala_tl.records import hook_name
+from amygdala_tl.lens.hooks import parse_layers
 
 
 @pytest.mark.parametrize(
@@ -39,13 +38,3 @@ def test_parsed_layers_are_ascending_unique_and_inside(case):
     layers = parse_layers(",".join(map(str, wanted)), n_layers)
     assert list(layers) == sorted(set(layers))
     assert set(layers) == {layer % n_layers for layer in wanted}
-
-
-@given(st.integers(0, 500))
-def test_hook_names_and_layers_are_inverse(layer):
-    assert layer_of_hook(hook_name(layer)) == layer
-
-
-def test_another_hook_is_refused():
-    with pytest.raises(ModelError, match="resid_post"):
-        layer_of_hook("blocks.3.hook_resid_pre")
