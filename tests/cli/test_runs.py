@@ -63,6 +63,24 @@ def test_a_run_is_a_folder_with_lines_a_summary_a_page_and_what_it_was_made_of(c
     assert {row["seed"] for row in samples} == {4}
 
 
+def test_the_report_of_a_readout_shows_a_run_beside_its_diagnosis(
+    capsys, written, workplace, tiny_checkpoint, tmp_path
+):
+    assert run(capsys, "ablation-run", written(config()), "--out", tmp_path / "validation")[0] == 0
+    report = (
+        "report", "--training-data-dir", workplace / "corpus", "--readout", workplace / "readout.safetensors",
+        "--model", tiny_checkpoint("llama"), "--out", tmp_path / "page.html", "--steering",
+    )  # fmt: skip
+    code, _, err = run(capsys, *report, tmp_path / "validation")
+    assert code == 0, err
+    page = (tmp_path / "page.html").read_text()
+    assert 'id="verdicts"' in page
+    assert 'id="doses"' in page
+    code, _, err = run(capsys, *report, tmp_path)
+    assert code == 2
+    assert "no finished run" in err
+
+
 def test_a_second_run_measures_nothing_and_its_copied_settings_give_the_same(capsys, written, tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
     assert run(capsys, "ablation-run", written(config()), "--out", first)[0] == 0
