@@ -68,9 +68,10 @@ def judge(
 
 
 def _at_several(plan: SteeringPlan, removed: Removed, concept: int) -> tuple[Ablation | None, Ablation | None]:
-    """The concept's directions taken out at all layers of the plan, and at every layer of the model."""
+    """The concept's directions taken out at all layers of the plan, if they are several, and at every layer of the model."""
     everywhere = (found for (layers, of), found in removed.items() if of == concept and set(layers) > set(plan.layers))
-    return removed.get((plan.layers, concept)), next(everywhere, None)
+    together = removed.get((plan.layers, concept)) if len(plan.layers) > 1 else None
+    return together, next(everywhere, None)
 
 
 def _significance(layers: Sequence[MeasuredLayer]) -> tuple[Tensor, Tensor]:
