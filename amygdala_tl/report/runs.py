@@ -20,15 +20,17 @@ def summary_table(reports: Sequence[SteeringReport]) -> RenderableType:
         reports: one a seed.
     """
     found = summarise(reports)
-    table = _table("concept", "verdict")
-    for name in ("seeds", "layer", "dose", "effect", "random", "p", "loss", "ablated", "everywhere"):
+    table = _table("concept")
+    table.add_column("verdict", no_wrap=True)
+    several = len(reports) > 1
+    for name in (*(["seeds"] if several else []), "layer", "dose", "effect", "random", "p", "loss", "ablated", "all"):
         table.add_column(name, justify="right", no_wrap=True)
     for each in found:
         at = each.at
         table.add_row(
             Text(each.concept),
             Text(each.verdict, style=STYLES[each.verdict]),
-            f"{each.steers_in}/{each.seeds}",
+            *([f"{each.steers_in}/{each.seeds}"] if several else []),
             str(each.layer),
             f"{at.dose:g}",
             f"{at.effect:+.2f}",
@@ -46,7 +48,7 @@ def summary_table(reports: Sequence[SteeringReport]) -> RenderableType:
         Text(f"{line}; seeds {', '.join(str(report.plan.seed) for report in reports)}"),
         Text(
             "seeds: with how many of them it steers; p: the largest of them; ablated: fall of the concept's words when the "
-            "direction is taken out at that layer, and everywhere in the model; * p below 0.05",
+            "direction is taken out at that layer, and at all layers of the model; * p below 0.05",
             style="dim",
         ),
     )
