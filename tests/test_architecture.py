@@ -72,7 +72,7 @@ def test_each_third_party_engine_has_one_door(path):
         assert doors is None or room_of(path) in doors, f"{path.name} imports {module}"
 
 
-@pytest.mark.parametrize("name", ["arms", "interventions", "judge", "significance", "verdict"])
+@pytest.mark.parametrize("name", ["arms", "comparing", "interventions", "judge", "significance", "summary", "verdict"])
 def test_the_mathematics_of_steering_sees_no_model(name):
     modules = imported_modules(PACKAGE / "steering" / f"{name}.py")
     assert not any(module.startswith("amygdala_tl.lens") for module in modules)

@@ -16,7 +16,7 @@ COMMANDS = typer.main.get_command(app).commands
 
 def test_every_command_is_in_the_readme_and_no_other():
     table = re.search(r"\| command \| does \|\n(.*?)\n\n", README, re.DOTALL).group(1)
-    assert set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) == set(COMMANDS)
+    assert set(re.findall(r"^\| `([\w-]+)`", table, re.MULTILINE)) == set(COMMANDS)
 
 
 @pytest.mark.parametrize("line", re.findall(r"^ +amygdala-tl (.+)$", README, re.MULTILINE))

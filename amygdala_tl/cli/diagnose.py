@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from amygdala_tl.diagnostics.records import Diagnosis
     from amygdala_tl.lens.model import LoadedModel
     from amygdala_tl.records import Fit
+    from amygdala_tl.steering.stored import StoredRun
 
 Norms = Annotated[Path | None, typer.Option(help="CSV with columns word, valence, arousal (or any other numbers).")]
 
@@ -152,10 +153,14 @@ def report(
     activations_dir: options.ActivationsDir = None,
     out: Annotated[Path, typer.Option(help="The page, one file.")] = Path("report.html"),
     norms: Norms = None,
+    steering: Annotated[
+        Path | None, typer.Option(help="Results folder of `steer` or `ablation-run`: adds what the directions cause.")
+    ] = None,
     model: options.ModelOption = None,
 ) -> None:
     """Write one self-contained HTML page with all diagnostics, and their short form here."""
     words = None if norms is None else read_norms(norms)
+    run = None if steering is None else _run(steering)
     fit = _fit(readout)
     corpus, store = corpus_of(training_data_dir, fit), store_of(activations_dir, readout, fit)
     make_folder(out.parent)
@@ -163,7 +168,7 @@ def report(
     from amygdala_tl.report.diagnosis import diagnosis_summary
 
     console = Console(highlight=False)
-    console.print(diagnosis_summary(run_report(console, corpus, store, fit, loaded, out, words)))
+    console.print(diagnosis_summary(run_report(console, corpus, store, fit, loaded, out, words, run)))
 
 
 def run_report(
@@ -174,6 +179,7 @@ def run_report(
     loaded: "LoadedModel",
     out: Path,
     norms: dict[str, dict[str, float]] | None = None,
+    steering: "StoredRun | None" = None,
 ) -> "Diagnosis":
     """Diagnose, write the page, and say where it is."""
     from amygdala_tl.pipeline.diagnose import diagnose
@@ -182,7 +188,7 @@ def run_report(
 
     with console.status("diagnosing"):
         found = diagnose(corpus, store, fit, model=loaded, norms=norms)
-        write_report(found, out)
+        write_report(found, out, steering)
     console.print(file_list({"report": out}))
     return found
 
@@ -215,6 +221,12 @@ def read_norms(path: Path) -> dict[str, dict[str, float]]:
                     "a norm is no number", label=str(path), got=f"{name} {value} of {word}", remedy="check --norms"
                 )
     return norms
+
+
+def _run(folder: Path) -> "StoredRun":
+    from amygdala_tl.pipeline.runs import read_run
+
+    return read_run(folder)
 
 
 def _fit(readout: Path) -> "Fit":

@@ -18,6 +18,7 @@ from amygdala_tl.cli.diagnose import crosstalk, evaluate, layers, quality, repor
 from amygdala_tl.cli.extract import extract
 from amygdala_tl.cli.inspect import inspect
 from amygdala_tl.cli.read import read
+from amygdala_tl.cli.runs import ablation_run, compare
 from amygdala_tl.cli.steer import steer
 from amygdala_tl.cli.train import capture, export, fit, train
 from amygdala_tl.cli.verify import verify
@@ -31,7 +32,8 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 for command in (
-    extract, train, read, inspect, report, quality, evaluate, crosstalk, layers, steer, verify, capture, fit, export, demo
+    extract, train, read, inspect, report, quality, evaluate, crosstalk, layers, steer, ablation_run, compare, verify,
+    capture, fit, export, demo,
 ):  # fmt: skip
     app.command()(command)
 

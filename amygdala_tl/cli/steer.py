@@ -15,7 +15,7 @@ from amygdala_tl.errors import InputError
 
 if TYPE_CHECKING:
     from amygdala_tl.steering.check import SteeringCheck
-    from amygdala_tl.steering.records import SteeringReport
+    from amygdala_tl.steering.records import AblationPlace, SteeringReport
 
 
 def steer(
@@ -32,6 +32,13 @@ def steer(
     out: Annotated[Path, typer.Option(help="Folder of results; what is there is not computed again.")] = Path(
         "steering"
     ),
+    ablate: Annotated[
+        str,
+        typer.Option(
+            help="Where directions are taken out of texts that carry their concept: at each layer, at all of them together, "
+            "everywhere in the model. Comma-separated; needs the training corpus."
+        ),
+    ] = "each,together,everywhere",
     check: Annotated[bool, typer.Option("--check", help="Exit with 1 if one of the concepts does not steer.")] = False,
     training_data_dir: Annotated[
         Path | None,
@@ -46,34 +53,39 @@ def steer(
 ) -> None:
     """Check what each direction causes: add it, take it out, beside random directions of the same length."""
     wanted = [name for name in (concepts or "").split(",") if name.strip()]
-    amounts, own_words = _doses(doses), None if words is None else read_words(words)
+    amounts, own_words, places = _doses(doses), None if words is None else read_words(words), _places(ablate)
     from amygdala_tl.pipeline.select import fit_of
     from amygdala_tl.readout.bundle import load_readout
 
     bundle = load_readout(readout)
     fit = fit_of(bundle)
     corpus = None if training_data_dir is None else corpus_of(training_data_dir, fit)
+    store = None if corpus is None else store_of(activations_dir, readout, fit)
     from amygdala_tl.files import make_folder
-    from amygdala_tl.pipeline.score import model_of  # brings the model's libraries: mistakes come first
-    from amygdala_tl.pipeline.steer import prepare_check
+    from amygdala_tl.pipeline.runs import REPORT_FILE, about_run, write_run
+    from amygdala_tl.pipeline.score import model_of
+    from amygdala_tl.pipeline.steer import make_plan, prepare_check
     from amygdala_tl.steering.journal import Journal
 
+    make_plan(fit, concepts=wanted, layers=layers, doses=amounts, random=random)  # mistakes come before the model
     make_folder(out)
     prepared = prepare_check(
         fit,
         model_of(bundle, model),
         corpus=corpus,
-        store=None if corpus is None else store_of(activations_dir, readout, fit),
+        store=store,
         concepts=wanted,
         layers=layers,
         doses=amounts,
         random=random,
+        ablate=places,
         words=own_words,
         journal=Journal(out / "blocks.jsonl"),
         seed=seed,
     )
     console = Console(highlight=False)
     report = run_steering(console, prepared, samples, out)
+    write_run(out, "steer", about_run(prepared, bundle, corpus), {seed: REPORT_FILE})
     if check and any(found.verdict != "steers" for found in report.concepts):
         raise typer.Exit(1)
 
@@ -120,6 +132,15 @@ def read_words(path: Path) -> Mapping[str, list[str]]:
             "is no word list", label=str(path), need='{"joy": ["happy", "joy"], ...}', remedy="check --words"
         )
     return {concept: [word.strip() for word in some] for concept, some in found.items()}
+
+
+def _places(text: str) -> "list[AblationPlace]":
+    from amygdala_tl.steering.records import ABLATION_PLACES
+
+    named = [part.strip() for part in text.split(",") if part.strip()]
+    if unknown := [name for name in named if name not in ABLATION_PLACES]:
+        raise InputError("no such place", got=unknown[0], need=", ".join(ABLATION_PLACES), remedy="change --ablate")
+    return [place for place in ABLATION_PLACES if place in named]
 
 
 def _doses(text: str) -> list[float]:

@@ -24,8 +24,8 @@ from amygdala_tl.steering.ablating import TEXTS, carrier_tokens
 from amygdala_tl.steering.arms import Readers
 from amygdala_tl.steering.check import LayerMaterial, SteeringCheck
 from amygdala_tl.steering.journal import Journal, key_of
-from amygdala_tl.steering.records import SteeringPlan, SteeringReport
-from amygdala_tl.steering.samples import Sample, sample_doses
+from amygdala_tl.steering.records import ABLATION_PLACES, AblationPlace, Sample, SteeringPlan, SteeringReport
+from amygdala_tl.steering.samples import NEW_TOKENS, TEMPERATURE, sample_doses
 from amygdala_tl.steering.words import concept_words
 
 DOSES = (0.0, 0.05, 0.1, 0.2, 0.4)
@@ -43,6 +43,7 @@ def prepare_check(
     layers: str | Sequence[int] | None = None,
     doses: Sequence[float] = DOSES,
     random: int = RANDOM,
+    ablate: Sequence[AblationPlace] = ABLATION_PLACES,
     words: Mapping[str, Sequence[str]] | None = None,
     journal: Journal | None = None,
     seed: int = 0,
@@ -61,6 +62,7 @@ def prepare_check(
         layers: see `parse_layers`; all of the bundle if None.
         doses: in units of the mean residual norm; 0 is added if it is missing.
         random: random directions of each of two kinds.
+        ablate: where directions are taken out of texts that carry their concept; needs the corpus.
         words: concept -> words, before those of the list in the package.
         journal: where finished blocks are kept.
         seed: of random and shuffled directions, halves and bootstrap.
@@ -70,15 +72,8 @@ def prepare_check(
         FitError: the corpus's texts cannot be fitted.
         ActivationStoreError: texts have not been captured.
     """
-    names = named_concepts(concepts, fit.concepts) or fit.concepts
-    columns = [fit.concepts.index(name) for name in names]
-    plan = SteeringPlan(
-        concepts=names,
-        layers=_layers(layers, fit, loaded),
-        doses=_doses(doses),
-        random=_enough(random),
-        seed=seed,
-    )
+    plan = make_plan(fit, concepts=concepts, layers=layers, doses=doses, random=random, ablate=ablate, seed=seed)
+    names, columns = plan.concepts, [fit.concepts.index(name) for name in plan.concepts]
     halves = _Halves(fit, corpus, store, seed) if corpus is not None and store is not None else None
     shuffled = None if halves is None else halves.shuffled(2 * random)
     return SteeringCheck(
@@ -87,8 +82,33 @@ def prepare_check(
         material=[_material(fit, layer, columns, halves, shuffled) for layer in plan.layers],
         words=concept_words(loaded.tokenizer, names, words),
         readable={name: fit.verdicts.get(name, {}).get("verdict") in ("readable", "redundant") for name in names},
-        carriers={} if corpus is None else _carriers(corpus, names, loaded),
+        carriers={} if corpus is None or not plan.ablate else _carriers(corpus, names, loaded),
         journal=journal or Journal(),
+    )
+
+
+def make_plan(
+    fit: Fit,
+    *,
+    concepts: Sequence[str] = (),
+    layers: str | Sequence[int] | None = None,
+    doses: Sequence[float] = DOSES,
+    random: int = RANDOM,
+    ablate: Sequence[AblationPlace] = ABLATION_PLACES,
+    seed: int = 0,
+) -> SteeringPlan:
+    """What `prepare_check` would check, with the same arguments; needs no model, so that mistakes are found without one.
+
+    Raises:
+        InputError: no such concept or layer in the bundle, or doses or controls that make no check.
+    """
+    return SteeringPlan(
+        concepts=named_concepts(concepts, fit.concepts) or fit.concepts,
+        layers=_layers(layers, fit),
+        doses=_doses(doses),
+        random=_enough(random),
+        seed=seed,
+        ablate=tuple(ablate),
     )
 
 
@@ -181,10 +201,10 @@ def _carriers(corpus: Corpus, names: Sequence[str], loaded: LoadedModel) -> dict
     return found
 
 
-def _layers(layers: str | Sequence[int] | None, fit: Fit, loaded: LoadedModel) -> tuple[int, ...]:
+def _layers(layers: str | Sequence[int] | None, fit: Fit) -> tuple[int, ...]:
     if layers is None:
         return fit.layers
-    wanted = parse_layers(layers, loaded.info.n_layers)
+    wanted = parse_layers(layers, fit.model.n_layers)
     if missing := [layer for layer in wanted if layer not in fit.layers]:
         raise InputError(
             "the bundle does not have the layer",
@@ -238,7 +258,7 @@ def sample_report(check: SteeringCheck, report: SteeringReport, samples: int) ->
             return {"samples": [asdict(sample) for sample in said]}
 
         key = key_of("samples", check.loaded.info.fingerprint, check.loaded.info.engine, check.loaded.info.dtype, layer,
-                     direction, norm, check.plan.doses, samples, check.plan.seed)  # fmt: skip
+                     direction, norm, check.plan.doses, samples, check.plan.seed, NEW_TOKENS, TEMPERATURE)  # fmt: skip
         block = check.journal.block(key, {"sampled": found.concept, "layer": layer}, compute)
         rows += [Sample(**sample) for sample in block["samples"]]
     return rows

@@ -1,4 +1,4 @@
-"""One HTML file that shows a diagnosis: figures by plotly.js, everything inside, nothing fetched.
+"""One HTML file that shows a diagnosis, a run of the causal check, or both: figures by plotly.js, and nothing fetched.
 
 The page's parts lie in `assets/`: a template, a style sheet and scripts, which are put together here with the data. A
 Content-Security-Policy lets run the scripts of the page alone, by their hashes, and forbids every request, so that a name
@@ -9,6 +9,7 @@ import base64
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from html import escape
 from importlib.resources import files
 from string import Template
@@ -20,11 +21,15 @@ from amygdala_tl.diagnostics.records import Diagnosis
 from amygdala_tl.files import atomic_write_text
 from amygdala_tl.report.page_data import page_data
 from amygdala_tl.report.page_text import headline, model_name, provenance
+from amygdala_tl.report.steering_data import steering_data
+from amygdala_tl.report.steering_text import run_model, steering_headline, steering_provenance
+from amygdala_tl.steering.stored import StoredRun
 
 SCRIPTS = (
     "core.js",
     "controls.js",
     "details.js",
+    "sortable.js",
     "table.js",
     "heldout.js",
     "layers.js",
@@ -33,34 +38,97 @@ SCRIPTS = (
     "crosstalk.js",
     "map.js",
     "texts.js",
+    "steering.js",
+    "doses.js",
+    "moves.js",
+    "removed.js",
+    "said.js",
     "main.js",
 )
 """In the order in which they run, in one scope."""
 
+DIAGNOSIS_SECTIONS = {
+    "verdicts": "Verdicts",
+    "heldout": "Held-out scores",
+    "layers": "Layers",
+    "crosstalk": "Cross-talk",
+    "map": "Map",
+    "texts": "Texts",
+}
+STEERING_SECTIONS = {
+    "steering": "Steering",
+    "doses": "Dose and effect",
+    "moves": "Causal cross-talk",
+    "removed": "Ablation",
+    "said": "Generations",
+}
+MADE = {"made": "How it was made"}
+"""Sections of the page by id, as they are linked from its top."""
 
-def write_report(diagnosis: Diagnosis, path: str | os.PathLike[str]) -> None:
+
+def write_report(diagnosis: Diagnosis, path: str | os.PathLike[str], steering: StoredRun | None = None) -> None:
     """Write the report of a diagnosis as one self-contained HTML file, whole or not at all.
+
+    Args:
+        diagnosis: what is shown.
+        path: of the file.
+        steering: a run of the causal check, shown behind it.
 
     Raises:
         StorageError: the disk refuses, or the folder is missing.
     """
-    atomic_write_text(path, report_html(diagnosis))
+    atomic_write_text(path, report_html(diagnosis, steering))
 
 
-def report_html(diagnosis: Diagnosis) -> str:
+def write_steering_page(run: StoredRun, path: str | os.PathLike[str]) -> None:
+    """Write a run of the causal check alone as one self-contained HTML file; raises as `write_report`."""
+    atomic_write_text(path, steering_html(run))
+
+
+def report_html(diagnosis: Diagnosis, steering: StoredRun | None = None) -> str:
     """The report as HTML; about 5 MB of it are plotly.js."""
+    data, made = page_data(diagnosis), provenance(diagnosis)
+    if steering is not None:
+        data["steering"] = steering_data(steering)
+        made += f"<h3>The causal check</h3>{steering_provenance(steering)}"
+    return _page(
+        f"Readout report: {model_name(diagnosis)}",
+        headline(diagnosis),
+        DIAGNOSIS_SECTIONS | ({} if steering is None else STEERING_SECTIONS),
+        _asset("diagnosis.html") + ("" if steering is None else _asset("steering.html")),
+        made,
+        data,
+    )
+
+
+def steering_html(run: StoredRun) -> str:
+    """A run of the causal check as HTML."""
+    return _page(
+        f"Causal check: {run_model(run)}",
+        steering_headline(run),
+        STEERING_SECTIONS,
+        _asset("steering.html"),
+        steering_provenance(run),
+        {"steering": steering_data(run)},
+    )
+
+
+def _page(title: str, head: str, sections: Mapping[str, str], body: str, made: str, data: Mapping[str, Any]) -> str:
     # A browser hashes a script after reading CRLF as LF.
     plotly = get_plotlyjs().replace("\r\n", "\n")
     scripts = "".join(f"\n{_asset(name)}" for name in SCRIPTS)
     code = f'(() => {{\n"use strict";{scripts}\n}})();'
+    links = (f'<a href="#{section}">{escape(name)}</a>' for section, name in (dict(sections) | MADE).items())
     return Template(_asset("page.html")).substitute(
-        title=escape(f"Readout report: {model_name(diagnosis)}"),
-        model=escape(model_name(diagnosis)),
+        title=escape(title),
         policy=escape(_policy(plotly, code)),
         style=_asset("page.css"),
-        headline=headline(diagnosis),
-        provenance=provenance(diagnosis),
-        data=_json_for_html(page_data(diagnosis)),
+        first=next(iter(sections)),
+        headline=head,
+        nav="\n".join(links),
+        sections=body,
+        provenance=made,
+        data=_json_for_html(data),
         plotly=plotly,
         code=code,
     )

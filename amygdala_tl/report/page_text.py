@@ -23,31 +23,49 @@ def headline(diagnosis: Diagnosis) -> str:
     model = said.get("model", {})
     n_texts = (said.get("calibration", {}).get("texts") or {}).get("n")
     facts = [
-        _count(len(diagnosis.concepts), "concept"),
+        counted(len(diagnosis.concepts), "concept"),
         f"layer{'s' if len(diagnosis.layers) > 1 else ''} {', '.join(map(str, diagnosis.layers))}"
         + (f" of {model['n_layers']}" if model.get("n_layers") else ""),
-        *([_count(int(n_texts), "training text")] if n_texts else []),
-        _count(evaluation.n_groups, "held-out group"),
+        *([counted(int(n_texts), "training text")] if n_texts else []),
+        counted(evaluation.n_groups, "held-out group"),
     ]
     verdicts = [quality.verdict for quality in diagnosis.quality]
-    counts = {verdict: verdicts.count(verdict) for verdict in VERDICTS}
-    bars = "".join(
-        f'<i class="v-{_slug(verdict)}" style="flex-grow:{count}"></i>' for verdict, count in counts.items() if count
-    )
-    items = "".join(
-        f'<li class="v-{_slug(verdict)}"><svg class="mark" aria-hidden="true"><use href="#mark-{_slug(verdict)}"/></svg>'
-        f"<b>{count}</b> {verdict}</li>"
-        for verdict, count in counts.items()
-    )
+    counts: dict[str, int] = {verdict: verdicts.count(verdict) for verdict in VERDICTS}
     pairs = zip(evaluation.auroc.value.tolist(), evaluation.bag_of_words.tolist(), strict=True)
     both = [(ours, words) for ours, words in pairs if ours == ours and words == words]
     ours, words = (mean_of_known(column) for column in zip(*both, strict=True)) if both else (float("nan"),) * 2
     return (
         f'<p class="facts">{escape(DOT.join(facts))}</p>'
-        f'<div class="headline"><div class="verdicts"><div class="bar" aria-hidden="true">{bars}</div>'
-        f'<ul class="counts">{items}</ul></div>'
+        f'<div class="headline">{verdict_bar(counts, {verdict: _slug(verdict) for verdict in VERDICTS})}'
         f'<dl class="means"><div><dt>mean held-out AUROC</dt><dd>{_three(ours)}</dd></div>'
         f"<div><dt>bag of words, same texts</dt><dd>{_three(words)}</dd></div></dl></div>"
+    )
+
+
+def verdict_bar(counts: Mapping[str, int], looks: Mapping[str, str]) -> str:
+    """How many concepts got which verdict, as a bar and in numbers.
+
+    Args:
+        counts: verdict -> concepts.
+        looks: verdict -> name of its colour and mark.
+    """
+    bars = "".join(
+        f'<i class="v-{looks[verdict]}" style="flex-grow:{count}"></i>' for verdict, count in counts.items() if count
+    )
+    items = "".join(
+        f'<li class="v-{looks[verdict]}"><svg class="mark" aria-hidden="true"><use href="#mark-{looks[verdict]}"/></svg>'
+        f"<b>{count}</b> {verdict}</li>"
+        for verdict, count in counts.items()
+    )
+    return (
+        f'<div class="verdicts"><div class="bar" aria-hidden="true">{bars}</div><ul class="counts">{items}</ul></div>'
+    )
+
+
+def definitions(rows: Mapping[str, str]) -> str:
+    """Names and what they are, escaped."""
+    return (
+        f'<dl class="made">{"".join(f"<dt>{escape(name)}</dt><dd>{escape(of)}</dd>" for name, of in rows.items())}</dl>'
     )
 
 
@@ -57,14 +75,14 @@ def provenance(diagnosis: Diagnosis) -> str:
     model, capture, estimator = (said.get(key, {}) for key in ("model", "capture", "estimator"))
     rows = {
         "model": " ".join(str(part) for part in (model.get("id"), model.get("revision")) if part),
-        "architecture": _listed(
+        "architecture": listed(
             model.get("architecture"),
             f"{model['n_layers']} layers of {model['d_model']}" if {"n_layers", "d_model"} <= set(model) else None,
             model.get("dtype"),
         ),
         "weights fingerprint": model.get("fingerprint"),
         "engine": model.get("engine"),
-        "hooks": _listed(*said.get("hooks", {}).values()),
+        "hooks": listed(*said.get("hooks", {}).values()),
         "read position": said.get("read_position"),
         "chat template": capture.get("chat_template"),
         "longest text": f"{capture['max_tokens']} tokens" if "max_tokens" in capture else None,
@@ -72,15 +90,15 @@ def provenance(diagnosis: Diagnosis) -> str:
         "denoisers": "; ".join(map(_parameters, said.get("denoisers", ()))) or "none",
         "corpus sha256": said.get("corpus_sha256"),
         **({"vectors sha256": said["tensors_sha256"]} if said.get("tensors_sha256") else {}),
-        "calibrated on": _listed(
-            *(_count(entry["n"], kind[:-1]) for kind, entry in said.get("calibration", {}).items() if entry)
+        "calibrated on": listed(
+            *(counted(entry["n"], kind[:-1]) for kind, entry in said.get("calibration", {}).items() if entry)
         ),
-        "evaluated on": f"{diagnosis.evaluation.data}, {_count(diagnosis.evaluation.n_groups, 'group')}",
+        "evaluated on": f"{diagnosis.evaluation.data}, {counted(diagnosis.evaluation.n_groups, 'group')}",
         "left out": "; ".join(f"{concept}: {why}" for concept, why in said.get("left_out", {}).items()) or "nothing",
-        "versions": _listed(*(f"{name} {version}" for name, version in model.get("versions", {}).items())),
+        "versions": listed(*(f"{name} {version}" for name, version in model.get("versions", {}).items())),
     }
-    listed = "".join(f"<dt>{escape(name)}</dt><dd>{escape(str(value or UNKNOWN))}</dd>" for name, value in rows.items())
-    return f'<dl class="made">{listed}</dl>{_compared(estimator, diagnosis.layers)}{_counted(said.get("counts", {}))}'
+    made = definitions({name: str(value or UNKNOWN) for name, value in rows.items()})
+    return f"{made}{_compared(estimator, diagnosis.layers)}{_counted(said.get('counts', {}))}"
 
 
 def _compared(estimator: Mapping[str, Any], layers: Sequence[int]) -> str:
@@ -132,11 +150,13 @@ def _parameters(entry: Mapping[str, Any]) -> str:
     return "; ".join(shown)
 
 
-def _listed(*values: object) -> str:
+def listed(*values: object) -> str:
+    """Those that are something, with commas."""
     return ", ".join(str(value) for value in values if value)
 
 
-def _count(n: int, noun: str) -> str:
+def counted(n: int, noun: str) -> str:
+    """1 concept, 2 concepts."""
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 

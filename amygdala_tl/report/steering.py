@@ -7,7 +7,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from amygdala_tl.steering.records import ConceptSteering, DoseEffect, SteeringReport, SteeringVerdict
+from amygdala_tl.steering.records import ConceptSteering, SteeringReport, SteeringVerdict
+from amygdala_tl.steering.summary import nearest_dose
 
 UNKNOWN = "\u2013"
 STYLES: dict[SteeringVerdict, str] = {"steers": "green", "reads only": "yellow", "neither": "red"}
@@ -59,14 +60,6 @@ def steering_table(report: SteeringReport, *, wide: bool = False) -> RenderableT
 def reasons(found: Sequence[ConceptSteering]) -> RenderableType:
     """One line a concept."""
     return Group(*(Text.assemble((f"{each.concept}: ", "bold"), each.reason) for each in found))
-
-
-def nearest_dose(found: ConceptSteering) -> tuple[int, DoseEffect]:
-    """(layer, dose): the recommended one, or else the one with the largest t."""
-    if found.layer is not None and found.best is not None:
-        return found.layer, found.best
-    every = [(of.layer, at) for of in found.layers for at in of.doses]
-    return max(every, key=lambda pair: float("-inf") if pair[1].t is None else pair[1].t)
 
 
 def _counts(report: SteeringReport) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from amygdala_tl.lens.model import LoadedModel
 from amygdala_tl.lens.residuals import run_resid_post
-from amygdala_tl.steering.ablating import measure_ablations
+from amygdala_tl.steering.ablating import ablation_places, measure_ablations
 from amygdala_tl.steering.arms import DAMAGE_KINDS, Arms, Readers, make_arms
 from amygdala_tl.steering.bench import Bench
 from amygdala_tl.steering.interventions import NOT_FIRST, Add, Intervention
@@ -111,7 +111,8 @@ class SteeringCheck:
             StorageError: the journal cannot be written.
         """
         arms = [self.arms(material) for material in self.material]
-        total = sum(len(list(self._blocks(of))) for of in arms) + len(self.carriers) * self._places
+        total = sum(len(list(self._blocks(of))) for of in arms)
+        total += len(self.carriers) * len(ablation_places(self.plan, self.loaded.info.n_layers))
         done = 0
 
         def advance() -> None:
@@ -122,11 +123,6 @@ class SteeringCheck:
         measured = [self._layer(material, of, advance) for material, of in zip(self.material, arms, strict=True)]
         ablations = measure_ablations(self, advance) if self.carriers else []
         return judge(self.plan, self.loaded.info.id, measured, self.words.words, self.readable, ablations)
-
-    @property
-    def _places(self) -> int:
-        """Single layers, and all together where there are several."""
-        return len(self.plan.layers) + (len(self.plan.layers) > 1)
 
     def _blocks(self, arms: Arms) -> Iterator[tuple[int, float, list[int]]]:
         """(number of the dose, dose, rows): arms with the same measures."""

@@ -47,7 +47,7 @@ def judge(
     by_layer = [_layer(plan, measured, t[place], p[place], removed) for place, measured in enumerate(layers)]
     concepts = tuple(
         concept_verdict(
-            plan, concept, [of[place] for of in by_layer], words, readable, removed.get((plan.layers, place))
+            plan, concept, [of[place] for of in by_layer], words, readable, _at_several(plan, removed, place)
         )
         for place, concept in enumerate(plan.concepts)
     )
@@ -65,6 +65,13 @@ def judge(
             for column in range(len(plan.doses) - 1)
         ),
     )
+
+
+def _at_several(plan: SteeringPlan, removed: Removed, concept: int) -> tuple[Ablation | None, Ablation | None]:
+    """The concept's directions taken out at all layers of the plan, if they are several, and at every layer of the model."""
+    everywhere = (found for (layers, of), found in removed.items() if of == concept and set(layers) > set(plan.layers))
+    together = removed.get((plan.layers, concept)) if len(plan.layers) > 1 else None
+    return together, next(everywhere, None)
 
 
 def _significance(layers: Sequence[MeasuredLayer]) -> tuple[Tensor, Tensor]:
@@ -126,6 +133,7 @@ def _layer(plan: SteeringPlan, measured: MeasuredLayer, t: Tensor, p: Tensor, re
                 loss=float(measured.loss[row, column]),
                 random_kl=float(random_kl[column]),
                 random_loss=float(random_loss[column]),
+                by_prompt=tuple(round(value, 6) for value in mine[place, column].tolist()),
             )
             for column in range(len(plan.doses) - 1)
         )

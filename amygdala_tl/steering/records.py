@@ -10,6 +10,12 @@ from typing import Any, Literal
 
 SteeringVerdict = Literal["steers", "reads only", "neither"]
 
+AblationPlace = Literal["each", "together", "everywhere"]
+"""Where directions are projected out: at each layer of the plan alone, at all of them together, or at every layer of the model,
+where a layer that is not in the plan has the directions of the nearest one that is."""
+
+ABLATION_PLACES: tuple[AblationPlace, ...] = ("each", "together", "everywhere")
+
 
 @dataclass(frozen=True, slots=True)
 class SteeringPlan:
@@ -23,6 +29,7 @@ class SteeringPlan:
         most_loss: a dose breaks the model where plain texts lose more than this, nats a token (0.69 doubles the perplexity).
         level: of the family of all concepts, layers and doses.
         seed: of random directions, bootstrap and generations.
+        ablate: where directions are projected out of texts that carry their concept.
     """
 
     concepts: tuple[str, ...]
@@ -32,6 +39,7 @@ class SteeringPlan:
     most_loss: float = 0.69
     level: float = 0.05
     seed: int = 0
+    ablate: tuple[AblationPlace, ...] = ABLATION_PLACES
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +61,7 @@ class DoseEffect:
         kl: from the unsteered model on plain texts, nats a token.
         loss: rise of the negative log-likelihood of plain texts, nats a token.
         random_kl, random_loss: the same of random directions, means.
+        by_prompt: the effect after every prompt, whose mean is `effect`, so that two runs can be compared prompt by prompt.
     """
 
     dose: float
@@ -71,6 +80,7 @@ class DoseEffect:
     loss: float
     random_kl: float
     random_loss: float
+    by_prompt: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +88,7 @@ class Ablation:
     """A concept's direction projected out of texts that carry the concept.
 
     Attributes:
-        layers: where; one, or all of the plan.
+        layers: where; one, all of the plan, or every layer of the model.
         texts: how many.
         fall: of the log-probability of the concept's words against the others' behind the text, nats.
         low, high: its 95% interval over texts; None for a single text.
@@ -130,7 +140,8 @@ class ConceptSteering:
         layer, dose: recommended; of those that pass, the one with the largest effect. None unless it steers.
         words: that are counted.
         layers: one a layer of the plan.
-        ablation_everywhere: the concept's directions projected out at all layers of the plan.
+        ablation_together: the concept's directions projected out at all layers of the plan.
+        ablation_everywhere: the same at every layer of the model.
     """
 
     concept: str
@@ -140,6 +151,7 @@ class ConceptSteering:
     dose: float | None
     words: tuple[str, ...]
     layers: tuple[LayerSteering, ...]
+    ablation_together: Ablation | None = None
     ablation_everywhere: Ablation | None = None
 
     @property
@@ -192,6 +204,27 @@ class SteeringReport:
         """The report as JSON-ready values; a number that could not be measured is None."""
         found: dict[str, Any] = _finite(asdict(self))
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One generation.
+
+    Attributes:
+        concept, layer, dose: what was added, where, and how much.
+        prompt: what it was given, template included.
+        seed: of its noise; the same at every dose.
+        text: what it said.
+        repetition: share of its three-token sequences that it had said before.
+    """
+
+    concept: str
+    layer: int
+    dose: float
+    prompt: str
+    seed: int
+    text: str
+    repetition: float
 
 
 def _finite(value: Any) -> Any:

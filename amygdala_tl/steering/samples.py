@@ -1,7 +1,6 @@
 """Generations side by side: the same prompt and the same noise, in every dose of a concept's direction."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
@@ -11,34 +10,17 @@ from amygdala_tl.lens.generation import generate
 from amygdala_tl.lens.model import LoadedModel
 from amygdala_tl.steering.hooks import intervening
 from amygdala_tl.steering.interventions import NOT_FIRST, Add
+from amygdala_tl.steering.records import Sample
 
 QUESTION = "How are you?"
 OPENING = "I feel"
 
 NEW_TOKENS = 32
 
+TEMPERATURE = 0.7
+"""At 1 the tail of the vocabulary breaks a small model's sentences before any steering does."""
+
 NGRAM = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One generation.
-
-    Attributes:
-        concept, layer, dose: what was added, where, and how much.
-        prompt: what it was given, template included.
-        seed: of its noise; the same at every dose.
-        text: what it said.
-        repetition: share of its three-token sequences that it had said before.
-    """
-
-    concept: str
-    layer: int
-    dose: float
-    prompt: str
-    seed: int
-    text: str
-    repetition: float
 
 
 def sample_doses(
@@ -78,7 +60,7 @@ def sample_doses(
             return rows.repeat(len(doses), 1)
 
         with intervening(loaded, {layer: [Add(direction[None], amounts, NOT_FIRST)]}):
-            said = generate(loaded, tokens, new_tokens, noise=noise).cpu()
+            said = generate(loaded, tokens, new_tokens, noise=noise, temperature=TEMPERATURE).cpu()
         ends = loaded.tokenizer.eos_token_id
         for row, tokens_said in enumerate(said.tolist()):
             kept = tokens_said[: tokens_said.index(ends)] if ends in tokens_said else tokens_said

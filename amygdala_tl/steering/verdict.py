@@ -11,7 +11,14 @@ The recommended dose is the one with the largest effect of those that pass.
 
 from collections.abc import Mapping, Sequence
 
-from amygdala_tl.steering.records import Ablation, ConceptSteering, DoseEffect, LayerSteering, SteeringPlan
+from amygdala_tl.steering.records import (
+    Ablation,
+    ConceptSteering,
+    DoseEffect,
+    LayerSteering,
+    SteeringPlan,
+    SteeringVerdict,
+)
 
 
 def concept_verdict(
@@ -20,7 +27,7 @@ def concept_verdict(
     layers: Sequence[LayerSteering],
     words: Mapping[str, Sequence[str]],
     readable: Mapping[str, bool],
-    everywhere: Ablation | None,
+    ablations: tuple[Ablation | None, Ablation | None] = (None, None),
 ) -> ConceptSteering:
     """One concept's verdict.
 
@@ -30,7 +37,7 @@ def concept_verdict(
         layers: its effects, one a layer of the plan.
         words: concept -> words that are counted.
         readable: concept -> whether its readout was found to know it on held-out texts.
-        everywhere: its direction taken out at all layers.
+        ablations: its directions taken out at all layers of the plan, and at every layer of the model.
     """
     passing = [
         (at.effect, of.layer, at)
@@ -45,11 +52,10 @@ def concept_verdict(
             f"At layer {layer} in dose {at.dose:g} its words gain {at.effect:.2f} nats [{at.low:.2f}, {at.high:.2f}] "
             f"(random {at.random_mean:+.2f}, deviation {at.random_deviation:.2f}); plain texts lose {at.loss:.2f} nats a token."
         )
-        return ConceptSteering(concept, "steers", reason, layer, at.dose, own, tuple(layers), everywhere)
+        return ConceptSteering(concept, "steers", reason, layer, at.dose, own, tuple(layers), *ablations)
     reads = readable.get(concept, False)
-    return ConceptSteering(
-        concept, "reads only" if reads else "neither", _why_not(plan, layers), None, None, own, tuple(layers), everywhere
-    )  # fmt: skip
+    verdict: SteeringVerdict = "reads only" if reads else "neither"
+    return ConceptSteering(concept, verdict, _why_not(plan, layers), None, None, own, tuple(layers), *ablations)
 
 
 def _why_not(plan: SteeringPlan, layers: Sequence[LayerSteering]) -> str:

@@ -67,6 +67,7 @@ def test_check_fails_if_a_concept_does_not_steer(steer, tmp_path):
         (("--doses", "0"), "--doses"),
         (("--doses", "much"), "--doses"),
         (("--doses", "-1,1"), "--doses"),
+        (("--ablate", "each,somewhere"), "--ablate"),
     ],
 )
 def test_mistakes_are_one_message(steer, tmp_path, arguments, said):

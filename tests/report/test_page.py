@@ -3,7 +3,6 @@
 import base64
 import json
 import re
-import shutil
 from dataclasses import replace
 
 import pytest
@@ -11,34 +10,8 @@ import torch
 
 from amygdala_tl.report.page import report_html, write_report
 from amygdala_tl.report.page_data import NOTHING, packed, page_data
+from tests.report.chromium import CUT_LABELS, OVERFLOWING, needs_chromium
 from tests.report.example import ODD_NAMES, SCRIPT, example_diagnosis
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-needs_chromium = pytest.mark.skipif(
-    CHROMIUM is None, reason="no chromium is installed (Debian: apt-get install chromium)"
-)
-
-OVERFLOWING = """() => {
-  const aside = ".scroll, .symbols, .js-plotly-plot *, option, .skip, script, style, #js-plotly-tester";
-  const shown = [...document.querySelectorAll("body *")].filter((node) => !node.closest(aside) && node.getClientRects().length);
-  const wide = shown.filter((node) => {
-    const box = node.getBoundingClientRect();
-    return box.right > innerWidth + 0.5 || box.left < -0.5;
-  });
-  return { page: document.documentElement.scrollWidth - innerWidth, nodes: wide.map((node) => node.outerHTML.slice(0, 160)) };
-}"""
-"""How far the page can be scrolled sideways, and what reaches over its edges besides boxes that scroll by themselves."""
-
-CUT_LABELS = """() => [...document.querySelectorAll(".js-plotly-plot")].flatMap((node) => {
-  const frame = node.getBoundingClientRect();
-  const labels = [...node.querySelectorAll(".xtick text, .ytick text, .annotation-text, .xtitle, .ytitle")];
-  return labels.filter((text) => {
-    const { left, right, top, bottom, width } = text.getBoundingClientRect();
-    const inside = left > frame.left - 1 && right < frame.right + 1 && top > frame.top - 1 && bottom < frame.bottom + 1;
-    return width && !inside;
-  }).map((text) => `${node.parentElement.id}: ${text.textContent}`);
-})"""
-"""Labels of figures that reach over the figure's edge, where they are cut."""
 
 
 @pytest.fixture(scope="module")
@@ -48,47 +21,6 @@ def files(tmp_path_factory):
     for n_concepts, n_texts in ((16, 12), (200, 24)):
         write_report(example_diagnosis(n_concepts, n_texts=n_texts), folder / f"{n_concepts}.html")
     return folder
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Headless Chromium."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def visit(browser, files):
-    """Open a report; at the end nothing may have been logged, thrown or fetched."""
-    wrong, contexts = [], []
-
-    def go(n_concepts=16, *, width=1280, scheme="light", file=None, **options):
-        context = browser.new_context(
-            viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce", **options
-        )
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(10_000)
-        page.on("console", lambda message: wrong.append(f"{message.type}: {message.text}"))
-        page.on("pageerror", lambda error: wrong.append(f"thrown: {error}"))
-        page.on(
-            "request",
-            lambda request: (
-                wrong.append(request.url) if not request.url.startswith(("file:", "data:", "blob:")) else None
-            ),
-        )
-        page.on("dialog", lambda dialog: wrong.append(f"dialog: {dialog.message}"))
-        page.goto((file or files / f"{n_concepts}.html").as_uri())
-        page.wait_for_selector("#texts-view > *")
-        return page
-
-    yield go
-    for context in contexts:
-        context.close()
-    assert not wrong
 
 
 def names(page):

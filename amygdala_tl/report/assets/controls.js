@@ -39,11 +39,11 @@ function searchBox(placeholder, oninput) {
 const matches = (name, wanted) => name.toLowerCase().includes(wanted.trim().toLowerCase());
 
 /** A list of all concepts by name; with many of them, a box narrows the list and takes its first match. */
-function conceptPicker(chosen, onchange) {
-  const named = CONCEPTS.map((name, index) => [index, name]).sort((a, b) => a[1].localeCompare(b[1]));
+function conceptPicker(chosen, onchange, names = CONCEPTS) {
+  const named = names.map((name, index) => [index, name]).sort((a, b) => a[1].localeCompare(b[1]));
   const select = picker(named, chosen, (value) => onchange(Number(value)));
   const nodes = [field("Concept", select)];
-  if (CONCEPTS.length > MANY) {
+  if (names.length > MANY) {
     const narrow = searchBox("type to narrow", (wanted) => {
       const fitting = named.filter(([, name]) => matches(name, wanted));
       const before = select.value;

@@ -1,8 +1,8 @@
 // Shared by all parts of the page: the data, number formats, elements, theme colours, and figures that redraw themselves.
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
-const CONCEPTS = DATA.concepts;
-const QUALITY = DATA.quality;
+const CONCEPTS = DATA.concepts ?? []; // a page may show a causal check alone
+const QUALITY = DATA.quality ?? [];
 const VERDICTS = ["readable", "weak", "redundant", "not readable"];
 const SYMBOLS = { readable: "circle", weak: "diamond", redundant: "square", "not readable": "circle-open" };
 const DASH = "\u2013";

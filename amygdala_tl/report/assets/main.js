@@ -28,12 +28,15 @@ byId("theme").addEventListener("click", () => {
 dark.addEventListener("change", applyTheme);
 
 applyTheme();
-DATA.start = QUALITY.map((_, index) => index).reduce(
-  (best, index) =>
-    (DATA.evaluation.auroc.value[index] ?? -1) > (DATA.evaluation.auroc.value[best] ?? -1) ? index : best,
-  0,
-);
-for (const build of [buildTable, buildHeldout, buildLayers, buildCrosstalk, buildMap, buildTexts]) build();
+if (DATA.concepts) {
+  DATA.start = QUALITY.map((_, index) => index).reduce(
+    (best, index) =>
+      (DATA.evaluation.auroc.value[index] ?? -1) > (DATA.evaluation.auroc.value[best] ?? -1) ? index : best,
+    0,
+  );
+  for (const build of [buildTable, buildHeldout, buildLayers, buildCrosstalk, buildMap, buildTexts]) build();
+}
+if (STEERING) for (const build of [buildSteering, buildDoses, buildMoves, buildRemoved, buildSaid]) build();
 
 let width = innerWidth;
 let waiting = 0;

@@ -17,9 +17,9 @@ function matrixShapes(rows, columns, cluster, cursor) {
 }
 
 /** Draws `value(i, j)` for the concepts of rows and columns; cells are square unless few rows are left. */
-function drawMatrix({ node, low, high }, rows, columns, value, shapes) {
+function drawMatrix({ node, low, high }, rows, columns, value, shapes, names = CONCEPTS) {
   const width = node.clientWidth;
-  const left = labelMargin(CONCEPTS, width < 420 ? 92 : 130);
+  const left = labelMargin(names, width < 420 ? 92 : 130);
   const cell = (width - left - 4) / columns.length;
   const rowHeight = Math.min(Math.max(cell, rows.length < 12 ? 18 : 0), 34);
   const ticks = (list, size) => {
@@ -27,7 +27,7 @@ function drawMatrix({ node, low, high }, rows, columns, value, shapes) {
     const shown = list.map((_, at) => at).filter((at) => at % every === 0);
     return {
       tickvals: shown,
-      ticktext: shown.map((at) => plain(clip(CONCEPTS[list[at]], left - 10, 11))),
+      ticktext: shown.map((at) => plain(clip(names[list[at]], left - 10, 11))),
       tickfont: { size: 11, color: colour("ink") },
       showgrid: false,
     };

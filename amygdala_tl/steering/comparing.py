@@ -1,0 +1,258 @@
+"""Two runs beside each other: what differs in how they were made, and in what they found.
+
+Effects of two runs are of one scale if the model is the same, and the words of all concepts (a concept's effect is against the
+others' words). Where prompts are the same too, the difference is taken prompt by prompt, and its interval is that of the paired
+differences; otherwise it is that of two independent means.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from amygdala_tl.steering.records import DoseEffect, SteeringVerdict
+from amygdala_tl.steering.significance import bootstrap_interval
+from amygdala_tl.steering.stored import StoredRun
+from amygdala_tl.steering.summary import ConceptSummary, summarise
+
+NORMAL = 1.96
+"""Deviations of a normal 95% interval."""
+
+CONFIGURATION = (
+    ("model", ("model", "id")),
+    ("weights", ("model", "fingerprint")),
+    ("engine", ("model", "engine")),
+    ("dtype", ("model", "dtype")),
+    ("readout", ("readout", "sha256")),
+    ("estimator", ("readout", "estimator")),
+    ("readout's corpus", ("readout", "corpus_sha256")),
+    ("corpus given", ("corpus_sha256",)),
+    ("prompts", ("prompts_sha256",)),
+    ("texts of ablation", ("carriers_sha256",)),
+)
+"""(name, where it stands in `StoredRun.about`) of what a run is made of, besides its plan and its words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One concept's effect at one layer and dose, in both runs.
+
+    Attributes:
+        layer, dose: where, and how much.
+        first, second: effects, nats.
+        difference: second minus first, with its 95% interval over prompts; None without effects by prompt.
+        paired: whether it was taken prompt by prompt.
+        loss: rise of the loss of plain texts in both.
+    """
+
+    layer: int
+    dose: float
+    first: float
+    second: float
+    difference: float
+    low: float | None
+    high: float | None
+    paired: bool
+    loss: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """What one run says of a concept, over its seeds."""
+
+    verdict: SteeringVerdict
+    steers_in: int
+    seeds: int
+    layer: int | None
+    dose: float | None
+    effect: float
+    loss: float
+
+
+@dataclass(frozen=True, slots=True)
+class ConceptComparison:
+    """One concept in both runs; None where a run has not checked it.
+
+    Attributes:
+        differences: at every layer and dose that both runs have; empty where effects are not of one scale.
+        at: of them, the one at the layer and dose that the second run recommends, else that the first does, else none.
+    """
+
+    concept: str
+    first: Side | None
+    second: Side | None
+    differences: tuple[Difference, ...]
+    at: Difference | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunComparison:
+    """Two runs.
+
+    Attributes:
+        names: of the folders.
+        differs: (what, in the first, in the second) of everything in their configuration that is not the same.
+        obstacles: why effects cannot be held against each other; empty if they can.
+        notes: what else a reader should know.
+        concepts: those of the first run, then those that only the second has.
+    """
+
+    names: tuple[str, str]
+    differs: tuple[tuple[str, str, str], ...]
+    obstacles: tuple[str, ...]
+    notes: tuple[str, ...]
+    concepts: tuple[ConceptComparison, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON-ready values."""
+        return {**asdict(self), "comparable": not self.obstacles}
+
+
+def compare_runs(first: StoredRun, second: StoredRun) -> RunComparison:
+    """What two runs have in common, and what not.
+
+    Args:
+        first, second: results folders, read back.
+    """
+    both = first, second
+    obstacles, notes = _obstacles(first, second), []
+    prompts = [_at(run.about, ("prompts_sha256",)) for run in both]
+    same_prompts = prompts[0] == prompts[1] and first.reports[0].prompts == second.reports[0].prompts
+    if not same_prompts:
+        notes.append("Prompts differ: differences are of two means, not prompt by prompt.")
+    for name, run in zip(("first", "second"), both, strict=True):
+        if not run.about:
+            notes.append(f"The {name} run does not say what it was made of: it has no run.json.")
+    summaries = [{found.concept: found for found in summarise(run.reports)} for run in both]
+    return RunComparison(
+        names=(first.name, second.name),
+        differs=tuple(_differs(first, second)),
+        obstacles=tuple(obstacles),
+        notes=tuple(notes),
+        concepts=tuple(
+            _concept(concept, both, (summaries[0].get(concept), summaries[1].get(concept)), obstacles, same_prompts)
+            for concept in dict.fromkeys([*summaries[0], *summaries[1]])
+        ),
+    )
+
+
+def _concept(
+    concept: str,
+    runs: tuple[StoredRun, StoredRun],
+    summaries: tuple[ConceptSummary | None, ConceptSummary | None],
+    obstacles: list[str],
+    paired: bool,
+) -> ConceptComparison:
+    cells = [_cells(run, concept) for run in runs]
+    shared = [] if obstacles else [where for where in cells[0] if where in cells[1]]
+    differences = tuple(_difference(*where, cells[0][where], cells[1][where], paired) for where in shared)
+    by_place = {(each.layer, each.dose): each for each in differences}
+    wanted = [(found.layer, found.at.dose) for found in reversed(summaries) if found is not None]
+    return ConceptComparison(
+        concept=concept,
+        first=_side(summaries[0]),
+        second=_side(summaries[1]),
+        differences=differences,
+        at=next((by_place[where] for where in wanted if where in by_place), None),
+    )
+
+
+def _difference(layer: int, dose: float, first: DoseEffect, second: DoseEffect, paired: bool) -> Difference:
+    low: float | None = None
+    high: float | None = None
+    before, after = (torch.tensor(each.by_prompt, dtype=torch.float64) for each in (first, second))
+    difference = second.effect - first.effect
+    if paired and len(before) == len(after) > 1:
+        # As the intervals of the effects themselves, of which this is the analogue.
+        bounds = bootstrap_interval((after - before).float(), torch.Generator().manual_seed(0))
+        low, high = (float(bound) for bound in bounds)
+    elif min(len(before), len(after)) > 1:
+        margin = NORMAL * float((before.var() / len(before) + after.var() / len(after)).sqrt())
+        low, high = difference - margin, difference + margin
+    return Difference(
+        layer=layer,
+        dose=dose,
+        first=first.effect,
+        second=second.effect,
+        difference=difference,
+        low=low,
+        high=high,
+        paired=paired and low is not None,
+        loss=(first.loss, second.loss),
+    )
+
+
+def _side(found: ConceptSummary | None) -> Side | None:
+    if found is None:
+        return None
+    return Side(
+        verdict=found.verdict,
+        steers_in=found.steers_in,
+        seeds=found.seeds,
+        layer=found.layer if found.recommended else None,
+        dose=found.at.dose if found.recommended else None,
+        effect=found.at.effect,
+        loss=found.at.loss,
+    )
+
+
+def _cells(run: StoredRun, concept: str) -> Mapping[tuple[int, float], DoseEffect]:
+    """Of the first seed: effects of the concept's own direction do not depend on the seed."""
+    found = [each for each in run.reports[0].concepts if each.concept == concept]
+    return {(of.layer, at.dose): at for each in found for of in each.layers for at in of.doses}
+
+
+def _obstacles(first: StoredRun, second: StoredRun) -> list[str]:
+    found = []
+    weights = [_at(run.about, ("model", "fingerprint")) for run in (first, second)]
+    names = [run.reports[0].model for run in (first, second)]
+    if weights[0] != weights[1] if all(weights) else names[0] != names[1]:
+        found.append("the models differ")
+    words = [{each.concept: tuple(sorted(each.words)) for each in run.reports[0].concepts} for run in (first, second)]
+    if words[0].keys() != words[1].keys():
+        found.append("the concepts differ, and an effect is against the words of all others")
+    elif words[0] != words[1]:
+        found.append("the words differ")
+    return found
+
+
+def _differs(first: StoredRun, second: StoredRun) -> list[tuple[str, str, str]]:
+    facts = _facts(first), _facts(second)
+    # What a run without run.json does not say is not known to differ.
+    silent = [set(of) for of, run in zip(facts, (first, second), strict=True) if not run.about]
+    said = [name for name in dict.fromkeys([*facts[0], *facts[1]]) if all(name in of for of in silent)]
+    rows = [(name, _shown(facts[0].get(name)), _shown(facts[1].get(name))) for name in said]
+    return [row for row in rows if row[1] != row[2]]
+
+
+def _facts(run: StoredRun) -> dict[str, Any]:
+    """Name -> value of all that a run was configured by."""
+    found: dict[str, Any] = {}
+    if run.about:
+        found |= {name: _at(run.about, path) for name, path in CONFIGURATION}
+        found |= {f"version of {name}": version for name, version in (_at(run.about, ("versions",)) or {}).items()}
+    for name in ("concepts", "layers", "doses", "random", "most_loss", "level", "ablate"):
+        found[name] = getattr(run.plan, name)
+    return found | {
+        "seeds": tuple(report.plan.seed for report in run.reports),
+        "controls": dict(run.reports[0].controls),
+    }
+
+
+def _at(about: Mapping[str, Any], path: tuple[str, ...]) -> Any:
+    value: Any = about
+    for key in path:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
+def _shown(value: Any) -> str:
+    """A value in a few characters; a hash by its first twelve."""
+    if isinstance(value, tuple | list):
+        return ", ".join(_shown(part) for part in value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{count} {name}" for name, count in value.items())
+    if isinstance(value, str) and len(value) >= 32 and all(letter in "0123456789abcdef" for letter in value):
+        return value[:12]
+    return "\u2013" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

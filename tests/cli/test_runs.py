@@ -1,0 +1,159 @@
+"""`ablation-run` and `compare` on a tiny model, as a user runs them."""
+
+import csv
+import json
+import tomllib
+
+import pytest
+
+from tests.cli.conftest import run
+
+STEERING = 'concepts = ["joy", "grief"]\nlayers = [2]\ndoses = [0, 0.4]\nrandom = 3'
+
+
+@pytest.fixture
+def written(workplace, tiny_checkpoint):
+    """A configuration beside the workplace's corpus and readout, as a file."""
+
+    def write(text, name="run.toml"):
+        (workplace / name).write_text(f'model = "{tiny_checkpoint("llama")}"\n{text}')
+        return workplace / name
+
+    return write
+
+
+def config(more="", ablation=""):
+    return (
+        f'[readout]\nfile = "readout.safetensors"\ncorpus = "corpus"\n[steering]\n{STEERING}\n{more}\n'
+        f"[ablation]\n{ablation}\n"
+    )
+
+
+def rows(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_run_is_a_folder_with_lines_a_summary_a_page_and_what_it_was_made_of(capsys, written, tmp_path):
+    code, out, err = run(capsys, "ablation-run", written(config("seeds = [0, 4]\nsamples = 1")), "--out", tmp_path)
+    assert code == 0, err
+    assert "seed 4" in out
+    lines = rows(tmp_path / "results.jsonl")
+    doses = [row for row in lines if row["kind"] == "dose"]
+    removed = [row for row in lines if row["kind"] == "ablation"]
+    assert {(row["seed"], row["concept"], row["layer"], row["dose"]) for row in doses} == {
+        (seed, concept, 2, 0.4) for seed in (0, 4) for concept in ("joy", "grief")
+    }
+    assert all(len(row["by_prompt"]) == 11 for row in doses)
+    assert {tuple(row["layers"]) for row in removed} == {(2,), (0, 1, 2, 3)}
+    assert len(removed) == 2 * 2 * 2
+    with (tmp_path / "summary.tsv").open() as file:
+        summary = list(csv.DictReader(file, delimiter="\t"))
+    assert [row["concept"] for row in summary] == ["joy", "grief"]
+    assert summary[0]["seeds"] == "2"
+    assert float(summary[0]["ablated_everywhere_fall"]) == pytest.approx(
+        next(row["fall"] for row in removed if len(row["layers"]) == 4 and row["concept"] == "joy"), rel=1e-5
+    )
+    about = json.loads((tmp_path / "run.json").read_text())
+    assert about["reports"] == {"0": "seed-0/report.json", "4": "seed-4/report.json"}
+    assert len(about["model"]["fingerprint"]) == len(about["readout"]["sha256"]) == len(about["corpus_sha256"]) == 64
+    assert {"torch", "transformer-lens", "python"} <= set(about["versions"])
+    page = (tmp_path / "report.html").read_text()
+    assert "Causal check" in page
+    samples = rows(tmp_path / "seed-4" / "samples.jsonl")
+    assert {row["seed"] for row in samples} == {4}
+
+
+def test_the_report_of_a_readout_shows_a_run_beside_its_diagnosis(
+    capsys, written, workplace, tiny_checkpoint, tmp_path
+):
+    assert run(capsys, "ablation-run", written(config()), "--out", tmp_path / "validation")[0] == 0
+    report = (
+        "report", "--training-data-dir", workplace / "corpus", "--readout", workplace / "readout.safetensors",
+        "--model", tiny_checkpoint("llama"), "--out", tmp_path / "page.html", "--steering",
+    )  # fmt: skip
+    code, _, err = run(capsys, *report, tmp_path / "validation")
+    assert code == 0, err
+    page = (tmp_path / "page.html").read_text()
+    assert 'id="verdicts"' in page
+    assert 'id="doses"' in page
+    code, _, err = run(capsys, *report, tmp_path)
+    assert code == 2
+    assert "no finished run" in err
+
+
+def test_a_second_run_measures_nothing_and_its_copied_settings_give_the_same(capsys, written, tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert run(capsys, "ablation-run", written(config()), "--out", first)[0] == 0
+    kept = (first / "blocks.jsonl").read_bytes()
+    assert run(capsys, "ablation-run", written(config()), "--out", first)[0] == 0
+    assert (first / "blocks.jsonl").read_bytes() == kept
+    assert run(capsys, "ablation-run", first / "config.toml", "--out", second)[0] == 0
+    assert (second / "summary.tsv").read_bytes() == (first / "summary.tsv").read_bytes()
+    code, out, err = run(capsys, "compare", first, second, "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["comparable"]
+    assert found["differs"] == []
+    differences = [at for concept in found["concepts"] for at in concept["differences"]]
+    assert len(differences) == 2
+    assert all((at["difference"], at["low"], at["high"]) == (0, 0, 0) for at in differences)
+    assert "configured alike" in run(capsys, "compare", first, second)[1]
+
+
+def test_a_readout_is_trained_where_none_is_given(capsys, written, tmp_path):
+    source = 'corpus = "corpus"\nactivations = "activations"\ntarget_layers = [2]\naggregator = "mean"'
+    text = f"[readout]\n{source}\n[steering]\n{STEERING}"
+    assert run(capsys, "ablation-run", written(text), "--out", tmp_path)[0] == 0
+    settings = tomllib.loads((tmp_path / "config.toml").read_text())
+    assert settings["readout"]["aggregator"] == "mean"
+    about = json.loads((tmp_path / "run.json").read_text())
+    assert about["readout"]["estimator"] == "mean"
+    assert (tmp_path / "readout.safetensors").exists()
+
+
+def test_a_run_of_steer_and_an_ablation_run_can_be_compared(capsys, written, workplace, tiny_checkpoint, tmp_path):
+    data = ("--training-data-dir", workplace / "corpus", "--model", tiny_checkpoint("llama"))
+    steer = ("steer", "--readout", workplace / "readout.safetensors", "--concepts", "joy,grief", "--layers", "2")
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert run(capsys, *steer, *data, "--doses", "0,0.4", "--random", 4, "--out", first)[0] == 0
+    assert run(capsys, "ablation-run", written(config(ablation="layers = []")), "--out", second)[0] == 0
+    code, out, err = run(capsys, "compare", first, second)
+    assert code == 0, err
+    assert "random" in out
+    assert "ablate" in out
+    found = json.loads(run(capsys, "compare", first, second, "--json")[1])
+    assert [at["difference"] for concept in found["concepts"] for at in concept["differences"]] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[readout]\nfile = "nowhere.safetensors"', "nowhere.safetensors"),
+        ('[readout]\nfile = "readout.safetensors"\n[steering]\nrandom = "many"', "steering.random"),
+        ('[readout]\nfile = "readout.safetensors"\n[steering]\nlevel = 0.1', "steering.level"),
+        ('[readout]\nfile = "readout.safetensors"\n[steering]\nconcepts = ["nothing"]', "nothing"),
+        ('[readout]\nfile = "readout.safetensors"\n[steering]\nlayers = [0]', "does not have the layer"),
+        ('[readout]\ncorpus = "corpus"\n[steering]\nconcepts = ["nothing"]', "nothing"),
+        ('[readout]\ncorpus = "corpus"\naggregator = "best"', "best"),
+    ],
+)
+def test_mistakes_are_one_message_before_a_model_is_loaded(capsys, written, tmp_path, monkeypatch, text, said):
+    def loaded(*_, **__):
+        raise AssertionError("a model was loaded")
+
+    monkeypatch.setattr("amygdala_tl.lens.model.load_checkpoint", loaded)
+    code, _, err = run(capsys, "ablation-run", written(text, "mistake.toml"), "--out", tmp_path / "out")
+    assert code == 2
+    assert said in err
+    assert "Traceback" not in err
+    assert not (tmp_path / "out" / "run.json").exists()
+
+
+def test_a_folder_without_a_finished_run_is_one_message(capsys, tmp_path):
+    code, _, err = run(capsys, "compare", tmp_path, tmp_path)
+    assert code == 2
+    assert "no finished run" in err
+    (tmp_path / "report.json").write_text("[1, 2")
+    assert run(capsys, "compare", tmp_path, tmp_path)[0] == 2
+    (tmp_path / "report.json").write_text('{"plan": {}}')
+    assert run(capsys, "compare", tmp_path, tmp_path)[0] == 2
