@@ -21,6 +21,7 @@ from amygdala_tl.cli.read import read
 from amygdala_tl.cli.steer import steer
 from amygdala_tl.cli.train import capture, export, fit, train
 from amygdala_tl.cli.verify import verify
+from amygdala_tl.cli.watch import watch
 from amygdala_tl.errors import AmygdalaError
 
 app = typer.Typer(
@@ -31,7 +32,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 for command in (
-    extract, train, read, inspect, report, quality, evaluate, crosstalk, layers, steer, verify, capture, fit, export, demo
+    extract, train, read, inspect, report, quality, evaluate, crosstalk, layers, steer, verify, watch, capture, fit, export, demo
 ):  # fmt: skip
     app.command()(command)
 
