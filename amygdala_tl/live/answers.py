@@ -23,7 +23,7 @@ def served_of(manifest: object, label: str) -> Served:
     assert isinstance(manifest, Mapping)  # manifest_problem says so
     try:
         values = calibration_values(manifest, "tokens")
-    except (ReadoutError, AttributeError) as cause:
+    except (ReadoutError, AttributeError, OverflowError) as cause:
         raise _strange(str(cause), label) from cause
     mean, std = (None, None) if values is None else (np.asarray(side, dtype=np.float32) for side in values[:2])
     model = manifest.get("amygdala_tl", {}).get("model")
@@ -54,7 +54,7 @@ def generated_of(data: str, served: Served, label: str) -> Generated:
             text=str(said["text"]),
             scores=scores_of(said["readout"], len(token_ids), served),
         )
-    except (ValueError, KeyError, TypeError, RecursionError) as cause:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as cause:
         raise _strange(f"an event of the stream cannot be read: {cause!r}"[:200], label) from cause
 
 
@@ -67,7 +67,7 @@ def sequences_of(said: Any, label: str) -> tuple[Sequence, ...]:
     try:
         shape = (len(said["layers"]), len(said["concepts"]))
         return tuple(_sequence(one, shape) for one in said["sequences"])
-    except (ValueError, KeyError, TypeError) as cause:
+    except (ValueError, KeyError, TypeError, OverflowError) as cause:
         raise _strange(f"a request's readout cannot be read: {cause!r}"[:200], label) from cause
 
 
@@ -86,7 +86,8 @@ def _scores(rows: Any, n_tokens: int, shape: tuple[int, int]) -> Float[Array, "t
     scores = np.full((n_tokens, *shape), np.nan, dtype=np.float32)
     for index, row in enumerate(rows):
         if row is not None:
-            values = np.asarray(row, dtype=np.float32)
+            with np.errstate(over="ignore"):  # infinite then, which no reader takes for a score
+                values = np.asarray(row, dtype=np.float32)
             if values.shape != shape:  # numpy would stretch a row of one
                 raise ValueError(f"a row of shape {values.shape} where {shape} is served")
             scores[index] = values

@@ -55,6 +55,7 @@ class Feed:
         self._client = client
         self._updates: deque[Update] = deque(maxlen=_BACKLOG)
         self._stopped = threading.Event()
+        self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="readout feed", daemon=True)
 
     def start(self) -> None:
@@ -66,13 +67,25 @@ class Feed:
         self._stopped.set()
 
     def take(self) -> list[Update]:
-        """What has happened since the last call."""
+        """What has happened since the last call.
+
+        Raises:
+            Exception: what ended the thread, which nothing should: a still picture must not pass for a quiet server.
+        """
+        if self._failure is not None:
+            raise self._failure
         taken = []
         while self._updates:
             taken.append(self._updates.popleft())
         return taken
 
     def _run(self) -> None:
+        try:
+            self._follow()
+        except Exception as error:
+            self._failure = error
+
+    def _follow(self) -> None:
         failures = 0
         while not self._stopped.is_set():
             try:

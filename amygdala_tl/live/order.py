@@ -48,11 +48,11 @@ def steady_scale(previous: float, largest: float) -> float:
         largest: the longest bar.
 
     Returns:
-        1, 2 or 5 times a power of ten; another than `previous` only if `largest` is above it or below a fifth of it.
+        1, 2 or 5 times a power of ten; another than `previous` only if `largest` is above it or below a quarter of it.
     """
     if not (math.isfinite(largest) and largest > 0):
         return previous or 1.0
-    if largest <= previous <= 5 * largest:
+    if largest <= previous <= 4 * largest:
         return previous
     largest = max(largest, 1e-30)  # a power of ten further down is 0
     unit = 10.0 ** math.floor(math.log10(largest))

@@ -45,7 +45,7 @@ class Help(ModalScreen[None]):
     Help Static { width: 60; max-width: 100%; height: auto; max-height: 100%; border: round ansi_default; padding: 0 1; }
     """
 
-    _closing = False
+    _leaving = False
 
     def compose(self) -> ComposeResult:
         """The text alone."""
@@ -55,8 +55,8 @@ class Help(ModalScreen[None]):
         """Close, once, however many keys are waiting; `q` quits here too."""
         if event.key == "q":
             self.app.exit()
-        elif not self._closing:
-            self._closing = True
+        elif not self._leaving:
+            self._leaving = True
             self.dismiss()
 
 

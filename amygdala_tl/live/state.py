@@ -96,7 +96,7 @@ class LiveState:
         self._pieces: deque[_Kept] = deque(maxlen=KEPT)
         self._arrivals: deque[tuple[float, int]] = deque()
         self._orders: dict[tuple[int, bool], SteadyOrder] = {}
-        self._scales: dict[tuple[int, bool], float] = {}
+        self._scales: dict[View, float] = {}
 
     @property
     def anything(self) -> bool:
@@ -130,12 +130,13 @@ class LiveState:
         """
         if not self._recent:
             return Chart((), 1.0)
-        mean = self._shown(np.mean(self._recent, axis=0), view)
-        values = mean if view.mean else self._shown(self._recent[-1], view)
-        key = (view.layer, self._raw(view))
-        order = self._orders.setdefault(key, SteadyOrder()).rank(mean)
-        largest = float(max(np.abs(values).max(), np.abs(mean).max()))
-        scale = self._scales[key] = steady_scale(self._scales.get(key, 0.0), largest)
+        recent = self._shown(np.stack(self._recent), view)
+        mean = recent.mean(axis=0)
+        values = mean if view.mean else recent[-1]
+        order = self._orders.setdefault((view.layer, self._raw(view)), SteadyOrder()).rank(mean)
+        # What a full bar stands for follows all recent tokens, or it would jump with every one.
+        largest = float(np.abs(mean if view.mean else recent).max())
+        scale = self._scales[view] = steady_scale(self._scales.get(view, 0.0), largest)
         concepts = self.served.concepts
         bars = (Bar(concepts[i], float(values[i]), min(1.0, abs(float(values[i])) / scale)) for i in order)
         return Chart(tuple(bars), scale)
@@ -159,6 +160,8 @@ class LiveState:
     def _raw(self, view: View) -> bool:
         return view.raw or not self.served.calibrated
 
-    def _shown(self, scores: Float[Array, "layer concept"], view: View) -> Float[Array, " concept"]:
-        values: Float[Array, " concept"] = (scores if self._raw(view) else self.served.z(scores))[view.layer]
+    def _shown(self, scores: Float[Array, "*rows layer concept"], view: View) -> Float[Array, "*rows concept"]:
+        values: Float[Array, "*rows concept"] = (scores if self._raw(view) else self.served.z(scores))[
+            ..., view.layer, :
+        ]
         return values

@@ -122,6 +122,8 @@ def test_watch_shows_what_the_server_generates(server):
         thread.join(60)
         seen.resize(80, 24)
         seen.until("400 tokens")
+        server.client.post("/v1/completions", json=ASK | {"max_tokens": 20})  # not streamed: all at its end
+        seen.until("(20 tokens)", "420 tokens")
         seen.press("q")
         assert seen.ended() == 0
 
