@@ -5,6 +5,7 @@ process may end while it waits for a server that says nothing.
 """
 
 import threading
+import time
 from collections import deque
 from dataclasses import dataclass
 from typing import Literal
@@ -44,7 +45,22 @@ class Waiting:
     pause: float
 
 
-Update = Connected | Waiting | Generated
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """Tokens have been generated.
+
+    Attributes:
+        connected: what they were read from; a screen that has fallen behind may have missed that.
+        generated: the tokens.
+        at: seconds, of the monotonic clock.
+    """
+
+    connected: Connected
+    generated: Generated
+    at: float
+
+
+Update = Connected | Waiting | Arrived
 
 
 class Feed:
@@ -90,10 +106,11 @@ class Feed:
         while not self._stopped.is_set():
             try:
                 served = self._client.manifest()
-                self._updates.append(Connected(served, self._client.served_model() or served.model))
+                connected = Connected(served, self._client.served_model() or served.model)
+                self._updates.append(connected)
                 failures = 0
                 for generated in self._client.stream_of(served):
-                    self._updates.append(generated)
+                    self._updates.append(Arrived(connected, generated, time.monotonic()))
                     if self._stopped.is_set():
                         return
             except LiveReadoutError as error:

@@ -13,8 +13,7 @@ from textual.widgets import Static
 
 from amygdala_tl.live import paint
 from amygdala_tl.live.client import ReadoutClient
-from amygdala_tl.live.feed import Connected, Feed, Waiting
-from amygdala_tl.live.records import Generated
+from amygdala_tl.live.feed import Arrived, Connected, Feed, Waiting
 from amygdala_tl.live.state import KEPT, LiveState, View
 
 _PERIOD = 0.1  # seconds between paints: faster than anyone reads, slow enough for a terminal far away
@@ -157,22 +156,20 @@ class WatchApp(App[None]):
     def _tick(self) -> None:
         if self._held:
             return  # what arrives waits in the feed, which forgets the oldest
-        now = time.monotonic()
         for update in self._feed.take():
-            if isinstance(update, Generated):
-                if self._state is not None:
-                    self._state.add(update, now)
-            elif isinstance(update, Connected):
-                self._connected(update)
-            else:
+            if isinstance(update, Waiting):
                 self._waiting = update
+                continue
+            self._connect(update.connected if isinstance(update, Arrived) else update)
+            if isinstance(update, Arrived) and self._state is not None:
+                self._state.add(update.generated, update.at)
         self._paint()
 
-    def _connected(self, update: Connected) -> None:
-        self._waiting, self._model = None, update.model
-        if self._state is None or self._state.served.manifest != update.served.manifest:
-            self._state = LiveState(update.served)
-            if self._view.layer >= len(update.served.layers):
+    def _connect(self, connected: Connected) -> None:
+        self._waiting, self._model = None, connected.model
+        if self._state is None or self._state.served.manifest != connected.served.manifest:
+            self._state = LiveState(connected.served)
+            if self._view.layer >= len(connected.served.layers):
                 self._view = View(0, self._view.raw, self._view.mean)
 
     def _paint(self) -> None:

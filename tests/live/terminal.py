@@ -67,12 +67,23 @@ class Terminal:
 
     def until(self, *wanted, gone=(), limit=LIMIT):
         """Read until all of `wanted` stand on the screen and none of `gone`."""
+        return self.until_that(
+            lambda: all(word in self.text for word in wanted) and not any(word in self.text for word in gone),
+            f"waited for {wanted}, without {gone}", limit,
+        )  # fmt: skip
+
+    def until_that(self, condition, otherwise, limit=LIMIT):
+        """Read until `condition()` holds."""
         deadline = time.monotonic() + limit
-        while not (all(word in self.text for word in wanted) and not any(word in self.text for word in gone)):
+        while not condition():
             alive = self.read(0.1)
             assert alive, f"the program has ended:\n{self.text}"
-            assert time.monotonic() < deadline, f"waited for {wanted}, without {gone}:\n{self.text}"
+            assert time.monotonic() < deadline, f"{otherwise}:\n{self.text}"
         return self.text
+
+    def line_with(self, text):
+        """The first row in which `text` stands, empty if none."""
+        return next((line for line in self.lines if text in line), "")
 
     def press(self, keys):
         """Type."""

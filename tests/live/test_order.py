@@ -20,9 +20,8 @@ def frames(rows):
 
 @given(st.lists(FRAME, min_size=1, max_size=8))
 def test_no_row_stands_above_one_that_is_stronger_by_more_than_the_margins(rows):
-    order, widest = SteadyOrder(), 0.0
+    order = SteadyOrder()
     for values in frames(rows):
-        widest = max(widest, MARGIN * float(values.max() - values.min()))
         ranked = order.rank(values)
         assert sorted(ranked) == list(range(len(values)))
         margin = MARGIN * float(values.max() - values.min())

@@ -98,7 +98,7 @@ def test_every_size_shows_header_bars_tokens_and_keys(said, columns):
         text = seen.until("word19", said["concepts"][7], "layer 10", "q quit")
         assert f"of {len(said['concepts'])}" in text or f"all {len(said['concepts'])}" in text
         assert text.count("word19") == 1
-        assert ("last tokens" in next(line for line in seen.lines if "full bar" in line)) == (columns >= 100)
+        assert ("last tokens" in seen.line_with("full bar")) == (columns >= 100)
 
 
 def test_a_terminal_that_changes_its_size_is_filled_again(server):
@@ -117,37 +117,36 @@ def test_a_terminal_that_changes_its_size_is_filled_again(server):
         assert seen.ended() == 0
 
 
-def test_a_server_that_goes_away_is_waited_for_and_what_was_read_stays(server):
-    with server.running() as url:
-        port = httpx.URL(url).port
-        with watching(server, url) as seen:
-            started(seen, server)
-            server.send(ramp(SAID, " before"))
-            seen.until(" before", "joy")
-            server.end_streams()
-            seen.until("server unreachable; trying again")
-            seen.until(" before", gone=["unreachable"])
-            until(lambda: server.readers)
-            server.send(ramp(SAID, " between"))
-            seen.until(" between")
+def test_a_stream_that_ends_is_taken_up_again_and_what_was_read_stays(server):
     with server.running() as url, watching(server, url) as seen:
         started(seen, server)
-        port = httpx.URL(url).port
-        seen.press("2")
-        seen.until("layer 14")
-        # The block below ends this server's streams and port before the next one begins.
+        server.send(ramp(SAID, " before"))
+        seen.until(" before", "joy")
         server.end_streams()
+        seen.until("server unreachable; trying again", " before", "joy")
+        seen.until(" before", gone=["unreachable"])
+        until(lambda: server.readers)
+        server.send(ramp(SAID, " after"))
+        seen.until(" before", " after", "2 tokens")
+
+
+def test_a_server_that_is_away_is_waited_for_and_may_come_back_with_another_readout(server):
+    with server.running() as url:
+        port = httpx.URL(url).port
     with watching(server, f"http://127.0.0.1:{port}") as seen:
         seen.until("server unreachable; trying again", "Connection refused")
         with server.running(port):
-            seen.until("waiting for the first token", gone=["unreachable"])
-        seen.until("server unreachable")
+            started(seen, server)
+            seen.press("4")
+            server.send(ramp(SAID, " early"))
+            seen.until("layer 23 (4/4)", " early", gone=["unreachable"])
+        seen.until("server unreachable", " early")
         other = ReadoutServer(manifest(["sorrow"], [5]))
         with other.running(port):
-            seen.until("layer 5 (1/1)", gone=["unreachable"])
+            seen.until("layer 5 (1/1)", gone=["unreachable", " early"])
             until(lambda: other.readers)
             other.send(ramp(other.manifest, "x", top="sorrow"))
-            seen.until("sorrow")
+            seen.until("sorrow", gone=["joy"])
 
 
 def test_readouts_that_are_off_and_a_key_that_is_missing_are_said_with_the_remedy():

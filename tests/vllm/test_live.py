@@ -114,9 +114,7 @@ def test_watch_shows_what_the_server_generates(server):
         seen.press("rm")
         seen.until("raw, recent mean")
         seen.resize(120, 40)
-        seen.until("last tokens")
-        chart = next(line for line in seen.lines if "strongest concepts" in line)
-        assert "last tokens" in chart, "tokens stand beside the bars where there is room"
+        seen.until_that(lambda: "last tokens" in seen.line_with("full bar"), "tokens beside the bars")
         seen.resize(40, 20)
         seen.until("raw mean")
         thread.join(60)
