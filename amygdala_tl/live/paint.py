@@ -16,7 +16,7 @@ from amygdala_tl.live.records import Served
 from amygdala_tl.live.state import Bar, Chart, Piece, View
 
 POSITIVE, NEGATIVE, QUIET, TROUBLE = "ansi_green", "ansi_magenta", "dim", "bold ansi_red"
-_FULL, _PARTS, _NEGATIVE_BAR = "█", " ▏▎▍▌▋▊▉", "░"
+_FULL, _PARTS, _NEGATIVE_BAR, _MARK = "█", " ▏▎▍▌▋▊▉", "░", "│"
 _NUMBER = 7  # cells of a value with its sign and the space before it
 _LONGEST_NAME = 24
 _SHOWN = {"\n": "↵", "\t": "→", "\r": "␍"}
@@ -122,9 +122,12 @@ def _bar_line(bar: Bar, name: int, width: int) -> Content:
         drawn, style = _NEGATIVE_BAR * round(eighths / 8), NEGATIVE
     else:
         drawn, style = _FULL * (eighths // 8) + _PARTS[eighths % 8].strip(), POSITIVE
+    drawn = set_cell_size(drawn, width)
+    mark = width if bar.mark is None else min(round(bar.mark * width), width - 1)
     return Content.assemble(
-        fitted(bar.concept, name), " ", (set_cell_size(drawn, width), style), f"{number_of(bar.value):>{_NUMBER}}"
-    )
+        fitted(bar.concept, name), " ", (drawn[:mark], style), _MARK if 0 <= mark < width else "", (drawn[mark + 1 :], style),
+        f"{number_of(bar.value):>{_NUMBER}}",
+    )  # fmt: skip
 
 
 def _piece_line(piece: Piece, text: int, name: int) -> Content:

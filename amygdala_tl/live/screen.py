@@ -28,11 +28,11 @@ space      hold the picture, and let it go on
 ?          this help
 q          quit
 
-A bar is a concept's score; ░ is below zero. z is in
-standard deviations of what ordinary tokens score.
-Rows are ordered by the recent mean and move only when
-it does. A line of text is what the server sent at
-once: one token where the answer is streamed.
+A bar is a concept's score, ░ below zero; │ is the mean
+of the last 64 tokens. Rows are ordered by that mean and
+move only when it does. z is in standard deviations of
+what ordinary tokens score. A line of text is what the
+server sent at once: a token where answers are streamed.
 """
 
 

@@ -38,11 +38,19 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One concept: its value, and the bar's length as a part of the scale, in [0, 1] whatever the sign."""
+    """One concept.
+
+    Attributes:
+        concept: its name.
+        value: its score.
+        length: of the bar, as a part of the scale, in [0, 1] whatever the sign.
+        mark: where the recent mean stands on the same scale; None below zero, and where the bar is the mean.
+    """
 
     concept: str
     value: float
     length: float
+    mark: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +145,16 @@ class LiveState:
         # What a full bar stands for follows all recent tokens, or it would jump with every one.
         largest = float(np.abs(mean if view.mean else recent).max())
         scale = self._scales[view] = steady_scale(self._scales.get(view, 0.0), largest)
-        concepts = self.served.concepts
-        bars = (Bar(concepts[i], float(values[i]), min(1.0, abs(float(values[i])) / scale)) for i in order)
+        lengths, marks = np.minimum(1.0, np.abs(values) / scale), np.minimum(1.0, mean / scale)
+        bars = (
+            Bar(
+                concept=self.served.concepts[index],
+                value=float(values[index]),
+                length=float(lengths[index]),
+                mark=None if view.mean or marks[index] < 0 else float(marks[index]),
+            )
+            for index in order
+        )
         return Chart(tuple(bars), scale)
 
     def pieces(self, view: View, limit: int) -> tuple[Piece, ...]:

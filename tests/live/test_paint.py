@@ -3,6 +3,7 @@
 import unicodedata
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
@@ -15,7 +16,7 @@ from amygdala_tl.live.state import Bar, Chart, Piece, View
 TEXT = st.text(max_size=60)
 WIDTH = st.integers(12, 220)
 VALUE = st.floats(-1e30, 1e30)
-BARS = st.lists(st.builds(Bar, TEXT, VALUE, st.floats(0, 1)), max_size=30).map(tuple)
+BARS = st.lists(st.builds(Bar, TEXT, VALUE, st.floats(0, 1), st.none() | st.floats(0, 1)), max_size=30).map(tuple)
 PIECES = st.lists(st.builds(Piece, TEXT, st.integers(1, 500), st.booleans(), st.none() | TEXT, VALUE), max_size=30)
 VIEWS = st.builds(View, st.integers(0, 1), st.booleans(), st.booleans())
 SERVED = Served(("joy",), (3, 17), "m", np.zeros((2, 1), np.float32), np.ones((2, 1), np.float32), {})
@@ -80,3 +81,10 @@ def test_a_bar_is_as_long_as_its_share_and_says_its_sign_without_colour():
     lines = paint.chart_lines(Chart(bars, 5.0), SERVED, View(), 52, 10)
     assert [line.plain.count("█") for line in lines] == [0, 40, 20, 0]
     assert [line.plain.count("░") for line in lines] == [0, 0, 0, 20]
+
+
+@pytest.mark.parametrize(("mark", "column"), [(0.0, 0), (0.5, 20), (1.0, 39), (None, -1)])
+def test_the_recent_mean_is_marked_on_the_bar(mark, column):
+    (_, line) = paint.chart_lines(Chart((Bar("calm", 2.0, 0.4, mark),), 5.0), SERVED, View(), 52, 10)
+    assert line.plain[5:45].find("│") == column
+    assert line.plain[5:45].count("█") == 16 - (0 <= column < 16)

@@ -69,6 +69,13 @@ def test_bars_are_the_last_token_or_the_mean_of_recent_ones_in_the_unit_that_was
     for bar in chart.bars:
         assert bar.length == pytest.approx(abs(bar.value) / chart.scale, abs=1e-6)
         assert 0 <= bar.length <= 1
+    means = naive(events, View(view.layer, view.raw, True), served)
+    for bar in chart.bars:
+        mean = means[CONCEPTS.index(bar.concept)]
+        if view.mean or mean < -2e-3:
+            assert bar.mark is None
+        elif mean > 2e-3:
+            assert bar.mark == pytest.approx(mean / chart.scale, rel=1e-3, abs=1e-3)
 
 
 @given(EVENTS, st.integers(0, 1), st.booleans())
