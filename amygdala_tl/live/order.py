@@ -7,7 +7,7 @@ from jaxtyping import Float
 
 from amygdala_tl.live.records import Array
 
-MARGIN = 0.05
+MARGIN = 0.03
 """How far a value must move, as a part of the range of all of them, before its row may."""
 
 

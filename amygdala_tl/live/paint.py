@@ -144,9 +144,10 @@ def _piece_line(piece: Piece, text: int, name: int) -> Content:
 
 
 def number_of(value: float) -> str:
-    """A signed value in at most six characters."""
+    """A value with its sign, in at most six characters; 0.0 has none."""
     if abs(value) < 999.95:
-        return f"{value:+.1f}"
+        said = f"{value:+.1f}"
+        return said if said.strip("+-0.") else "0.0"
     return f"{value:+.0f}" if abs(value) < 99999.5 else f"{value:+.0e}".replace("e+0", "e").replace("e+", "e")
 
 
