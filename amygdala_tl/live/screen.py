@@ -97,6 +97,8 @@ class WatchApp(App[None]):
         self._waiting: Waiting | None = None
         self._view = View()
         self._held = False
+        self._picture: object = None
+        self._painted: dict[str, str] = {}
 
     def compose(self) -> ComposeResult:
         """Header, trouble if any, bars with tokens, keys."""
@@ -173,18 +175,20 @@ class WatchApp(App[None]):
                 self._view = View(0, self._view.raw, self._view.mean)
 
     def _paint(self) -> None:
+        """Paint what has changed since the last time: a screen on which nothing happens costs nothing."""
         state, view, width = self._state, self._view, self.size.width
-        now = time.monotonic()
         served = None if state is None else state.served
-        rate, tokens = (0.0, 0) if state is None else (state.rate(now), state.tokens)
-        lines = paint.header(served, self._model, self._server, view, rate, tokens, width)
-        self._put("header", lines)
-        trouble = self.screen_stack[0].query_one("#trouble", Static)
-        trouble.display = self._waiting is not None
-        if self._waiting is not None:
-            self._put("trouble", paint.trouble_lines(self._waiting, width))
+        rate, tokens = (0.0, 0) if state is None else (state.rate(time.monotonic()), state.tokens)
+        self._put("header", paint.header(served, self._model, self._server, view, rate, tokens, width))
+        trouble = [] if self._waiting is None else paint.trouble_lines(self._waiting, width)
+        self._place("trouble").display = bool(trouble)
+        self._put("trouble", trouble)
         self._put("keys", [Content.styled(paint.fitted(self._keys(width), width), paint.QUIET)])
-        chart, pieces = (self.screen_stack[0].query_one(f"#{name}", Static).size for name in ("chart", "pieces"))
+        chart, pieces = self._place("chart").size, self._place("pieces").size
+        picture = (state, tokens, view, chart, pieces)
+        if picture == self._picture:
+            return
+        self._picture = picture
         if state is None or not state.anything:
             said = "" if state is None else "connected; waiting for the first token that the server generates"
             self._put("chart", [Content(paint.fitted(said, chart.width))])
@@ -199,4 +203,11 @@ class WatchApp(App[None]):
         return f"HELD (space goes on)  {keys}" if self._held else keys
 
     def _put(self, name: str, lines: list[Content]) -> None:
-        self.screen_stack[0].query_one(f"#{name}", Static).update(Content("\n").join(lines))
+        text = Content("\n").join(lines)
+        if self._painted.get(name) != text.plain:  # the same words have the same colours
+            self._painted[name] = text.plain
+            self._place(name).update(text, layout=name == "trouble")  # the only one whose height its text decides
+
+    def _place(self, name: str) -> Static:
+        # Of the first screen: the help may stand above it.
+        return self.screen_stack[0].query_one(f"#{name}", Static)
