@@ -27,5 +27,5 @@ def watch(
     from amygdala_tl.live.screen import WatchApp
 
     app = WatchApp(client)
-    app.run()
+    app.run(mouse=False)  # the mouse stays the terminal's, to select text with
     raise typer.Exit(app.return_code or 0)
