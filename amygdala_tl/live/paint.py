@@ -38,7 +38,7 @@ def fitted(text: str, width: int) -> str:
 def header(
     served: Served | None, model: str, server: str, view: View, rate: float, tokens: int, width: int
 ) -> list[Content]:
-    """Two lines: what is looked at, and how; the first of both cut last.
+    """Two lines: what is looked at, and how; in shorter words where there is little room.
 
     Args:
         served: the readout, None where there is none yet.
