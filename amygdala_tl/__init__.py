@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from amygdala_tl.corpus.io import write_corpus as write_corpus
     from amygdala_tl.errors import AmygdalaError as AmygdalaError
     from amygdala_tl.lens.model import load_model as load_model
+    from amygdala_tl.live.client import readout_client as readout_client
     from amygdala_tl.pipeline.capture import capture as capture
     from amygdala_tl.pipeline.extract import extract_corpus as extract_corpus
     from amygdala_tl.pipeline.fit import fit as fit
@@ -36,6 +37,7 @@ _PUBLIC = {
     "load_readout": "readout.bundle",
     "read_corpus": "corpus.io",
     "read_training_data": "corpus.folders",
+    "readout_client": "live.client",
     "score_texts": "pipeline.score",
     "write_corpus": "corpus.io",
 }

@@ -11,6 +11,12 @@
     |-- ActivationStoreError     the activation store is damaged or does not fit the model
     |-- FitError                 no direction can be computed
     |-- ReadoutError             a readout bundle is damaged or does not fit
+    |-- LiveReadoutError         a vLLM server's readouts cannot be read
+    |   |-- LiveUnreachable      no answer, or one that is none of a readout
+    |   |-- ReadoutsOff          the server has no readouts
+    |   |-- KeyRefused           the server wants another API key
+    |   |-- RequestUnknown       no such request, or forgotten
+    |   `-- ReadoutChanged       the server came back with another readout
     `-- StorageError             the disk refused (full, read-only, a file where a folder should be)
 
 Each is built from facts and ends with what to do next:
@@ -94,6 +100,30 @@ class FitError(AmygdalaError):
 
 class ReadoutError(AmygdalaError):
     """A readout bundle is damaged or does not fit."""
+
+
+class LiveReadoutError(AmygdalaError):
+    """A vLLM server's readouts cannot be read."""
+
+
+class LiveUnreachable(LiveReadoutError):
+    """No answer from the vLLM server, or one that is none of a readout."""
+
+
+class ReadoutsOff(LiveReadoutError):
+    """The server answers, and has no readouts."""
+
+
+class KeyRefused(LiveReadoutError):
+    """The server wants an API key that it did not get."""
+
+
+class RequestUnknown(LiveReadoutError):
+    """The server has no rows of this request: it never ran there, or is forgotten."""
+
+
+class ReadoutChanged(LiveReadoutError):
+    """The server came back with another readout than before."""
 
 
 class StorageError(AmygdalaError):

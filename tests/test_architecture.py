@@ -15,7 +15,9 @@ ROOMS = {
     "records": set(),
     "files": {"errors"},
     "fingerprint": set(),
-    "memory": BASE,
+    "address": {"errors"},
+    "sse": set(),
+    "memory": BASE | {"address", "sse"},
     "corpus": BASE | {"memory"},
     "lens": BASE,
     "activations": BASE | {"lens", "corpus"},
@@ -24,15 +26,18 @@ ROOMS = {
     "readout": BASE,
     "steering": BASE | {"lens", "directions", "diagnostics"},
     "vllm": BASE | {"readout"},
+    "live": BASE | {"readout", "address", "sse"},
     "pipeline": BASE
     | {"memory", "corpus", "lens", "activations", "directions", "diagnostics", "readout", "steering", "vllm"},
     "report": {"records", "files", "diagnostics", "steering"},
     "demo": BASE | {"memory"},
     "cli": BASE
     | {"memory", "corpus", "lens", "activations", "directions", "diagnostics", "readout", "pipeline", "report", "demo"}
-    | {"steering", "vllm"},
+    | {"steering", "vllm", "live"},
 }  # fmt: skip
-THIRD_PARTY_DOORS = {"transformer_lens": {"lens"}, "transformers": {"lens"}, "mcp": {"demo"}, "vllm": {"vllm"}}
+THIRD_PARTY_DOORS = {
+    "transformer_lens": {"lens"}, "transformers": {"lens"}, "mcp": {"demo"}, "vllm": {"vllm"}, "textual": {"live"}
+}  # fmt: skip
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -90,7 +95,8 @@ def test_every_module_says_what_it_is_for(path):
 
 def test_importing_the_package_and_the_command_line_is_light():
     code = (
-        "import sys, amygdala_tl; heavy = {'torch', 'transformers', 'transformer_lens', 'rich', 'httpx', 'vllm', 'numpy'};"
+        "import sys, amygdala_tl; heavy = {'torch', 'transformers', 'transformer_lens', 'rich', 'httpx', 'vllm', 'numpy',"
+        "'textual'};"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules);"
         "import amygdala_tl.cli.main; heavy -= {'rich', 'httpx'};"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)"

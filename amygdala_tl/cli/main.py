@@ -22,6 +22,7 @@ from amygdala_tl.cli.runs import ablation_run, compare
 from amygdala_tl.cli.steer import steer
 from amygdala_tl.cli.train import capture, export, fit, train
 from amygdala_tl.cli.verify import verify
+from amygdala_tl.cli.watch import watch
 from amygdala_tl.errors import AmygdalaError
 
 app = typer.Typer(
@@ -33,7 +34,7 @@ app = typer.Typer(
 )
 for command in (
     extract, train, read, inspect, report, quality, evaluate, crosstalk, layers, steer, ablation_run, compare, verify,
-    capture, fit, export, demo,
+    watch, capture, fit, export, demo,
 ):  # fmt: skip
     app.command()(command)
 

@@ -4,11 +4,10 @@ From the outside in: this file finds the endpoint, `session.py` speaks MCP, `wir
 what memory servers look like. Written on httpx and not on the MCP SDK because reading a graph needs three methods.
 """
 
-import os
-
 import httpx
 
-from amygdala_tl.errors import InputError, ServerUnreachable
+from amygdala_tl.address import bearer_token, http_address, shown_address, through_proxy
+from amygdala_tl.errors import ServerUnreachable
 from amygdala_tl.memory.session import NotMcp, connect
 from amygdala_tl.memory.shapes import Progress, ToolNames, read_nodes
 from amygdala_tl.memory.wire import Wire
@@ -44,12 +43,10 @@ def read_memory_server(
         ServerRefused: authorisation missing, a tool that failed, or tools of neither shape.
     """
     endpoints = _endpoints(url)
-    secret = _secret(token)
+    secret = bearer_token(token, TOKEN_VARIABLE)
     headers = {} if secret is None else {"authorization": f"Bearer {secret}"}
     tried: list[str] = []
-    # A proxy of the environment cannot reach this machine's own servers.
-    through_proxy = endpoints[0].host not in ("localhost", "127.0.0.1", "::1")
-    with httpx.Client(headers=headers, follow_redirects=False, trust_env=through_proxy) as client:
+    with httpx.Client(headers=headers, follow_redirects=False, trust_env=through_proxy(endpoints[0])) as client:
         for endpoint in endpoints:
             wire = Wire(client, endpoint, timeout=timeout, secret=secret)
             session = connect(wire)
@@ -62,7 +59,7 @@ def read_memory_server(
                 session.close()
         raise ServerUnreachable(
             "no MCP server answers at this address",
-            label=str(endpoints[0].copy_with(userinfo=b"", query=None)),
+            label=shown_address(endpoints[0]),
             got="; ".join(tried),
             need="the address of a memory server's MCP endpoint (streamable HTTP)",
             remedy="check the port and the path",
@@ -70,33 +67,9 @@ def read_memory_server(
 
 
 def _endpoints(url: str) -> list[httpx.URL]:
-    try:
-        given = httpx.URL(url.strip()).copy_with(fragment=None)
-        given.raw_host.decode("ascii").encode("idna")  # what the resolver will do; it refuses labels over 63 letters
-    except (httpx.InvalidURL, UnicodeError) as error:
-        raise InputError(
-            "no address", label=url, got=error, need="http://host:port/path", remedy="check the address"
-        ) from error
-    if given.scheme not in ("http", "https") or not given.host:
-        raise InputError(
-            "no http(s) address", label=url, need="http://host:port/path", remedy="write the address in full"
-        )
+    given = http_address(url)
     path = given.path.rstrip("/")
     return [given] if path.endswith("/mcp") else [given, given.copy_with(path=path + "/mcp")]
-
-
-def _secret(token: str | None) -> str | None:
-    secret = (os.environ.get(TOKEN_VARIABLE) if token is None else token) or ""
-    secret = secret.strip()
-    # Said here, without the token: the HTTP library's own message would quote the header that it cannot send.
-    if not all("\x21" <= character <= "\x7e" for character in secret):
-        raise InputError(
-            "the bearer token cannot be sent in a header",
-            label=TOKEN_VARIABLE,
-            need="printable ASCII without spaces",
-            remedy="set it to the token alone",
-        )
-    return secret or None
 
 
 def _silent(done: int, total: int) -> None:

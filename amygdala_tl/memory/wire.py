@@ -15,9 +15,10 @@ from email.utils import parsedate_to_datetime
 
 import httpx
 
+from amygdala_tl.address import shown_address
 from amygdala_tl.errors import ServerUnreachable
 from amygdala_tl.memory.jsonrpc import JsonObject, Reply, find_reply
-from amygdala_tl.memory.sse import events
+from amygdala_tl.sse import events
 
 ACCEPT = {"accept": "application/json, text/event-stream"}
 ATTEMPTS = 4
@@ -53,7 +54,7 @@ class Wire:
 
     def __init__(self, client: httpx.Client, url: httpx.URL, *, timeout: float, secret: str | None) -> None:
         self.url = url
-        self.label = str(url.copy_with(userinfo=b"", query=None, fragment=None))
+        self.label = shown_address(url)
         self._client = client
         self.timeout = timeout
         self._secret = secret
@@ -117,7 +118,7 @@ class Wire:
             kind = _kind(response)
             came = f"HTTP {response.status_code}" + (f", {kind}" if kind else "")
             if response.next_request is not None:
-                target = response.next_request.url.copy_with(userinfo=b"", query=None, fragment=None)
+                target = shown_address(response.next_request.url)
                 came = f"{came}, a redirect to {target}"
             session = response.headers.get("mcp-session-id")
             reply = None

@@ -13,7 +13,8 @@ from safetensors.torch import load, save
 
 from amygdala_tl.errors import InputError, ReadoutError
 from amygdala_tl.files import atomic_write_bytes, atomic_write_text, make_folder
-from amygdala_tl.readout.manifest import DTYPE, FORMAT_VERSION, build_manifest, calibration_of
+from amygdala_tl.readout.contract import manifest_problem
+from amygdala_tl.readout.manifest import build_manifest, calibration_of
 from amygdala_tl.records import Fit, Readout
 
 _UNIT_TOLERANCE = 5e-3  # float16 rounds a unit row to within 1e-3 of length 1
@@ -113,38 +114,9 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         raise ReadoutError("cannot be read", label=str(path), got=cause.strerror, remedy="check the path") from cause
     except ValueError as cause:
         raise ReadoutError("is not JSON", label=str(path), got=str(cause), remedy="export the readout again") from cause
-    if problem := _manifest_problem(manifest):
+    if problem := manifest_problem(manifest):
         raise ReadoutError(problem, label=str(path), remedy="export the readout again")
     return dict(manifest)
-
-
-def _manifest_problem(manifest: object) -> str | None:
-    """What makes `manifest` unusable, or None."""
-    if not isinstance(manifest, Mapping):
-        return "the manifest is not an object"
-    concepts, layers, hidden = (manifest.get(key) for key in ("concepts", "layers", "hidden_size"))
-    if not (_unique_list(concepts, str) and concepts):
-        return "`concepts` is not a list of different names"
-    if not (_unique_list(layers, int) and layers and min(layers) >= 0 and layers == sorted(layers)):
-        return "`layers` is not an ascending list of layer indices"
-    if not (isinstance(hidden, int) and not isinstance(hidden, bool) and hidden > 0):
-        return "`hidden_size` is not a positive number"
-    if manifest.get("dtype") != DTYPE:
-        return f"`dtype` is not {DTYPE}"
-    said = manifest.get("amygdala_tl", {})
-    if not isinstance(said, Mapping):
-        return "`amygdala_tl` is not an object"
-    if said and said.get("format_version") != FORMAT_VERSION:
-        return f"format version {said.get('format_version')!r} is not {FORMAT_VERSION}, which this version reads"
-    return None
-
-
-def _unique_list(value: object, kind: type) -> bool:
-    return (
-        isinstance(value, list)
-        and all(isinstance(item, kind) and not isinstance(item, bool) for item in value)
-        and len(set(value)) == len(value)
-    )
 
 
 def _read_vectors(path: Path, data: bytes, manifest: Mapping[str, Any]) -> torch.Tensor:

@@ -6,11 +6,8 @@ from typing import Any
 
 import torch
 
-from amygdala_tl.errors import ReadoutError
+from amygdala_tl.readout.contract import DTYPE, FORMAT_VERSION, calibration_values
 from amygdala_tl.records import Calibration, CaptureSettings, Fit, ModelInfo, hook_name
-
-FORMAT_VERSION = 1
-DTYPE = "float16"
 
 
 def build_manifest(fit: Fit, tensors_sha256: str) -> dict[str, Any]:
@@ -84,27 +81,11 @@ def calibration_of(manifest: Mapping[str, Any], kind: str) -> Calibration | None
     Raises:
         ReadoutError: it does not have one finite mean and one positive deviation a layer and concept.
     """
-    entry = manifest.get("amygdala_tl", {}).get("calibration", {}).get(kind)
-    if entry is None:
+    values = calibration_values(manifest, kind)
+    if values is None:
         return None
-    shape = (len(manifest["layers"]), len(manifest["concepts"]))
-    try:
-        mean, std, n = torch.tensor(entry["mean"]), torch.tensor(entry["std"]), int(entry["n"])
-    except (KeyError, TypeError, ValueError) as cause:
-        raise ReadoutError("the calibration cannot be read", label=kind, remedy="export the readout again") from cause
-    if (
-        tuple(mean.shape) != shape
-        or tuple(std.shape) != shape
-        or not (torch.isfinite(mean).all() and torch.isfinite(std).all() and (std > 0).all())
-    ):
-        raise ReadoutError(
-            "the calibration does not fit",
-            label=kind,
-            got=f"means {tuple(mean.shape)}, deviations {tuple(std.shape)}",
-            need=f"finite means and positive deviations {shape}",
-            remedy="export the readout again",
-        )
-    return Calibration(mean=mean.float(), std=std.float(), n=n)
+    mean, std, n = values
+    return Calibration(mean=torch.tensor(mean), std=torch.tensor(std), n=n)
 
 
 def _calibration_entry(calibration: Calibration) -> dict[str, Any]:

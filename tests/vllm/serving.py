@@ -51,12 +51,17 @@ def environment(bundle=None, **more):
     return clean | on | more
 
 
-@contextmanager
-def vllm_server(*arguments, bundle=None, model=None):
-    """Serve the embedded model; yields a `Server`."""
+def free_port():
+    """A port of this machine that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def vllm_server(*arguments, bundle=None, model=None, port=None):
+    """Serve the embedded model, or `model`, at `port` or a free one; yields a `Server`."""
+    port = port or free_port()
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
         with log.open("w") as stream:

@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amygdala_tl.memory.sse import Event, events
+from amygdala_tl.sse import Event, events
 
 DATA = st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), max_size=30)
 LINE_ENDS = ["\n", "\r\n", "\r"]

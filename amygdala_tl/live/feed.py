@@ -1,0 +1,126 @@
+"""The stream in a thread of its own, for a screen: it never ends, and says what it is waiting for.
+
+A thread and not a task, so that a burst of tokens, which takes time to decode, does not hold up the keys. It is a daemon: the
+process may end while it waits for a server that says nothing.
+"""
+
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import Literal
+
+from amygdala_tl.errors import KeyRefused, LiveReadoutError, ReadoutsOff
+from amygdala_tl.live.client import ReadoutClient, pause_after
+from amygdala_tl.live.records import Generated, Served
+
+Trouble = Literal["unreachable", "off", "key"]
+
+_BACKLOG = 4096  # updates that a screen may be behind before it misses the oldest
+_LONGEST_PAUSE = 3.0  # seconds; somebody is watching
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """The server answers, and this is what it serves."""
+
+    served: Served
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """There is nothing to read; it is tried again.
+
+    Attributes:
+        trouble: what kind.
+        what: in one clause, with the facts.
+        remedy: what to do.
+        pause: seconds until the next attempt.
+    """
+
+    trouble: Trouble
+    what: str
+    remedy: str
+    pause: float
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """Tokens have been generated.
+
+    Attributes:
+        connected: what they were read from; a screen that has fallen behind may have missed that.
+        generated: the tokens.
+        at: seconds, of the monotonic clock.
+    """
+
+    connected: Connected
+    generated: Generated
+    at: float
+
+
+Update = Connected | Waiting | Arrived
+
+
+class Feed:
+    """Updates from a server, in the order they happened."""
+
+    def __init__(self, client: ReadoutClient) -> None:
+        """A feed over `client`, which is its own from now on; it begins with `start`."""
+        self._client = client
+        self._updates: deque[Update] = deque(maxlen=_BACKLOG)
+        self._stopped = threading.Event()
+        self._failure: Exception | None = None
+        self._thread = threading.Thread(target=self._run, name="readout feed", daemon=True)
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Try nothing again."""
+        self._stopped.set()
+
+    def take(self) -> list[Update]:
+        """What has happened since the last call.
+
+        Raises:
+            Exception: what ended the thread, which nothing should: a still picture must not pass for a quiet server.
+        """
+        if self._failure is not None:
+            raise self._failure
+        taken = []
+        while self._updates:
+            taken.append(self._updates.popleft())
+        return taken
+
+    def _run(self) -> None:
+        try:
+            self._follow()
+        except Exception as error:
+            self._failure = error
+
+    def _follow(self) -> None:
+        failures = 0
+        while not self._stopped.is_set():
+            try:
+                served = self._client.manifest()
+                connected = Connected(served, self._client.served_model() or served.model)
+                self._updates.append(connected)
+                failures = 0
+                for generated in self._client.stream_of(served):
+                    self._updates.append(Arrived(connected, generated, time.monotonic()))
+                    if self._stopped.is_set():
+                        return
+            except LiveReadoutError as error:
+                failures += 1
+                pause = min(_LONGEST_PAUSE, pause_after(failures))
+                self._updates.append(_waiting(error, pause))
+                self._stopped.wait(pause)
+
+
+def _waiting(error: LiveReadoutError, pause: float) -> Waiting:
+    kinds: dict[type[LiveReadoutError], Trouble] = {ReadoutsOff: "off", KeyRefused: "key"}
+    facts = f" ({error.got})" if error.got is not None else ""
+    return Waiting(kinds.get(type(error), "unreachable"), f"{error.what}{facts}", error.remedy or "", pause)

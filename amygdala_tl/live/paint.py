@@ -1,0 +1,168 @@
+"""Lines of the live screen: what the state says, as styled text that is never wider than it may be.
+
+Colours are the terminal's own sixteen, so that they fit a dark and a light one; what they say is also said by characters, for
+terminals without any. Text that the model or a bundle chose is shown and never obeyed: no markup is read, and control characters
+are replaced.
+"""
+
+import unicodedata
+from collections.abc import Sequence
+
+from rich.cells import cell_len, chop_cells, set_cell_size
+from textual.content import Content
+
+from amygdala_tl.live.feed import Waiting
+from amygdala_tl.live.records import Served
+from amygdala_tl.live.state import Bar, Chart, Piece, View
+
+POSITIVE, NEGATIVE, QUIET, TROUBLE = "ansi_green", "ansi_magenta", "dim", "bold ansi_red"
+_FULL, _PARTS, _NEGATIVE_BAR, _MARK = "█", " ▏▎▍▌▋▊▉", "░", "│"
+_NUMBER = 7  # cells of a value with its sign and the space before it
+_LONGEST_NAME = 24
+_SHOWN = {"\n": "↵", "\t": "→", "\r": "␍"}
+
+
+def visible(text: str) -> str:
+    """`text` in one line, control, format and unassigned characters replaced by `·`."""
+    return "".join(_SHOWN.get(one) or ("·" if _unsafe(one) else one) for one in text)
+
+
+def fitted(text: str, width: int) -> str:
+    """`text`, made visible, in exactly `width` cells; cut at its end with an ellipsis."""
+    shown = visible(text[: 4 * max(width, 1)])
+    if cell_len(shown) > width > 1:
+        return set_cell_size(shown, width - 1) + "…"
+    return set_cell_size(shown, max(width, 0))
+
+
+def header(
+    served: Served | None, model: str, server: str, view: View, rate: float, tokens: int, width: int
+) -> list[Content]:
+    """Two lines: what is looked at, and how; in shorter words where there is little room.
+
+    Args:
+        served: the readout, None where there is none yet.
+        model: the server's name for its model.
+        server: its address.
+        view: what is looked at.
+        rate: tokens a second.
+        tokens: how many have arrived.
+        width: cells of a line.
+    """
+    name = visible(model)
+    room = max(0, width - cell_len(name) - 2)
+    server = server if cell_len(server) <= room else server.partition("://")[2] or server
+    first = Content.assemble((name, "bold"), "  " if name else "", (visible(server), QUIET))
+    if served is None:
+        return [_cut(first, width), Content("")]
+    of = f"{view.layer + 1}/{len(served.layers)}"
+    number, unit = served.layers[view.layer], _unit(served, view)
+    when = "recent mean" if view.mean else "now"
+    short = f"layer {number} ({of})  {unit} {'mean' if view.mean else 'now'}  {rate:.0f} tok/s"
+    middle = f"layer {number} ({of})  {unit}, {when}  {rate:.1f} tokens/s"
+    return [_cut(first, width), Content(_longest((f"{middle}  {tokens:,} tokens", middle, short), width))]
+
+
+def trouble_lines(waiting: Waiting, width: int) -> list[Content]:
+    """Why there is nothing to see, that it is tried again, and what to do."""
+    said = {
+        "unreachable": "server unreachable; trying again",
+        "off": "readouts are off on this server; still asking",
+        "key": "the server wants an API key; still asking",
+    }[waiting.trouble]
+    return [Content.styled(line, TROUBLE) for line in folded(said, width)] + [
+        Content(line) for line in folded(f"{waiting.what}. To do: {waiting.remedy}.", width)
+    ]
+
+
+def folded(text: str, width: int) -> list[str]:
+    """`text`, made visible, in lines of at most `width` cells, broken between words where they fit."""
+    lines = [""]
+    for word in visible(text).split():
+        joined = f"{lines[-1]} {word}".lstrip()
+        if cell_len(joined) <= width:
+            lines[-1] = joined
+        else:
+            lines += chop_cells(word, max(width, 2))
+    return lines if lines[0] else lines[1:] or lines
+
+
+def chart_lines(chart: Chart, served: Served, view: View, width: int, height: int) -> list[Content]:
+    """A title and as many of the strongest concepts as there is room for."""
+    rows = chart.bars[: max(0, height - 1)]
+    number = f"{len(rows)} of {len(chart.bars)}" if len(rows) < len(chart.bars) else f"all {len(rows)}"
+    short = f"{number}, full bar {chart.scale:g} {_unit(served, view)}"
+    lines = [rule(_longest((f"strongest concepts: {short}", short), width), width)]
+    # As wide as the longest of all names, not of those shown: columns stay where they are.
+    longest = max((cell_len(visible(bar.concept)) for bar in chart.bars), default=0)
+    name = max(4, min(longest, _LONGEST_NAME, width // 3))
+    return lines + [_bar_line(bar, name, max(0, width - name - 1 - _NUMBER)) for bar in rows]
+
+
+def piece_lines(pieces: Sequence[Piece], concepts: Sequence[str], width: int, height: int) -> list[Content]:
+    """A title and the last pieces of text, the newest last, each with its strongest concept."""
+    lines = [rule("last tokens", width)]
+    longest = max((cell_len(visible(concept)) for concept in concepts), default=0)
+    name = max(4, min(longest, _LONGEST_NAME, width // 3))
+    text = max(0, width - name - 1 - _NUMBER)
+    shown = pieces[-(height - 1) :] if height > 1 else ()
+    return lines + [_piece_line(piece, text, name) for piece in shown]
+
+
+def rule(title: str, width: int) -> Content:
+    """A title with a line behind it."""
+    title = fitted(title, min(width, cell_len(title)))
+    line = "─" * (width - cell_len(title) - 1)
+    return Content.assemble((title, "bold"), (f" {line}" if line else "", QUIET))
+
+
+def _bar_line(bar: Bar, name: int, width: int) -> Content:
+    eighths = round(bar.length * width * 8)
+    if bar.value < 0:
+        drawn, style = _NEGATIVE_BAR * round(eighths / 8), NEGATIVE
+    else:
+        drawn, style = _FULL * (eighths // 8) + _PARTS[eighths % 8].strip(), POSITIVE
+    drawn = set_cell_size(drawn, width)
+    mark = width if bar.mark is None else min(round(bar.mark * width), width - 1)
+    return Content.assemble(
+        fitted(bar.concept, name), " ", (drawn[:mark], style), _MARK if 0 <= mark < width else "", (drawn[mark + 1 :], style),
+        f"{number_of(bar.value):>{_NUMBER}}",
+    )  # fmt: skip
+
+
+def _piece_line(piece: Piece, text: int, name: int) -> Content:
+    several = f"({piece.tokens} tokens) " if piece.tokens > 1 else ""
+    tail = piece.text if not several else piece.text[-2 * max(text, 1) :]
+    shown = fitted(several + tail, text)
+    if piece.concept is None:
+        return Content.assemble(shown, " ", (fitted("not computed", name + _NUMBER), QUIET))
+    style = POSITIVE if piece.value >= 0 else NEGATIVE
+    return Content.assemble(
+        (shown, "bold" if piece.opens else ""), " ", (fitted(piece.concept, name), style),
+        f"{number_of(piece.value):>{_NUMBER}}",
+    )  # fmt: skip
+
+
+def number_of(value: float) -> str:
+    """A value with its sign, in at most six characters; 0.0 has none."""
+    if abs(value) < 999.95:
+        said = f"{value:+.1f}"
+        return said if said.strip("+-0.") else "0.0"
+    return f"{value:+.0f}" if abs(value) < 99999.5 else f"{value:+.0e}".replace("e+0", "e").replace("e+", "e")
+
+
+def _unit(served: Served, view: View) -> str:
+    return "raw" if view.raw or not served.calibrated else "z"
+
+
+def _longest(texts: Sequence[str], width: int) -> str:
+    """The first of `texts` that fits, the last cut if none does."""
+    return next((text for text in texts if cell_len(text) <= width), fitted(texts[-1], width))
+
+
+def _cut(line: Content, width: int) -> Content:
+    return line.truncate(width, ellipsis=True)
+
+
+def _unsafe(character: str) -> bool:
+    return unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
