@@ -25,7 +25,7 @@ def steering_headline(run: StoredRun) -> str:
         f"doses {', '.join(f'{dose:g}' for dose in plan.doses if dose)}",
         counted(random, "random direction"),
         *([f"{controls['shuffled']} of shuffled labels"] if "shuffled" in controls else []),
-        *([counted(len(run.reports), "seed")] if len(run.reports) > 1 else []),
+        *([f"{counted(len(run.reports), 'seed')}, figures of the first"] if len(run.reports) > 1 else []),
     ]
     counts = Counter(str(each.verdict) for each in found)
     bar = verdict_bar({verdict: counts[verdict] for verdict in LOOKS}, LOOKS)
