@@ -160,7 +160,8 @@ def test_chat_carries_readouts_streamed_and_not(server, lens):
 
 def test_several_choices_each_carry_their_own(server, lens):
     _, running = server
-    ask = {**GREEDY, "prompt": PROMPTS[1], "n": 3, "temperature": 1.0, "seed": 5}
+    # No seed: a seeded request whose prompt is read in chunks ends vLLM 0.32 on a CPU ("CPU Generator does not use offset").
+    ask = {**GREEDY, "prompt": PROMPTS[1], "n": 3, "temperature": 1.0}
     answer = running.client.post("/v1/completions", json=ask).json()
     kept = running.client.get(f"/v1/readout/{answer['id']}").json()
     assert [sequence["index"] for sequence in kept["sequences"]] == [0, 1, 2]
