@@ -63,8 +63,9 @@ def install_in_engine_client(collector: "Collector") -> None:
                     yield result
         finally:
             opened.pop(request_id, None)
-            for engine_id in own.values():
-                collector.drop(engine_id)  # unless it has finished
+            with collector.failures.noted("answer"):
+                for engine_id in own.values():
+                    collector.drop(engine_id)  # unless it has finished
 
     OutputProcessor.add_request = and_open
     AsyncLLM.generate = and_read
