@@ -36,6 +36,11 @@ TINY_FOR_VLLM = {
     "opt": {"ffn_dim": 128, "word_embed_proj_dim": 64, "dropout": 0.0},
     "stablelm": {"num_key_value_heads": 2},
     "cohere": {"num_key_value_heads": 2},
+    "cohere2": {
+        "num_key_value_heads": 2,
+        "sliding_window": 8,
+        "layer_types": ["sliding_attention", "sliding_attention", "sliding_attention", "full_attention"],
+    },
 }
 
 

@@ -1,8 +1,8 @@
 """The two TransformerLens engines: HookedTransformer where TransformerLens has it and knows the architecture, else the bridge.
 
 `HookedTransformer` re-implements the architectures that it knows; `TransformerBridge` hooks the Hugging Face model itself.
-TransformerLens 4 has only the bridge. A re-implementation can be wrong for a variant that it takes for a known one, without a
-word; so the residual stream is compared with the Hugging Face model's at load time, and the bridge takes over where it differs.
+TransformerLens 4 has only the bridge. Both re-implement something (the bridge: norms and attention), and can be wrong for a
+variant that they take for a known one, without a word; so `load_model` compares their residual stream with Hugging Face's.
 """
 
 import copy
@@ -17,10 +17,6 @@ from transformers import PreTrainedModel
 from amygdala_tl.errors import ModelError
 
 Engine = Literal["HookedTransformer", "TransformerBridge"]
-
-# Rounding alone moves resid_post by about 1e-6 (float32) and 2e-2 (bfloat16, deep layers) of its norm; a wrong rotary
-# base, a missing bias or a wrong norm moves it by more than 0.1 within a few layers.
-_TOLERANCE = {torch.float32: 1e-3, torch.float16: 5e-2, torch.bfloat16: 1e-1}
 
 
 def has_hooked_transformer() -> bool:
@@ -84,32 +80,6 @@ def build_bridge(hf_model: PreTrainedModel, tokenizer: Any, device: torch.device
             got=type(hf_model).__name__,
             remedy="update transformer-lens, or choose another model",
         ) from cause
-
-
-@torch.inference_mode()
-def disagreement(model: Any, hf_model: PreTrainedModel) -> float:
-    """Largest relative difference of resid_post between `model` and `hf_model`, over a few layers, on fixed token ids."""
-    from amygdala_tl.lens.residuals import run_resid_post
-
-    config = hf_model.config.get_text_config()
-    n_layers, vocabulary = config.num_hidden_layers, config.vocab_size
-    tokens = (torch.arange(1, 17) * 7919 % vocabulary).reshape(1, -1)
-    layers = sorted({0, n_layers // 2, max(0, n_layers - 2)})
-    hidden = hf_model(input_ids=tokens.to(hf_model.device), output_hidden_states=True, use_cache=False).hidden_states
-    ours = run_resid_post(model, tokens, layers)
-    worst = 0.0
-    for index, layer in enumerate(layers):
-        if layer == n_layers - 1:  # Hugging Face's last hidden state is after the final norm
-            continue
-        theirs = hidden[layer + 1].float().cpu()
-        difference = (ours[:, :, index].float().cpu() - theirs).norm(dim=-1) / theirs.norm(dim=-1)
-        worst = max(worst, float(difference.max().nan_to_num(nan=torch.inf)))
-    return worst
-
-
-def tolerance(dtype: torch.dtype) -> float:
-    """How far two correct implementations may differ, relative, in `dtype`."""
-    return _TOLERANCE.get(dtype, 1e-3)
 
 
 def new_cache(model: Any, engine: Engine, batch: int) -> Any:

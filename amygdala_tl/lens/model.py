@@ -9,15 +9,10 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from amygdala_tl.errors import InputError, ModelError
+from amygdala_tl.lens.agreement import Streams, disagreement, hugging_face_streams, tolerance
+from amygdala_tl.lens.bridge_repairs import repair_rotation
 from amygdala_tl.lens.checkpoints import Checkpoint, load_checkpoint
-from amygdala_tl.lens.engines import (
-    Engine,
-    build_bridge,
-    build_hooked_transformer,
-    disagreement,
-    has_hooked_transformer,
-    tolerance,
-)
+from amygdala_tl.lens.engines import Engine, build_bridge, build_hooked_transformer, has_hooked_transformer
 from amygdala_tl.lens.fingerprint import weights_fingerprint
 from amygdala_tl.records import ModelInfo
 
@@ -66,12 +61,13 @@ def load_model(
         device: for example `cpu` or `cuda:0`; CUDA where present unless given.
         n_devices: split the layers over this many CUDA devices (HookedTransformer only).
         engine: `auto` takes HookedTransformer where TransformerLens has it, knows the architecture and agrees with the
-            Hugging Face model's residual stream, else TransformerBridge.
+            Hugging Face model's residual stream, else TransformerBridge, which must agree with it too.
         revision: branch, tag or commit of a hub id.
         trust_remote_code: run code that the checkpoint brings.
 
     Raises:
-        ModelError: no such model, an unreadable checkpoint, or an architecture that TransformerLens does not know.
+        ModelError: no such model, an unreadable checkpoint, or an architecture that TransformerLens does not know, or computes
+            another residual stream for than Hugging Face.
         InputError: an unknown dtype, or a device that is not there.
     """
     target = _device(device)
@@ -100,10 +96,11 @@ def load_model(
 def _build(
     checkpoint: Checkpoint, device: torch.device, n_devices: int, engine: Literal["auto"] | Engine
 ) -> tuple[Any, Engine]:
+    expected = hugging_face_streams(checkpoint.hf_model)
     if engine != "TransformerBridge":
         model = build_hooked_transformer(checkpoint.hf_model, device, n_devices)
         if model is not None:
-            difference = disagreement(model, checkpoint.hf_model)
+            difference = disagreement(model, checkpoint.hf_model, expected)
             if difference <= tolerance(checkpoint.hf_model.dtype):
                 return model, "HookedTransformer"
             warnings.warn(
@@ -122,7 +119,23 @@ def _build(
         raise ModelError(
             "TransformerBridge runs on one device here", got=f"--n-devices {n_devices}", remedy="use one device"
         )
-    return build_bridge(checkpoint.hf_model, checkpoint.tokenizer, device, checkpoint.id), "TransformerBridge"
+    return _bridge(checkpoint, device, expected), "TransformerBridge"
+
+
+def _bridge(checkpoint: Checkpoint, device: torch.device, expected: Streams) -> Any:
+    """The model on the bridge, if it computes what the model computes."""
+    bridge = build_bridge(checkpoint.hf_model, checkpoint.tokenizer, device, checkpoint.id)
+    allowed = tolerance(checkpoint.hf_model.dtype)
+    difference = disagreement(bridge, checkpoint.hf_model, expected)
+    if difference > allowed and repair_rotation(bridge, checkpoint.hf_model.config.model_type):
+        difference = disagreement(bridge, checkpoint.hf_model, expected)
+    if difference > allowed:
+        raise ModelError(
+            "TransformerLens computes another residual stream than Hugging Face", label=checkpoint.id,
+            got=f"{difference:.1e} of its norm apart for {type(checkpoint.hf_model).__name__}",
+            need=f"{allowed:.0e} at most", remedy="update transformer-lens, or choose another model",
+        )  # fmt: skip
+    return bridge
 
 
 def _device(device: str | None) -> torch.device:

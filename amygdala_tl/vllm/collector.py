@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -10,13 +9,14 @@ import zmq
 import zmq.asyncio
 
 from amygdala_tl.records import Readout
+from amygdala_tl.vllm.failures import Failures
+from amygdala_tl.vllm.metrics import Metrics
 from amygdala_tl.vllm.store import Store, Values, as_values
 from amygdala_tl.vllm.wire import decode
 
-_PATIENCE = 2.0  # seconds to wait for a row that the engine has computed: it is on its way, a few milliseconds behind
+_PATIENCE = 5.0  # seconds to wait for a row that the engine has computed: it is on its way, a few milliseconds behind
+_IN_FLIGHT = 16  # steps that wait to be received; more wait in the engine, which bounds them
 _BACKLOG = 1024  # events that a slow reader of the stream may be behind before it misses some
-
-logger = logging.getLogger("vllm.amygdala_tl")
 
 
 class Collector:
@@ -25,31 +25,57 @@ class Collector:
     Attributes:
         readout: the bundle that is served.
         store: what has arrived.
+        metrics: what `/metrics` shows of it.
+        failures: what went wrong in this process.
     """
 
     def __init__(self, readout: Readout, address: str) -> None:
         self.readout = readout
         self.store = Store()
+        self.metrics = Metrics()
+        self.failures = Failures(self.metrics.failed)
         self._address = address
         self._task: asyncio.Task[None] | None = None
         self._readers: set[asyncio.Queue[dict[str, Any]]] = set()
 
     def start(self) -> None:
-        """Begin to receive, in the running event loop; once."""
+        """Begin to receive, in the running event loop, unless that has begun; what fails is tried again at the next call."""
         if self._task is not None:
             return
-        socket = zmq.asyncio.Context.instance().socket(zmq.PULL)
-        socket.set(zmq.RCVHWM, 0)  # the sender bounds what waits
-        socket.bind(self._address)
-        self._task = asyncio.get_running_loop().create_task(self._receive(socket))
+        with self.failures.noted("receive"):
+            socket = zmq.asyncio.Context.instance().socket(zmq.PULL)
+            try:
+                socket.set(zmq.RCVHWM, _IN_FLIGHT)
+                socket.bind(self._address)
+            except zmq.ZMQError:
+                socket.close()
+                raise
+            self._task = asyncio.get_running_loop().create_task(self._receive(socket))
 
     async def _receive(self, socket: zmq.asyncio.Socket) -> None:
         while True:
             frames = await socket.recv_multipart()
-            try:
-                self.store.add(decode(frames))
-            except (ValueError, KeyError) as cause:
-                logger.warning("readouts: a message of an engine cannot be read: %s", cause)
+            with self.failures.noted("receive"):
+                step = decode(frames)
+                self.store.add(step)
+                if step.failures:
+                    self.metrics.failed("engine", step.failures)  # logged there
+                self.metrics.follow(self.store)
+
+    def open(self, engine_id: str, request_id: str, index: int, prompt_ids: list[int]) -> None:
+        """Expect rows of a sequence, as `Store.open`."""
+        self.store.open(engine_id, request_id, index, prompt_ids)
+        self.metrics.follow(self.store)
+
+    def finish(self, engine_id: str) -> None:
+        """A sequence ended as it should."""
+        self.store.finish(engine_id)
+        self.metrics.follow(self.store)
+
+    def drop(self, engine_id: str) -> None:
+        """A sequence was cancelled, or has finished."""
+        self.store.drop(engine_id)
+        self.metrics.follow(self.store)
 
     async def of_output(self, engine_id: str, first: int, token_ids: Sequence[int], text: str) -> list[Values | None]:
         """Readouts of generated tokens: the stream that each was sampled from, which stands one position before it.
@@ -78,6 +104,7 @@ class Collector:
         for reader in self._readers:
             if reader.full():
                 reader.get_nowait()  # a slow reader misses the oldest; nobody waits for it
+                self.metrics.missed()
             reader.put_nowait(event)
 
     @contextlib.contextmanager
@@ -85,7 +112,9 @@ class Collector:
         """A queue of events from now on."""
         queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue(_BACKLOG)
         self._readers.add(queue)
+        self.metrics.readers(len(self._readers))
         try:
             yield queue
         finally:
             self._readers.discard(queue)
+            self.metrics.readers(len(self._readers))

@@ -68,4 +68,4 @@ def _install_in_server(collector: Any) -> None:
 
     launcher.attach_endpoint_plugins = and_readouts
     install_in_engine_client(collector)
-    install_in_endpoints()
+    install_in_endpoints(collector)

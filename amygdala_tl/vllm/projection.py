@@ -17,16 +17,34 @@ from amygdala_tl.vllm.mapping import Convention, convention_of, layer_class, spl
 def project(hidden: Tensor, residual: Tensor | None, vectors: Tensor, scores: Tensor) -> None:
     """Write (hidden + residual) @ vectors^T into the first rows of `scores`.
 
+    What is raised is kept for `raise_failures`: it must not stop the model, in whose forward pass this runs.
+
     Args:
         hidden: [token, d_model].
         residual: [token, d_model], or None where `hidden` is the stream.
         vectors: [concept, d_model] float32.
         scores: [rows, concept] float32, rows >= token.
     """
-    stream = hidden.to(torch.float32)
-    if residual is not None:
-        stream = stream + residual.to(torch.float32)
-    torch.matmul(stream, vectors.t(), out=scores[: stream.shape[0]])
+    try:
+        stream = hidden.to(torch.float32)
+        if residual is not None:
+            stream = stream + residual.to(torch.float32)
+        if len(stream) > len(scores):  # which `out=` would take, and write elsewhere
+            raise IndexError(f"a step of {len(stream)} tokens, and room for {len(scores)}")
+        torch.matmul(stream, vectors.t(), out=scores[: stream.shape[0]])
+    except Exception as cause:
+        _FAILED.append(cause)
+
+
+_FAILED: list[Exception] = []
+
+
+def raise_failures() -> None:
+    """Raise what a projection has raised since the last call, which makes its step's scores worthless."""
+    if _FAILED:
+        cause = _FAILED[0]
+        _FAILED.clear()
+        raise cause
 
 
 def _project_nothing(hidden: Tensor, residual: Tensor | None, vectors: Tensor, scores: Tensor) -> None:

@@ -3,6 +3,9 @@
 Stock vLLM builds its answers from `CompletionOutput`s, which carry the readouts of their tokens here; its response models take
 further fields. A streamed chunk does not say how many tokens it stands for, so readouts wait, by choice, for the next chunk that
 carries text.
+
+What holds readouts is written by pydantic: for the 171 concepts x 4 layers of one token the standard library's JSON takes 0.6 ms,
+pydantic's 0.03.
 """
 
 import contextlib
@@ -11,6 +14,8 @@ import inspect
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
+
+from pydantic_core import to_json
 
 from amygdala_tl.vllm.store import Values
 
@@ -33,11 +38,12 @@ def install_in_engine_client(collector: "Collector") -> None:
     def and_open(
         self: Any, request: Any, prompt: Any, parent_req: Any = None, request_index: int = 0, queue: Any = None
     ) -> None:
-        if request.external_req_id in opened and request.prompt_token_ids is not None:
-            opened[request.external_req_id][request_index] = request.request_id
-            collector.store.open(
-                request.request_id, request.external_req_id, request_index, list(request.prompt_token_ids)
-            )
+        with collector.failures.noted("answer"):
+            if request.external_req_id in opened and request.prompt_token_ids is not None:
+                opened[request.external_req_id][request_index] = request.request_id
+                collector.open(
+                    request.request_id, request.external_req_id, request_index, list(request.prompt_token_ids)
+                )
         add_request(self, request, prompt, parent_req, request_index, queue)
 
     @functools.wraps(generate)
@@ -52,12 +58,14 @@ def install_in_engine_client(collector: "Collector") -> None:
             async with contextlib.aclosing(generate(*args, **kwargs)) as results:
                 async for result in results:
                     for output in result.outputs:
-                        await _attach(collector, own, sent, output, delta)
+                        with collector.failures.noted("answer"):
+                            await _attach(collector, own, sent, output, delta)
                     yield result
         finally:
             opened.pop(request_id, None)
-            for engine_id in own.values():
-                collector.store.drop(engine_id)  # unless it has finished
+            with collector.failures.noted("answer"):
+                for engine_id in own.values():
+                    collector.drop(engine_id)  # unless it has finished
 
     OutputProcessor.add_request = and_open
     AsyncLLM.generate = and_read
@@ -69,39 +77,46 @@ async def _attach(collector: "Collector", own: dict[int, str], sent: dict[int, i
     if engine_id is None:
         return
     first = sent.get(output.index, 0) if delta else 0
-    output.readout = await collector.of_output(engine_id, first, list(output.token_ids), output.text)
     sent[output.index] = first + len(output.token_ids)
+    output.readout = await collector.of_output(engine_id, first, list(output.token_ids), output.text)
     if output.finish_reason is not None:
-        collector.store.finish(engine_id)
+        collector.finish(engine_id)
 
 
-def install_in_endpoints() -> None:
+def install_in_endpoints(collector: "Collector") -> None:
     """Let the endpoints put what the outputs carry into their answers."""
+    from vllm.entrypoints.openai.chat_completion import api_router as chat_router
     from vllm.entrypoints.openai.chat_completion.serving import OpenAIServingChat
+    from vllm.entrypoints.openai.completion import api_router as completion_router
     from vllm.entrypoints.openai.completion.serving import OpenAIServingCompletion
 
+    from amygdala_tl.vllm.routes import FastJSONResponse
+
+    for router in (chat_router, completion_router):
+        router.JSONResponse = FastJSONResponse
     for serving, name in (
         (OpenAIServingCompletion, "completion_stream_generator"),
         (OpenAIServingChat, "chat_completion_stream_generator"),
     ):
-        setattr(serving, name, _streamed(getattr(serving, name)))
+        setattr(serving, name, _streamed(getattr(serving, name), collector))
 
     whole = OpenAIServingCompletion.request_output_to_completion_response
 
     @functools.wraps(whole)
     def with_readouts(self: Any, final_res_batch: Any, *args: Any, **kwargs: Any) -> Any:
         response = whole(self, final_res_batch, *args, **kwargs)
-        outputs = [output for result in final_res_batch for output in result.outputs]
-        for choice, output in zip(response.choices, outputs, strict=True):
-            choice.readout = getattr(output, _FIELD, None)
+        with collector.failures.noted("answer"):
+            outputs = [output for result in final_res_batch for output in result.outputs]
+            for choice, output in zip(response.choices, outputs, strict=True):
+                choice.readout = getattr(output, _FIELD, None)
         return response
 
     OpenAIServingCompletion.request_output_to_completion_response = with_readouts
     chat = OpenAIServingChat.chat_completion_full_generator
-    OpenAIServingChat.chat_completion_full_generator = _whole_chat(chat)
+    OpenAIServingChat.chat_completion_full_generator = _whole_chat(chat, collector)
 
 
-def _whole_chat(original: Callable[..., Any]) -> Callable[..., Any]:
+def _whole_chat(original: Callable[..., Any], collector: "Collector") -> Callable[..., Any]:
     signature = inspect.signature(original)
 
     @functools.wraps(original)
@@ -116,14 +131,17 @@ def _whole_chat(original: Callable[..., Any]) -> Callable[..., Any]:
 
         bound.arguments["result_generator"] = watched(bound.arguments["result_generator"])
         response = await original(*bound.args, **bound.kwargs)
-        for choice in getattr(response, "choices", []):
-            choice.readout = found.get(choice.index)
+        with collector.failures.noted("answer"):
+            for choice in getattr(response, "choices", []):
+                choice.readout = found.get(choice.index)
         return response
 
     return with_readouts
 
 
-def _streamed(original: Callable[..., AsyncGenerator[str, None]]) -> Callable[..., AsyncGenerator[str, None]]:
+def _streamed(
+    original: Callable[..., AsyncGenerator[str, None]], collector: "Collector"
+) -> Callable[..., AsyncGenerator[str, None]]:
     signature = inspect.signature(original)
 
     @functools.wraps(original)
@@ -142,7 +160,10 @@ def _streamed(original: Callable[..., AsyncGenerator[str, None]]) -> Callable[..
         bound.arguments["result_generator"] = watched(bound.arguments["result_generator"])
         async with contextlib.aclosing(original(*bound.args, **bound.kwargs)) as chunks:
             async for chunk in chunks:
-                yield with_pending(chunk, pending)
+                amended = chunk
+                with collector.failures.noted("answer"):
+                    amended = with_pending(chunk, pending)
+                yield amended
 
     return with_readouts
 
@@ -161,4 +182,4 @@ def with_pending(chunk: str, pending: dict[int, list[Values | None]]) -> str:
         opening = "role" in choice.get("delta", {}) and choice.get("finish_reason") is None  # before any token
         if not opening:
             choice[_FIELD] = pending.pop(choice["index"], [])
-    return f"data: {json.dumps(said, ensure_ascii=False, separators=(',', ':'))}\n\n"
+    return f"data: {to_json(said).decode()}\n\n"

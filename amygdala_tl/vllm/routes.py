@@ -1,17 +1,25 @@
 """`/v1/readout/...` on vLLM's own HTTP server, behind the same authentication as its other `/v1` routes."""
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator
 from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import JSONResponse, StreamingResponse
+from pydantic_core import to_json
 
 from amygdala_tl.vllm.collector import Collector
 from amygdala_tl.vllm.store import Entry, as_values
 
 _KEEP_ALIVE = 15.0  # seconds of silence after which a comment shows that the stream is alive
+
+
+class FastJSONResponse(JSONResponse):  # type: ignore[misc]  # FastAPI, which comes with vLLM, is not everywhere
+    """A JSON answer with many numbers, written by pydantic instead of the standard library, which takes twenty times as long."""
+
+    def render(self, content: Any) -> bytes:
+        """The body."""
+        return to_json(content)
 
 
 def readout_router(collector: Collector) -> APIRouter:
@@ -20,7 +28,7 @@ def readout_router(collector: Collector) -> APIRouter:
 
     async def manifest() -> JSONResponse:
         """The bundle's manifest, as it stands in its file."""
-        return JSONResponse(dict(collector.readout.manifest))
+        return FastJSONResponse(dict(collector.readout.manifest))
 
     async def stream(request: Request) -> StreamingResponse:
         """Every generated token of every request from now on, as server-sent events."""
@@ -31,7 +39,7 @@ def readout_router(collector: Collector) -> APIRouter:
         entries = collector.store.find(request_id)
         if not entries:
             raise HTTPException(404, f"no request {request_id} runs or has lately finished")
-        return JSONResponse({
+        return FastJSONResponse({
             "request_id": request_id,
             "concepts": list(collector.readout.concepts),
             "layers": list(collector.readout.layers),
@@ -64,4 +72,4 @@ async def _events(collector: Collector, request: Request) -> AsyncGenerator[str,
             except TimeoutError:
                 yield ": alive\n\n"
                 continue
-            yield f"data: {json.dumps(event, ensure_ascii=False)}\n\n"
+            yield f"data: {to_json(event).decode()}\n\n"

@@ -1,33 +1,45 @@
 """Out of the engine without waiting: a thread takes rows off the step's hands and sends them; who does not listen misses them."""
 
-import logging
 import queue
 import threading
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import zmq
 from torch import Tensor, cuda, empty
 
+from amygdala_tl.vllm.failures import Failures
 from amygdala_tl.vllm.wire import Step, encode
 
-_WAITING = 4096  # steps; past that the serving process is gone or stuck, and rows are dropped
-
-logger = logging.getLogger("vllm.amygdala_tl")
+_WAITING = 256 * 2**20  # bytes of rows that may wait; past that the serving process is gone or stuck, and rows are lost
+_IN_FLIGHT = 16  # steps between the processes; each is up to some megabytes
+_PATIENCE = 5000  # milliseconds to wait for a serving process that does not listen; once, until it does
+_NO_POSITIONS = np.empty(0, dtype=np.int64)
+_NO_SCORES = np.empty((0, 1, 1), dtype=np.float32)
 
 
 class Sender:
-    """Sends steps to an address; never blocks, never raises in the engine.
+    """Sends steps to an address; never blocks.
 
-    Attributes:
-        dropped: how many steps were not sent.
+    What it could not send it tells in the next message that gets through.
     """
 
-    def __init__(self, address: str) -> None:
-        self.dropped = 0
+    def __init__(self, address: str, failures: Failures) -> None:
+        """Connect.
+
+        Args:
+            address: where the serving process listens, or will.
+            failures: of this process.
+        """
+        self._failures = failures
+        self._untold = 0
+        self._queued, self._taken = 0, 0  # bytes; the first is the engine's to change, the second the thread's
+        self._patience = _PATIENCE
         self._queue: queue.SimpleQueue[tuple[Any, ...] | None] = queue.SimpleQueue()
         self._socket = zmq.Context.instance().socket(zmq.PUSH)
-        self._socket.set(zmq.SNDHWM, _WAITING)
+        self._socket.set(zmq.SNDHWM, _IN_FLIGHT)
+        self._socket.set(zmq.IMMEDIATE, 1)  # nothing is kept for a process that is not there
         self._socket.set(zmq.LINGER, 0)
         self._socket.connect(address)
         threading.Thread(target=self._run, name="readout-sender", daemon=True).start()
@@ -39,10 +51,13 @@ class Sender:
             requests: (request id, how many rows), in the order of the rows.
             positions: [token].
             scores: [token, layer, concept]; must not change any more.
+
+        Raises:
+            BufferError: the serving process has not listened for long.
         """
-        if self._queue.qsize() > _WAITING:
-            self.dropped += 1
-            return
+        if self._queued - self._taken > _WAITING:
+            raise BufferError("the serving process takes no rows")
+        self._queued += scores.nbytes
         if scores.device.type != "cuda":
             self._queue.put((None, tuple(requests), positions.clone(), scores))
             return
@@ -53,15 +68,37 @@ class Sender:
         done.record()
         self._queue.put((done, tuple(requests), *copies))
 
+    def lose(self, lost: Sequence[tuple[str, int]]) -> None:
+        """Let the serving process know that the rows of a step are lost.
+
+        Args:
+            lost: (request id, position) up to which no rows are still to come.
+        """
+        if self._queued - self._taken <= _WAITING:  # else it does not listen anyway
+            self._queue.put((None, tuple(lost), None, None))
+
     def _run(self) -> None:
         while (item := self._queue.get()) is not None:
             done, requests, positions, scores = item
+            self._untold += scores is None
             try:
                 if done is not None:
                     done.synchronize()
-                step = Step(requests, positions.numpy(), scores.numpy())
-                self._socket.send_multipart(encode(step), zmq.NOBLOCK)
+                if scores is None:
+                    self._push(Step((), _NO_POSITIONS, _NO_SCORES, lost=requests, failures=self._untold))
+                else:
+                    self._push(Step(requests, positions.numpy(), scores.numpy(), failures=self._untold))
+                self._untold = 0
             except Exception as cause:
-                if self.dropped == 0:
-                    logger.warning("readouts of a step were not sent, and others may follow: %r", cause)
-                self.dropped += 1
+                if scores is not None:
+                    self._untold += 1
+                    self._failures.note("engine", cause)
+            finally:
+                self._taken += 0 if scores is None else scores.nbytes
+
+    def _push(self, step: Step) -> None:
+        listens = self._socket.poll(self._patience, zmq.POLLOUT)
+        self._patience = _PATIENCE if listens else 0
+        if not listens:
+            raise TimeoutError("the serving process does not listen")
+        self._socket.send_multipart(encode(step), zmq.NOBLOCK)

@@ -1,7 +1,7 @@
 """Scores in the serving process: by request and position, as they arrive, and forgotten in time.
 
 A position is written again when its token is computed again (after preemption), and is absent when it never was (a prefix that
-came from the cache): absent rows are None, never zeros.
+came from the cache) or its scores are not finite: absent rows are None, never zeros.
 """
 
 import asyncio
@@ -20,6 +20,8 @@ Row = npt.NDArray[np.float32]
 Values = list[list[float]]
 """The same as JSON carries it, [layer][concept]."""
 
+_SLICE = 0.1  # seconds that are waited at a time
+
 
 @dataclass(slots=True)
 class Entry:
@@ -31,6 +33,7 @@ class Entry:
         prompt_ids: token ids of the prompt.
         output_ids: token ids generated so far.
         rows: position -> scores.
+        reached: rows of earlier positions are here, or are not still to come.
         finished: no more rows are taken.
     """
 
@@ -39,6 +42,7 @@ class Entry:
     prompt_ids: list[int]
     output_ids: list[int] = field(default_factory=list)
     rows: dict[int, Row] = field(default_factory=dict)
+    reached: int = 0
     finished: bool = False
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -49,7 +53,15 @@ class Entry:
 
 
 class Store:
-    """All sequences that run, and the last few that ended."""
+    """All sequences that run, and the last few that ended.
+
+    Attributes:
+        running, done: the sequences, by the engine's names of them.
+        taken: how many rows have been taken.
+        forgotten: how many of them have been let go.
+        missing_cached: positions of finished sequences without a row before their first one: their prefix was in the cache.
+        missing_lost: other positions of finished sequences without a row.
+    """
 
     def __init__(self, keep_requests: int = 256, keep_bytes: int = 256 * 2**20) -> None:
         """An empty store.
@@ -62,36 +74,66 @@ class Store:
         self.done: OrderedDict[str, Entry] = OrderedDict()
         self.keep_requests = keep_requests
         self.keep_bytes = keep_bytes
+        self.taken = 0
+        self.forgotten = 0
+        self.missing_cached = 0
+        self.missing_lost = 0
         self._done_bytes = 0
+        self._silent = False
+
+    @property
+    def held(self) -> int:
+        """How many rows there are now."""
+        return self.taken - self.forgotten
 
     def open(self, engine_id: str, request_id: str, index: int, prompt_ids: list[int]) -> None:
         """Expect rows for a sequence that the engine calls `engine_id`."""
         self.running[engine_id] = Entry(request_id, index, prompt_ids)
 
     def add(self, step: Step) -> None:
-        """Take the rows of a step; those of unknown sequences are dropped."""
+        """Take the rows of a step; those of unknown sequences are dropped, and so are those that are not finite."""
+        self._silent = False
+        finite = np.all(np.isfinite(step.scores), axis=(1, 2)).tolist()
         start = 0
         for engine_id, count in step.requests:
             entry = self.running.get(engine_id)
-            if entry is not None:
-                scores = step.scores[start : start + count].copy()  # not a view, which would keep the whole step
+            if entry is not None and count:
                 positions = step.positions[start : start + count].tolist()
-                entry.rows.update(zip(positions, scores, strict=True))
-                entry.arrived.set()
+                # Copies, not views, which would keep the whole step.
+                rows = {p: step.scores[start + i].copy() for i, p in enumerate(positions) if finite[start + i]}
+                before = len(entry.rows)
+                entry.rows.update(rows)
+                self.taken += len(rows)
+                self.forgotten += before + len(rows) - len(entry.rows)
+                _advance(entry, positions[-1] + 1)
             start += count
+        for engine_id, end in step.lost:
+            if entry := self.running.get(engine_id):
+                _advance(entry, end)
 
-    async def wait(self, engine_id: str, positions: range, timeout: float) -> list[Row | None]:
-        """The rows at `positions`, in order, after waiting for those that are still on their way; None for missing ones."""
+    async def wait(self, engine_id: str, positions: range, patience: float) -> list[Row | None]:
+        """The rows at `positions`, in order, after waiting for those that are still on their way; None for missing ones.
+
+        Rows come in order, so that one that is missing when a later one is here will not come. Once a row has been waited for in
+        vain, none is waited for until some arrive again.
+
+        Args:
+            engine_id: the engine's name of the sequence.
+            positions: ascending.
+            patience: seconds to wait while nothing comes; an event loop that stands still for longer uses up little of it.
+        """
         entry = self.running.get(engine_id)
-        if entry is None:
+        if entry is None or not positions:
             return [None] * len(positions)
-        try:
-            async with asyncio.timeout(timeout):
-                while any(position not in entry.rows for position in positions):
-                    entry.arrived.clear()
+        slices = 0 if self._silent else math.ceil(patience / _SLICE)
+        while entry.reached < positions.stop and slices:
+            entry.arrived.clear()
+            try:
+                async with asyncio.timeout(_SLICE):
                     await entry.arrived.wait()
-        except TimeoutError:
-            pass
+            except TimeoutError:
+                slices -= 1
+        self._silent = entry.reached < positions.stop
         return [entry.rows.get(position) for position in positions]
 
     def finish(self, engine_id: str) -> None:
@@ -102,16 +144,23 @@ class Store:
         entry.finished = True
         last = len(entry.prompt_ids) + len(entry.output_ids) - 1
         # The engine may have run a step past the end before it knew.
-        entry.rows = {position: row for position, row in entry.rows.items() if position < last}
+        rows = {position: row for position, row in entry.rows.items() if position < last}
+        self.forgotten += len(entry.rows) - len(rows)
+        entry.rows = rows
+        cached = min(min(rows), len(entry.prompt_ids)) if rows else 0
+        self.missing_cached += cached
+        self.missing_lost += max(0, last - len(rows) - cached)
         self.done[engine_id] = entry
         self._done_bytes += entry.n_bytes
         while self.done and (len(self.done) > self.keep_requests or self._done_bytes > self.keep_bytes):
             _, oldest = self.done.popitem(last=False)
             self._done_bytes -= oldest.n_bytes
+            self.forgotten += len(oldest.rows)
 
     def drop(self, engine_id: str) -> None:
         """A sequence was cancelled: forget it."""
-        self.running.pop(engine_id, None)
+        if entry := self.running.pop(engine_id, None):
+            self.forgotten += len(entry.rows)
 
     def find(self, request_id: str) -> list[Entry]:
         """The sequences of a request, in order: running ones, or finished ones that are still kept.
@@ -128,9 +177,14 @@ class Store:
         return exact or sorted(parts, key=lambda entry: (int(entry.request_id.rsplit("-", 1)[1]), entry.index))
 
 
+def _advance(entry: Entry, end: int) -> None:
+    entry.reached = max(entry.reached, end)
+    entry.arrived.set()
+
+
 def as_values(row: Row | None) -> Values | None:
-    """A row as JSON can carry it, None where it is missing or not finite."""
+    """A row as JSON can carry it; None where it is missing."""
     if row is None:
         return None
     values: Values = row.tolist()
-    return values if all(math.isfinite(value) for layer in values for value in layer) else None
+    return values

@@ -1,6 +1,6 @@
 """What an engine process sends to the serving process after a step: whose rows they are, at which positions, and the scores.
 
-Three frames: JSON (request ids with row counts, and the shape), positions as int64, scores as float32.
+Three frames: JSON (request ids with row counts, the shape, and what was lost), positions as int64, scores as float32.
 """
 
 import json
@@ -19,16 +19,20 @@ class Step:
         requests: (request id, how many rows), in the order of the rows.
         positions: [token] where each row's token stands in its request.
         scores: [token, layer, concept] float32.
+        lost: (request id, position) of sequences whose rows up to that position, and not with it, are not still to come.
+        failures: how many steps have lost their rows since the last message.
     """
 
     requests: tuple[tuple[str, int], ...]
     positions: npt.NDArray[np.int64]
     scores: npt.NDArray[np.float32]
+    lost: tuple[tuple[str, int], ...] = ()
+    failures: int = 0
 
 
 def encode(step: Step) -> list[bytes]:
     """The frames of `step`."""
-    head = {"requests": step.requests, "shape": step.scores.shape}
+    head = {"requests": step.requests, "shape": step.scores.shape, "lost": step.lost, "failures": step.failures}
     return [
         json.dumps(head).encode(),
         np.ascontiguousarray(step.positions, dtype=np.int64).tobytes(),
@@ -49,4 +53,5 @@ def decode(frames: Sequence[bytes]) -> Step:
     requests = tuple((str(name), int(count)) for name, count in head["requests"])
     if sum(count for _, count in requests) != len(positions) or len(positions) != len(scores):
         raise ValueError(f"{len(positions)} positions and {len(scores)} rows for {requests}")
-    return Step(requests=requests, positions=positions, scores=scores)
+    lost = tuple((str(name), int(end)) for name, end in head["lost"])
+    return Step(requests=requests, positions=positions, scores=scores, lost=lost, failures=int(head["failures"]))

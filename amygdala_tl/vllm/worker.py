@@ -10,8 +10,9 @@ from typing import Any
 from torch import Tensor
 
 from amygdala_tl.errors import ModelError
+from amygdala_tl.vllm.failures import Failures
 from amygdala_tl.vllm.mapping import find_layers
-from amygdala_tl.vllm.projection import Projection
+from amygdala_tl.vllm.projection import Projection, raise_failures
 from amygdala_tl.vllm.refusals import refuse_other_model, refuse_other_size
 from amygdala_tl.vllm.sender import Sender
 from amygdala_tl.vllm.settings import Settings
@@ -69,7 +70,8 @@ def hook_model(worker: Any, settings: Settings, address: str) -> None:
         config.additional_config["amygdala_tl"] = hashlib.sha256(settings.vectors.read_bytes()).hexdigest()
     projection = Projection(layers, readout.layers, readout.vectors, _rows(config))
     if worker.rank % config.parallel_config.tensor_parallel_size == 0:  # every rank of a group has the whole stream
-        _watch_steps(runner, projection, Sender(address))
+        failures = Failures()
+        _watch_steps(runner, projection, Sender(address, failures), failures)
     logger.info("readouts: %d concepts at layers %s of %s", len(readout.concepts), list(readout.layers), path)
 
 
@@ -108,25 +110,33 @@ def _folder(model_config: Any) -> Path | None:
         return None
 
 
-def _watch_steps(runner: Any, projection: Projection, sender: Sender) -> None:
+def _watch_steps(runner: Any, projection: Projection, sender: Sender, failures: Failures) -> None:
     execute_model = runner.execute_model
-    failed = False
 
     @functools.wraps(execute_model)
     def and_send(scheduler_output: Any, *args: Any, **kwargs: Any) -> Any:
-        nonlocal failed
         result = execute_model(scheduler_output, *args, **kwargs)
         if result is None and scheduler_output.total_num_scheduled_tokens > 0:  # a forward pass was run
             try:
+                raise_failures()
                 requests, positions = _whose(runner, scheduler_output)
                 sender.send(requests, positions, projection.first(len(positions)))
-            except Exception:
-                if not failed:
-                    logger.exception("readouts of a step are lost, and others may follow; generation goes on")
-                failed = True
+            except Exception as cause:
+                failures.note("engine", cause)
+                with failures.noted("engine"):
+                    sender.lose(_ends(scheduler_output))
         return result
 
     runner.execute_model = and_send
+
+
+def _ends(scheduler_output: Any) -> list[tuple[str, int]]:
+    """(request id, position behind the last one of this step), as the scheduler has it."""
+    cached = scheduler_output.scheduled_cached_reqs
+    starts = {new.req_id: new.num_computed_tokens for new in scheduler_output.scheduled_new_reqs}
+    starts |= dict(zip(cached.req_ids, cached.num_computed_tokens, strict=True))
+    counts = scheduler_output.num_scheduled_tokens
+    return [(name, start + counts.get(name, 0)) for name, start in starts.items()]
 
 
 def _whose(runner: Any, scheduler_output: Any) -> tuple[Sequence[tuple[str, int]], Tensor]:

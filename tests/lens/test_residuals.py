@@ -8,11 +8,14 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from amygdala_tl.errors import ModelError
+from amygdala_tl.lens import bridge_repairs
 from amygdala_tl.lens.embedded import embedded_checkpoint
 from amygdala_tl.lens.engines import has_hooked_transformer
+from amygdala_tl.lens.hugging_face import decoder_layers
 from amygdala_tl.lens.model import load_model
 from amygdala_tl.lens.residuals import run_resid_post
-from tests.conftest import TINY
+from tests.conftest import TINY, TINY_FOR_VLLM
 
 ENGINES = [
     pytest.param(
@@ -21,7 +24,7 @@ ENGINES = [
     ),
     "TransformerBridge",
 ]
-KNOWN_TO_HOOKED_TRANSFORMER = {"llama", "qwen3", "gpt2"}
+KNOWN_TO_HOOKED_TRANSFORMER = {"llama", "qwen3", "gpt2", "opt"}
 TOLERANCE = 1e-5
 
 
@@ -29,7 +32,7 @@ def hugging_face_layers(folder: Path, tokens: Tensor) -> tuple[PreTrainedModel, 
     """The output of every decoder layer, taken from the layer itself: the last hidden state is after the final norm."""
     # Eager: SDPA leaves out Gemma 2's soft-capping of attention scores.
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
-    blocks = model.transformer.h if hasattr(model, "transformer") else model.model.layers
+    blocks = decoder_layers(model)
     outputs: dict[int, Tensor] = {}
 
     def keep(index: int) -> Callable[..., None]:
@@ -65,7 +68,7 @@ def test_the_embedded_models_resid_post_equals_hugging_face_at_first_middle_and_
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("model_type", TINY)
+@pytest.mark.parametrize("model_type", TINY | TINY_FOR_VLLM)
 def test_tiny_random_checkpoints_resid_post_equals_hugging_face_at_every_layer(model_type, engine, tiny_checkpoint):
     if engine == "HookedTransformer" and model_type not in KNOWN_TO_HOOKED_TRANSFORMER:
         pytest.skip(
@@ -79,7 +82,7 @@ def test_tiny_random_checkpoints_resid_post_equals_hugging_face_at_every_layer(m
         assert worst_relative(ours[:, :, layer], theirs[layer]) < TOLERANCE, layer
 
 
-@pytest.mark.parametrize("model_type", TINY)
+@pytest.mark.parametrize("model_type", TINY | TINY_FOR_VLLM)
 def test_the_engine_that_auto_chooses_equals_hugging_face(model_type, tiny_checkpoint):
     tokens = torch.randint(3, 40000, (2, 30), generator=torch.Generator().manual_seed(3))
     _, theirs = hugging_face_layers(tiny_checkpoint(model_type), tokens)
@@ -88,6 +91,13 @@ def test_the_engine_that_auto_chooses_equals_hugging_face(model_type, tiny_check
     assert loaded.info.engine == ("HookedTransformer" if hooked else "TransformerBridge")
     ours = run_resid_post(loaded.model, tokens, range(4))
     assert max(worst_relative(ours[:, :, layer], theirs[layer]) for layer in range(4)) < TOLERANCE
+
+
+@pytest.mark.parametrize("engine", ["auto", "TransformerBridge"])
+def test_a_model_that_the_bridge_computes_otherwise_is_refused(engine, tiny_checkpoint, monkeypatch):
+    monkeypatch.setattr(bridge_repairs, "_ADJACENT_PAIRS", ())  # then Cohere's heads are rotated as Llama's
+    with pytest.raises(ModelError, match="another residual stream than Hugging Face"):
+        load_model(str(tiny_checkpoint("cohere")), "float32", "cpu", engine=engine)
 
 
 def test_a_layer_shifted_by_one_would_be_seen(tiny_checkpoint):

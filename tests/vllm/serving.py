@@ -1,5 +1,6 @@
 """A real vLLM server on loopback, in a process of its own, stopped when its block ends."""
 
+import json
 import os
 import socket
 import subprocess
@@ -16,6 +17,8 @@ import pytest
 from amygdala_tl.lens.embedded import embedded_checkpoint
 
 START_LIMIT = 400  # seconds; a minute on an idle machine
+TINY_SERVER = ("--enforce-eager", "--no-enable-prefix-caching", "--max-model-len", "512")
+"""Arguments for a server of a tiny checkpoint in which every position gets a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +29,26 @@ class Server:
         url: its address.
         client: an HTTP client on it.
         log: what it has said.
+        pid: its serving process, the parent of its engine process.
     """
 
     url: str
     client: httpx.Client
     log: Path
+    pid: int
+
+    def metrics(self):
+        """The plugin's metrics: name with labels, without the prefix -> value."""
+        lines = self.client.get("/metrics").text.splitlines()
+        pairs = [line.rsplit(" ", 1) for line in lines if line.startswith("amygdala_tl_")]
+        return {name.removeprefix("amygdala_tl_"): float(value) for name, value in pairs}
+
+    def until(self, name, value, patience=60.0):
+        """Wait until a metric has a value."""
+        deadline = time.monotonic() + patience
+        while (found := self.metrics()[name]) != value:
+            assert time.monotonic() < deadline, f"{name} is {found}, and not {value}"
+            time.sleep(0.1)
 
 
 def command(port, *arguments, model=None):
@@ -59,14 +77,14 @@ def free_port():
 
 
 @contextmanager
-def vllm_server(*arguments, bundle=None, model=None, port=None):
-    """Serve the embedded model, or `model`, at `port` or a free one; yields a `Server`."""
+def vllm_server(*arguments, bundle=None, model=None, port=None, **more):
+    """Serve the embedded model, or `model`, at `port` or a free one, with `more` in the environment; yields a `Server`."""
     port = port or free_port()
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
         with log.open("w") as stream:
             process = subprocess.Popen(
-                command(port, *arguments, model=model), env=environment(bundle), stdout=stream, stderr=stream,
+                command(port, *arguments, model=model), env=environment(bundle, **more), stdout=stream, stderr=stream,
                 stdin=subprocess.DEVNULL,
             )  # fmt: skip
         try:
@@ -74,7 +92,7 @@ def vllm_server(*arguments, bundle=None, model=None, port=None):
             key = {"Authorization": f"Bearer {arguments[-1]}"} if "--api-key" in arguments else {}
             with httpx.Client(base_url=url, timeout=300, trust_env=False, headers=key) as client:
                 _wait(process, client, log)
-                yield Server(url, client, log)
+                yield Server(url, client, log, process.pid)
         finally:
             process.terminate()
             try:
@@ -94,6 +112,15 @@ def _wait(process, client, log):
             pass
         time.sleep(0.5)
     pytest.fail(f"the server did not start: {log.read_text()[-3000:]}")
+
+
+def stream(running, path, body):
+    """The chunks of a streamed answer."""
+    with running.client.stream("POST", path, json=body) as response:
+        assert response.status_code == 200
+        lines = [line.removeprefix("data: ") for line in response.iter_lines() if line.startswith("data: ")]
+    assert lines[-1] == "[DONE]"
+    return [json.loads(line) for line in lines[:-1]]
 
 
 def refusal(bundle, *arguments, **more):

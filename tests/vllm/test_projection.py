@@ -10,7 +10,7 @@ from torch import nn
 from amygdala_tl.errors import InputError, ModelError, ReadoutError
 from amygdala_tl.readout.bundle import load_readout
 from amygdala_tl.vllm import mapping
-from amygdala_tl.vllm.projection import Projection
+from amygdala_tl.vllm.projection import Projection, raise_failures
 from amygdala_tl.vllm.refusals import refuse_other_model, refuse_other_size
 from amygdala_tl.vllm.responses import with_pending
 from amygdala_tl.vllm.settings import read_settings
@@ -92,6 +92,20 @@ def test_scores_that_were_taken_do_not_change_with_the_next_step():
         before = taken.clone()
         stack(torch.randn(4, D))
     torch.testing.assert_close(taken, before)
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
+def test_a_projection_that_fails_does_not_stop_the_model_and_is_told_once(compiled):
+    torch._dynamo.reset()
+    stack = Stack(Deferred)
+    Projection(list(stack.layers), (0, 2), torch.randn(2, 5, D), rows=4)
+    run = torch.compile(stack, backend="aot_eager") if compiled else stack
+    hidden = torch.randn(9, D)  # more tokens than rows
+    with torch.no_grad():
+        torch.testing.assert_close(run(hidden.clone()) + stack.streams(hidden)[1], stack.streams(hidden)[2])
+    with pytest.raises(IndexError, match="a step of 9 tokens, and room for 4"):
+        raise_failures()
+    raise_failures()
 
 
 def test_the_hooks_are_no_part_of_the_models_state():

@@ -13,11 +13,11 @@ import torch
 from amygdala_tl.lens.residuals import run_resid_post
 from amygdala_tl.readout.bundle import load_readout
 from tests.vllm.bundles import write_bundle
-from tests.vllm.serving import refusal, vllm_server
+from tests.vllm.serving import refusal, stream, vllm_server
 
 pytestmark = pytest.mark.needs_vllm
 
-LAYERS = (0, 10, 14, 29)
+LAYERS = tuple(range(30))  # every layer of the embedded model
 CONCEPTS = tuple(f"concept{index}" for index in range(20))
 PROMPTS = [
     "Tell me.",
@@ -31,7 +31,8 @@ PROMPTS = [
 ]
 GREEDY = {"model": "m", "max_tokens": 10, "temperature": 0, "return_token_ids": True}
 KEY = "secret"
-SMALL_CHUNKS = ("--max-num-batched-tokens", "64")
+CHUNK = 64
+SMALL_CHUNKS = ("--max-num-batched-tokens", str(CHUNK))
 SETTINGS = {
     "prefix cache": (*SMALL_CHUNKS, "--enable-prefix-caching", "--enforce-eager"),
     "no prefix cache, compiled": (*SMALL_CHUNKS, "--no-enable-prefix-caching", "--api-key", KEY),
@@ -40,7 +41,7 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory, embedded):
-    """Random directions at four layers of the embedded model, first and last among them."""
+    """Random directions at every layer of the embedded model."""
     path = tmp_path_factory.mktemp("bundle") / "r.safetensors"
     said = {"id": "embedded", "fingerprint": embedded.info.fingerprint}
     return write_bundle(path, d_model=576, layers=LAYERS, concepts=CONCEPTS, model=said)
@@ -91,6 +92,7 @@ def relative(found, expected):
 
 
 def test_generated_tokens_of_concurrent_requests_equal_the_lens(answers, lens):
+    assert max(len(answer["choices"][0]["prompt_token_ids"]) for answer, _ in answers[0]) > 2 * CHUNK
     for answer, _ in [pair for round_ in answers for pair in round_]:
         (choice,) = answer["choices"]
         prompt, output = choice["prompt_token_ids"], choice["token_ids"]
@@ -101,7 +103,7 @@ def test_generated_tokens_of_concurrent_requests_equal_the_lens(answers, lens):
 
 
 def test_every_position_of_a_request_equals_the_lens_and_uncomputed_ones_are_null(server, answers, lens):
-    name, _ = server
+    name, running = server
     cached = 0
     for number, pairs in enumerate(answers):
         for answer, kept in pairs:
@@ -118,6 +120,10 @@ def test_every_position_of_a_request_equals_the_lens_and_uncomputed_ones_are_nul
                 assert missing == [len(ids) - 1]
             cached += len(missing) - 1
     assert (cached > 0) == ("no prefix" not in name)
+    metrics = running.metrics()
+    assert metrics['positions_missing_total{reason="cached"}'] >= cached
+    assert metrics['positions_missing_total{reason="lost"}'] == 0
+    assert all(value == 0 for name, value in metrics.items() if name.startswith("failures_total"))
 
 
 def test_the_manifest_is_the_bundles_and_unknown_requests_are_404(server, bundle):
@@ -154,7 +160,8 @@ def test_chat_carries_readouts_streamed_and_not(server, lens):
 
 def test_several_choices_each_carry_their_own(server, lens):
     _, running = server
-    ask = {**GREEDY, "prompt": PROMPTS[1], "n": 3, "temperature": 1.0, "seed": 5}
+    # No seed: a seeded request whose prompt is read in chunks ends vLLM 0.32 on a CPU ("CPU Generator does not use offset").
+    ask = {**GREEDY, "prompt": PROMPTS[1], "n": 3, "temperature": 1.0}
     answer = running.client.post("/v1/completions", json=ask).json()
     kept = running.client.get(f"/v1/readout/{answer['id']}").json()
     assert [sequence["index"] for sequence in kept["sequences"]] == [0, 1, 2]
@@ -233,7 +240,6 @@ def test_a_server_with_a_key_asks_for_it(server):
 @pytest.mark.parametrize(
     ("made_with", "expected"),
     [
-        ({"d_model": 64, "layers": (1,)}, "does not fit the served model (got: 30 layers of 576; need: layer 1 of 64)"),
         (
             {"d_model": 576, "layers": (30,)},
             "does not fit the served model (got: 30 layers of 576; need: layer 30 of 576)",
@@ -243,7 +249,7 @@ def test_a_server_with_a_key_asks_for_it(server):
             "the readout was trained on other weights than are served",
         ),
     ],
-    ids=["another width", "too many layers", "other weights"],
+    ids=["too many layers", "other weights"],
 )
 def test_a_server_does_not_start_with_a_bundle_that_does_not_fit(made_with, expected, tmp_path):
     bundle = write_bundle(tmp_path / "r.safetensors", **made_with)
@@ -257,12 +263,3 @@ def test_a_server_does_not_start_with_damaged_or_half_named_files(tmp_path):
     bundle.write_bytes(data)
     assert "the vectors are not those the manifest was written for" in refusal(bundle)
     assert "readouts are half switched on" in refusal(None, VLLM_READOUT_VECTORS=str(bundle))
-
-
-def stream(running, path, body):
-    """The chunks of a streamed answer."""
-    with running.client.stream("POST", path, json=body) as response:
-        assert response.status_code == 200
-        lines = [line.removeprefix("data: ") for line in response.iter_lines() if line.startswith("data: ")]
-    assert lines[-1] == "[DONE]"
-    return [json.loads(line) for line in lines[:-1]]

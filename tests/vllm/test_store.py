@@ -1,6 +1,7 @@
 """Rows by request and position: overwritten when computed again, absent when never computed, forgotten in time."""
 
 import asyncio
+import time
 
 import numpy as np
 import pytest
@@ -60,6 +61,62 @@ def test_waiting_ends_when_the_row_comes_and_missing_rows_are_none():
     asyncio.run(run())
 
 
+def test_a_missing_row_is_not_waited_for_once_a_later_one_is_here_or_it_is_known_to_be_lost():
+    async def run():
+        fresh = store("a", "b")
+        fresh.add(step(("a", [0, 3])))
+        lost = Step((), np.empty(0, np.int64), np.empty((0, 1, 1), np.float32), lost=(("b", 5),), failures=1)
+        fresh.add(decode(encode(lost)))
+        async with asyncio.timeout(5):
+            assert [row is None for row in await fresh.wait("a", range(1, 4), 60.0)] == [True, True, False]
+            assert await fresh.wait("b", range(4, 5), 60.0) == [None]
+
+    asyncio.run(run())
+
+
+def test_an_engine_that_sends_nothing_is_waited_for_once_until_it_sends_again():
+    async def run():
+        fresh = store("a")
+        await fresh.wait("a", range(1), 0.2)
+        async with asyncio.timeout(5):
+            for position in range(1, 20):
+                assert await fresh.wait("a", range(position, position + 1), 60.0) == [None]
+        fresh.add(step(("a", [20])))
+
+        async def later():
+            await asyncio.sleep(0.2)
+            fresh.add(step(("a", [21])))
+
+        task = asyncio.create_task(later())
+        (row,) = await fresh.wait("a", range(21, 22), 60.0)
+        await task
+        assert float(row[0, 0]) == 21.0
+
+    asyncio.run(run())
+
+
+def test_an_event_loop_that_stood_still_for_longer_than_the_patience_still_finds_the_row():
+    async def run():
+        fresh = store("a")
+        waiting = asyncio.create_task(fresh.wait("a", range(1), 0.3))
+        await asyncio.sleep(0)
+        time.sleep(0.5)
+        asyncio.get_running_loop().call_later(0.02, fresh.add, step(("a", [0])))
+        assert (await waiting)[0] is not None
+
+    asyncio.run(run())
+
+
+def test_rows_that_are_not_finite_are_missing():
+    fresh = store("a")
+    broken = step(("a", [0, 1, 2]))
+    broken.scores[1, 0, 0] = np.nan
+    broken.scores[2, 1, 2] = np.inf
+    fresh.add(broken)
+    assert sorted(fresh.running["a"].rows) == [0]
+    assert fresh.running["a"].reached == 3
+
+
 def test_finished_requests_are_kept_without_what_was_computed_past_their_end():
     fresh = store("a")
     fresh.running["a"].output_ids = [9, 9]
@@ -113,10 +170,44 @@ def test_requests_over_several_prompts_are_found_by_the_id_of_the_response():
     assert fresh.find("nothing") == []
 
 
-def test_json_values_are_null_where_missing_or_not_finite():
+def test_json_values_are_null_where_missing():
     assert as_values(None) is None
-    assert as_values(np.array([[1.0, np.nan]], dtype=np.float32)) is None
     assert as_values(np.array([[1.0, 2.0]], dtype=np.float32)) == [[1.0, 2.0]]
+
+
+def test_missing_positions_of_finished_requests_are_told_apart():
+    fresh = store("cached", "lost", "nothing", prompt=6)
+    for name in ("cached", "lost", "nothing"):
+        fresh.running[name].output_ids = [9, 9, 9]  # positions 0-8, the last of which is never run
+    fresh.add(step(("cached", [4, 5, 6, 7, 8]), ("lost", [0, 1, 4, 5, 7])))
+    for name, expected in (("cached", (4, 0)), ("lost", (4, 3)), ("nothing", (4, 11))):
+        fresh.finish(name)
+        assert (fresh.missing_cached, fresh.missing_lost) == expected, name
+
+
+ACTIONS = st.one_of(
+    st.tuples(st.just("open"), st.integers(0, 3), st.just(0)),
+    st.tuples(st.just("add"), st.integers(0, 3), st.integers(0, 5)),
+    st.tuples(st.just("finish"), st.integers(0, 3), st.just(0)),
+    st.tuples(st.just("drop"), st.integers(0, 3), st.just(0)),
+)
+
+
+@given(st.lists(ACTIONS, max_size=40))
+def test_rows_taken_less_rows_forgotten_are_the_rows_that_are_there(actions):
+    fresh = Store(keep_requests=2, keep_bytes=200)
+    for action, number, position in actions:
+        name = f"r{number}"
+        if action == "open" and name not in fresh.running:
+            fresh.open(name, name, 0, [1, 2])
+        elif action == "add":
+            fresh.add(step((name, [position, position + 1])))
+        elif action == "finish":
+            fresh.finish(name)
+        elif action == "drop":
+            fresh.drop(name)
+        entries = [*fresh.running.values(), *fresh.done.values()]
+        assert fresh.held == sum(len(entry.rows) for entry in entries)
 
 
 @given(
