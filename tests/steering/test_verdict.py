@@ -18,7 +18,7 @@ def at_layer(layer, *doses, breaks_at=None):
 
 
 def judged(*layers, reads=False):
-    return concept_verdict(PLAN, "joy", layers, {"joy": ["happy"]}, {"joy": reads}, None)
+    return concept_verdict(PLAN, "joy", layers, {"joy": ["happy"]}, {"joy": reads})
 
 
 def test_the_largest_effect_that_passes_is_recommended():
