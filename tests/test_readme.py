@@ -27,7 +27,12 @@ def test_every_option_in_a_readme_command_exists(line):
 
 
 def test_every_option_that_the_prose_names_exists():
-    known = {name for command in COMMANDS.values() for parameter in command.params for name in parameter.opts}
+    known = {
+        name
+        for command in COMMANDS.values()
+        for parameter in command.params
+        for name in (*parameter.opts, *parameter.secondary_opts)
+    }
     external = {"--help", "--no-deps"}
     for script in (Path(__file__).parent.parent / "benchmarks").glob("*.py"):
         external |= set(re.findall(r'add_argument\("(--[a-z-]+)"', script.read_text()))
