@@ -93,6 +93,9 @@ def test_the_engine_that_auto_chooses_equals_hugging_face(model_type, tiny_check
     assert max(worst_relative(ours[:, :, layer], theirs[layer]) for layer in range(4)) < TOLERANCE
 
 
+@pytest.mark.skipif(
+    not has_hooked_transformer(), reason="the bridge of TransformerLens 4 computes Cohere right by itself"
+)
 @pytest.mark.parametrize("engine", ["auto", "TransformerBridge"])
 def test_a_model_that_the_bridge_computes_otherwise_is_refused(engine, tiny_checkpoint, monkeypatch):
     monkeypatch.setattr(bridge_repairs, "_ADJACENT_PAIRS", ())  # then Cohere's heads are rotated as Llama's
