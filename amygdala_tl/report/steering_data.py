@@ -4,7 +4,7 @@ Figures show the first seed: the concepts' own effects are the same with every s
 again. The table shows what all seeds say.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -76,14 +76,16 @@ def _cells(concepts: Sequence[ConceptSteering], attribute: str) -> list[list[lis
 
 def _ablations(report: SteeringReport) -> list[dict[str, Any]]:
     """One entry a place at which something was taken out."""
-    several = [(name, get) for name, get in PLACES if any(get(found) is not None for found in report.concepts)]
-    places: list[tuple[str, Callable[[ConceptSteering], Ablation | None]]] = [
-        (f"layer {layer}", lambda found, place=place: found.layers[place].ablation)  # type: ignore[misc]
+    places: list[tuple[str, list[Ablation | None]]] = [
+        (f"layer {layer}", [found.layers[place].ablation for found in report.concepts])
         for place, layer in enumerate(report.plan.layers)
     ]
+    places += [
+        ("all these layers together", [found.ablation_together for found in report.concepts]),
+        ("every layer of the model", [found.ablation_everywhere for found in report.concepts]),
+    ]
     entries = []
-    for name, get in places + several:
-        found = [get(each) for each in report.concepts]
+    for name, found in places:
         if known := [each for each in found if each is not None]:
             entries.append(
                 {
@@ -98,11 +100,6 @@ def _ablations(report: SteeringReport) -> list[dict[str, Any]]:
             )
     return entries
 
-
-PLACES: tuple[tuple[str, Callable[[ConceptSteering], Ablation | None]], ...] = (
-    ("all these layers together", lambda found: found.ablation_together),
-    ("every layer of the model", lambda found: found.ablation_everywhere),
-)
 
 REMOVED = {
     "fall": "fall", "low": "low", "high": "high", "p": "p_value", "randomMean": "random_mean",
