@@ -28,7 +28,7 @@ from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.directions import LabelledActivations
 from amygdala_tl.directions.auroc import auroc
 from amygdala_tl.directions.folds import group_folds
-from amygdala_tl.pipeline.method import CANDIDATES, Method, apply_method, held_out_auroc, parse_method
+from amygdala_tl.directions.method import CANDIDATES, Method, apply_method, held_out_auroc, parse_method
 from amygdala_tl.records import CaptureSettings, ReadPosition
 from amygdala_tl.report.progress import capture_progress
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from amygdala_tl.lens.model import LoadedModel, load_model
+from amygdala_tl.lens.model import Lens, load_model
 from amygdala_tl.steering.arms import make_arms
 from amygdala_tl.steering.bench import Bench
 from amygdala_tl.steering.check import mean_norms
@@ -30,7 +30,7 @@ CONCEPTS = (
 
 
 def batched(
-    loaded: LoadedModel, layer: int, directions: Tensor, amounts: Tensor, prompts: list[list[int]], words: ConceptWords
+    loaded: Lens, layer: int, directions: Tensor, amounts: Tensor, prompts: list[list[int]], words: ConceptWords
 ) -> Tensor:
     """All arms on the batch axis, above the layer only."""
 
@@ -42,7 +42,7 @@ def batched(
 
 @torch.no_grad()
 def naive(
-    loaded: LoadedModel, layer: int, directions: Tensor, amounts: Tensor, prompts: list[list[int]], words: ConceptWords
+    loaded: Lens, layer: int, directions: Tensor, amounts: Tensor, prompts: list[list[int]], words: ConceptWords
 ) -> Tensor:
     """One arm and one prompt at a time, from the tokens to all logits; the unsteered pass is made once a prompt."""
     tokens = [torch.tensor([prompt]) for prompt in prompts]

@@ -9,7 +9,7 @@ from hypothesis import settings
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from amygdala_tl.lens.embedded import embedded_checkpoint
-from amygdala_tl.lens.model import LoadedModel, load_model
+from amygdala_tl.lens.model import Lens, load_model
 
 # How long an example takes says more of the machine than of the code.
 settings.register_profile("no deadline", deadline=None)
@@ -45,7 +45,7 @@ TINY_FOR_VLLM = {
 
 
 @pytest.fixture(scope="session")
-def embedded() -> LoadedModel:
+def embedded() -> Lens:
     """The embedded model in float32 on the CPU, on the engine that `auto` chooses."""
     return load_model("embedded", device="cpu")
 
@@ -91,6 +91,6 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., P
 
 
 @pytest.fixture(scope="session")
-def tiny(tiny_checkpoint: Callable[[str], Path]) -> LoadedModel:
+def tiny(tiny_checkpoint: Callable[[str], Path]) -> Lens:
     """A tiny random Llama, loaded."""
     return load_model(str(tiny_checkpoint("llama")), device="cpu")

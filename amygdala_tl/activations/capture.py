@@ -10,7 +10,7 @@ from amygdala_tl.activations.pooling import pool, token_sums
 from amygdala_tl.activations.runner import BatchResult, run_batches, tokenize_for
 from amygdala_tl.activations.spread import token_spread
 from amygdala_tl.activations.store import ActivationStore, ShardTensors
-from amygdala_tl.lens.model import LoadedModel
+from amygdala_tl.lens.model import Lens
 from amygdala_tl.records import READ_POSITIONS, CaptureProgress, CaptureSummary, ProgressCallback
 
 SHARD_TEXTS = 1024
@@ -19,7 +19,7 @@ SHARD_SECONDS = 60.0
 
 
 def capture_texts(
-    loaded: LoadedModel,
+    loaded: Lens,
     texts: Mapping[str, str],
     layers: Sequence[int],
     store: ActivationStore,

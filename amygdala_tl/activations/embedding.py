@@ -7,14 +7,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from amygdala_tl.activations.runner import tokenize_for
-from amygdala_tl.lens.model import LoadedModel
+from amygdala_tl.lens.model import Lens
 from amygdala_tl.lens.weights import token_embeddings
 from amygdala_tl.records import CaptureSettings
 
 
-def mean_embeddings(
-    loaded: LoadedModel, texts: Sequence[str], settings: CaptureSettings
-) -> Float[Tensor, "text 1 d_model"]:
+def mean_embeddings(loaded: Lens, texts: Sequence[str], settings: CaptureSettings) -> Float[Tensor, "text 1 d_model"]:
     """Mean embedding of each text's own tokens, as activations of one layer, float32."""
     table = token_embeddings(loaded)
     rows = [

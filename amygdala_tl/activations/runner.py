@@ -9,7 +9,7 @@ from torch import Tensor
 
 from amygdala_tl.activations.batching import CPU_TOKEN_BUDGET, GPU_TOKEN_BUDGET, pack
 from amygdala_tl.activations.pooling import TokenBatch, pad, pool, readable_tokens, was_readable
-from amygdala_tl.lens.model import LoadedModel
+from amygdala_tl.lens.model import Lens
 from amygdala_tl.lens.residuals import run_resid_post
 from amygdala_tl.lens.tokenize import TokenizedText, tokenize
 from amygdala_tl.records import CaptureSettings, ReadPosition
@@ -33,7 +33,7 @@ class BatchResult:
 
 
 def run_batches(
-    loaded: LoadedModel, texts: Sequence[TokenizedText], layers: Sequence[int], *, batch_size: int | None = None
+    loaded: Lens, texts: Sequence[TokenizedText], layers: Sequence[int], *, batch_size: int | None = None
 ) -> Iterator[BatchResult]:
     """Run every text once, in batches of similar length.
 
@@ -52,7 +52,7 @@ def run_batches(
 
 
 def pool_texts(
-    loaded: LoadedModel,
+    loaded: Lens,
     texts: Sequence[str],
     layers: Sequence[int],
     position: ReadPosition,
@@ -73,7 +73,7 @@ def pool_texts(
     return activations, fine
 
 
-def tokenize_for(loaded: LoadedModel, texts: Sequence[str], settings: CaptureSettings) -> list[TokenizedText]:
+def tokenize_for(loaded: Lens, texts: Sequence[str], settings: CaptureSettings) -> list[TokenizedText]:
     """Token ids of `texts` for this model under these settings; no text is longer than the model's context."""
     margin = 0 if settings.chat_template == "none" else 256  # room for the template's own tokens
     return tokenize(

@@ -18,7 +18,7 @@ from amygdala_tl.records import Corpus
 if TYPE_CHECKING:
     from amygdala_tl.activations.store import ActivationStore
     from amygdala_tl.diagnostics.records import Diagnosis
-    from amygdala_tl.lens.model import LoadedModel
+    from amygdala_tl.lens.model import Lens
     from amygdala_tl.records import Fit
     from amygdala_tl.steering.stored import StoredRun
 
@@ -176,7 +176,7 @@ def run_report(
     corpus: Corpus,
     store: "ActivationStore",
     fit: "Fit",
-    loaded: "LoadedModel",
+    loaded: "Lens",
     out: Path,
     norms: dict[str, dict[str, float]] | None = None,
     steering: "StoredRun | None" = None,
@@ -244,7 +244,7 @@ def _own_corpus(data: Path, fit: "Fit") -> Corpus | None:
         return None
 
 
-def _fit_and_model(readout: Path, model: str | None) -> "tuple[Fit, LoadedModel]":
+def _fit_and_model(readout: Path, model: str | None) -> "tuple[Fit, Lens]":
     from amygdala_tl.pipeline.select import fit_of
     from amygdala_tl.readout.bundle import load_readout
 

@@ -16,7 +16,7 @@ from amygdala_tl.report.readings import coloured_tokens, reading_table
 if TYPE_CHECKING:
     import torch
 
-    from amygdala_tl.lens.model import LoadedModel
+    from amygdala_tl.lens.model import Lens
 
 
 def read(
@@ -67,7 +67,7 @@ def show_tokens(
     texts: Sequence[str],
     scores: "torch.Tensor",
     bundle: Readout,
-    loaded: "LoadedModel",
+    loaded: "Lens",
     column: int,
     concept: str | None,
 ) -> None:

@@ -94,7 +94,7 @@ def compare(
 
 def _corpus(settings: RunConfig) -> Corpus:
     """What a readout is to be trained of, if the settings can be met with it."""
-    from amygdala_tl.pipeline.method import AUTO, parse_method
+    from amygdala_tl.directions.method import AUTO, parse_method
     from amygdala_tl.pipeline.select import named_concepts
 
     source = settings.readout

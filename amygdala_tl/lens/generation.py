@@ -8,12 +8,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from amygdala_tl.lens.engines import new_cache
-from amygdala_tl.lens.model import LoadedModel
+from amygdala_tl.lens.model import Lens
 
 
 @torch.no_grad()
 def generate(
-    loaded: LoadedModel,
+    loaded: Lens,
     tokens: Int[Tensor, "batch position"],
     new_tokens: int,
     *,
@@ -47,7 +47,7 @@ def generate(
 
 
 def _step(
-    loaded: LoadedModel, tokens: Int[Tensor, "batch position"], cache: Any, cached: bool
+    loaded: Lens, tokens: Int[Tensor, "batch position"], cache: Any, cached: bool
 ) -> tuple[Float[Tensor, "batch vocab"], Any]:
     """Logits behind the last token, and the cache that holds these tokens."""
     model = loaded.model

@@ -1,4 +1,4 @@
-"""`load_model`: what names a model -> a `LoadedModel` that runs with hooks."""
+"""`load_model`: what names a model -> a `Lens` that runs with hooks."""
 
 import importlib.metadata
 import warnings
@@ -27,7 +27,7 @@ _DTYPES = {
 
 
 @dataclass(frozen=True, slots=True)
-class LoadedModel:
+class Lens:
     """A model that runs with hooks.
 
     Attributes:
@@ -52,7 +52,7 @@ def load_model(
     engine: Literal["auto"] | Engine = "auto",
     revision: str | None = None,
     trust_remote_code: bool = False,
-) -> LoadedModel:
+) -> Lens:
     """Load a model for reading its residual stream.
 
     Args:
@@ -90,7 +90,7 @@ def load_model(
         d_model=config.hidden_size,
         n_ctx=getattr(config, "max_position_embeddings", 2048),
     )
-    return LoadedModel(model=model, tokenizer=checkpoint.tokenizer, info=info, device=target)
+    return Lens(model=model, tokenizer=checkpoint.tokenizer, info=info, device=target)
 
 
 def _build(

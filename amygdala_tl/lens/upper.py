@@ -13,18 +13,18 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from amygdala_tl.lens.model import LoadedModel
+from amygdala_tl.lens.model import Lens
 from amygdala_tl.lens.points import on_resid_post
 
 
-def can_start_above(loaded: LoadedModel) -> bool:
+def can_start_above(loaded: Lens) -> bool:
     """Whether the engine runs from any layer on."""
     return loaded.info.engine == "HookedTransformer"
 
 
 @torch.no_grad()
 def run_above(
-    loaded: LoadedModel, residual: Float[Tensor, "batch position d_model"], layer: int, read: Sequence[int]
+    loaded: Lens, residual: Float[Tensor, "batch position d_model"], layer: int, read: Sequence[int]
 ) -> Float[Tensor, "batch position layer d_model"]:
     """resid_post at the layers `read`, all above `layer`, from resid_post of `layer`; hooks above it fire.
 
@@ -39,7 +39,7 @@ def run_above(
 
 @torch.no_grad()
 def run_whole(
-    loaded: LoadedModel, tokens: Int[Tensor, "batch position"], read: Sequence[int]
+    loaded: Lens, tokens: Int[Tensor, "batch position"], read: Sequence[int]
 ) -> Float[Tensor, "batch position layer d_model"]:
     """resid_post at the layers `read` of a forward pass from the tokens on, after all hooks; on both engines."""
     tokens = tokens.to(loaded.device)
@@ -48,7 +48,7 @@ def run_whole(
 
 @torch.no_grad()
 def head(
-    loaded: LoadedModel, stream: Float[Tensor, "*axes d_model"], vocabulary: Int[Tensor, " vocab"] | None = None
+    loaded: Lens, stream: Float[Tensor, "*axes d_model"], vocabulary: Int[Tensor, " vocab"] | None = None
 ) -> Float[Tensor, "*axes some"]:
     """Logits of resid_post of the last layer: final norm, unembedding, soft-capping; of some token ids only, if given."""
     model = loaded.model

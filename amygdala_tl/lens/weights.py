@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from amygdala_tl.lens.model import LoadedModel
+from amygdala_tl.lens.model import Lens
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Unembedding:
     centred: bool
 
 
-def mlp_outputs(loaded: LoadedModel) -> Iterator[tuple[int, Float[Tensor, "neuron d_model"]]]:
+def mlp_outputs(loaded: Lens) -> Iterator[tuple[int, Float[Tensor, "neuron d_model"]]]:
     """(layer, rows that each MLP neuron adds to the stream) of every layer that has one plain MLP, one layer at a time."""
     for layer, block in enumerate(loaded.model.blocks):
         try:
@@ -36,7 +36,7 @@ def mlp_outputs(loaded: LoadedModel) -> Iterator[tuple[int, Float[Tensor, "neuro
             yield layer, rows.detach().float().cpu()
 
 
-def unembedding(loaded: LoadedModel) -> Unembedding:
+def unembedding(loaded: Lens) -> Unembedding:
     """The unembedding and the final norm, without folding.
 
     The norm's gain is measured, not read: engines and architectures keep it under different names, and some (Gemma) keep it
@@ -58,7 +58,7 @@ def unembedding(loaded: LoadedModel) -> Unembedding:
     )
 
 
-def token_embeddings(loaded: LoadedModel) -> Float[Tensor, "vocab d_model"]:
+def token_embeddings(loaded: Lens) -> Float[Tensor, "vocab d_model"]:
     """Embedding of every token, without positions, up to one factor for all: Gemma multiplies by sqrt(d_model) on the way in,
     which HookedTransformer folds into the table and the bridge does not.
     """

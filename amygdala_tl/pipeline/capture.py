@@ -6,13 +6,13 @@ from pathlib import Path
 from amygdala_tl.activations.capture import capture_texts
 from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.lens.hooks import DEFAULT_TARGET_LAYERS, parse_layers
-from amygdala_tl.lens.model import LoadedModel
+from amygdala_tl.lens.model import Lens
 from amygdala_tl.records import CaptureSettings, CaptureSummary, ChatTemplateChoice, Corpus, ProgressCallback
 
 
 def capture(
     corpus: Corpus,
-    model: LoadedModel,
+    model: Lens,
     activations_dir: str | Path,
     *,
     layers: str | Sequence[int] = DEFAULT_TARGET_LAYERS,

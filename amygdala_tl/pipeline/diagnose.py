@@ -12,6 +12,7 @@ from torch import Tensor
 from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.diagnostics.cross_fit import cross_fitted_scores, split_half_cosine
 from amygdala_tl.diagnostics.crosstalk import cross_talk
+from amygdala_tl.diagnostics.evaluation import Reference, UnseenTexts, evaluate, scores_of
 from amygdala_tl.diagnostics.geometry import geometry
 from amygdala_tl.diagnostics.quality import nearest_concepts, outliers, spread_about_directions
 from amygdala_tl.diagnostics.records import ConceptQuality, CrossTalk, Diagnosis, LayerSeparation, ReadText
@@ -19,13 +20,12 @@ from amygdala_tl.diagnostics.separation import layer_separation, reading_layers
 from amygdala_tl.diagnostics.verdicts import verdicts
 from amygdala_tl.diagnostics.weights import best_neurons, logit_lens
 from amygdala_tl.directions import LabelledActivations
+from amygdala_tl.directions.method import Method, apply_method, read_method
 from amygdala_tl.errors import FitError
-from amygdala_tl.lens.model import LoadedModel
+from amygdala_tl.lens.model import Lens
 from amygdala_tl.lens.weights import mlp_outputs, unembedding
 from amygdala_tl.pipeline.embedding_baseline import embedding_scores
-from amygdala_tl.pipeline.evaluate import Reference, UnseenTexts, evaluate, scores_of
 from amygdala_tl.pipeline.labelled import LabelledTexts
-from amygdala_tl.pipeline.method import Method, apply_method, read_method
 from amygdala_tl.pipeline.score import score_tokens
 from amygdala_tl.readout.manifest import build_manifest
 from amygdala_tl.records import Corpus, CorpusText, Fit, Readout
@@ -88,7 +88,7 @@ class Diagnoser:
         )
 
     def quality(
-        self, reading_layer: Int[Tensor, " concept"], crosstalk: CrossTalk, evaluation: Any, model: LoadedModel | None
+        self, reading_layer: Int[Tensor, " concept"], crosstalk: CrossTalk, evaluation: Any, model: Lens | None
     ) -> tuple[ConceptQuality, ...]:
         """Every concept at its reading layer, with the verdict."""
         fit = self.fit
@@ -134,7 +134,7 @@ class Diagnoser:
         return (new - known.mean(dim=1, keepdim=True)) / known.std(dim=1, keepdim=True)
 
     def _weights(
-        self, directions: Float[Tensor, "concept d_model"], reading_layer: Tensor, model: LoadedModel | None
+        self, directions: Float[Tensor, "concept d_model"], reading_layer: Tensor, model: Lens | None
     ) -> tuple[Any, list[tuple[str, ...]], list[tuple[str, ...]]]:
         """Nearest neurons, tokens raised, tokens lowered."""
         if model is None:
@@ -154,7 +154,7 @@ def diagnose(
     store: ActivationStore,
     fit: Fit,
     *,
-    model: LoadedModel | None = None,
+    model: Lens | None = None,
     norms: Mapping[str, Mapping[str, float]] | None = None,
     seed: int = 0,
 ) -> Diagnosis:
@@ -254,7 +254,7 @@ def _number(value: Tensor, digits: int) -> float | None:
     return round(float(value), digits) if bool(value.isfinite()) else None
 
 
-def _texts_to_show(held_out: list[CorpusText], fit: Fit, model: LoadedModel) -> tuple[ReadText, ...]:
+def _texts_to_show(held_out: list[CorpusText], fit: Fit, model: Lens) -> tuple[ReadText, ...]:
     """A few held-out texts with their token scores: first one for each concept, then any, in an order that means nothing."""
     order = sorted(held_out, key=lambda text: hashlib.sha256(text.id.encode()).hexdigest())
     chosen: dict[str, CorpusText] = {}

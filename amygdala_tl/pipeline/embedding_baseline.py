@@ -8,16 +8,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from amygdala_tl.activations.embedding import mean_embeddings
+from amygdala_tl.diagnostics.evaluation import scores_of
 from amygdala_tl.directions import LabelledActivations
+from amygdala_tl.directions.method import Method, apply_method
 from amygdala_tl.errors import FitError
-from amygdala_tl.lens.model import LoadedModel
-from amygdala_tl.pipeline.evaluate import scores_of
-from amygdala_tl.pipeline.method import Method, apply_method
+from amygdala_tl.lens.model import Lens
 from amygdala_tl.records import CaptureSettings
 
 
 def embedding_scores(
-    model: LoadedModel,
+    model: Lens,
     settings: CaptureSettings,
     method: Method,
     known_texts: Sequence[str],

@@ -6,11 +6,11 @@ from typing import Any, Literal
 from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.corpus.labels import LabelRules
 from amygdala_tl.directions import check_classes
+from amygdala_tl.directions.method import AUTO, apply_method, apply_streamed, choose_method, parse_method
 from amygdala_tl.errors import FitError, InputError
 from amygdala_tl.lens.hooks import parse_layers
-from amygdala_tl.pipeline.calibration import calibrate_texts, calibrate_tokens
 from amygdala_tl.pipeline.labelled import LabelledTexts
-from amygdala_tl.pipeline.method import AUTO, apply_method, apply_streamed, choose_method, parse_method
+from amygdala_tl.readout.calibration import calibrate_texts, calibrate_tokens
 from amygdala_tl.records import Corpus, CorpusText, Fit, ReadPosition
 
 MIN_EXAMPLES = LabelRules().min_examples

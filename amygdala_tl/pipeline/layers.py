@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.diagnostics.records import LayerSeparation
+from amygdala_tl.directions.method import AUTO
 from amygdala_tl.pipeline.diagnose import Diagnoser
 from amygdala_tl.pipeline.fit import MIN_EXAMPLES, fit
-from amygdala_tl.pipeline.method import AUTO
 from amygdala_tl.records import Corpus, ReadPosition
 
 

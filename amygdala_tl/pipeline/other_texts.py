@@ -9,15 +9,15 @@ from torch import Tensor
 from amygdala_tl.activations.runner import pool_texts
 from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.corpus.evaluation_data import EvaluationData
+from amygdala_tl.diagnostics.evaluation import Reference, UnseenTexts, evaluate, scores_of
 from amygdala_tl.diagnostics.records import Evaluation, Passages
 from amygdala_tl.directions import LabelledActivations
+from amygdala_tl.directions.method import read_method
 from amygdala_tl.errors import InputError
-from amygdala_tl.lens.model import LoadedModel
+from amygdala_tl.lens.model import Lens
 from amygdala_tl.memory.tags import fold_name
 from amygdala_tl.pipeline.embedding_baseline import embedding_scores
-from amygdala_tl.pipeline.evaluate import Reference, UnseenTexts, evaluate, scores_of
 from amygdala_tl.pipeline.labelled import LabelledTexts, group_numbers, label_matrix
-from amygdala_tl.pipeline.method import read_method
 from amygdala_tl.pipeline.select import of_concepts
 from amygdala_tl.records import Corpus, Fit
 
@@ -25,7 +25,7 @@ from amygdala_tl.records import Corpus, Fit
 def evaluate_texts(
     data: EvaluationData,
     fit: Fit,
-    model: LoadedModel,
+    model: Lens,
     *,
     trained_on: tuple[Corpus, ActivationStore] | None = None,
     seed: int = 0,
@@ -92,7 +92,7 @@ def evaluate_texts(
     )
 
 
-def extreme_passages(data: EvaluationData, fit: Fit, model: LoadedModel, most: int = 3) -> tuple[Passages, ...]:
+def extreme_passages(data: EvaluationData, fit: Fit, model: Lens, most: int = 3) -> tuple[Passages, ...]:
     """The texts with the highest and the lowest z of every concept at its reading layer, to be judged by eye.
 
     Args:
@@ -123,7 +123,7 @@ def judged_layers(fit: Fit) -> Int[Tensor, " concept"]:
     return torch.tensor([layer if layer in fit.layers else middle for layer in chosen])
 
 
-def _activations(data: EvaluationData, fit: Fit, model: LoadedModel) -> tuple[Tensor, Tensor]:
+def _activations(data: EvaluationData, fit: Fit, model: Lens) -> tuple[Tensor, Tensor]:
     settings = replace(fit.settings, token_components=0)
     return pool_texts(model, [text.text for text in data.texts], fit.layers, fit.read_position, settings)
 

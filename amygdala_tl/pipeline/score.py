@@ -11,7 +11,7 @@ from torch import Tensor
 
 from amygdala_tl.activations.runner import pool_texts, run_batches, tokenize_for
 from amygdala_tl.errors import InputError, ReadoutError
-from amygdala_tl.lens.model import LoadedModel, load_model
+from amygdala_tl.lens.model import Lens, load_model
 from amygdala_tl.readout.bundle import load_readout
 from amygdala_tl.readout.manifest import capture_settings
 from amygdala_tl.records import Calibration, Readout
@@ -35,7 +35,7 @@ class TokenScores:
 def score_texts(
     texts: Sequence[str],
     readout_path: str | Path,
-    model: LoadedModel | str | None = None,
+    model: Lens | str | None = None,
     *,
     calibrated: bool = False,
 ) -> Float[Tensor, "text layer concept"]:
@@ -70,9 +70,7 @@ def score_texts(
     )
 
 
-def score_tokens(
-    texts: Sequence[str], readout: Readout, loaded: LoadedModel, *, calibrated: bool = True
-) -> list[TokenScores]:
+def score_tokens(texts: Sequence[str], readout: Readout, loaded: Lens, *, calibrated: bool = True) -> list[TokenScores]:
     """Scores of every token of every text, as a server would see them.
 
     Args:
@@ -121,7 +119,7 @@ def calibrate(
     return (scores - calibration.mean) / calibration.std
 
 
-def model_of(readout: Readout, model: LoadedModel | str | None = None) -> LoadedModel:
+def model_of(readout: Readout, model: Lens | str | None = None) -> Lens:
     """The model that `readout` is of, loaded.
 
     Args:

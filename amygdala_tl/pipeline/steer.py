@@ -13,11 +13,11 @@ from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.diagnostics.nulls import permuted_texts
 from amygdala_tl.directions import LabelledActivations
 from amygdala_tl.directions.folds import group_folds
+from amygdala_tl.directions.method import apply_method, read_method
 from amygdala_tl.errors import InputError
 from amygdala_tl.lens.hooks import parse_layers
-from amygdala_tl.lens.model import LoadedModel
+from amygdala_tl.lens.model import Lens
 from amygdala_tl.pipeline.labelled import LabelledTexts
-from amygdala_tl.pipeline.method import apply_method, read_method
 from amygdala_tl.pipeline.select import named_concepts
 from amygdala_tl.records import Corpus, CorpusText, Fit
 from amygdala_tl.steering.ablating import TEXTS, carrier_tokens
@@ -35,7 +35,7 @@ RANDOM = 20
 
 def prepare_check(
     fit: Fit,
-    loaded: LoadedModel,
+    loaded: Lens,
     *,
     corpus: Corpus | None = None,
     store: ActivationStore | None = None,
@@ -187,7 +187,7 @@ def _material(
     )
 
 
-def _carriers(corpus: Corpus, names: Sequence[str], loaded: LoadedModel) -> dict[int, list[list[int]]]:
+def _carriers(corpus: Corpus, names: Sequence[str], loaded: Lens) -> dict[int, list[list[int]]]:
     """A few texts of every concept, held-out ones first."""
 
     def rank(text: CorpusText) -> tuple[bool, str]:

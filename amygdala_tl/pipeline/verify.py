@@ -10,7 +10,7 @@ from amygdala_tl.errors import InputError, ReadoutError
 from amygdala_tl.lens.checkpoints import load_checkpoint
 from amygdala_tl.lens.embedded import embedded_checkpoint
 from amygdala_tl.lens.hugging_face import run_decoder_layers
-from amygdala_tl.lens.model import LoadedModel, load_model
+from amygdala_tl.lens.model import Lens, load_model
 from amygdala_tl.lens.residuals import run_resid_post
 from amygdala_tl.pipeline.score import model_of
 from amygdala_tl.readout.bundle import load_readout
@@ -92,7 +92,7 @@ def _spec(said: dict[str, Any], model: str | None) -> tuple[str, str | None]:
     return str(named["id"]), named.get("revision")
 
 
-def _references(loaded: LoadedModel, readout: Readout, hooks: dict[int, int]) -> tuple[dict[int, Tensor], list[int]]:
+def _references(loaded: Lens, readout: Readout, hooks: dict[int, int]) -> tuple[dict[int, Tensor], list[int]]:
     ids = golden_ids(len(loaded.tokenizer))
     wanted = sorted(set(hooks.values()))
     streams = run_resid_post(loaded.model, torch.tensor([ids]), wanted)[0].float().cpu()

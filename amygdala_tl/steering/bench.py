@@ -13,7 +13,7 @@ from einops import einsum, rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from amygdala_tl.lens.model import LoadedModel
+from amygdala_tl.lens.model import Lens
 from amygdala_tl.lens.residuals import run_resid_post
 from amygdala_tl.lens.upper import can_start_above, head, run_above, run_whole
 from amygdala_tl.steering.arms import Readers
@@ -45,7 +45,7 @@ class Bench:
     """Prompts ready to be run with edits at `layer` and above."""
 
     def __init__(
-        self, loaded: LoadedModel, layer: int, prompts: Sequence[Sequence[int]], *, readers: Readers | None = None
+        self, loaded: Lens, layer: int, prompts: Sequence[Sequence[int]], *, readers: Readers | None = None
     ) -> None:
         self.loaded = loaded
         self.layer = layer

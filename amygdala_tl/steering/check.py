@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from amygdala_tl.lens.model import LoadedModel
+from amygdala_tl.lens.model import Lens
 from amygdala_tl.lens.residuals import run_resid_post
 from amygdala_tl.steering.ablating import ablation_places, measure_ablations
 from amygdala_tl.steering.arms import DAMAGE_KINDS, Arms, Readers, make_arms
@@ -67,7 +67,7 @@ class SteeringCheck:
         journal: where blocks are kept.
     """
 
-    loaded: LoadedModel
+    loaded: Lens
     plan: SteeringPlan
     material: Sequence[LayerMaterial]
     words: ConceptWords
@@ -181,7 +181,7 @@ class SteeringCheck:
         return MeasuredLayer(arms=arms, norm=norm, words=words, reads=reads, kl=kl, loss=loss, readers=readers)
 
 
-def mean_norms(loaded: LoadedModel, layers: Sequence[int]) -> dict[int, float]:
+def mean_norms(loaded: Lens, layers: Sequence[int]) -> dict[int, float]:
     """Layer -> mean norm of resid_post over the tokens of the plain texts, without the first of each and other sinks."""
     kept = []
     for tokens in plain_tokens(loaded.tokenizer):

@@ -8,13 +8,13 @@ from jaxtyping import Int
 from torch import Tensor
 
 from amygdala_tl.errors import ModelError
-from amygdala_tl.lens.model import LoadedModel
+from amygdala_tl.lens.model import Lens
 from amygdala_tl.lens.points import on_positions, on_resid_post
 from amygdala_tl.steering.interventions import Intervention
 
 
 @contextmanager
-def intervening(loaded: LoadedModel, interventions: Mapping[int, Sequence[Intervention]]) -> Iterator[None]:
+def intervening(loaded: Lens, interventions: Mapping[int, Sequence[Intervention]]) -> Iterator[None]:
     """Edit resid_post of some layers in every forward pass inside the block, KV-cached steps of generation included.
 
     Interventions of one layer are applied in their order; the layers above see the edited stream. Only the hooks put there are

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from amygdala_tl.lens.generation import generate
-from amygdala_tl.lens.model import LoadedModel
+from amygdala_tl.lens.model import Lens
 from amygdala_tl.steering.hooks import intervening
 from amygdala_tl.steering.interventions import NOT_FIRST, Add
 from amygdala_tl.steering.records import Sample
@@ -24,7 +24,7 @@ NGRAM = 3
 
 
 def sample_doses(
-    loaded: LoadedModel,
+    loaded: Lens,
     concept: str,
     layer: int,
     direction: Float[Tensor, " d_model"],
@@ -86,7 +86,7 @@ def repetition(tokens: Int[Tensor, " step"], n: int = NGRAM) -> float:
     return 1.0 - len(torch.unique(pieces, dim=0)) / len(pieces)
 
 
-def _prompts(loaded: LoadedModel) -> list[list[int]]:
+def _prompts(loaded: Lens) -> list[list[int]]:
     tokenizer = loaded.tokenizer
     prompts: list[list[int]] = [list(tokenizer(OPENING).input_ids)]
     if tokenizer.chat_template:

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from amygdala_tl.activations.embedding import mean_embeddings
 from amygdala_tl.lens.engines import has_hooked_transformer
-from amygdala_tl.lens.model import LoadedModel, load_model
+from amygdala_tl.lens.model import Lens, load_model
 from amygdala_tl.lens.weights import mlp_outputs, token_embeddings, unembedding
 from amygdala_tl.records import CaptureSettings
 from tests.conftest import VOCABULARY
@@ -32,7 +32,7 @@ RUNS = [
 ]
 TOKENS = torch.randint(3, 40000, (2, 12), generator=torch.Generator().manual_seed(5))
 
-Make = Callable[[str, str], tuple[LoadedModel, PreTrainedModel]]
+Make = Callable[[str, str], tuple[Lens, PreTrainedModel]]
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def both(tiny_checkpoint: Callable[[str], Path]) -> Make:
     """A tiny checkpoint as this package loads it, and as Hugging Face does."""
 
     @functools.cache
-    def make(model_type: str, engine: str) -> tuple[LoadedModel, PreTrainedModel]:
+    def make(model_type: str, engine: str) -> tuple[Lens, PreTrainedModel]:
         folder = tiny_checkpoint(model_type)
         theirs = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
         return load_model(str(folder), "float32", "cpu", engine=engine), theirs
@@ -154,5 +154,5 @@ def test_a_model_without_one_plain_mlp_a_layer_gives_no_rows_for_that_layer(tiny
             blocks = [Block(Experts()), tiny.model.blocks[1], Block(torch.nn.Identity())]
             self.blocks = torch.nn.ModuleList(blocks)
 
-    mixed = LoadedModel(model=Model(), tokenizer=tiny.tokenizer, info=tiny.info, device=tiny.device)
+    mixed = Lens(model=Model(), tokenizer=tiny.tokenizer, info=tiny.info, device=tiny.device)
     assert [layer for layer, _ in mlp_outputs(mixed)] == [1]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from amygdala_tl.lens.model import LoadedModel, load_model
+from amygdala_tl.lens.model import Lens, load_model
 from amygdala_tl.steering.arms import Readers
 from amygdala_tl.steering.check import LayerMaterial, SteeringCheck
 from amygdala_tl.steering.journal import Journal
@@ -30,7 +30,7 @@ DIRECTIONS = unit(len(CONCEPTS), 64, seed=7)
 
 
 @pytest.fixture(scope="module", params=ENGINES)
-def planted(request, tiny_checkpoint: Callable[[str], Path], tmp_path_factory) -> tuple[LoadedModel, ConceptWords]:
+def planted(request, tiny_checkpoint: Callable[[str], Path], tmp_path_factory) -> tuple[Lens, ConceptWords]:
     """A tiny Llama in which a stream along the first two directions makes the words of joy and grief more likely."""
     loaded = load_model(str(tiny_checkpoint("llama")), device="cpu")
     words = concept_words(loaded.tokenizer, CONCEPTS)
