@@ -1,9 +1,9 @@
 """Workarounds for known TransformerBridge bugs.
 
-Cohere and Cohere 2 rotate neighbouring elements of a head, (0, 1), (2, 3), ..., and their cosines come in the same order, each one
-twice. The bridge of TransformerLens 3.9 rotates elements i and i + d/2 instead, as Llama does, and its stream is off by 0.2,
-relative, after the first layer. It supports the other rotation for GLM, which takes cosines in two halves; so this module reorders
-the cosines where they enter.
+Cohere and Cohere 2 rotate neighbouring elements of a head, (0, 1), (2, 3), ..., and their cosines come in the same order, each
+one twice. The bridge of TransformerLens 3.9 rotates elements i and i + d/2 instead, as Llama does, and its stream is off by 0.2,
+relative, after the first layer. It supports the other rotation for GLM, which takes cosines in two halves; so this module
+reorders the cosines where they enter.
 """
 
 from typing import Any

@@ -38,7 +38,7 @@ def choose_engine(
     Args:
         hf_model: in evaluation mode, with eager attention. The bridge puts its own modules into it.
         tokenizer: for the bridge.
-        name: for messages, and the model's name on the engine.
+        name: for messages.
         device: where the engine runs.
         n_devices: split the layers over this many CUDA devices (HookedTransformer only).
         engine: `auto` takes HookedTransformer where it exists, knows the architecture and agrees, else TransformerBridge.
@@ -60,7 +60,7 @@ def choose_engine(
         return max(relative_difference(ours[:, :, at], theirs) for at, theirs in enumerate(expected.values()))
 
     if engine != "TransformerBridge":
-        hooked = build_hooked_transformer(hf_model, device, n_devices, name=name)
+        hooked = build_hooked_transformer(hf_model, device, n_devices)
         if hooked is not None:
             if (found := difference(hooked)) <= allowed:
                 return hooked, "HookedTransformer"
@@ -96,9 +96,7 @@ def has_hooked_transformer() -> bool:
     return importlib.util.find_spec("transformer_lens.HookedTransformer") is not None
 
 
-def build_hooked_transformer(
-    hf_model: PreTrainedModel, device: torch.device, n_devices: int = 1, *, name: str = "model"
-) -> Any | None:
+def build_hooked_transformer(hf_model: PreTrainedModel, device: torch.device, n_devices: int = 1) -> Any | None:
     """Build a HookedTransformer from `hf_model` without weight processing; None where TransformerLens does not know it.
 
     The configuration goes through a folder with a neutral name, because TransformerLens 3.9 guesses architectures from substrings
@@ -118,7 +116,7 @@ def build_hooked_transformer(
         except (NotImplementedError, ValueError, KeyError, AttributeError, TypeError, AssertionError):
             return None  # an architecture, or a variant, that it does not know
         cfg.tokenizer_name = None  # texts are tokenized once, outside
-        cfg.model_name = name
+        cfg.model_name = hf_model.config._name_or_path
         model = HookedTransformer(cfg, move_to_device=False)
         model.load_and_process_state_dict(
             state, fold_ln=False, center_writing_weights=False, center_unembed=False, fold_value_biases=False

@@ -16,15 +16,12 @@ from einops import einsum
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from amygdala_tl.fingerprint import tensors_fingerprint
+from amygdala_tl.fingerprint import RENAMED, tensors_fingerprint
 from amygdala_tl.lens.parity import N_TOKENS, TOLERANCES, golden_ids, without_mean
 from amygdala_tl.lens.residuals import run_resid_post
-from amygdala_tl.records import ModelInfo
+from amygdala_tl.records import LayerOutput, ModelInfo
 
 Sameness = Literal["same", "other", "unverifiable"]
-
-RENAMED = "tl-"
-"""Prefix of a fingerprint over TransformerLens's parameters, which no checkpoint can have."""
 
 _PROBES = 8
 _PLACES = 4
@@ -99,9 +96,9 @@ def golden_tolerance(*dtypes: str) -> float:
 def same_model(one: ModelInfo, other: ModelInfo) -> Sameness:
     """Say whether two records are of the same weights, however those are stored, renamed or processed.
 
-    Two checkpoints with different fingerprints are `same` only if their golden numbers agree in float32: in half precision a light
-    fine-tune would agree as well. Where a fingerprint says nothing (TransformerLens renamed the weights) the golden numbers decide,
-    in any dtype. `unverifiable` means that no mark can be compared: a record from before golden numbers against a wrapped model.
+    Two checkpoints with different fingerprints are `same` only if their golden numbers agree to float32 precision: in half
+    precision a light fine-tune would agree as well. Where TransformerLens has renamed the weights of either, the golden numbers
+    decide in any dtype. `unverifiable` means that there is nothing to compare: an old record, and a wrapped model.
     """
     sizes = [(info.n_layers, info.d_model) for info in (one, other)]
     if any(a and b and a != b for a, b in zip(*sizes, strict=True)):
@@ -115,3 +112,24 @@ def same_model(one: ModelInfo, other: ModelInfo) -> Sameness:
         return "other" if comparable else "unverifiable"
     tolerance = golden_tolerance() if comparable else golden_tolerance(one.dtype, other.dtype)
     return "same" if golden_difference(one.golden, other.golden) <= tolerance else "other"
+
+
+def other_weights(info: ModelInfo, outputs: Sequence[LayerOutput], engine: str) -> str | None:
+    """Say so if the layers of an engine for the golden tokens are those of other weights than `info`'s; None otherwise.
+
+    Args:
+        info: of the model whose golden numbers are compared.
+        outputs: of every decoder layer, for the same tokens.
+        engine: name for the message.
+    """
+    streams = [outputs[layer].streams.get(outputs[layer].way or "") for layer in golden_layers(len(outputs))]
+    read = [stream for stream in streams if stream is not None]
+    if not info.golden or len(read) < len(streams):
+        return None
+    difference = golden_difference(golden_of(read), info.golden)
+    if difference <= golden_tolerance(info.dtype):
+        return None
+    return (
+        f"the checkpoint in {engine} has other weights than {info.id} on {info.engine}: their streams for the golden tokens are "
+        f"{difference:.1e} apart (at most {golden_tolerance(info.dtype):.0e} for the same weights)"
+    )

@@ -33,9 +33,7 @@ def golden_ids(vocabulary: int, n_tokens: int = N_TOKENS) -> list[int]:
 
 
 def relative_difference(ours: Float[Tensor, "*axes d_model"], theirs: Float[Tensor, "*axes d_model"]) -> float:
-    """Return the largest |ours - theirs| / |theirs| of any token; infinity where a value is not finite or the shapes differ."""
-    if ours.shape != theirs.shape:
-        return torch.inf
+    """Return the largest |ours - theirs| / |theirs| of any token; infinity where a value is not finite."""
     ours, theirs = ours.float(), theirs.float()
     difference = (ours - theirs).norm(dim=-1) / theirs.norm(dim=-1).clamp_min(torch.finfo(torch.float32).tiny)
     return float(difference.max().nan_to_num(nan=torch.inf, posinf=torch.inf))
@@ -76,7 +74,9 @@ class _Shown:
 
     def difference(self, reference: Tensor, output: LayerOutput, way: str | None) -> float:
         stream = None if way is None else output.streams.get(way)
-        return torch.inf if stream is None else relative_difference(self.prepare(stream), reference)
+        if stream is None or stream.shape != reference.shape:
+            return torch.inf
+        return relative_difference(self.prepare(stream), reference)
 
     def check(self, layer: int, reference: Tensor) -> LayerCheck:
         if layer >= len(self.outputs):
@@ -107,7 +107,9 @@ class _Shown:
         difference = self.difference(reference, own, fitting)
         hint = f"`{fitting}` fits here ({difference:.1e})" if fitting else "none fits"
         return self._failed(
-            layer, difference, f"layer {layer}: {own.kind} is not a known decoder layer, so its output cannot be read; {hint}"
+            layer,
+            difference,
+            f"layer {layer}: {own.kind} is not a known decoder layer, so its output cannot be read; {hint}",
         )
 
     def _fitting(self, reference: Tensor, own: LayerOutput) -> str | None:

@@ -18,8 +18,9 @@ from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from amygdala_tl.errors import ModelError
+from amygdala_tl.fingerprint import RENAMED
 from amygdala_tl.lens.engines import Engine
-from amygdala_tl.lens.identity import RENAMED, golden_numbers, versions, weights_fingerprint
+from amygdala_tl.lens.identity import golden_numbers, versions, weights_fingerprint
 from amygdala_tl.lens.model import Lens, lens_of
 from amygdala_tl.lens.parity import without_mean
 from amygdala_tl.records import ModelInfo
@@ -53,7 +54,7 @@ def wrap(model: Any, tokenizer: PreTrainedTokenizerBase | None = None) -> Lens:
     original = getattr(model, "original_model", None)  # the bridge's
     engine: Engine = "HookedTransformer" if original is None else "TransformerBridge"
     config = getattr(original, "config", None)
-    named = getattr(config, "_name_or_path", "") or (cfg.tokenizer_name if engine == "HookedTransformer" else "")
+    named = getattr(config, "_name_or_path", "") or (engine == "HookedTransformer" and _checkpoint_name(cfg)) or None
     n_ctx = int(cfg.n_ctx)
     info = ModelInfo(
         id=_short(named or cfg.model_name or type(model).__name__),
@@ -70,7 +71,7 @@ def wrap(model: Any, tokenizer: PreTrainedTokenizerBase | None = None) -> Lens:
         golden=_settled_numbers(model, n_ctx),
     )
     tokenizer = tokenizer or _own_tokenizer(model)
-    return Lens(model=model, tokenizer=tokenizer, info=info, device=first.device, source=named or None)
+    return Lens(model=model, tokenizer=tokenizer, info=info, device=first.device, source=named)
 
 
 def exported(vectors: Float[Tensor, "*axes d_model"], info: ModelInfo) -> Float[Tensor, "*axes d_model"]:
@@ -178,6 +179,11 @@ def _part_along_ones(weight: Float[Tensor, "*rows d_model"]) -> float:
     along = weight.mean(dim=-1, dtype=torch.float32).norm() * d_model**0.5
     whole = torch.linalg.vector_norm(weight, dtype=torch.float32)
     return float(along / whole) * d_model**0.5 if whole > 0 else 1.0
+
+
+def _checkpoint_name(cfg: Any) -> str | None:
+    """Return the folder or hub id that a HookedTransformer's configuration names."""
+    return cfg.model_name if cfg.model_name and Path(cfg.model_name).exists() else cfg.tokenizer_name
 
 
 def _short(named: str) -> str:
