@@ -9,11 +9,12 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "amygdala_tl"
 
-BASE = {"errors", "records", "files", "fingerprint", "show"}
+BASE = {"errors", "records", "files", "decode", "fingerprint", "show"}
 ROOMS = {
     "errors": set(),
     "records": set(),
     "files": {"errors"},
+    "decode": {"errors"},
     "fingerprint": set(),
     "address": {"errors"},
     "sse": set(),
