@@ -182,7 +182,7 @@ class ActivationStore:
             raise ActivationStoreError(
                 "the directions of single texts' tokens were not captured",
                 label=str(self.folder),
-                remedy="capture with --token-components 4",
+                remedy="capture with `token_components=4`",
             )
         return self._collect(ids, layers, _SPREAD, (components, self.info.d_model))
 
