@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from amygdala_tl.pipeline.diagnose import diagnose
+from amygdala_tl.pipeline.other_texts import evaluate_texts, extreme_passages
 
 from amygdala_tl import capture, fit
 from amygdala_tl.corpus.build import build_corpus
@@ -12,8 +14,6 @@ from amygdala_tl.corpus.labels import LabelRules
 from amygdala_tl.demo import demo_graph_path
 from amygdala_tl.errors import InputError
 from amygdala_tl.memory.graph_file import read_graph_file
-from amygdala_tl.pipeline.diagnose import diagnose
-from amygdala_tl.pipeline.other_texts import evaluate_texts, extreme_passages
 
 SHORT = EvaluationText("a", "one token", ("joy",), ("grief", "calm"))
 

@@ -5,6 +5,9 @@ import json
 
 import pytest
 import torch
+from amygdala_tl.pipeline.diagnose import Diagnoser, diagnose, verdict_entries
+from amygdala_tl.pipeline.layers import compare_layers
+from amygdala_tl.pipeline.select import fit_of, only_readable
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
@@ -19,9 +22,6 @@ from amygdala_tl.diagnostics.separation import best_layers, reading_layers
 from amygdala_tl.errors import CorpusError, FitError, ReadoutError
 from amygdala_tl.lens.weights import mlp_outputs, unembedding
 from amygdala_tl.memory.graph_file import read_graph_file
-from amygdala_tl.pipeline.diagnose import Diagnoser, diagnose, verdict_entries
-from amygdala_tl.pipeline.layers import compare_layers
-from amygdala_tl.pipeline.select import fit_of, only_readable
 from amygdala_tl.records import READ_POSITIONS, CaptureSettings, ModelInfo, Node
 
 LAYERS = (0, 1, 2, 3)

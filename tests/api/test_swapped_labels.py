@@ -11,14 +11,14 @@ of a concept in 37 of 40 choices for frustration, 16 for calm, 10 for loneliness
 import dataclasses
 
 import pytest
+from amygdala_tl.pipeline.diagnose import diagnose
 
 from amygdala_tl import capture, fit
-from amygdala_tl.corpus.assemble import assemble
 from amygdala_tl.corpus.build import build_corpus
 from amygdala_tl.corpus.labels import LabelRules
+from amygdala_tl.corpus.record import assemble
 from amygdala_tl.demo import demo_graph_path
 from amygdala_tl.memory.graph_file import read_graph_file
-from amygdala_tl.pipeline.diagnose import diagnose
 
 LAYER = 19
 HIGHEST = 10.0

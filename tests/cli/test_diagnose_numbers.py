@@ -5,6 +5,8 @@ import json
 import re
 
 import pytest
+from amygdala_tl.pipeline.layers import compare_layers
+from amygdala_tl.readout.fit_file import load_fit, save_fit
 
 from amygdala_tl import score_texts
 from amygdala_tl.activations.store import ActivationStore
@@ -12,9 +14,7 @@ from amygdala_tl.cli import options
 from amygdala_tl.corpus.io import read_corpus
 from amygdala_tl.demo import demo_graph_path
 from amygdala_tl.diagnostics.separation import best_layers
-from amygdala_tl.pipeline.layers import compare_layers
 from amygdala_tl.readout.bundle import load_readout
-from amygdala_tl.readout.fit_file import load_fit, save_fit
 from tests.cli.conftest import run
 
 

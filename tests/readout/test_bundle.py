@@ -5,13 +5,13 @@ import json
 
 import pytest
 import torch
+from amygdala_tl.readout.fit_file import load_fit, save_fit
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from amygdala_tl.errors import InputError, ReadoutError
 from amygdala_tl.readout.bundle import export_readout, load_readout
-from amygdala_tl.readout.fit_file import load_fit, save_fit
 from amygdala_tl.records import Calibration, CaptureSettings, Fit, ModelInfo
 
 CONCEPTS = ("awe", "joy", "grief")

@@ -8,7 +8,6 @@ from safetensors.torch import save
 
 from amygdala_tl.records import hook_name
 
-
 # What a test does not say of the model.
 UNSAID = {
     "id": "", "revision": None, "fingerprint": "", "architecture": "", "engine": "TransformerBridge", "versions": {},
