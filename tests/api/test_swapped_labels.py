@@ -11,9 +11,8 @@ of a concept in 37 of 40 choices for frustration, 16 for calm, 10 for loneliness
 import dataclasses
 
 import pytest
-from amygdala_tl.pipeline.diagnose import diagnose
 
-from amygdala_tl import capture, fit
+from amygdala_tl import capture, fit, judge
 from amygdala_tl.corpus.build import build_corpus
 from amygdala_tl.corpus.labels import LabelRules
 from amygdala_tl.corpus.record import assemble
@@ -90,7 +89,7 @@ def swapped(corpus, swaps):
 
 def listed(corpus, store):
     """Concept -> (text, label) of its outliers."""
-    found = diagnose(corpus, store, fit(corpus, store, aggregator="whitened"))
+    found = judge(fit(corpus, store, aggregator="whitened"), corpus, store)
     return {
         quality.concept: {(outlier.text, outlier.labelled) for outlier in quality.outliers} for quality in found.quality
     }
