@@ -35,7 +35,7 @@ test-tl4: .venv-tl4/.ready
 	.venv-tl4/bin/python $(PYTEST) --dist worksteal $(MODEL_TESTS)
 
 test-vllm: .venv-vllm/.ready
-	.venv-vllm/bin/python $(PYTEST) --dist loadgroup tests/vllm
+	.venv-vllm/bin/python $(PYTEST) --dist loadscope tests/vllm
 
 # torch comes first, pinned, so that nothing that follows replaces it.
 .venv/.ready: TL := transformer-lens==3.9.0

@@ -12,7 +12,7 @@ import pytest
 from tests.vllm.bundles import write_bundle
 from tests.vllm.serving import TINY_SERVER, stream, vllm_server
 
-pytestmark = [pytest.mark.needs_vllm, pytest.mark.xdist_group("endurance")]
+pytestmark = pytest.mark.needs_vllm
 
 REQUESTS = 200
 AT_ONCE = 16

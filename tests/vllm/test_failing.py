@@ -14,7 +14,7 @@ from amygdala_tl.readout.bundle import load_readout
 from tests.vllm.bundles import write_bundle
 from tests.vllm.serving import TINY_SERVER, stream, vllm_server
 
-pytestmark = [pytest.mark.needs_vllm, pytest.mark.xdist_group("failing")]
+pytestmark = pytest.mark.needs_vllm
 
 N_TOKENS = 24
 IDS = list(range(100, 140))

@@ -48,7 +48,6 @@ def ask(running, **more):
     return [json.loads(line) for line in lines]
 
 
-@pytest.mark.xdist_group("live")
 def test_the_client_reads_what_the_completions_carry(server):
     with readout_client(server.url, token=KEY) as client:
         served = client.manifest()
@@ -77,7 +76,6 @@ def test_the_client_reads_what_the_completions_carry(server):
     assert z == pytest.approx((found[0].scores - 0.5) / 0.25, abs=1e-4)
 
 
-@pytest.mark.xdist_group("live")
 def test_the_client_reads_every_position_of_a_request(server):
     answer = server.client.post("/v1/completions", json=ASK | {"max_tokens": 6}).json()
     (choice,) = answer["choices"]
@@ -94,7 +92,6 @@ def test_the_client_reads_every_position_of_a_request(server):
             client.request("cmpl-nothing")
 
 
-@pytest.mark.xdist_group("live")
 def test_the_client_is_told_of_a_key_that_is_missing_or_wrong(server, monkeypatch):
     for token in (None, "another"):
         with readout_client(server.url, token=token) as client, pytest.raises(KeyRefused, match="AMYGDALA_VLLM_TOKEN"):
@@ -104,7 +101,6 @@ def test_the_client_is_told_of_a_key_that_is_missing_or_wrong(server, monkeypatc
         assert client.manifest().layers == LAYERS
 
 
-@pytest.mark.xdist_group("live")
 def test_watch_shows_what_the_server_generates(server):
     with terminal("watch", server.url, AMYGDALA_VLLM_TOKEN=KEY) as seen:
         seen.until("m  http://127", "layer 1 (1/2)", "waiting for the first token")
@@ -130,7 +126,6 @@ def test_watch_shows_what_the_server_generates(server):
         assert seen.ended() == 0
 
 
-@pytest.mark.xdist_group("live")
 def test_watch_says_that_a_key_is_needed(server):
     with terminal("watch", server.url) as seen:
         seen.until("the server wants an API key", "AMYGDALA_VLLM_TOKEN", gone=["secret"])

@@ -47,11 +47,7 @@ def bundle(tmp_path_factory, embedded):
     return write_bundle(path, d_model=576, layers=LAYERS, concepts=CONCEPTS, model=said)
 
 
-@pytest.fixture(
-    scope="module",
-    params=[pytest.param(name, marks=pytest.mark.xdist_group(f"server with {name}")) for name in SETTINGS],
-    ids=lambda name: name.replace(", ", "-").replace(" ", "-"),
-)
+@pytest.fixture(scope="module", params=SETTINGS, ids=lambda name: name.replace(", ", "-").replace(" ", "-"))
 def server(request, bundle):
     """A server with readouts on."""
     with vllm_server(*SETTINGS[request.param], bundle=bundle) as running:
