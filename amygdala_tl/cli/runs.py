@@ -11,8 +11,8 @@ from rich.rule import Rule
 from amygdala_tl.cli.inputs import training_data
 from amygdala_tl.cli.steer import read_words, run_steering
 from amygdala_tl.corpus.folders import read_training_data
+from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.pipeline.run_config import RunConfig, read_run_config, run_config_text
-from amygdala_tl.records import Corpus
 from amygdala_tl.settings import FIT
 
 

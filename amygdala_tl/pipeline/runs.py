@@ -18,10 +18,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.errors import InputError
 from amygdala_tl.files import atomic_write_text
 from amygdala_tl.readout.record import Readout
-from amygdala_tl.records import Corpus
 from amygdala_tl.steering.journal import key_of
 from amygdala_tl.steering.prompts import open_prompts, plain_tokens
 from amygdala_tl.steering.records import Ablation, Sample, SteeringReport

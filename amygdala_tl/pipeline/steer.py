@@ -11,6 +11,7 @@ from torch import Tensor
 
 from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.api.labelled import judged_texts, neutral_activations
+from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.diagnostics.nulls import permuted_texts
 from amygdala_tl.directions import LabelledActivations
 from amygdala_tl.directions.folds import group_folds
@@ -20,7 +21,7 @@ from amygdala_tl.lens.hooks import parse_layers
 from amygdala_tl.lens.model import Lens
 from amygdala_tl.names import named_concepts
 from amygdala_tl.readout.record import Readout
-from amygdala_tl.records import Corpus, CorpusText
+from amygdala_tl.records import CorpusText
 from amygdala_tl.steering.ablating import TEXTS, carrier_tokens
 from amygdala_tl.steering.arms import Readers
 from amygdala_tl.steering.check import LayerMaterial, SteeringCheck

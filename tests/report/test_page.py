@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from amygdala_tl.readout.provenance import Provenance
 from amygdala_tl.report.page import report_html, write_report
 from amygdala_tl.report.page_data import NOTHING, packed, page_data
 from tests.report.chromium import CUT_LABELS, OVERFLOWING, needs_chromium
@@ -283,7 +284,8 @@ def test_names_and_texts_are_shown_as_they_are_and_never_run(visit, n_concepts):
 @needs_chromium
 def test_it_opens_without_texts_without_norms_with_one_layer_and_two_concepts(visit, tmp_path):
     few = example_diagnosis(2, layers=(7,), n_texts=0, odd=False)
-    few = replace(few, manifest={}, geometry=tuple(replace(found, norms={}) for found in few.geometry))
+    unnamed = replace(few.readout, provenance=Provenance())
+    few = replace(few, readout=unnamed, geometry=tuple(replace(found, norms={}) for found in few.geometry))
     write_report(few, tmp_path / "few.html")
     write_report(replace(few, crosstalk=(), geometry=()), tmp_path / "fewer.html")
     for name in ("few", "fewer"):
