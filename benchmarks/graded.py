@@ -12,8 +12,6 @@ import argparse
 from pathlib import Path
 
 import torch
-from amygdala_tl.pipeline.fit import GRADED_ESTIMATORS
-from amygdala_tl.pipeline.labelled import grade_matrix, group_numbers, label_matrix
 from einops import einsum
 from rich.console import Console
 from rich.table import Table

@@ -5,7 +5,6 @@ import json
 import re
 
 import pytest
-from amygdala_tl.pipeline.layers import compare_layers
 
 from amygdala_tl import score
 from amygdala_tl.activations.store import ActivationStore
