@@ -218,7 +218,7 @@ def test_a_fit_in_parts_is_the_fit_in_memory(corpus, store, monkeypatch, aggrega
 def test_subspaces_are_captured_on_demand_and_fitted_and_asked_for_where_they_are_missing(
     corpus, store, tiny, tmp_path
 ):
-    with pytest.raises(ActivationStoreError, match="--token-components"):
+    with pytest.raises(ActivationStoreError, match="token_components"):
         fit(corpus, store, aggregator="subspace")
     with pytest.raises(InputError, match="read-position"):
         fit(corpus, store, aggregator="subspace", read_position="last")

@@ -252,9 +252,9 @@ def test_tagged_nodes_that_are_all_unusable_are_told_apart_from_no_tags() -> Non
 @pytest.mark.parametrize(
     ("nodes", "message"),
     [
-        ([note(i, "joy:7 calm:2") for i in range(30)], "at best calm with 0 positive.*Lower --min-positive-score"),
-        ([note(i, "joy:9") for i in range(3)], "at best joy with 3 positive training.*need: 5.*--min-examples"),
-        ([note(i, "joy:9") for i in range(30)], "at best joy with 30 positive and 0 negative.*--max-negative-score"),
+        ([note(i, "joy:7 calm:2") for i in range(30)], "at best calm with 0 positive.*Lower `min_positive_score"),
+        ([note(i, "joy:9") for i in range(3)], "at best joy with 3 positive training.*need: 5.*min_examples"),
+        ([note(i, "joy:9") for i in range(30)], "at best joy with 30 positive and 0 negative.*max_negative_score"),
     ],
 )
 def test_no_concept_with_enough_examples_names_the_best_and_the_flag(nodes: list[Node], message: str) -> None:
@@ -263,7 +263,7 @@ def test_no_concept_with_enough_examples_names_the_best_and_the_flag(nodes: list
 
 
 def test_an_unknown_node_type_is_refused() -> None:
-    with pytest.raises(InputError, match="--node-types dream"):
+    with pytest.raises(InputError, match="node_types dream"):
         build_corpus(graph(), LabelRules(node_types=("dream",)))
 
 
