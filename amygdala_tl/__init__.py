@@ -1,44 +1,53 @@
 """amygdala-tl: readout vectors from a model's own notes.
 
-    from amygdala_tl import capture, export_readout, extract_corpus, fit, load_model, score_texts
+    import amygdala_tl as at
 
-    corpus = extract_corpus(memory_file="memory.jsonl")
-    store, _ = capture(corpus, load_model(), "activations")
-    export_readout(fit(corpus, store), "readout.safetensors")
-    score_texts(["The tide came in."], "readout.safetensors", calibrated=True)
+    lens = at.wrap(model)
+    corpus = at.Corpus.from_texts(texts, labels, groups=days)
+    readout = at.train(corpus, lens, layers="auto")
+    readout.save("readout.safetensors")
+    at.score(["The tide came in."], readout, lens)
 
-Names are imported when they are first used, so that `import amygdala_tl` costs nothing.
+Names are imported on first use, so that `import amygdala_tl` costs nothing.
 """
 
 import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from amygdala_tl.api.capture import capture as capture
+    from amygdala_tl.api.cross_talk import cross_talk as cross_talk
+    from amygdala_tl.api.evaluate import evaluate as evaluate
+    from amygdala_tl.api.extract import extract as extract
+    from amygdala_tl.api.fit import fit as fit
+    from amygdala_tl.api.judge import judge as judge
+    from amygdala_tl.api.score import score as score
+    from amygdala_tl.api.train import train as train
     from amygdala_tl.corpus.folders import read_training_data as read_training_data
     from amygdala_tl.corpus.io import read_corpus as read_corpus
     from amygdala_tl.corpus.io import write_corpus as write_corpus
     from amygdala_tl.errors import AmygdalaError as AmygdalaError
     from amygdala_tl.lens.model import load_model as load_model
     from amygdala_tl.live.client import readout_client as readout_client
-    from amygdala_tl.pipeline.capture import capture as capture
-    from amygdala_tl.pipeline.extract import extract_corpus as extract_corpus
-    from amygdala_tl.pipeline.fit import fit as fit
-    from amygdala_tl.pipeline.score import score_texts as score_texts
-    from amygdala_tl.readout.bundle import export_readout as export_readout
     from amygdala_tl.readout.bundle import load_readout as load_readout
+    from amygdala_tl.readout.record import Readout as Readout
 
 _PUBLIC = {
     "AmygdalaError": "errors",
-    "capture": "pipeline.capture",
-    "export_readout": "readout.bundle",
-    "extract_corpus": "pipeline.extract",
-    "fit": "pipeline.fit",
+    "Readout": "readout.record",
+    "capture": "api.capture",
+    "cross_talk": "api.cross_talk",
+    "evaluate": "api.evaluate",
+    "extract": "api.extract",
+    "fit": "api.fit",
+    "judge": "api.judge",
     "load_model": "lens.model",
     "load_readout": "readout.bundle",
     "read_corpus": "corpus.io",
     "read_training_data": "corpus.folders",
     "readout_client": "live.client",
-    "score_texts": "pipeline.score",
+    "score": "api.score",
+    "train": "api.train",
     "write_corpus": "corpus.io",
 }
 

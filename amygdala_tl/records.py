@@ -13,7 +13,7 @@ never touch a tensor (memory, corpus) stay light.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -205,63 +205,6 @@ class Calibration:
     mean: "torch.Tensor"
     std: "torch.Tensor"
     n: int
-
-
-@dataclass(frozen=True, slots=True)
-class Fit:
-    """Directions with everything that a readout must say of them.
-
-    Attributes:
-        concepts: order of the concept axis.
-        layers: order of the layer axis, as indices from 0.
-        directions: [concept, layer, d_model] float32, unit rows.
-        text_calibration: of training texts at the read position.
-        token_calibration: of single tokens, as a server sees them.
-        model: the model the activations are of.
-        settings: how they were captured.
-        read_position: which tokens were pooled.
-        estimator: `--aggregator`, with its parameters.
-        denoisers: in the order of their application, with their parameters.
-        corpus_sha256: of the corpus.
-        counts: concept -> {"positive": n, "negative": n}, training texts only.
-        left_out: concept -> why no direction was computed.
-        verdicts: concept -> verdict (`readable`, `weak`, `redundant`, `not readable`) with the held-out numbers behind it; empty
-            where the fit was not judged.
-    """
-
-    concepts: tuple[str, ...]
-    layers: tuple[int, ...]
-    directions: "torch.Tensor"
-    text_calibration: Calibration
-    token_calibration: Calibration
-    model: ModelInfo
-    settings: CaptureSettings
-    read_position: ReadPosition
-    estimator: Mapping[str, Any]
-    denoisers: tuple[Mapping[str, Any], ...]
-    corpus_sha256: str
-    counts: Mapping[str, Mapping[str, int]]
-    left_out: Mapping[str, str] = field(default_factory=dict)
-    verdicts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Readout:
-    """A readout bundle in memory.
-
-    Attributes:
-        concepts, layers: order of the axes.
-        vectors: [layer, concept, d_model] float32 (float16 on disk), unit rows to float16 precision.
-        text_calibration, token_calibration: None where the bundle carries none.
-        manifest: the whole manifest, as it stands in the file.
-    """
-
-    concepts: tuple[str, ...]
-    layers: tuple[int, ...]
-    vectors: "torch.Tensor"
-    text_calibration: Calibration | None
-    token_calibration: Calibration | None
-    manifest: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,18 @@
 """Shared fixtures: the embedded model, and tiny random checkpoints of several architectures."""
 
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+# One thread a process, set before torch starts its own: two workers with two threads each slow one another down fivefold.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 import torch
+from filelock import FileLock
 from hypothesis import settings
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from amygdala_tl.lens.embedded import embedded_checkpoint
 from amygdala_tl.lens.model import Lens, load_model
@@ -45,49 +51,84 @@ TINY_FOR_VLLM = {
 
 
 @pytest.fixture(scope="session")
-def embedded() -> Lens:
+def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """Make a folder once for all workers of a run: `once(name, fill)` calls `fill(folder)` in the first worker that asks for it.
+
+    Tests only read these folders.
+    """
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+
+    def make(name: str, fill: Callable[[Path], object]) -> Path:
+        folder, unfinished = root / "once" / name, root / "unfinished" / name
+        folder.parent.mkdir(exist_ok=True, parents=True)
+        with FileLock(folder.with_name(f".{name}.lock")):
+            if not folder.exists():
+                shutil.rmtree(unfinished, ignore_errors=True)  # a worker that failed half-way
+                unfinished.mkdir(parents=True)
+                fill(unfinished)
+                unfinished.rename(folder)
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def converted(once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
+    """Checkpoint folder of the embedded model; where the cache is empty, one worker converts it and the others wait."""
+    once("converted", lambda _: embedded_checkpoint())
+    return embedded_checkpoint()
+
+
+@pytest.fixture(scope="session")
+def embedded(converted: Path) -> Lens:
     """The embedded model in float32 on the CPU, on the engine that `auto` chooses."""
     return load_model("embedded", device="cpu")
 
 
 @pytest.fixture(scope="session")
-def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+def tiny_checkpoint(once: Callable[[str, Callable[[Path], object]], Path], converted: Path) -> Callable[..., Path]:
     """Folder of a tiny random checkpoint of a model type: 4 layers of 64, made once, no download."""
-    root = tmp_path_factory.mktemp("tiny")
 
     def make(model_type: str, **overrides: int) -> Path:
-        folder = root / "-".join([model_type, *(f"{name}{value}" for name, value in overrides.items())])
-        if not folder.exists():
-            torch.manual_seed(0)
-            sizes = {
-                "vocab_size": VOCABULARY,
-                "hidden_size": 64,
-                "intermediate_size": 128,
-                "num_hidden_layers": 4,
-                "num_attention_heads": 4,
-                "max_position_embeddings": 512,
-            }
-            config = AutoConfig.for_model(
-                model_type,
-                **{**sizes, **(TINY | TINY_FOR_VLLM)[model_type], **overrides},
-                bos_token_id=1,
-                eos_token_id=2,
-                pad_token_id=2,
-            )
-            model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-            # Fresh norms are all ones and fresh weights tiny: a mistake in either would hide.
-            for name, parameter in model.named_parameters():
-                with torch.no_grad():
-                    scale = 0.3 if parameter.ndim == 1 else 0.1
-                    parameter.add_(scale * torch.randn_like(parameter) if "embed" not in name else 0.0)
+        def fill(folder: Path) -> None:
+            model = tiny_model(model_type, **overrides)
             model.save_pretrained(folder)
-            for file in embedded_checkpoint().glob("*token*"):
-                (folder / file.name).write_bytes(file.read_bytes())
-            if (template := embedded_checkpoint() / "chat_template.jinja").exists():
-                (folder / template.name).write_bytes(template.read_bytes())
-        return folder
+            for file in [*converted.glob("*token*"), *converted.glob("chat_template.jinja")]:
+                shutil.copyfile(file, folder / file.name)
+
+        name = "-".join([model_type, *(f"{name}{value}" for name, value in overrides.items())])
+        return once(name, fill)
 
     return make
+
+
+def tiny_model(model_type: str, **overrides: int) -> PreTrainedModel:
+    """A random model of 4 layers of 64, the same at every call."""
+    sizes = {
+        "vocab_size": VOCABULARY,
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "max_position_embeddings": 512,
+    }
+    config = AutoConfig.for_model(
+        model_type,
+        **{**sizes, **(TINY | TINY_FOR_VLLM)[model_type], **overrides},
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=2,
+    )
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    # Fresh norms are all ones and fresh weights tiny: a mistake in either would hide.
+    for name, parameter in model.named_parameters():
+        with torch.no_grad():
+            scale = 0.3 if parameter.ndim == 1 else 0.1
+            parameter.add_(scale * torch.randn_like(parameter) if "embed" not in name else 0.0)
+    return model
 
 
 @pytest.fixture(scope="session")

@@ -9,13 +9,16 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "amygdala_tl"
 
-BASE = {"errors", "records", "files", "decode", "fingerprint", "show"}
+BASE = {"errors", "records", "files", "fingerprint", "show", "names", "settings", "decode"}
 ROOMS = {
     "errors": set(),
     "records": set(),
     "files": {"errors"},
-    "decode": {"errors"},
     "fingerprint": set(),
+    "show": set(),
+    "names": {"errors"},
+    "settings": {"records"},
+    "decode": {"errors"},
     "address": {"errors"},
     "sse": set(),
     "memory": BASE | {"address", "sse"},
@@ -33,7 +36,7 @@ ROOMS = {
     "demo": BASE | {"memory"},
 }
 ROOMS["api"] = set(ROOMS) - {"report"}
-ROOMS["pipeline"] = ROOMS["api"]
+ROOMS["pipeline"] = set(ROOMS)
 ROOMS["cli"] = set(ROOMS)
 THIRD_PARTY_DOORS = {
     "transformer_lens": {"lens"}, "transformers": {"lens"}, "mcp": {"demo"}, "vllm": {"vllm"}, "textual": {"live"}

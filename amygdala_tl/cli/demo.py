@@ -7,15 +7,14 @@ import typer
 from rich.console import Console
 from rich.rule import Rule
 
-from amygdala_tl.cli.diagnose import run_report
-from amygdala_tl.cli.options import LAYERS
-from amygdala_tl.cli.read import layer_column, show_reading, show_tokens
+from amygdala_tl.api.extract import extract
+from amygdala_tl.cli.diagnose import show_report
+from amygdala_tl.cli.read import show_reading, show_tokens
 from amygdala_tl.cli.stages import Stages
-from amygdala_tl.cli.train import run_capture, run_fit_and_export
+from amygdala_tl.cli.train import run_train
 from amygdala_tl.corpus import count_examples
 from amygdala_tl.corpus.io import write_corpus
 from amygdala_tl.errors import InputError
-from amygdala_tl.pipeline.extract import extract_corpus
 from amygdala_tl.report.progress import extract_progress
 from amygdala_tl.report.summaries import corpus_summary, file_list, stage_times
 
@@ -42,9 +41,11 @@ def demo(
             remedy="run `pip install 'amygdala-tl[demo]'`",
         ) from cause
 
-    from amygdala_tl.pipeline.score import model_of, score_texts
-    from amygdala_tl.pipeline.select import fit_of
+    from amygdala_tl.api.inputs import store_of
+    from amygdala_tl.api.judge import judge
+    from amygdala_tl.api.score import score
     from amygdala_tl.readout.bundle import load_readout
+    from amygdala_tl.report.page import write_report
 
     console = Console(highlight=False)
     stages = Stages()
@@ -53,30 +54,23 @@ def demo(
     with stages("extract"), running_demo_server() as url:
         console.print(f"memory server at {url}")
         with extract_progress(console) as progress:
-            corpus = extract_corpus(memory_mcp_url=url, progress=progress)
+            corpus = extract(memory_mcp_url=url, progress=progress)
         write_corpus(corpus, output_dir / "corpus")
     console.print(corpus_summary(corpus, count_examples(corpus)))
     console.print(Rule("train", align="left"))
-    store = run_capture(
-        console,
-        stages,
-        corpus,
-        output_dir / "activations",
-        model="embedded",
-        target_layers=LAYERS,
-    )
-    run_fit_and_export(console, stages, corpus, store, output, target_layers=LAYERS)
+    lens = run_train(console, stages, output_dir / "corpus", output, activations_dir=output_dir / "activations")
     console.print(Rule("read", align="left"))
     with stages("read"):
-        bundle = load_readout(output)
-        loaded = model_of(bundle)
-        scores = score_texts(SENTENCES, output, loaded, calibrated=True)
-        column = layer_column(bundle, None)
-        show_reading(console, SENTENCES, scores, bundle, column)
-        show_tokens(console, SENTENCES[:1], scores[:1], bundle, loaded, column, None)
+        readout = load_readout(output)
+        scores = score(SENTENCES, readout, lens, calibrated=True)
+        column = readout.column(readout.middle_layer)
+        show_reading(console, SENTENCES, scores, readout, column)
+        show_tokens(console, SENTENCES[:1], scores[:1], readout, lens, column, None)
     console.print(Rule("report", align="left"))
     with stages("report"):
-        run_report(console, corpus, store, fit_of(bundle), loaded, output_dir / "report.html")
+        store = store_of(readout, output_dir / "activations")
+        write_report(judge(readout, corpus, store, lens), output_dir / "report.html")
+    show_report(console, output_dir / "report.html")
     console.print(Rule("done", align="left"))
     console.print(file_list({"corpus": output_dir / "corpus", "readout": output}))
     console.print(stage_times(stages.seconds))

@@ -6,13 +6,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from amygdala_tl.api.extract import extract as run
 from amygdala_tl.cli import options
 from amygdala_tl.corpus import count_examples
 from amygdala_tl.corpus.io import write_corpus
 from amygdala_tl.corpus.labels import LabelRules
 from amygdala_tl.errors import InputError
 from amygdala_tl.memory.shapes import ToolNames
-from amygdala_tl.pipeline.extract import extract_corpus
 from amygdala_tl.report.progress import extract_progress
 from amygdala_tl.report.summaries import corpus_summary
 
@@ -70,7 +70,7 @@ def extract(
         else tuple(part.strip() for part in node_types.split(",") if part.strip()),
     )
     with extract_progress(console) as progress:
-        corpus = extract_corpus(
+        corpus = run(
             memory_mcp_url=memory_mcp_url,
             memory_file=memory_file,
             rules=rules,

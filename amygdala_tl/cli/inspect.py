@@ -10,7 +10,7 @@ from amygdala_tl.report.summaries import readout_summary
 
 
 def inspect(readout: Annotated[Path, typer.Argument(help="The bundle's .safetensors file.")]) -> None:
-    """Say what a readout bundle is, from its manifest, and check that it is whole."""
+    """Describe a readout bundle from its manifest, and check that it is whole."""
     from amygdala_tl.readout.bundle import load_readout
 
     Console(highlight=False).print(readout_summary(load_readout(readout), [readout, readout.with_suffix(".json")]))

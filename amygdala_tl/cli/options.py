@@ -5,8 +5,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from amygdala_tl.corpus.labels import LabelRules
-from amygdala_tl.lens.hooks import DEFAULT_TARGET_LAYERS
 from amygdala_tl.records import ChatTemplateChoice, ReadPosition
 
 TrainingData = Annotated[
@@ -71,6 +69,7 @@ MinExamples = Annotated[
 Verdicts = Annotated[
     bool, typer.Option("--verdicts/--no-verdicts", help="Judge every concept on the corpus's held-out groups.")
 ]
+Output = Annotated[Path, typer.Option(help="The vectors, ending in .safetensors; the manifest lands beside them.")]
 ReadoutFile = Annotated[Path, typer.Option(help="The bundle's .safetensors file.")]
 ActivationsDir = Annotated[
     Path | None,
@@ -78,7 +77,4 @@ ActivationsDir = Annotated[
 ]
 ModelOption = Annotated[str | None, typer.Option(help="The model, if the manifest's name does not lead to it.")]
 
-MIN_EXAMPLES = LabelRules().min_examples
-LAYERS = DEFAULT_TARGET_LAYERS
-TOKEN_COMPONENTS = 4
-LAYER_SLOTS = 4
+READOUT = Path("readout.safetensors")

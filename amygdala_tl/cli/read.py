@@ -10,13 +10,14 @@ from rich.console import Console
 
 from amygdala_tl.cli import options
 from amygdala_tl.errors import InputError
-from amygdala_tl.records import Readout
+from amygdala_tl.names import named_concepts
 from amygdala_tl.report.readings import coloured_tokens, reading_table
 
 if TYPE_CHECKING:
     import torch
 
     from amygdala_tl.lens.model import Lens
+    from amygdala_tl.readout.record import Readout
 
 
 def read(
@@ -38,24 +39,23 @@ def read(
     console = Console(highlight=False)
     wanted = _texts(texts, file)
     bundle = load_readout(readout)
-    column = layer_column(bundle, layer)
-    from amygdala_tl.pipeline.select import named_concepts
+    column = bundle.column(bundle.middle_layer if layer is None else layer)
+    named = named_concepts([] if concept is None else [concept], bundle.concepts)
+    from amygdala_tl.api.models import lens_of
+    from amygdala_tl.api.score import score  # brings the model's libraries: mistakes come first
 
-    named = named_concepts([] if concept is None else [concept], bundle.concepts, "--concept")
-    from amygdala_tl.pipeline.score import model_of, score_texts  # brings the model's libraries: mistakes come first
-
-    loaded = model_of(bundle, model)
-    scores = score_texts(wanted, readout, loaded, calibrated=True)
+    lens = lens_of(bundle, model)
+    scores = score(wanted, bundle, lens, calibrated=True)
     if as_json:
         typer.echo(json.dumps(_as_json(wanted, scores, bundle), ensure_ascii=False))
     elif tokens:
-        show_tokens(console, wanted, scores, bundle, loaded, column, named[0] if named else None)
+        show_tokens(console, wanted, scores, bundle, lens, column, named[0] if named else None)
     else:
         show_reading(console, wanted, scores, bundle, column, strongest)
 
 
 def show_reading(
-    console: Console, texts: Sequence[str], scores: "torch.Tensor", bundle: Readout, column: int, strongest: int = 3
+    console: Console, texts: Sequence[str], scores: "torch.Tensor", bundle: "Readout", column: int, strongest: int = 3
 ) -> None:
     """Print the strongest concepts of every text at one layer."""
     title = f"z-scores at layer {bundle.layers[column]}"
@@ -66,15 +66,15 @@ def show_tokens(
     console: Console,
     texts: Sequence[str],
     scores: "torch.Tensor",
-    bundle: Readout,
-    loaded: "Lens",
+    bundle: "Readout",
+    lens: "Lens",
     column: int,
     concept: str | None,
 ) -> None:
     """Print every text with its tokens coloured by one concept."""
-    from amygdala_tl.pipeline.score import score_tokens
+    from amygdala_tl.api.score import score_tokens
 
-    for row, token_scores in enumerate(score_tokens(texts, bundle, loaded)):
+    for row, token_scores in enumerate(score_tokens(texts, bundle, lens)):
         index = int(scores[row, column].argmax()) if concept is None else bundle.concepts.index(concept)
         console.print(
             coloured_tokens(
@@ -87,26 +87,7 @@ def show_tokens(
         )
 
 
-def layer_column(bundle: Readout, layer: int | None) -> int:
-    """Where `layer` stands on the bundle's layer axis; without one, the layer nearest to 0.65 of the model's depth.
-
-    Raises:
-        InputError: the bundle does not have the layer.
-    """
-    if layer is None:
-        depth = bundle.manifest.get("amygdala_tl", {}).get("model", {}).get("n_layers", max(bundle.layers) + 1) - 1
-        return min(range(len(bundle.layers)), key=lambda column: abs(bundle.layers[column] - 0.65 * depth))
-    if layer not in bundle.layers:
-        raise InputError(
-            "the bundle does not have the layer",
-            got=layer,
-            need=", ".join(map(str, bundle.layers)),
-            remedy="change --layer",
-        )
-    return bundle.layers.index(layer)
-
-
-def _as_json(texts: Sequence[str], scores: "torch.Tensor", bundle: Readout) -> list[dict[str, object]]:
+def _as_json(texts: Sequence[str], scores: "torch.Tensor", bundle: "Readout") -> list[dict[str, object]]:
     return [
         {
             "text": text,

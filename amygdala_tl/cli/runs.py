@@ -8,12 +8,12 @@ import typer
 from rich.console import Console
 from rich.rule import Rule
 
-from amygdala_tl.cli import options
-from amygdala_tl.cli.inputs import corpus_of, store_of
+from amygdala_tl.cli.inputs import training_data
 from amygdala_tl.cli.steer import read_words, run_steering
 from amygdala_tl.corpus.folders import read_training_data
 from amygdala_tl.pipeline.run_config import RunConfig, read_run_config, run_config_text
 from amygdala_tl.records import Corpus
+from amygdala_tl.settings import FIT
 
 
 def ablation_run(
@@ -35,15 +35,13 @@ def ablation_run(
 
     console = Console(highlight=False)
     readout = settings.readout.file or _trained(console, settings, corpus, out)
-    from amygdala_tl.pipeline.select import fit_of
     from amygdala_tl.readout.bundle import load_readout
 
     bundle = load_readout(readout)
-    fit = fit_of(bundle)
+    fit, store = bundle, None
     if settings.readout.corpus is not None:
-        corpus = corpus_of(settings.readout.corpus, fit)
-    store = None if corpus is None else store_of(settings.readout.activations, readout, fit)
-    from amygdala_tl.pipeline.score import model_of
+        corpus, store = training_data(bundle, readout, settings.readout.corpus, settings.readout.activations)
+    from amygdala_tl.api.models import lens_of
     from amygdala_tl.pipeline.steer import make_plan, prepare_check
     from amygdala_tl.steering.journal import Journal
 
@@ -53,7 +51,7 @@ def ablation_run(
         "random": steering.random, "ablate": settings.ablation.layers,
     }  # fmt: skip
     make_plan(fit, **check)  # mistakes come before the model
-    loaded = model_of(bundle, settings.model)
+    loaded = lens_of(bundle, settings.model)
     make_folder(out)
     atomic_write_text(out / "config.toml", run_config_text(settings, out))
     journal, reports = Journal(out / "blocks.jsonl"), []
@@ -95,44 +93,37 @@ def compare(
 def _corpus(settings: RunConfig) -> Corpus:
     """What a readout is to be trained of, if the settings can be met with it."""
     from amygdala_tl.directions.method import AUTO, parse_method
-    from amygdala_tl.pipeline.select import named_concepts
+    from amygdala_tl.names import named_concepts
 
     source = settings.readout
     assert source.corpus is not None
-    corpus = read_training_data(source.corpus, min_examples=options.MIN_EXAMPLES)
+    corpus = read_training_data(source.corpus, min_examples=FIT.min_examples)
     if source.aggregator != AUTO:
         parse_method(source.aggregator, source.denoise)
-    named_concepts(settings.steering.concepts, corpus.concepts, "steering.concepts")
+    named_concepts(settings.steering.concepts, corpus.concepts)
     return corpus
 
 
 def _trained(console: Console, settings: RunConfig, corpus: Corpus | None, out: Path) -> Path:
     """A readout in the results folder; texts that have been run are not run again."""
     from amygdala_tl.cli.stages import Stages
-    from amygdala_tl.cli.train import AUTO_LAYERS, CANDIDATE_LAYERS, run_capture, run_fit_and_export
+    from amygdala_tl.cli.train import run_train
     from amygdala_tl.files import make_folder
+    from amygdala_tl.settings import ModelSettings
 
-    assert corpus is not None
+    source = settings.readout
+    assert source.corpus is not None
     make_folder(out)
-    source, stages = settings.readout, Stages()
     console.print(Rule("train", align="left"))
-    store = run_capture(
-        console,
-        stages,
-        corpus,
-        source.activations or out / "activations",
-        model=settings.model or "embedded",
-        target_layers=CANDIDATE_LAYERS if source.target_layers == AUTO_LAYERS else source.target_layers,
-        token_components=options.TOKEN_COMPONENTS if source.aggregator == "subspace" else 0,
-    )
     output = out / "readout.safetensors"
-    run_fit_and_export(
+    run_train(
         console,
-        stages,
-        corpus,
-        store,
+        Stages(),
+        source.corpus,
         output,
-        target_layers=source.target_layers,
+        model=ModelSettings(settings.model or "embedded"),
+        activations_dir=source.activations or out / "activations",
+        layers=source.target_layers,
         aggregator=source.aggregator,
         denoise=source.denoise,
         labels=source.labels,

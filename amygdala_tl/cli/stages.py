@@ -1,15 +1,42 @@
-"""Wall time of the stages of one command."""
+"""The stages of one command: their results on the screen, and their wall time."""
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from amygdala_tl.errors import FitError
+from amygdala_tl.records import CaptureSummary
+from amygdala_tl.report.summaries import capture_line, fit_summary
+
+if TYPE_CHECKING:
+    from amygdala_tl.api.train import StageResult
+
+_STAGES = {
+    "CaptureSummary": "capture", "ChosenLayers": "layers", "Readout": "fit", "Diagnosis": "judge", "FitError": "judge"
+}  # fmt: skip
 
 
 class Stages:
-    """`with stages("capture"): ...` adds to `seconds["capture"]`."""
+    """Seconds of each stage, in order.
+
+    `with stages("read"): ...` times a block. A verb that reports its stages one by one is timed by `begin` and `ended`.
+    """
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self.begin()
+
+    def begin(self) -> None:
+        """Start the clock of the next stage."""
+        self._since = time.monotonic()
+
+    def ended(self, result: "StageResult") -> None:
+        """Book the time since the last stage on the stage that gave `result`."""
+        self._add(_STAGES[type(result).__name__], time.monotonic() - self._since)
+        self.begin()
 
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
@@ -17,4 +44,27 @@ class Stages:
         try:
             yield
         finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - start
+            self._add(name, time.monotonic() - start)
+
+    def _add(self, name: str, seconds: float) -> None:
+        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+
+
+def show_result(console: Console, result: "StageResult") -> None:
+    """Print what a stage of `train` gave."""
+    if isinstance(result, CaptureSummary):
+        console.print(capture_line(result))
+    elif isinstance(result, FitError):
+        console.print(f"no verdicts: {result}", style="yellow")
+    else:
+        from amygdala_tl.api.train import ChosenLayers
+        from amygdala_tl.readout.record import Readout
+        from amygdala_tl.report.diagnosis import diagnosis_summary
+        from amygdala_tl.report.tables import layer_table
+
+        if isinstance(result, Readout):
+            console.print(fit_summary(result))
+        elif isinstance(result, ChosenLayers):
+            console.print(layer_table(result.separation, result.layers))
+        else:
+            console.print(diagnosis_summary(result))

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from amygdala_tl.cli import options
-from amygdala_tl.cli.inputs import corpus_of, store_of
+from amygdala_tl.cli.inputs import training_data
 from amygdala_tl.errors import InputError
 
 if TYPE_CHECKING:
@@ -54,16 +54,15 @@ def steer(
     """Check what each direction causes: add it, take it out, beside random directions of the same length."""
     wanted = [name for name in (concepts or "").split(",") if name.strip()]
     amounts, own_words, places = _doses(doses), None if words is None else read_words(words), _places(ablate)
-    from amygdala_tl.pipeline.select import fit_of
     from amygdala_tl.readout.bundle import load_readout
 
     bundle = load_readout(readout)
-    fit = fit_of(bundle)
-    corpus = None if training_data_dir is None else corpus_of(training_data_dir, fit)
-    store = None if corpus is None else store_of(activations_dir, readout, fit)
+    fit, corpus, store = bundle, None, None
+    if training_data_dir is not None:
+        corpus, store = training_data(bundle, readout, training_data_dir, activations_dir)
+    from amygdala_tl.api.models import lens_of
     from amygdala_tl.files import make_folder
     from amygdala_tl.pipeline.runs import REPORT_FILE, about_run, write_run
-    from amygdala_tl.pipeline.score import model_of
     from amygdala_tl.pipeline.steer import make_plan, prepare_check
     from amygdala_tl.steering.journal import Journal
 
@@ -71,7 +70,7 @@ def steer(
     make_folder(out)
     prepared = prepare_check(
         fit,
-        model_of(bundle, model),
+        lens_of(bundle, model),
         corpus=corpus,
         store=store,
         concepts=wanted,

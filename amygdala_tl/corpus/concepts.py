@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from amygdala_tl.corpus.labels import LabelRules
 from amygdala_tl.errors import CorpusError
-from amygdala_tl.memory.tags import fold_name
+from amygdala_tl.names import fold_name
 
 
 @dataclass(frozen=True, slots=True)

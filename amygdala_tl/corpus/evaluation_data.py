@@ -19,7 +19,7 @@ from typing import Any
 
 from amygdala_tl.corpus.folders import read_training_data
 from amygdala_tl.errors import InputError
-from amygdala_tl.memory.tags import fold_name
+from amygdala_tl.names import fold_name
 from amygdala_tl.records import Corpus, Split
 
 _NUMBER = re.compile(r"[0-9]+")

@@ -14,7 +14,8 @@ from functools import lru_cache
 from typing import Literal
 
 from amygdala_tl.errors import InputError
-from amygdala_tl.memory.tags import HIGHEST_SCORE, fold_name, split_tag_line
+from amygdala_tl.memory.tags import HIGHEST_SCORE, split_tag_line
+from amygdala_tl.names import fold_name
 
 Polarity = Literal["positive", "negative"]
 

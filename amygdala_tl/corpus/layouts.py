@@ -18,7 +18,7 @@ from amygdala_tl.corpus.grouping import day_or_week
 from amygdala_tl.corpus.labels import Polarity
 from amygdala_tl.corpus.text_files import read_text_file, texts_of
 from amygdala_tl.errors import CorpusError, InputError
-from amygdala_tl.memory.tags import fold_name
+from amygdala_tl.names import fold_name
 
 SHARED_LAYOUTS = ("stories", "paired", "direct")
 BASELINE = "baseline"

@@ -52,16 +52,16 @@ class Reference:
 
 
 def scores_of(
-    activations: Float[Tensor, "text layer d_model"], directions: Float[Tensor, "concept layer d_model"]
+    activations: Float[Tensor, "text layer d_model"], vectors: Float[Tensor, "layer concept d_model"]
 ) -> Float[Tensor, "layer text concept"]:
-    """Raw projections."""
+    """Project activations onto every direction."""
     return einsum(
-        activations.float(), directions.float(), "text layer d_model, concept layer d_model -> layer text concept"
+        activations.float(), vectors.float(), "text layer d_model, layer concept d_model -> layer text concept"
     )
 
 
 def evaluate(
-    directions: Float[Tensor, "concept layer d_model"],
+    vectors: Float[Tensor, "layer concept d_model"],
     concepts: Sequence[str],
     layers: Sequence[int],
     reading_layer: Int[Tensor, " concept"],
@@ -73,7 +73,7 @@ def evaluate(
     """AUROC and average precision of every concept at its reading layer, with intervals, nulls and baselines.
 
     Args:
-        directions: unit rows.
+        vectors: unit rows.
         concepts, layers: names of the axes.
         reading_layer: [concept] layer index that was chosen without these texts.
         unseen: what to judge on.
@@ -83,7 +83,7 @@ def evaluate(
         seed: of bootstrap, permutations and random directions.
     """
     column = torch.tensor([list(layers).index(layer) for layer in reading_layer.tolist()])
-    scores = scores_of(unseen.activations, directions)
+    scores = scores_of(unseen.activations, vectors)
     at_layer = rearrange(scores[column, :, torch.arange(len(concepts))], "concept text -> text concept")
     labels = unseen.positive, unseen.negative
     null = permutation_null(at_layer, *labels, unseen.groups, torch.Generator().manual_seed(seed))

@@ -3,12 +3,16 @@
 Orders of axes are those of the `concepts` and `layers` beside a tensor. A number that could not be computed is NaN.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from jaxtyping import Float, Int
 from torch import Tensor
+
+from amygdala_tl.readout.record import Readout
+from amygdala_tl.show import html_table
 
 Verdict = Literal["readable", "weak", "redundant", "not readable"]
 
@@ -77,7 +81,7 @@ class PairWarning:
     n_second_only: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class CrossTalk:
     """How much each readout answers to each concept, at one layer.
 
@@ -106,6 +110,16 @@ class CrossTalk:
     cluster: Int[Tensor, " concept"]
     order: tuple[int, ...]
     warnings: tuple[PairWarning, ...]
+
+    def __repr__(self) -> str:
+        return f"CrossTalk(layer {self.layer}, {len(self.concepts)} concepts, {len(self.warnings)} entangled pairs)"
+
+    def _repr_html_(self) -> str:
+        names = [self.concepts[place] for place in self.order]
+        rows = [
+            [name, *self.auroc[place, list(self.order)].tolist()] for name, place in zip(names, self.order, strict=True)
+        ]
+        return html_table(("AUROC of readout on label", *names), rows, caption=repr(self))
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,13 +257,13 @@ class Passages:
     bottom: tuple[tuple[float, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Diagnosis:
     """All diagnostics of one readout: what a report shows.
 
     Attributes:
         concepts, layers: of the readout.
-        manifest: the readout's manifest, as it stands in the file.
+        readout: what was diagnosed.
         by_layer: separation by layer on training folds.
         crosstalk: one a layer.
         evaluation: on the held-out groups.
@@ -260,10 +274,23 @@ class Diagnosis:
 
     concepts: tuple[str, ...]
     layers: tuple[int, ...]
-    manifest: Mapping[str, Any]
+    readout: Readout
     by_layer: LayerSeparation
     crosstalk: tuple[CrossTalk, ...]
     evaluation: Evaluation
     quality: tuple[ConceptQuality, ...]
     geometry: tuple[Geometry, ...]
     texts: tuple[ReadText, ...] = ()
+
+    def __repr__(self) -> str:
+        count = Counter(each.verdict for each in self.quality)
+        found = ", ".join(f"{n} {verdict}" for verdict, n in count.items())
+        return f"Diagnosis({len(self.concepts)} concepts on {self.evaluation.data}: {found})"
+
+    def _repr_html_(self) -> str:
+        auroc = self.evaluation.auroc
+        rows = [
+            (each.concept, each.verdict, float(value), float(low), float(high), each.layer, each.reason)
+            for each, value, low, high in zip(self.quality, auroc.value, auroc.low, auroc.high, strict=True)
+        ]
+        return html_table(("concept", "verdict", "AUROC", "from", "to", "layer", "reason"), rows, caption=repr(self))

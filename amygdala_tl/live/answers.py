@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from amygdala_tl.errors import LiveUnreachable, ReadoutError
+from amygdala_tl.errors import LiveUnreachable
 from amygdala_tl.live.records import Array, Generated, Sequence, Served
-from amygdala_tl.readout.contract import calibration_values, manifest_problem
+from amygdala_tl.readout.manifest import read_manifest
 
 
 def served_of(manifest: object, label: str) -> Served:
@@ -18,19 +18,15 @@ def served_of(manifest: object, label: str) -> Served:
     Raises:
         LiveUnreachable: it is no manifest.
     """
-    if problem := manifest_problem(manifest):
-        raise _strange(problem, label)
-    assert isinstance(manifest, Mapping)  # manifest_problem says so
-    try:
-        values = calibration_values(manifest, "tokens")
-    except (ReadoutError, AttributeError, OverflowError) as cause:
-        raise _strange(str(cause), label) from cause
-    mean, std = (None, None) if values is None else (np.asarray(side, dtype=np.float32) for side in values[:2])
-    model = manifest.get("amygdala_tl", {}).get("model")
+    if not isinstance(manifest, Mapping):
+        raise _strange("the manifest is not an object", label)
+    said = read_manifest(manifest, label, LiveUnreachable)
+    rows, model = said.amygdala_tl.calibration.tokens, said.amygdala_tl.model
+    mean, std = (None, None) if rows is None else (np.asarray(side, dtype=np.float32) for side in (rows.mean, rows.std))
     return Served(
-        concepts=tuple(manifest["concepts"]),
-        layers=tuple(manifest["layers"]),
-        model=str(model.get("id") or "") if isinstance(model, Mapping) else "",
+        concepts=tuple(said.concepts),
+        layers=tuple(said.layers),
+        model="" if model is None else model.id,
         mean=mean,
         std=std,
         manifest=manifest,

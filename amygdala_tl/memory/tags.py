@@ -14,6 +14,8 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from amygdala_tl.names import fold_name
+
 LOWEST_SCORE = 0.0
 HIGHEST_SCORE = 10.0
 
@@ -50,12 +52,6 @@ def split_tag_line(content: str) -> tuple[str, TagLine | None]:
     start = starts[-1] if starts else 0
     tags = _parse(body[start:])
     return (body, None) if tags is None else (body[:start].rstrip(), tags)
-
-
-def fold_name(name: str) -> str:
-    """The form in which concept names are compared: NFC and case-folded, so `Été`, `ÉTÉ` and `été` are one."""
-    # Twice, because folding can take a composed letter apart (U+0390 folds to three code points).
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def _parse(line: str) -> TagLine | None:

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from amygdala_tl.errors import InputError
 from amygdala_tl.files import atomic_write_text
-from amygdala_tl.records import Corpus, Readout
+from amygdala_tl.readout.record import Readout
+from amygdala_tl.records import Corpus
 from amygdala_tl.steering.journal import key_of
 from amygdala_tl.steering.prompts import open_prompts, plain_tokens
 from amygdala_tl.steering.records import Ablation, Sample, SteeringReport
@@ -45,7 +46,7 @@ def about_run(check: "SteeringCheck", readout: Readout, corpus: Corpus | None) -
         readout: whose directions it adds.
         corpus: that it was given.
     """
-    said, info, tokenizer = readout.manifest.get("amygdala_tl", {}), check.loaded.info, check.loaded.tokenizer
+    said, info, tokenizer = readout.provenance, check.loaded.info, check.loaded.tokenizer
     return {
         "model": {
             key: getattr(info, key)
@@ -53,9 +54,9 @@ def about_run(check: "SteeringCheck", readout: Readout, corpus: Corpus | None) -
         },
         "versions": {**info.versions, "python": platform.python_version()},
         "readout": {
-            "sha256": said.get("tensors_sha256"),
-            "estimator": said.get("estimator", {}).get("method"),
-            "corpus_sha256": said.get("corpus_sha256"),
+            "sha256": key_of(readout.vectors),
+            "estimator": said.method,
+            "corpus_sha256": said.corpus_sha256,
         },
         "corpus_sha256": None if corpus is None else corpus.sha256,
         "words": {concept: list(words) for concept, words in check.words.words.items()},

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from amygdala_tl.activations.store import ActivationStore
+from amygdala_tl.api.labelled import judged_texts, neutral_activations
 from amygdala_tl.diagnostics.nulls import permuted_texts
 from amygdala_tl.directions import LabelledActivations
 from amygdala_tl.directions.folds import group_folds
@@ -17,9 +18,9 @@ from amygdala_tl.directions.method import apply_method, read_method
 from amygdala_tl.errors import InputError
 from amygdala_tl.lens.hooks import parse_layers
 from amygdala_tl.lens.model import Lens
-from amygdala_tl.pipeline.labelled import LabelledTexts
-from amygdala_tl.pipeline.select import named_concepts
-from amygdala_tl.records import Corpus, CorpusText, Fit
+from amygdala_tl.names import named_concepts
+from amygdala_tl.readout.record import Readout
+from amygdala_tl.records import Corpus, CorpusText
 from amygdala_tl.steering.ablating import TEXTS, carrier_tokens
 from amygdala_tl.steering.arms import Readers
 from amygdala_tl.steering.check import LayerMaterial, SteeringCheck
@@ -34,7 +35,7 @@ RANDOM = 20
 
 
 def prepare_check(
-    fit: Fit,
+    fit: Readout,
     loaded: Lens,
     *,
     corpus: Corpus | None = None,
@@ -81,14 +82,14 @@ def prepare_check(
         plan=plan,
         material=[_material(fit, layer, columns, halves, shuffled) for layer in plan.layers],
         words=concept_words(loaded.tokenizer, names, words),
-        readable={name: fit.verdicts.get(name, {}).get("verdict") in ("readable", "redundant") for name in names},
+        readable={name: name in fit.verdicts and fit.verdicts[name].readable for name in names},
         carriers={} if corpus is None or not plan.ablate else _carriers(corpus, names, loaded),
         journal=journal or Journal(),
     )
 
 
 def make_plan(
-    fit: Fit,
+    fit: Readout,
     *,
     concepts: Sequence[str] = (),
     layers: str | Sequence[int] | None = None,
@@ -115,21 +116,13 @@ def make_plan(
 class _Halves:
     """Directions of the fit's method on two halves of the training groups, and on shuffled labels, at the store's layers."""
 
-    def __init__(self, fit: Fit, corpus: Corpus, store: ActivationStore, seed: int) -> None:
-        self.method = read_method(str(fit.estimator["method"]))
+    def __init__(self, fit: Readout, corpus: Corpus, store: ActivationStore, seed: int) -> None:
+        self.method = read_method(fit.provenance.method or "")
         self.seed = seed
         train = [text for text in corpus.texts if text.split == "train"]
-        labelled = [text for text in train if not text.neutral]
         self.layers = tuple(sorted({*fit.layers, *store.layers_of([text.id for text in train])}))
-        self.data = LabelledTexts(
-            labelled,
-            fit.concepts,
-            store,
-            self.layers,
-            fit.read_position,
-            graded=fit.estimator.get("labels") == "graded",
-        ).whole(spread=self.method.aggregator == "subspace")
-        self.neutral = store.load([text.id for text in train if text.neutral], self.layers, fit.read_position)
+        self.data = judged_texts(fit, corpus, store, "train", layers=self.layers).data
+        self.neutral = neutral_activations(fit, corpus, store, layers=self.layers)
         half = group_folds(self.data.groups, 2, seed)
         self.directions = torch.stack([self._fit(self.data.take(half == number)) for number in (0, 1)])
         scores = einsum(
@@ -169,9 +162,9 @@ class _Halves:
 
 
 def _material(
-    fit: Fit, layer: int, columns: list[int], halves: _Halves | None, shuffled: Tensor | None
+    fit: Readout, layer: int, columns: list[int], halves: _Halves | None, shuffled: Tensor | None
 ) -> LayerMaterial:
-    own = fit.directions[columns, fit.layers.index(layer)]
+    own = fit.vectors[fit.column(layer), columns]
     if halves is None or shuffled is None:
         return LayerMaterial(layer, own)
     here = halves.layers.index(layer)
@@ -201,10 +194,12 @@ def _carriers(corpus: Corpus, names: Sequence[str], loaded: Lens) -> dict[int, l
     return found
 
 
-def _layers(layers: str | Sequence[int] | None, fit: Fit) -> tuple[int, ...]:
+def _layers(layers: str | Sequence[int] | None, fit: Readout) -> tuple[int, ...]:
     if layers is None:
         return fit.layers
-    wanted = parse_layers(layers, fit.model.n_layers)
+    wanted = parse_layers(
+        layers, max(fit.layers) + 1 if fit.provenance.model is None else fit.provenance.model.n_layers
+    )
     if missing := [layer for layer in wanted if layer not in fit.layers]:
         raise InputError(
             "the bundle does not have the layer",

@@ -1,20 +1,22 @@
 """Golden activations: the layers of a bundle, as TransformerLens reads them, against Hugging Face's and vLLM's."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from amygdala_tl.api.models import lens_of
 from amygdala_tl.errors import InputError, ReadoutError
 from amygdala_tl.lens.checkpoints import load_checkpoint
 from amygdala_tl.lens.embedded import embedded_checkpoint
 from amygdala_tl.lens.hugging_face import run_decoder_layers
 from amygdala_tl.lens.model import Lens, load_model
 from amygdala_tl.lens.residuals import run_resid_post
-from amygdala_tl.pipeline.score import model_of
 from amygdala_tl.readout.bundle import load_readout
-from amygdala_tl.records import LayerCheck, Readout, Verification, hook_name
+from amygdala_tl.readout.provenance import Provenance
+from amygdala_tl.readout.record import Readout
+from amygdala_tl.records import LayerCheck, Verification, hook_name
 from amygdala_tl.vllm.compare import TOLERANCES, LayerOutput, check_layers
 from amygdala_tl.vllm.golden import golden_ids, has_vllm, vllm_layers
 from amygdala_tl.vllm.mapping import layer_of_hook
@@ -49,11 +51,11 @@ def verify(
     if engine == "vllm" and not has_vllm():
         raise InputError("vLLM is not installed here", got="--engine vllm", remedy="install it, or use --engine hf")
     readout = load_readout(readout_path)
-    said = readout.manifest.get("amygdala_tl", {})
+    said = readout.provenance
     spec, revision = _spec(said, model)
-    hooks = {layer: layer_of_hook(said.get("hooks", {}).get(str(layer), hook_name(layer))) for layer in readout.layers}
+    hooks = {layer: layer_of_hook(said.hooks.get(str(layer), hook_name(layer))) for layer in readout.layers}
     loaded = load_model(spec, dtype, revision=revision, trust_remote_code=trust_remote_code)
-    model_of(readout, loaded)
+    lens_of(readout, loaded)
     if beyond := [layer for layer in hooks.values() if layer >= loaded.info.n_layers]:
         raise ReadoutError(
             "the bundle names a hook that the model does not have", got=hook_name(beyond[0]),
@@ -83,13 +85,12 @@ def verify(
     )
 
 
-def _spec(said: dict[str, Any], model: str | None) -> tuple[str, str | None]:
-    named = said.get("model", {})
+def _spec(said: Provenance, model: str | None) -> tuple[str, str | None]:
     if model is not None:
         return model, None
-    if "id" not in named:
+    if said.model is None:
         raise ReadoutError("the bundle names no model", remedy="give --model")
-    return str(named["id"]), named.get("revision")
+    return said.model.id, said.model.revision
 
 
 def _references(loaded: Lens, readout: Readout, hooks: dict[int, int]) -> tuple[dict[int, Tensor], list[int]]:

@@ -2,56 +2,77 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 import torch
-from einops import rearrange
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from amygdala_tl.errors import InputError, ReadoutError
 from amygdala_tl.files import atomic_write_bytes, atomic_write_text, make_folder
-from amygdala_tl.readout.contract import manifest_problem
-from amygdala_tl.readout.manifest import build_manifest, calibration_of
-from amygdala_tl.records import Fit, Readout
+from amygdala_tl.readout.manifest import (
+    FORMAT_VERSION,
+    About,
+    CalibrationRows,
+    Calibrations,
+    Manifest,
+    manifest_json,
+    read_manifest,
+)
+from amygdala_tl.readout.provenance import Provenance
+from amygdala_tl.readout.record import Readout
+from amygdala_tl.records import Calibration
 
 _UNIT_TOLERANCE = 5e-3  # float16 rounds a unit row to within 1e-3 of length 1
 
 
-def export_readout(fit: Fit, path: str | Path) -> tuple[Path, Path]:
-    """Write `fit` as a bundle: the vectors to `path`, the manifest beside it with the ending `.json`.
+def save_readout(readout: Readout, path: str | Path) -> Path:
+    """Write a bundle: the vectors to `path`, the manifest beside it with the ending `.json`.
 
-    The manifest is written last and names the hash of the vectors, so that a reader sees the old pair, the new pair, or two
-    files that it refuses, never a wrong pair that it takes.
-
-    Args:
-        fit: directions with their provenance.
-        path: must end in `.safetensors`.
-
-    Returns:
-        The paths of the two files.
+    The manifest is written last and names the hash of the vectors. A reader sees the old pair, the new pair, or two files that
+    it refuses, never a wrong pair that it takes.
 
     Raises:
-        InputError: `path` has another ending.
+        InputError: `path` does not end in `.safetensors`.
         ReadoutError: a vector is not finite or not of unit length.
         StorageError: the disk refused.
     """
     path = vectors_path(path)
-    vectors = rearrange(fit.directions.float(), "concept layer d_model -> layer concept d_model")
-    _check_vectors(vectors, fit.concepts)
+    _check_vectors(readout.vectors, readout.concepts)
     tensors = {
-        f"layer_{layer}.vectors": vectors[index].to(torch.float16).contiguous()
-        for index, layer in enumerate(fit.layers)
+        f"layer_{layer}.vectors": readout.vectors[index].to(torch.float16).contiguous()
+        for index, layer in enumerate(readout.layers)
     }
-    data = save(tensors, metadata={"concepts": json.dumps(list(fit.concepts)), "layers": json.dumps(list(fit.layers))})
-    manifest = build_manifest(fit, hashlib.sha256(data).hexdigest())
-    manifest_path = path.with_suffix(".json")
+    names = {"concepts": json.dumps(list(readout.concepts)), "layers": json.dumps(list(readout.layers))}
+    data = save(tensors, metadata=names)
     make_folder(path.parent)
     atomic_write_bytes(path, data)
-    atomic_write_text(manifest_path, json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-    return path, manifest_path
+    atomic_write_text(path.with_suffix(".json"), manifest_json(manifest_of(readout, hashlib.sha256(data).hexdigest())))
+    return path
+
+
+def manifest_of(readout: Readout, tensors_sha256: str | None = None) -> Manifest:
+    """Return the manifest of a readout.
+
+    Args:
+        readout: vectors with their provenance.
+        tensors_sha256: of the whole safetensors file.
+    """
+    said = {each.name: getattr(readout.provenance, each.name) for each in fields(Provenance)}
+    return Manifest(
+        concepts=list(readout.concepts),
+        layers=list(readout.layers),
+        hidden_size=readout.d_model,
+        dtype="float16",
+        amygdala_tl=About(
+            **said,
+            format_version=FORMAT_VERSION,
+            tensors_sha256=tensors_sha256,
+            calibration=Calibrations(_rows(readout.text_calibration), _rows(readout.token_calibration)),
+        ),
+    )
 
 
 def load_readout(path: str | Path, manifest_path: str | Path | None = None) -> Readout:
@@ -68,30 +89,27 @@ def load_readout(path: str | Path, manifest_path: str | Path | None = None) -> R
         InputError: `path` does not end in `.safetensors`.
     """
     path = vectors_path(path)
-    manifest = _read_manifest(path.with_suffix(".json") if manifest_path is None else Path(manifest_path))
-    try:
-        data = path.read_bytes()
-    except OSError as cause:
-        raise ReadoutError("cannot be read", label=str(path), got=cause.strerror, remedy="check the path") from cause
-    said = manifest.get("amygdala_tl", {})
-    expected, found = said.get("tensors_sha256"), hashlib.sha256(data).hexdigest()
+    manifest_path = path.with_suffix(".json") if manifest_path is None else Path(manifest_path)
+    manifest = read_manifest(_read(manifest_path), str(manifest_path))
+    data = _read(path)
+    expected, found = manifest.amygdala_tl.tensors_sha256, hashlib.sha256(data).hexdigest()
     if expected is not None and expected != found:
         raise ReadoutError(
             "the vectors are not those the manifest was written for",
             label=str(path),
             got=f"sha256 {found[:12]}...",
-            need=f"{str(expected)[:12]}...",
+            need=f"{expected[:12]}...",
             remedy="copy both files again, or export again",
         )
     vectors = _read_vectors(path, data, manifest)
     _check_order(path, data, manifest)
     return Readout(
-        concepts=tuple(manifest["concepts"]),
-        layers=tuple(manifest["layers"]),
+        concepts=tuple(manifest.concepts),
+        layers=tuple(manifest.layers),
         vectors=vectors,
-        text_calibration=calibration_of(manifest, "texts"),
-        token_calibration=calibration_of(manifest, "tokens"),
-        manifest=manifest,
+        text_calibration=_calibration(manifest.amygdala_tl.calibration.texts),
+        token_calibration=_calibration(manifest.amygdala_tl.calibration.tokens),
+        provenance=manifest.provenance,
     )
 
 
@@ -107,25 +125,30 @@ def vectors_path(path: str | Path) -> Path:
     return path
 
 
-def _read_manifest(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> bytes:
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        return path.read_bytes()
     except OSError as cause:
         raise ReadoutError("cannot be read", label=str(path), got=cause.strerror, remedy="check the path") from cause
-    except ValueError as cause:
-        raise ReadoutError("is not JSON", label=str(path), got=str(cause), remedy="export the readout again") from cause
-    if problem := manifest_problem(manifest):
-        raise ReadoutError(problem, label=str(path), remedy="export the readout again")
-    return dict(manifest)
 
 
-def _read_vectors(path: Path, data: bytes, manifest: Mapping[str, Any]) -> torch.Tensor:
+def _rows(calibration: Calibration | None) -> CalibrationRows | None:
+    if calibration is None:
+        return None
+    return CalibrationRows(calibration.mean.tolist(), calibration.std.tolist(), calibration.n)
+
+
+def _calibration(rows: CalibrationRows | None) -> Calibration | None:
+    return None if rows is None else Calibration(torch.tensor(rows.mean), torch.tensor(rows.std), rows.n)
+
+
+def _read_vectors(path: Path, data: bytes, manifest: Manifest) -> torch.Tensor:
     try:
         tensors = load(data)
     except (SafetensorError, ValueError, KeyError) as cause:
         raise ReadoutError("is not a safetensors file", label=str(path), remedy="export the readout again") from cause
-    names = [f"layer_{layer}.vectors" for layer in manifest["layers"]]
-    shape = (len(manifest["concepts"]), manifest["hidden_size"])
+    names = [f"layer_{layer}.vectors" for layer in manifest.layers]
+    shape = (len(manifest.concepts), manifest.hidden_size)
     if set(tensors) != set(names):
         raise ReadoutError(
             "the layers are not those of the manifest",
@@ -144,11 +167,11 @@ def _read_vectors(path: Path, data: bytes, manifest: Mapping[str, Any]) -> torch
                 remedy="export the readout again",
             )
     vectors = torch.stack([tensors[name].float() for name in names])
-    _check_vectors(vectors, manifest["concepts"])
+    _check_vectors(vectors, manifest.concepts)
     return vectors
 
 
-def _check_vectors(vectors: torch.Tensor, concepts: tuple[str, ...] | list[str]) -> None:
+def _check_vectors(vectors: torch.Tensor, concepts: Sequence[str]) -> None:
     """Refuse vectors [layer, concept, d_model] that are not finite and of unit length."""
     off = ~((vectors.norm(dim=-1) - 1.0).abs() <= _UNIT_TOLERANCE).all(dim=0)
     if bool(off.any()):
@@ -159,11 +182,11 @@ def _check_vectors(vectors: torch.Tensor, concepts: tuple[str, ...] | list[str])
         )
 
 
-def _check_order(path: Path, data: bytes, manifest: Mapping[str, Any]) -> None:
+def _check_order(path: Path, data: bytes, manifest: Manifest) -> None:
     """Refuse a manifest whose concepts stand in another order than the rows were written in, where the vectors say it."""
     length = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + length]).get("__metadata__", {})
-    if "concepts" in header and json.loads(header["concepts"]) != manifest["concepts"]:
+    if "concepts" in header and json.loads(header["concepts"]) != manifest.concepts:
         raise ReadoutError(
             "the manifest's concepts are not in the order of the vectors' rows",
             label=str(path.with_suffix(".json")),

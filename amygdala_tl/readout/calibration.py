@@ -1,9 +1,9 @@
-"""Mean and standard deviation of scores, of texts and of single tokens, so that z = (h.v - mean) / std."""
+"""Mean and standard deviation of the scores of texts and of single tokens, so that z = (h.v - mean) / std."""
 
 from collections.abc import Iterable
 
 import torch
-from einops import einsum, rearrange, reduce
+from einops import einsum, reduce
 from jaxtyping import Float
 from torch import Tensor
 
@@ -11,14 +11,14 @@ from amygdala_tl.records import Calibration, TokenMoments
 
 
 def calibrate_texts(
-    parts: Iterable[Float[Tensor, "_ layer d_model"]], directions: Float[Tensor, "concept layer d_model"]
+    parts: Iterable[Float[Tensor, "_ layer d_model"]], vectors: Float[Tensor, "layer concept d_model"]
 ) -> Calibration:
-    """Of the texts in `parts`, at least two in all, each looked at once."""
+    """Calibrate on texts at their read position: `parts` hold at least two texts in all, and are read once."""
     n = 0
     mean = square = torch.zeros(())
     for activations in parts:
         scores = einsum(
-            activations.double(), directions.double(), "text layer d_model, concept layer d_model -> text layer concept"
+            activations.double(), vectors.double(), "text layer d_model, layer concept d_model -> text layer concept"
         )
         # Chan, Golub & LeVeque 1983: moments of two sets joined without losing digits to a mean far from zero.
         part_mean = reduce(scores, "text layer concept -> layer concept", "mean")
@@ -29,9 +29,9 @@ def calibrate_texts(
     return Calibration(mean=mean.float(), std=(square / (n - 1)).sqrt().float(), n=n)
 
 
-def calibrate_tokens(moments: TokenMoments, directions: Float[Tensor, "concept layer d_model"]) -> Calibration:
-    """Of single tokens, from their first and second moments."""
-    wide = rearrange(directions.double(), "concept layer d_model -> layer concept d_model")
+def calibrate_tokens(moments: TokenMoments, vectors: Float[Tensor, "layer concept d_model"]) -> Calibration:
+    """Calibrate on single tokens, from their first and second moments."""
+    wide = vectors.double()
     mean = einsum(moments.mean.double(), wide, "layer d_model, layer concept d_model -> layer concept")
     square = einsum(
         moments.second.double(), wide, wide,

@@ -1,92 +1,116 @@
-"""The manifest: the four keys that every reader knows, and what amygdala-tl says of the vectors."""
+"""The manifest, `readout.json`, as a checked record: for those who load a bundle and those who ask a server for one.
 
+This module imports no torch. Keys that this version does not know are ignored.
+"""
+
+import math
 from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, dataclass, field, fields
+from typing import Annotated, Any, Literal
 
-import torch
+import msgspec
 
-from amygdala_tl.readout.contract import DTYPE, FORMAT_VERSION, calibration_values
-from amygdala_tl.records import Calibration, CaptureSettings, Fit, ModelInfo, hook_name
+from amygdala_tl.errors import AmygdalaError, ReadoutError
+from amygdala_tl.readout.provenance import Provenance
+from amygdala_tl.records import hook_name
+
+FORMAT_VERSION: Literal[1] = 1
+
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+Index = Annotated[int, msgspec.Meta(ge=0)]
+Size = Annotated[int, msgspec.Meta(gt=0)]
 
 
-def build_manifest(fit: Fit, tensors_sha256: str) -> dict[str, Any]:
-    """What `readout.json` holds for `fit`, as JSON-ready values.
+@dataclass(frozen=True, slots=True)
+class CalibrationRows:
+    """Mean and standard deviation of every score, [layer][concept], and the number of texts or tokens behind them."""
+
+    mean: list[list[float]]
+    std: list[list[Positive]]
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrations:
+    """The two calibrations: of whole texts at the read position, and of single tokens."""
+
+    texts: CalibrationRows | None = None
+    tokens: CalibrationRows | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class About(Provenance):
+    """The `amygdala_tl` object of a manifest.
+
+    Attributes:
+        format_version: of this object.
+        tensors_sha256: of the whole safetensors file.
+        calibration: of the scores.
+    """
+
+    format_version: Literal[1] | None = None
+    tensors_sha256: str | None = None
+    calibration: Calibrations = field(default_factory=Calibrations)
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What every reader knows, and what amygdala-tl says about it."""
+
+    concepts: Annotated[list[str], msgspec.Meta(min_length=1)]
+    layers: Annotated[list[Index], msgspec.Meta(min_length=1)]
+    hidden_size: Size
+    dtype: Literal["float16"]
+    amygdala_tl: About = field(default_factory=About)
+
+    def __post_init__(self) -> None:
+        if len(set(self.concepts)) < len(self.concepts):
+            raise ValueError("`concepts` names a concept twice")
+        if sorted(set(self.layers)) != self.layers:
+            raise ValueError("`layers` is not an ascending list of layer indices")
+        shape = len(self.layers), len(self.concepts)
+        for name in ("texts", "tokens"):
+            rows: CalibrationRows | None = getattr(self.amygdala_tl.calibration, name)
+            for side in () if rows is None else (rows.mean, rows.std):
+                if len(side) != shape[0] or any(len(row) != shape[1] for row in side):
+                    raise ValueError(f"the calibration of {name} has another shape than {shape[0]} x {shape[1]}")
+                if not all(map(math.isfinite, (value for row in side for value in row))):
+                    raise ValueError(f"the calibration of {name} is not finite")
+
+    @property
+    def provenance(self) -> Provenance:
+        """Where the vectors come from; a hook name is filled in for every layer that has none."""
+        known = {each.name: getattr(self.amygdala_tl, each.name) for each in fields(Provenance)}
+        hooks = {str(layer): hook_name(layer) for layer in self.layers} | dict(known.pop("hooks"))
+        return Provenance(hooks=hooks, **known)
+
+
+def read_manifest(
+    data: bytes | str | Mapping[str, Any], label: str, error: type[AmygdalaError] = ReadoutError
+) -> Manifest:
+    """Decode and check a manifest.
 
     Args:
-        fit: the directions and where they come from.
-        tensors_sha256: of the whole safetensors file.
-    """
-    return {
-        "concepts": list(fit.concepts),
-        "layers": list(fit.layers),
-        "hidden_size": fit.model.d_model,
-        "dtype": DTYPE,
-        "amygdala_tl": {
-            "format_version": FORMAT_VERSION,
-            "tensors_sha256": tensors_sha256,
-            **provenance(fit),
-            "calibration": {
-                "texts": _calibration_entry(fit.text_calibration),
-                "tokens": _calibration_entry(fit.token_calibration),
-            },
-        },
-    }
-
-
-def provenance(fit: Fit) -> dict[str, Any]:
-    """Where directions come from, as JSON-ready values: everything of `fit` but its tensors."""
-    return {
-        "model": asdict(fit.model),
-        "hooks": {str(layer): hook_name(layer) for layer in fit.layers},
-        "capture": asdict(fit.settings),
-        "read_position": fit.read_position,
-        "estimator": dict(fit.estimator),
-        "denoisers": [dict(denoiser) for denoiser in fit.denoisers],
-        "corpus_sha256": fit.corpus_sha256,
-        "counts": {concept: dict(count) for concept, count in fit.counts.items()},
-        "left_out": dict(fit.left_out),
-        "verdicts": {concept: dict(verdict) for concept, verdict in fit.verdicts.items()},
-    }
-
-
-def fit_from_provenance(
-    said: Mapping[str, Any], *, concepts: tuple[str, ...], layers: tuple[int, ...], tensors: Mapping[str, Any]
-) -> Fit:
-    """The inverse of `provenance`, given the tensors (`directions` and both calibrations)."""
-    return Fit(
-        concepts=concepts,
-        layers=layers,
-        model=ModelInfo(**said["model"]),
-        settings=CaptureSettings(**said["capture"]),
-        read_position=said["read_position"],
-        estimator=said["estimator"],
-        denoisers=tuple(said["denoisers"]),
-        corpus_sha256=said["corpus_sha256"],
-        counts=said["counts"],
-        left_out=said["left_out"],
-        verdicts=said.get("verdicts", {}),
-        **tensors,
-    )
-
-
-def capture_settings(manifest: Mapping[str, Any]) -> CaptureSettings:
-    """How texts must be run to be read as the bundle's training texts were; the defaults where it does not say."""
-    return CaptureSettings(**manifest.get("amygdala_tl", {}).get("capture", {}))
-
-
-def calibration_of(manifest: Mapping[str, Any], kind: str) -> Calibration | None:
-    """The calibration `texts` or `tokens` of a manifest, None where there is none.
+        data: JSON, or a parsed object.
+        label: what names it in a message.
+        error: raised where it does not fit.
 
     Raises:
-        ReadoutError: it does not have one finite mean and one positive deviation a layer and concept.
+        ReadoutError: or `error`, with the path to what is wrong.
     """
-    values = calibration_values(manifest, kind)
-    if values is None:
-        return None
-    mean, std, n = values
-    return Calibration(mean=torch.tensor(mean), std=torch.tensor(std), n=n)
+    try:
+        if isinstance(data, Mapping):
+            return msgspec.convert(data, Manifest)
+        return msgspec.json.decode(data, type=Manifest)
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError) as cause:
+        raise error(
+            "the manifest cannot be used", label=label, got=str(cause)[:300], remedy="export the readout again"
+        ) from cause
 
 
-def _calibration_entry(calibration: Calibration) -> dict[str, Any]:
-    return {"mean": calibration.mean.tolist(), "std": calibration.std.tolist(), "n": calibration.n}
+def manifest_json(manifest: Manifest) -> str:
+    """Return the text of `readout.json`: the inverse of `read_manifest`."""
+    about = asdict(manifest.amygdala_tl)
+    head = {key: about.pop(key) for key in ("format_version", "tensors_sha256")}
+    said = {**asdict(manifest), "amygdala_tl": {**head, **about}}
+    return msgspec.json.format(msgspec.json.encode(said), indent=1).decode() + "\n"

@@ -14,19 +14,19 @@ DOT = " \u00b7 "
 
 def model_name(diagnosis: Diagnosis) -> str:
     """What names the model to a person."""
-    return str(_said(diagnosis).get("model", {}).get("id") or "unnamed model")
+    model = diagnosis.readout.provenance.model
+    return "unnamed model" if model is None else model.id
 
 
 def headline(diagnosis: Diagnosis) -> str:
     """Model, corpus, how many concepts got which verdict, and mean held-out AUROC beside the bag of words."""
-    said, evaluation = _said(diagnosis), diagnosis.evaluation
-    model = said.get("model", {})
-    n_texts = (said.get("calibration", {}).get("texts") or {}).get("n")
+    readout, evaluation = diagnosis.readout, diagnosis.evaluation
+    model, texts = readout.provenance.model, readout.text_calibration
     facts = [
         counted(len(diagnosis.concepts), "concept"),
         f"layer{'s' if len(diagnosis.layers) > 1 else ''} {', '.join(map(str, diagnosis.layers))}"
-        + (f" of {model['n_layers']}" if model.get("n_layers") else ""),
-        *([counted(int(n_texts), "training text")] if n_texts else []),
+        + ("" if model is None else f" of {model.n_layers}"),
+        *([] if texts is None else [counted(texts.n, "training text")]),
         counted(evaluation.n_groups, "held-out group"),
     ]
     verdicts = [quality.verdict for quality in diagnosis.quality]
@@ -71,34 +71,30 @@ def definitions(rows: Mapping[str, str]) -> str:
 
 def provenance(diagnosis: Diagnosis) -> str:
     """How the readout was made, from its manifest: names and values, and tables of what was compared and counted."""
-    said = _said(diagnosis)
-    model, capture, estimator = (said.get(key, {}) for key in ("model", "capture", "estimator"))
+    readout, said = diagnosis.readout, diagnosis.readout.provenance
+    model = said.model
+    calibrated = (("text", readout.text_calibration), ("token", readout.token_calibration))
     rows = {
-        "model": " ".join(str(part) for part in (model.get("id"), model.get("revision")) if part),
-        "architecture": listed(
-            model.get("architecture"),
-            f"{model['n_layers']} layers of {model['d_model']}" if {"n_layers", "d_model"} <= set(model) else None,
-            model.get("dtype"),
-        ),
-        "weights fingerprint": model.get("fingerprint"),
-        "engine": model.get("engine"),
-        "hooks": listed(*said.get("hooks", {}).values()),
-        "read position": said.get("read_position"),
-        "chat template": capture.get("chat_template"),
-        "longest text": f"{capture['max_tokens']} tokens" if "max_tokens" in capture else None,
-        "estimator": _parameters(estimator),
-        "denoisers": "; ".join(map(_parameters, said.get("denoisers", ()))) or "none",
-        "corpus sha256": said.get("corpus_sha256"),
-        **({"vectors sha256": said["tensors_sha256"]} if said.get("tensors_sha256") else {}),
-        "calibrated on": listed(
-            *(counted(entry["n"], kind[:-1]) for kind, entry in said.get("calibration", {}).items() if entry)
-        ),
+        "model": None if model is None else listed(model.id, model.revision),
+        "architecture": None
+        if model is None
+        else listed(model.architecture, f"{model.n_layers} layers of {model.d_model}", model.dtype),
+        "weights fingerprint": model and model.fingerprint,
+        "engine": model and model.engine,
+        "hooks": listed(*said.hooks.values()),
+        "read position": said.read_position,
+        "chat template": said.capture.chat_template,
+        "longest text": f"{said.capture.max_tokens} tokens",
+        "estimator": _parameters(said.estimator),
+        "denoisers": "; ".join(map(_parameters, said.denoisers)) or "none",
+        "corpus sha256": said.corpus_sha256,
+        "calibrated on": listed(*(counted(of.n, kind) for kind, of in calibrated if of is not None)),
         "evaluated on": f"{diagnosis.evaluation.data}, {counted(diagnosis.evaluation.n_groups, 'group')}",
-        "left out": "; ".join(f"{concept}: {why}" for concept, why in said.get("left_out", {}).items()) or "nothing",
-        "versions": listed(*(f"{name} {version}" for name, version in model.get("versions", {}).items())),
+        "left out": "; ".join(f"{concept}: {why}" for concept, why in said.left_out.items()) or "nothing",
+        "versions": listed(*(f"{name} {version}" for name, version in (model.versions if model else {}).items())),
     }
     made = definitions({name: str(value or UNKNOWN) for name, value in rows.items()})
-    return f"{made}{_compared(estimator, diagnosis.layers)}{_counted(said.get('counts', {}))}"
+    return f"{made}{_compared(said.estimator, diagnosis.layers)}{_counted(said.counts)}"
 
 
 def _compared(estimator: Mapping[str, Any], layers: Sequence[int]) -> str:
@@ -131,11 +127,6 @@ def _folded(title: str, header: Sequence[str], body: Sequence[Sequence[str]]) ->
         f'<details><summary>{escape(title)}</summary><div class="scroll" tabindex="0" role="region" aria-label="{escape(title)}">'
         f'<table class="small"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div></details>'
     )
-
-
-def _said(diagnosis: Diagnosis) -> Mapping[str, Any]:
-    said: Mapping[str, Any] = diagnosis.manifest.get("amygdala_tl", {})
-    return said
 
 
 def _parameters(entry: Mapping[str, Any]) -> str:

@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeGuard
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from amygdala_tl.records import CaptureSummary, Corpus, Fit, ModelInfo, Readout, Split
+from amygdala_tl.records import CaptureSummary, Corpus, ModelInfo, Split
+
+if TYPE_CHECKING:  # the command line prints its help without torch
+    from amygdala_tl.readout.record import Readout
 
 SPLITS: tuple[Split, ...] = ("train", "heldout")
 POLARITIES: tuple[Literal["positive", "negative"], ...] = ("positive", "negative")
@@ -62,19 +65,20 @@ def capture_line(summary: CaptureSummary) -> Text:
     )
 
 
-def fit_summary(fit: Fit) -> RenderableType:
-    """Concepts, layers and how the directions were made; what `auto` chose from; what was left out."""
-    denoisers = "".join(f" + {denoiser['name']}" for denoiser in fit.denoisers)
+def fit_summary(readout: "Readout") -> RenderableType:
+    """Show concepts, layers and how the directions were made; what `auto` chose from; what was left out."""
+    said = readout.provenance
+    denoisers = "".join(f" + {denoiser['name']}" for denoiser in said.denoisers)
     parts: list[RenderableType] = [
         Text(
-            f"{len(fit.concepts)} concepts x layers {', '.join(map(str, fit.layers))}: "
-            f"{fit.estimator['aggregator']}{denoisers} of {fit.read_position} activations"
+            f"{len(readout.concepts)} concepts x layers {', '.join(map(str, readout.layers))}: "
+            f"{said.estimator['aggregator']}{denoisers} of {said.read_position} activations"
         )
     ]
-    if table := fit.estimator.get("chosen_from"):
-        parts.append(_comparison(table, fit.layers))
-    if fit.left_out:
-        parts.append(_facts("left out", fit.left_out))
+    if table := said.estimator.get("chosen_from"):
+        parts.append(_comparison(table, readout.layers))
+    if said.left_out:
+        parts.append(_facts("left out", said.left_out))
     return Group(*parts)
 
 
@@ -116,33 +120,32 @@ def file_list(files: Mapping[str, Path]) -> Table:
     return table
 
 
-def readout_summary(readout: Readout, files: Sequence[Path]) -> RenderableType:
-    """What a bundle is, from its manifest."""
-    said = readout.manifest.get("amygdala_tl", {})
-    model = said.get("model", {})
+def readout_summary(readout: "Readout", files: Sequence[Path]) -> RenderableType:
+    """Describe a bundle."""
+    said, model = readout.provenance, readout.provenance.model
     rows = {
         "files": ", ".join(map(str, files)),
-        "vectors": f"{len(readout.concepts)} concepts x {len(readout.layers)} layers x {readout.vectors.shape[-1]}, "
+        "vectors": f"{len(readout.concepts)} concepts x {len(readout.layers)} layers x {readout.d_model}, "
         f"float16, unit length: whole",
-        "layers": ", ".join(f"{layer} ({said.get('hooks', {}).get(str(layer), '?')})" for layer in readout.layers),
-        "model": f"{model.get('id', '?')} {model.get('revision') or ''}".strip(),
-        "weights": str(model.get("fingerprint", "?"))[:16],
-        "engine": f"{model.get('engine', '?')} {model.get('versions', {}).get('transformer-lens', '')}".strip(),
-        "read position": said.get("read_position", "?"),
-        "chat template": said.get("capture", {}).get("chat_template", "?"),
-        "estimator": _parameters(said.get("estimator", {})),
-        "denoisers": ", ".join(_parameters(denoiser) for denoiser in said.get("denoisers", [])) or "none",
-        "corpus": str(said.get("corpus_sha256", "?"))[:16],
+        "layers": ", ".join(f"{layer} ({said.hooks.get(str(layer), '?')})" for layer in readout.layers),
+        "model": "?" if model is None else f"{model.id} {model.revision or ''}".strip(),
+        "weights": "?" if model is None else model.fingerprint[:16],
+        "engine": "?" if model is None else f"{model.engine} {model.versions.get('transformer-lens', '')}".strip(),
+        "read position": said.read_position,
+        "chat template": said.capture.chat_template,
+        "estimator": _parameters(said.estimator),
+        "denoisers": ", ".join(map(_parameters, said.denoisers)) or "none",
+        "corpus": (said.corpus_sha256 or "?")[:16],
         "calibration": _calibration(readout),
     }
-    if said.get("left_out"):
-        rows["left out"] = "; ".join(f"{concept}: {why}" for concept, why in said["left_out"].items())
+    if said.left_out:
+        rows["left out"] = "; ".join(f"{concept}: {why}" for concept, why in said.left_out.items())
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for name, value in rows.items():
         table.add_row(name, Text(str(value)))
-    counts = said.get("counts", {})
+    counts = said.counts
     concepts = ", ".join(
         f"{concept} ({counts[concept]['positive']}/{counts[concept]['negative']})" if concept in counts else concept
         for concept in readout.concepts
@@ -162,7 +165,7 @@ def _is_short_list(value: object) -> TypeGuard[list[float]]:
     return isinstance(value, list) and len(value) <= 8 and all(isinstance(item, float | int) for item in value)
 
 
-def _calibration(readout: Readout) -> str:
+def _calibration(readout: "Readout") -> str:
     parts = [
         f"{calibration.n:,} {kind}"
         for kind, calibration in (("texts", readout.text_calibration), ("tokens", readout.token_calibration))

@@ -8,7 +8,7 @@ from typing import Any
 import zmq
 import zmq.asyncio
 
-from amygdala_tl.records import Readout
+from amygdala_tl.readout.record import Readout
 from amygdala_tl.vllm.failures import Failures
 from amygdala_tl.vllm.metrics import Metrics
 from amygdala_tl.vllm.store import Store, Values, as_values

@@ -40,7 +40,7 @@ def register() -> None:
     if serving:
         from amygdala_tl.vllm.collector import Collector
 
-        _install_in_server(Collector(settings.load(), os.environ[SOCKET]))
+        _install_in_server(Collector(settings.load(), os.environ[SOCKET]), settings.manifest.read_bytes())
 
 
 def _remove(folder: str, pid: int) -> None:
@@ -48,7 +48,7 @@ def _remove(folder: str, pid: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _install_in_server(collector: Any) -> None:
+def _install_in_server(collector: Any, manifest: bytes) -> None:
     from vllm.entrypoints.launchers import app as launcher
 
     from amygdala_tl.vllm.responses import install_in_endpoints, install_in_engine_client
@@ -64,7 +64,7 @@ def _install_in_server(collector: Any) -> None:
                 "readouts need one serving process", got=f"--api-server-count {app.state.args.api_server_count}",
                 remedy="use --api-server-count 1",
             )  # fmt: skip
-        app.include_router(readout_router(collector))
+        app.include_router(readout_router(collector, manifest))
 
     launcher.attach_endpoint_plugins = and_readouts
     install_in_engine_client(collector)

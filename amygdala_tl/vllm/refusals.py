@@ -7,7 +7,7 @@ from torch import Tensor
 
 from amygdala_tl.errors import ReadoutError
 from amygdala_tl.fingerprint import tensors_fingerprint
-from amygdala_tl.records import Readout
+from amygdala_tl.readout.record import Readout
 from amygdala_tl.vllm.settings import ANY_MODEL
 
 
@@ -39,18 +39,17 @@ def refuse_other_model(readout: Readout, *, model: str, folder: Path | None) -> 
     Raises:
         ReadoutError: other weights.
     """
-    said = readout.manifest.get("amygdala_tl", {}).get("model", {})
-    wanted = said.get("fingerprint")
-    if wanted is None:
+    trained_on = readout.provenance.model
+    if trained_on is None:
         return "the readout names no weights"
     files = sorted(folder.glob("*.safetensors")) if folder is not None else []
     if not files:
         return f"{model} has no safetensors files here"
-    if wanted in checkpoint_fingerprints(files):
+    if trained_on.fingerprint in checkpoint_fingerprints(files):
         return None
     raise ReadoutError(
         "the readout was trained on other weights than are served", label=model, got="another fingerprint",
-        need=f"{said.get('id')} ({wanted[:12]}...)",
+        need=f"{trained_on.id} ({trained_on.fingerprint[:12]}...)",
         remedy=f"serve the model it was trained on; or, for a copy in another format, set {ANY_MODEL}=1",
     )  # fmt: skip
 

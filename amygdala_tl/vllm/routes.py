@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic_core import to_json
 
 from amygdala_tl.vllm.collector import Collector
@@ -22,13 +22,13 @@ class FastJSONResponse(JSONResponse):  # type: ignore[misc]  # FastAPI, which co
         return to_json(content)
 
 
-def readout_router(collector: Collector) -> APIRouter:
-    """The routes, over what `collector` has."""
+def readout_router(collector: Collector, manifest_json: bytes) -> APIRouter:
+    """Return the routes, over what `collector` has; the manifest is sent as its file holds it."""
     router = APIRouter()
 
-    async def manifest() -> JSONResponse:
-        """The bundle's manifest, as it stands in its file."""
-        return FastJSONResponse(dict(collector.readout.manifest))
+    async def manifest() -> Response:
+        """Send the bundle's manifest."""
+        return Response(manifest_json, media_type="application/json")
 
     async def stream(request: Request) -> StreamingResponse:
         """Every generated token of every request from now on, as server-sent events."""

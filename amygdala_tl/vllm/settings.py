@@ -7,7 +7,7 @@ from pathlib import Path
 
 from amygdala_tl.errors import InputError
 from amygdala_tl.readout.bundle import load_readout
-from amygdala_tl.records import Readout
+from amygdala_tl.readout.record import Readout
 
 VECTORS = "VLLM_READOUT_VECTORS"
 MANIFEST = "VLLM_READOUT_MANIFEST"

@@ -1,5 +1,7 @@
 """Running commands as a user does, and a folder in which some have been run."""
 
+import shutil
+
 import pytest
 
 from amygdala_tl.cli.main import main
@@ -16,26 +18,18 @@ def run(capsys, *arguments):
 
 
 @pytest.fixture(scope="module")
-def workplace(tmp_path_factory, tiny_checkpoint):
-    """A folder with a corpus and a readout of a tiny model in it, made by the commands."""
-    folder = tmp_path_factory.mktemp("work")
-    for arguments in (
-        ["extract", "--memory-file", demo_graph_path(), "--output-dir", folder / "corpus"],
-        [
-            *("train", "--training-data-dir", folder / "corpus", "--output", folder / "readout.safetensors"),
-            *(
-                "--model",
-                tiny_checkpoint("llama"),
-                "--target-layers",
-                "0.5,-1",
-                "--batch-size",
-                "4",
-                "--aggregator",
-                "mean",
-            ),
-        ],
-    ):
-        with pytest.raises(SystemExit) as ended:
-            main([str(argument) for argument in arguments])
-        assert not ended.value.code
-    return folder
+def workplace(once, tiny_checkpoint, tmp_path_factory):
+    """A folder with a corpus and a readout of a tiny model in it, made by the commands; a module's own copy."""
+
+    def fill(folder):
+        data, model = folder / "corpus", ("--model", tiny_checkpoint("llama"), "--batch-size", "4")
+        readout = ("--output", folder / "readout.safetensors", "--target-layers", "0.5,-1", "--aggregator", "mean")
+        for arguments in (
+            ["extract", "--memory-file", demo_graph_path(), "--output-dir", data],
+            ["train", "--training-data-dir", data, *readout, *model],
+        ):
+            with pytest.raises(SystemExit) as ended:
+                main([str(argument) for argument in arguments])
+            assert not ended.value.code
+
+    return shutil.copytree(once("workplace", fill), tmp_path_factory.mktemp("work"), dirs_exist_ok=True)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from amygdala_tl.corpus import LabelRules, build_corpus, write_corpus
 from amygdala_tl.corpus.evaluation_data import EvaluationData, EvaluationText, read_evaluation_data
 from amygdala_tl.errors import AmygdalaError, CorpusError, InputError
-from amygdala_tl.memory.tags import fold_name
+from amygdala_tl.names import fold_name
 from amygdala_tl.records import Node
 
 REUSED_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

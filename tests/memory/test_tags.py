@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amygdala_tl.memory.tags import TagLine, fold_name, split_tag_line
+from amygdala_tl.memory.tags import TagLine, split_tag_line
+from amygdala_tl.names import fold_name
 
 LETTERS = st.characters(categories=["Ll", "Lu", "Lo"])
 NAMES = st.tuples(

@@ -8,7 +8,6 @@ from amygdala_tl.vllm.golden import has_vllm
 
 # Small enough for two cores and a test machine's memory; read when vLLM starts.
 os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
 
 

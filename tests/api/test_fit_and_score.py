@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 import torch
+from amygdala_tl.pipeline.score import score_tokens
 
 from amygdala_tl import capture, export_readout, fit, load_readout, score_texts
 from amygdala_tl.activations.store import ActivationStore
@@ -14,7 +15,6 @@ from amygdala_tl.directions.method import CANDIDATES, Method
 from amygdala_tl.errors import ActivationStoreError, FitError, InputError, ModelError, ReadoutError
 from amygdala_tl.lens.residuals import run_resid_post
 from amygdala_tl.memory.graph_file import read_graph_file
-from amygdala_tl.pipeline.score import score_tokens
 from amygdala_tl.records import Node
 
 LAYERS = "0,2"

@@ -1,4 +1,4 @@
-"""A memory graph, from a server or a file, to a corpus."""
+"""`extract`: a memory graph, from a server or a file, becomes a corpus."""
 
 import os
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from amygdala_tl.records import Corpus
 TOKEN_VARIABLE = "AMYGDALA_MCP_TOKEN"
 
 
-def extract_corpus(
+def extract(
     *,
     memory_mcp_url: str | None = None,
     memory_file: str | Path | None = None,
@@ -23,14 +23,14 @@ def extract_corpus(
     tool_names: ToolNames | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Corpus:
-    """The corpus of a memory graph.
+    """Read a memory graph and make a corpus from it.
 
     Args:
-        memory_mcp_url: address of an MCP server over streamable HTTP; the bearer token is taken from `AMYGDALA_MCP_TOKEN`.
-        memory_file: or the reference memory server's JSONL file.
+        memory_mcp_url: address of an MCP server over streamable HTTP; `AMYGDALA_MCP_TOKEN` holds its bearer token.
+        memory_file: the reference memory server's JSONL file, instead of a server.
         rules: what counts as an example; the defaults of `LabelRules` if None.
-        tool_names: names of a node server's tools, where they are not the usual ones.
-        progress: called with the nodes read so far and their total.
+        tool_names: names of a node server's tools, if they are unusual.
+        progress: called with the number of nodes read and their total.
 
     Raises:
         InputError: both or neither source given.
@@ -38,7 +38,7 @@ def extract_corpus(
         CorpusError: no corpus can be made of it.
     """
     if (memory_mcp_url is None) == (memory_file is None):
-        raise InputError("one source is needed", need="--memory-mcp-url or --memory-file", remedy="give exactly one")
+        raise InputError("one source is needed", need="memory_mcp_url or memory_file", remedy="give exactly one")
     if memory_mcp_url is not None:
         nodes = read_memory_server(
             memory_mcp_url,

@@ -1,0 +1,54 @@
+"""`capture`: the texts of a corpus become activations in a store."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from amygdala_tl.activations.capture import capture_texts
+from amygdala_tl.activations.store import ActivationStore
+from amygdala_tl.lens.hooks import parse_layers
+from amygdala_tl.lens.model import Lens
+from amygdala_tl.records import CaptureSettings, CaptureSummary, ChatTemplateChoice, Corpus, ProgressCallback
+from amygdala_tl.settings import CAPTURE
+
+
+def capture(
+    corpus: Corpus,
+    lens: Lens,
+    activations_dir: str | Path,
+    *,
+    layers: str | Sequence[int] = CAPTURE.layers,
+    chat_template: ChatTemplateChoice = CAPTURE.chat_template,
+    max_tokens: int = CAPTURE.max_tokens,
+    token_components: int = CAPTURE.token_components,
+    batch_size: int | None = CAPTURE.batch_size,
+    progress: ProgressCallback | None = None,
+) -> tuple[ActivationStore, CaptureSummary]:
+    """Run the texts of a corpus that the store lacks, and keep their activations.
+
+    Args:
+        corpus: texts, neutral ones too.
+        lens: from `load_model` or `wrap`.
+        activations_dir: folder for the stores of any number of models and settings.
+        layers: see `parse_layers`.
+        chat_template: run each text as one turn of the model's chat template; `auto`: as the user's, if there is one.
+        max_tokens: length at which a text is cut.
+        token_components: number of principal directions of each text's tokens to keep, for the `subspace` estimator.
+        batch_size: most texts a batch, besides the token budget.
+        progress: called after every batch.
+
+    Returns:
+        The store, and what was run.
+
+    Raises:
+        ModelError: no such layer, or no such chat template.
+        ActivationStoreError: the store is damaged.
+        StorageError: the disk refused.
+    """
+    indices = parse_layers(layers, lens.info.n_layers)
+    if chat_template == "auto":
+        chat_template = "user" if lens.tokenizer.chat_template else "none"
+    settings = CaptureSettings(chat_template, max_tokens, token_components)
+    store = ActivationStore.for_model(Path(activations_dir), lens.info, settings)
+    texts = {text.id: text.text for text in corpus.texts}
+    summary = capture_texts(lens, texts, indices, store, batch_size=batch_size, progress=progress)
+    return store, summary

@@ -1,0 +1,151 @@
+"""`evaluate`: a readout on other texts, with held-out scores where they are labelled; `passages`: its extremes where not."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from amygdala_tl.activations.embedding import mean_embeddings
+from amygdala_tl.activations.runner import pool_texts
+from amygdala_tl.activations.store import ActivationStore
+from amygdala_tl.api.inputs import corpus_of
+from amygdala_tl.api.labelled import judged_texts
+from amygdala_tl.api.models import lens_of
+from amygdala_tl.corpus.evaluation_data import EvaluationData, of_corpus, read_evaluation_data
+from amygdala_tl.diagnostics.embedding import embedding_scores
+from amygdala_tl.diagnostics.evaluation import Reference, UnseenTexts
+from amygdala_tl.diagnostics.evaluation import evaluate as judge_scores
+from amygdala_tl.diagnostics.passages import extremes
+from amygdala_tl.diagnostics.records import Evaluation, Passages
+from amygdala_tl.directions.labels import group_numbers, label_matrix
+from amygdala_tl.directions.method import read_method
+from amygdala_tl.errors import CorpusError, InputError, ReadoutError
+from amygdala_tl.lens.model import Lens
+from amygdala_tl.names import fold_name
+from amygdala_tl.readout.record import Readout
+from amygdala_tl.records import Corpus
+from amygdala_tl.settings import FIT
+
+
+def evaluate(
+    readout: Readout,
+    data: EvaluationData | Corpus | str | Path,
+    lens: Lens | str | None = None,
+    *,
+    corpus: Corpus | None = None,
+    store: ActivationStore | None = None,
+    seed: int = FIT.seed,
+) -> Evaluation:
+    """Measure how well a readout reads other labelled texts, for the concepts that are among their labels.
+
+    Args:
+        readout: from `train` or `load_readout`.
+        data: labelled texts, or where they are; of the readout's own corpus the held-out texts count only.
+        lens: the readout's model, or its name; loaded by the readout's own name for it if None.
+        corpus, store: the training corpus with its activations: adds the bag of words, the embedding baseline and random
+            directions of the training texts' covariance.
+        seed: of bootstrap and nulls.
+
+    Raises:
+        InputError: no label is a concept of the readout, or no text has more than one token.
+        ReadoutError: the readout is of another model.
+    """
+    data = evaluation_data(data, readout)
+    known = [concept for concept in readout.concepts if fold_name(concept) in data.labels]
+    if not known:
+        raise InputError(
+            "no label of these texts is a concept of the readout",
+            got=", ".join(sorted(data.labels)[:10]) or "no labels",
+            need=", ".join(readout.concepts),
+            remedy="label the texts with the readout's concepts",
+        )
+    readout, lens = readout.of_concepts(known), lens_of(readout, lens)
+    unseen = _unseen(data, readout, lens)
+    layers = torch.tensor([readout.reading_layers[concept] for concept in readout.concepts])
+    if corpus is None or store is None:
+        return judge_scores(readout.vectors, readout.concepts, readout.layers, layers, unseen, seed=seed)
+    train = judged_texts(readout, corpus, store, "train")
+    reference = Reference(
+        [text.text for text in train.texts], train.data.activations, train.data.positive, train.data.negative
+    )
+    embedding = embedding_scores(
+        read_method(readout.provenance.method or ""),
+        train.data,
+        *(mean_embeddings(lens, texts, readout.provenance.capture) for texts in (reference.texts, unseen.texts)),
+    )
+    return judge_scores(
+        readout.vectors, readout.concepts, readout.layers, layers, unseen, reference, embedding, seed=seed
+    )
+
+
+def passages(
+    readout: Readout, data: EvaluationData | str | Path, lens: Lens | str | None = None, *, most: int = 3
+) -> tuple[Passages, ...]:
+    """Find the texts with the highest and the lowest z of every concept at its reading layer, to judge by eye.
+
+    Args:
+        readout: with a calibration of texts.
+        data: texts, or where they are; labels are ignored.
+        lens: the readout's model, or its name; loaded by the readout's own name for it if None.
+        most: number of texts a side.
+    """
+    data = evaluation_data(data, readout)
+    activations, fine = _activations(data, readout, lens_of(readout, lens))
+    z = readout.z(activations, of="texts")
+    return extremes(readout, z, fine, [text.text for text in data.texts], most)
+
+
+def evaluation_data(data: EvaluationData | Corpus | str | Path, readout: Readout) -> EvaluationData:
+    """Read texts to evaluate on; of the readout's own corpus the held-out ones only.
+
+    Raises:
+        InputError: the texts cannot be read.
+    """
+    if isinstance(data, str | Path):
+        data = _own(readout, Path(data)) or read_evaluation_data(Path(data))
+    if isinstance(data, Corpus):
+        data = of_corpus(data, "heldout" if data.sha256 == readout.provenance.corpus_sha256 else None)
+    return data
+
+
+def _own(readout: Readout, path: Path) -> Corpus | None:
+    """Return the corpus that the readout was trained on, if it is in this folder."""
+    try:
+        return corpus_of(readout, path) if path.is_dir() else None
+    except (CorpusError, InputError, ReadoutError):
+        return None
+
+
+def _unseen(data: EvaluationData, readout: Readout, lens: Lens) -> UnseenTexts:
+    activations, fine = _activations(data, readout, lens)
+    readable = fine.all(dim=1)
+    if not bool(readable.any()):
+        raise InputError("the texts are too short to read", got="one token each", remedy="give longer texts")
+    texts = [text for text, whole in zip(data.texts, readable.tolist(), strict=True) if whole]
+    short = len(data.texts) - len(texts)
+    named = sorted(data.labels)
+    negative: list[Sequence[str]] = [
+        [label for label in named if label not in text.positive] if text.negative is None else text.negative
+        for text in texts
+    ]
+    folded = [fold_name(concept) for concept in readout.concepts]
+    return UnseenTexts(
+        what=f"{len(texts)} texts in {len({text.group for text in texts})} groups"
+        + (f", without {short} that are nothing but an attention sink" if short else ""),
+        texts=[text.text for text in texts],
+        activations=activations[readable],
+        positive=label_matrix([text.positive for text in texts], folded),
+        negative=label_matrix(negative, folded),
+        groups=group_numbers([text.group for text in texts]),
+    )
+
+
+def _activations(
+    data: EvaluationData, readout: Readout, lens: Lens
+) -> tuple[Float[Tensor, "text layer d_model"], Bool[Tensor, "text layer"]]:
+    said = readout.provenance
+    settings = replace(said.capture, token_components=0)
+    return pool_texts(lens, [text.text for text in data.texts], readout.layers, said.read_position, settings)

@@ -1,0 +1,111 @@
+"""`fit`: activations and labels become a readout, with calibrations and provenance."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from einops import rearrange
+
+from amygdala_tl.activations.store import ActivationStore
+from amygdala_tl.api.labelled import LabelledTexts
+from amygdala_tl.corpus.training import trainable_concepts
+from amygdala_tl.directions import check_classes
+from amygdala_tl.directions.method import apply_method, apply_streamed, choose_method
+from amygdala_tl.directions.requested import requested_method
+from amygdala_tl.errors import FitError
+from amygdala_tl.lens.hooks import parse_layers
+from amygdala_tl.readout.calibration import calibrate_texts, calibrate_tokens
+from amygdala_tl.readout.provenance import Provenance
+from amygdala_tl.readout.record import Readout
+from amygdala_tl.records import Corpus, ReadPosition, hook_name
+from amygdala_tl.settings import FIT, Labels
+
+
+def fit(
+    corpus: Corpus,
+    store: ActivationStore,
+    *,
+    layers: str | Sequence[int] | None = None,
+    aggregator: str = FIT.aggregator,
+    denoise: str = FIT.denoise,
+    labels: Labels = FIT.labels,
+    read_position: ReadPosition = FIT.read_position,
+    min_examples: int = FIT.min_examples,
+) -> Readout:
+    """Compute the directions of the corpus's concepts from its training texts; held-out texts are not read.
+
+    `mean` and `whitened`, named and without denoisers of activations, pass over the store in parts. Their memory depends on
+    layers, d_model and concepts only. All other methods hold the training texts' activations.
+
+    Args:
+        corpus: texts and labels.
+        store: their activations, from `capture`.
+        layers: see `parse_layers`; all layers that have been captured for the whole corpus if None.
+        aggregator: name of an estimator, or `auto`: the best of several on held-out groups of the training texts.
+        denoise: names of denoisers, comma-separated; none with `auto`, which chooses them too.
+        labels: `classes` for positive and negative texts, `graded` for the tags' scores (`linear` and `whitened`).
+        read_position: tokens that were pooled.
+        min_examples: fewest positive and negative training texts; the provenance names concepts with fewer in `left_out`.
+
+    Raises:
+        InputError: no such aggregator or denoiser, or a combination that makes no sense.
+        FitError: no concept has enough examples, or a direction is zero or not finite.
+        ActivationStoreError: texts have not been captured.
+    """
+    method = requested_method(aggregator, denoise, labels, read_position)
+    indices = _layers(layers, corpus, store)
+    texts = [text for text in corpus.texts if text.split == "train"]
+    concepts, left_out = trainable_concepts(corpus, min_examples)
+    # Neutral texts carry no label: estimators see the others only, denoisers get the neutral ones beside them.
+    labelled = LabelledTexts(
+        [text for text in texts if not text.neutral], concepts, store, indices, read_position, graded=labels == "graded"
+    )
+    comparison: dict[str, Any] = {}
+    check_classes(labelled.positive, labelled.negative, concepts)
+    if method is not None and method.streamable:
+        fitted = apply_streamed(method, labelled.parts, labelled.groups, concepts)
+    else:
+        data = labelled.whole(spread=aggregator == "subspace")
+        neutral = store.load([text.id for text in texts if text.neutral], indices, read_position)
+        if method is None:
+            method, table = choose_method(data, neutral)
+            comparison = {"chosen_from": table}
+        fitted = apply_method(method, data, neutral, concepts)
+    ids = [text.id for text in texts]
+    vectors = rearrange(fitted.directions, "concept layer d_model -> layer concept d_model")
+    return Readout(
+        concepts=concepts,
+        layers=indices,
+        vectors=vectors,
+        text_calibration=calibrate_texts((part for _, part in store.batches(ids, indices, read_position)), vectors),
+        token_calibration=calibrate_tokens(store.token_moments(ids, indices), vectors),
+        provenance=Provenance(
+            model=store.info,
+            hooks={str(layer): hook_name(layer) for layer in indices},
+            capture=store.settings,
+            read_position=read_position,
+            estimator={**fitted.estimator, "method": str(method), "labels": labels, **comparison},
+            denoisers=fitted.denoisers,
+            corpus_sha256=corpus.sha256,
+            corpus=dict(corpus.parameters),
+            counts={
+                concept: {
+                    "positive": int(labelled.positive[:, column].sum()),
+                    "negative": int(labelled.negative[:, column].sum()),
+                }
+                for column, concept in enumerate(concepts)
+            },
+            left_out={**corpus.left_out, **left_out},
+        ),
+    )
+
+
+def _layers(layers: str | Sequence[int] | None, corpus: Corpus, store: ActivationStore) -> tuple[int, ...]:
+    if layers is not None:
+        return parse_layers(layers, store.info.n_layers)
+    if captured := store.layers_of([text.id for text in corpus.texts]):
+        return captured
+    raise FitError(
+        "no layer has been captured for the whole corpus",
+        label=str(store.folder),
+        remedy="capture the corpus first",
+    )

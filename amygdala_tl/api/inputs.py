@@ -1,0 +1,61 @@
+"""What a readout was trained on: its corpus, read again as it was, and its activations."""
+
+from pathlib import Path
+
+from amygdala_tl.activations.store import ActivationStore
+from amygdala_tl.corpus.folders import read_training_data
+from amygdala_tl.errors import ActivationStoreError, InputError, ReadoutError
+from amygdala_tl.readout.record import Readout
+from amygdala_tl.records import Corpus
+from amygdala_tl.settings import FIT
+
+
+def corpus_of(readout: Readout, folder: str | Path) -> Corpus:
+    """Read the corpus that a readout was trained on.
+
+    A folder of texts gets its concepts and its split by parameters, which the readout's provenance keeps.
+
+    Args:
+        readout: with a corpus in its provenance.
+        folder: of the corpus.
+
+    Raises:
+        InputError: the folder holds another corpus.
+        CorpusError: it holds none.
+        ReadoutError: the readout does not say what it was trained on.
+    """
+    said = readout.provenance
+    if said.corpus_sha256 is None:
+        raise ReadoutError("the readout does not say what it was trained on", remedy="use it without a corpus")
+    parameters = {key: said.corpus[key] for key in ("min_examples", "heldout_fraction", "seed") if key in said.corpus}
+    corpus = read_training_data(folder, **{"min_examples": FIT.min_examples, **parameters})
+    if corpus.sha256 != said.corpus_sha256:
+        raise InputError(
+            "the readout was trained on another corpus",
+            label=str(folder),
+            got=corpus.sha256[:12],
+            need=said.corpus_sha256[:12],
+            remedy="give the corpus it was trained on, or train it again",
+        )
+    return corpus
+
+
+def store_of(readout: Readout, folder: str | Path) -> ActivationStore:
+    """Open the store of the activations that a readout was fitted on.
+
+    Args:
+        readout: with a model in its provenance.
+        folder: with the stores of any number of models and settings.
+
+    Raises:
+        ActivationStoreError: the folder is not there, or a shard cannot be read.
+        ReadoutError: the readout does not say which model it is of.
+    """
+    said = readout.provenance
+    if said.model is None:
+        raise ReadoutError("the readout names no model", remedy="use it without activations")
+    if not Path(folder).is_dir():  # `for_model` would make it, and nothing is written here
+        raise ActivationStoreError(
+            "activations are missing", label=str(folder), got="no such folder", remedy="capture the corpus first"
+        )
+    return ActivationStore.for_model(Path(folder), said.model, said.capture)

@@ -1,0 +1,92 @@
+"""`judge`: everything that held-out groups say about a readout, with a verdict on every concept."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import torch
+
+from amygdala_tl.activations.embedding import mean_embeddings
+from amygdala_tl.activations.store import ActivationStore
+from amygdala_tl.api.labelled import examples, judged_texts, neutral_activations
+from amygdala_tl.api.score import score_tokens
+from amygdala_tl.diagnostics.diagnose import Diagnoser, ModelWeights, diagnose, verdicts_of
+from amygdala_tl.diagnostics.embedding import embedding_scores
+from amygdala_tl.diagnostics.records import Diagnosis, ReadText
+from amygdala_tl.errors import FitError
+from amygdala_tl.lens.model import Lens
+from amygdala_tl.lens.weights import mlp_outputs, unembedding
+from amygdala_tl.readout.record import Readout
+from amygdala_tl.records import Corpus, CorpusText
+from amygdala_tl.settings import FIT
+
+TEXTS_SHOWN = 24
+
+
+def judge(
+    readout: Readout,
+    corpus: Corpus,
+    store: ActivationStore,
+    lens: Lens | None = None,
+    *,
+    norms: Mapping[str, Mapping[str, float]] | None = None,
+    seed: int = FIT.seed,
+) -> Diagnosis:
+    """Diagnose a readout: choices are made on training folds, verdicts come from the corpus's held-out groups.
+
+    Args:
+        readout: from `fit` or `load_readout`.
+        corpus: the one that it was fitted on.
+        store: its activations, held-out texts included.
+        lens: the model, for the embedding baseline, neurons, logit-lens tokens and texts to look at; without it these are
+            missing.
+        norms: name of a norm (`valence`) -> concept -> value.
+        seed: of folds, bootstrap and nulls.
+
+    Raises:
+        FitError: the corpus has no held-out texts, or a fold cannot be fitted.
+        ReadoutError: the readout does not say how it was fitted.
+        ActivationStoreError: texts have not been captured.
+    """
+    if not examples(corpus, "heldout"):
+        raise FitError("the corpus has no held-out texts", remedy="make it with held-out groups, and fit again")
+    train, held_out = (judged_texts(readout, corpus, store, split) for split in ("train", "heldout"))
+    diagnoser = Diagnoser(readout, train, neutral_activations(readout, corpus, store), seed=seed)
+    if lens is None:
+        return diagnose(diagnoser, held_out, norms=norms)
+    known, unseen = (
+        mean_embeddings(lens, [text.text for text in each.texts], readout.provenance.capture)
+        for each in (train, held_out)
+    )
+    head = unembedding(lens)
+    found = diagnose(
+        diagnoser,
+        held_out,
+        embedding=embedding_scores(diagnoser.method, train.data, known, unseen),
+        weights=ModelWeights(mlp_outputs(lens), head.matrix, head.gain, head.centred, lens.tokenizer.decode),
+        norms=norms,
+    )
+    return replace(found, texts=_read(held_out.texts, readout, lens))
+
+
+def with_verdicts(readout: Readout, diagnosis: Diagnosis) -> Readout:
+    """Return the readout with the verdicts of a diagnosis in its provenance."""
+    return replace(readout, provenance=replace(readout.provenance, verdicts=verdicts_of(diagnosis)))
+
+
+def _read(held_out: Sequence[CorpusText], readout: Readout, lens: Lens) -> tuple[ReadText, ...]:
+    """Score the tokens of a few held-out texts: one for each concept first, then any, in an order that means nothing."""
+    order = sorted(held_out, key=lambda text: hashlib.sha256(text.id.encode()).hexdigest())
+    chosen: dict[str, CorpusText] = {}
+    for concept in readout.concepts:
+        found = next((text for text in order if concept in text.positive and text.id not in chosen), None)
+        if found is not None and len(chosen) < TEXTS_SHOWN:
+            chosen[found.id] = found
+    for text in order:
+        if len(chosen) < TEXTS_SHOWN:
+            chosen.setdefault(text.id, text)
+    scored = score_tokens([text.text for text in chosen.values()], readout, lens)
+    return tuple(
+        ReadText(text.id, text.positive, read.pieces, read.scores.masked_fill(~read.readable[:, :, None], torch.nan))
+        for text, read in zip(chosen.values(), scored, strict=True)
+    )

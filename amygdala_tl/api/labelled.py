@@ -1,0 +1,95 @@
+"""Texts of a corpus joined with their activations in a store."""
+
+from collections.abc import Iterator, Sequence
+
+from jaxtyping import Float
+from torch import Tensor
+
+from amygdala_tl.activations.store import ActivationStore
+from amygdala_tl.diagnostics.diagnose import JudgedTexts
+from amygdala_tl.directions import LabelledActivations
+from amygdala_tl.directions.labels import grade_matrix, group_numbers, label_matrix
+from amygdala_tl.readout.record import Readout
+from amygdala_tl.records import Corpus, CorpusText, ReadPosition, Split
+
+
+class LabelledTexts:
+    """Labelled texts with activations that stay in the store until they are asked for, in parts or all at once."""
+
+    def __init__(
+        self,
+        texts: Sequence[CorpusText],
+        concepts: Sequence[str],
+        store: ActivationStore,
+        layers: Sequence[int],
+        read_position: ReadPosition,
+        *,
+        graded: bool,
+    ) -> None:
+        self.ids = [text.id for text in texts]
+        self.store = store
+        self.layers = layers
+        self.read_position = read_position
+        self.positive = label_matrix([text.positive for text in texts], concepts)
+        self.negative = label_matrix([text.negative for text in texts], concepts)
+        self.groups = group_numbers([text.group for text in texts])
+        self.grades = grade_matrix(texts, concepts) if graded else None
+
+    def parts(self) -> Iterator[LabelledActivations]:
+        """Pass over the store once."""
+        for rows, activations in self.store.batches(self.ids, self.layers, self.read_position):
+            yield LabelledActivations(
+                activations=activations,
+                positive=self.positive[rows],
+                negative=self.negative[rows],
+                groups=self.groups[rows],
+                grades=None if self.grades is None else self.grades[rows],
+            )
+
+    def whole(self, *, spread: bool) -> LabelledActivations:
+        """Load all of them into memory, with the directions of each text's tokens where `spread` says so."""
+        return LabelledActivations(
+            activations=self.store.load(self.ids, self.layers, self.read_position),
+            positive=self.positive,
+            negative=self.negative,
+            groups=self.groups,
+            grades=self.grades,
+            spread=self.store.load_spread(self.ids, self.layers) if spread else None,
+        )
+
+
+def examples(corpus: Corpus, split: Split) -> list[CorpusText]:
+    """Return the texts of one split that are an example of a concept."""
+    return [text for text in corpus.texts if text.split == split and not text.neutral]
+
+
+def judged_texts(
+    readout: Readout, corpus: Corpus, store: ActivationStore, split: Split, *, layers: Sequence[int] | None = None
+) -> JudgedTexts:
+    """Return the examples of one split as the readout's method sees them: graded and with spread only in training.
+
+    Args:
+        readout: names concepts, layers and read position.
+        corpus: labelled texts.
+        store: their activations.
+        split: of the texts.
+        layers: other layers than the readout's.
+
+    Raises:
+        ActivationStoreError: texts have not been captured.
+    """
+    said, texts = readout.provenance, examples(corpus, split)
+    labelled = LabelledTexts(
+        texts, readout.concepts, store, layers or readout.layers, said.read_position,
+        graded=said.graded and split == "train",
+    )  # fmt: skip
+    spread = said.estimator.get("aggregator") == "subspace"
+    return JudgedTexts(texts, labelled.whole(spread=spread))
+
+
+def neutral_activations(
+    readout: Readout, corpus: Corpus, store: ActivationStore, *, layers: Sequence[int] | None = None
+) -> Float[Tensor, "neutral layer d_model"]:
+    """Return the activations of the neutral training texts."""
+    ids = [text.id for text in corpus.texts if text.split == "train" and text.neutral]
+    return store.load(ids, layers or readout.layers, readout.provenance.read_position)

@@ -1,0 +1,40 @@
+"""Affective norms of words, from a CSV file."""
+
+import csv
+import math
+from pathlib import Path
+
+from amygdala_tl.errors import InputError
+
+
+def read_norms(path: Path) -> dict[str, dict[str, float]]:
+    """Read name of a norm -> word -> value from a CSV file with a column `word`.
+
+    Raises:
+        InputError: the file cannot be read, or a value is not a finite number.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as cause:
+        raise InputError("cannot be read", label=str(path), got=str(cause), remedy="check --norms") from cause
+    if not rows or "word" not in rows[0] or len(rows[0]) < 2:
+        raise InputError("has no norms", label=str(path), need="columns word, valence, arousal", remedy="check --norms")
+    norms: dict[str, dict[str, float]] = {name: {} for name in rows[0] if name not in ("word", None)}
+    for name, values in norms.items():
+        for row in rows:
+            if row[name] in (None, ""):
+                continue
+            try:
+                values[row["word"]] = float(row[name])
+            except (ValueError, TypeError) as cause:
+                raise _no_number(path, name, row) from cause
+            if not math.isfinite(values[row["word"]]):  # float() reads `nan` and `inf`
+                raise _no_number(path, name, row)
+    return norms
+
+
+def _no_number(path: Path, name: str, row: dict[str, str]) -> InputError:
+    return InputError(
+        "a norm is not a number", label=str(path), got=f"{name} {row[name]} of {row['word']}", remedy="check --norms"
+    )

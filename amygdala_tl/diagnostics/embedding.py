@@ -1,0 +1,41 @@
+"""The same method without the model: directions fitted on mean token embeddings, a baseline that knows words but no sentences."""
+
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from amygdala_tl.diagnostics.evaluation import scores_of
+from amygdala_tl.directions import LabelledActivations
+from amygdala_tl.directions.method import Method, apply_method
+from amygdala_tl.errors import FitError
+
+
+def embedding_scores(
+    method: Method,
+    known: LabelledActivations,
+    known_embeddings: Float[Tensor, "text 1 d_model"],
+    unseen_embeddings: Float[Tensor, "unseen 1 d_model"],
+) -> Float[Tensor, "unseen concept"]:
+    """Score unseen texts with a method fitted on the mean token embeddings of known ones.
+
+    Args:
+        method: estimator and denoisers.
+        known: labels and groups of the known texts; its activations are ignored.
+        known_embeddings, unseen_embeddings: mean embedding of each text's own tokens.
+
+    Returns:
+        Raw projections; NaN where the method cannot be fitted on embeddings: a denoiser that needs neutral texts, an estimator
+        that needs each text's tokens, a concept without both classes.
+    """
+    scores = torch.full((len(unseen_embeddings), known.positive.shape[1]), torch.nan)
+    usable = known.positive.any(dim=0) & known.negative.any(dim=0)
+    data = replace(known, activations=known_embeddings, spread=None).of_concepts(usable)
+    names = [str(place) for place in range(int(usable.sum()))]
+    try:
+        fitted = apply_method(method, data, known_embeddings[:0], names)
+    except FitError:
+        return scores
+    scores[:, usable] = scores_of(unseen_embeddings, fitted.directions.transpose(0, 1))[0]
+    return scores

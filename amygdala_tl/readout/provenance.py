@@ -1,0 +1,106 @@
+"""Where the vectors of a readout come from, as typed records: what `amygdala_tl` says in a manifest.
+
+Every field has a default, because a bundle may have the four contracted keys only.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from amygdala_tl.records import CaptureSettings, ModelInfo, ReadPosition
+from amygdala_tl.show import html_table
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What may be believed of one concept's readout, with the held-out numbers behind it.
+
+    Attributes:
+        verdict: `readable`, `weak`, `redundant` or `not readable`.
+        reason: why, in one sentence.
+        redundant_with: concept that it cannot be told from, if the verdict is `redundant`.
+        layer: layer that the concept is best read at, chosen on training folds.
+        auroc: on the held-out groups.
+        interval: 95% interval of the AUROC.
+        p_value: of the permutation null, corrected over concepts.
+        random_directions: 95% quantile of the AUROC of random directions.
+        bag_of_words: AUROC of a bag of words on the same texts.
+        n_positive, n_negative: held-out texts.
+    """
+
+    verdict: str
+    reason: str = ""
+    redundant_with: str | None = None
+    layer: int | None = None
+    auroc: float | None = None
+    interval: tuple[float | None, float | None] = (None, None)
+    p_value: float | None = None
+    random_directions: float | None = None
+    bag_of_words: float | None = None
+    n_positive: int = 0
+    n_negative: int = 0
+
+    @property
+    def readable(self) -> bool:
+        """True if the readout separates its concept on held-out texts: `readable`, or `redundant` beside a better one."""
+        return self.verdict in ("readable", "redundant")
+
+
+class Verdicts(dict[str, Verdict]):
+    """concept -> `Verdict`, shown as a table in a notebook."""
+
+    def __repr__(self) -> str:
+        count = {name: sum(each.verdict == name for each in self.values()) for name in _VERDICTS}
+        return f"Verdicts({', '.join(f'{n} {name}' for name, n in count.items() if n) or 'none'})"
+
+    def _repr_html_(self) -> str:
+        head = ("concept", "verdict", "AUROC", "from", "to", "random", "bag of words", "layer")
+        rows = [
+            (name, of.verdict, of.auroc, *of.interval, of.random_directions, of.bag_of_words, of.layer)
+            for name, of in self.items()
+        ]
+        return html_table(head, rows, caption=repr(self))
+
+
+_VERDICTS = ("readable", "weak", "redundant", "not readable")
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a readout comes from.
+
+    Attributes:
+        model: model that the activations are of.
+        hooks: layer, as a string -> TransformerLens hook that its vectors are of.
+        capture: how texts were run.
+        read_position: tokens that made a text's activation.
+        estimator: the aggregator with its parameters; `method` names it with its denoisers.
+        denoisers: each with its parameters, in the order of their application.
+        corpus_sha256: of the training corpus.
+        corpus: parameters that the corpus was made with.
+        counts: concept -> {"positive": n, "negative": n}, training texts.
+        left_out: concept -> why it has no vectors.
+        verdicts: concept -> verdict; empty for a readout that was not judged.
+    """
+
+    model: ModelInfo | None = None
+    hooks: Mapping[str, str] = field(default_factory=dict)
+    capture: CaptureSettings = field(default_factory=CaptureSettings)
+    read_position: ReadPosition = "pooled"
+    estimator: Mapping[str, Any] = field(default_factory=dict)
+    denoisers: tuple[Mapping[str, Any], ...] = ()
+    corpus_sha256: str | None = None
+    corpus: Mapping[str, Any] = field(default_factory=dict)
+    counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
+
+    @property
+    def method(self) -> str | None:
+        """Estimator and denoisers as `directions.method.read_method` takes them; None where the bundle does not say."""
+        return self.estimator.get("method")
+
+    @property
+    def graded(self) -> bool:
+        """True if the vectors were fitted to the tags' scores."""
+        return self.estimator.get("labels") == "graded"

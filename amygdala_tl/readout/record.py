@@ -1,0 +1,258 @@
+"""`Readout`: the directions of concepts with their calibrations and provenance, from the fit to the server.
+
+Nothing here imports more than a stock vLLM installs, so that the plugin can load a bundle beside it.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from einops import einsum
+from torch import Tensor
+
+from amygdala_tl.errors import InputError, ReadoutError
+from amygdala_tl.readout.provenance import Provenance, Verdicts
+from amygdala_tl.records import Calibration, hook_name
+from amygdala_tl.show import html_table
+
+DEPTH = 0.65
+"""Share of the model's depth at which a concept is read that was not judged."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Readout:
+    """One unit direction for every concept and layer.
+
+    Attributes:
+        concepts, layers: names of the axes.
+        vectors: [layer, concept, d_model] float32 (float16 on disk), unit rows.
+        text_calibration: mean and deviation of the scores of whole texts at the read position, or None.
+        token_calibration: the same of single tokens without attention sinks, which is what a server sees, or None.
+        provenance: model, corpus, method and verdicts.
+    """
+
+    concepts: tuple[str, ...]
+    layers: tuple[int, ...]
+    vectors: Tensor
+    text_calibration: Calibration | None = None
+    token_calibration: Calibration | None = None
+    provenance: Provenance = field(default_factory=Provenance)
+
+    @property
+    def d_model(self) -> int:
+        """Size of the residual stream."""
+        return int(self.vectors.shape[-1])
+
+    @property
+    def verdicts(self) -> Verdicts:
+        """Verdict of every judged concept."""
+        return Verdicts(self.provenance.verdicts)
+
+    @property
+    def middle_layer(self) -> int:
+        """Layer nearest to 0.65 of the model's depth."""
+        model = self.provenance.model
+        depth = max(self.layers) if model is None else model.n_layers - 1
+        return min(self.layers, key=lambda layer: abs(layer - DEPTH * depth))
+
+    @property
+    def reading_layers(self) -> dict[str, int]:
+        """Layer that each concept is read at: the one it was judged at, else the middle one."""
+        judged = {concept: of.layer for concept, of in self.provenance.verdicts.items() if of.layer in self.layers}
+        return {concept: judged.get(concept, self.middle_layer) for concept in self.concepts}
+
+    def direction(self, concept: str, layer: int) -> Tensor:
+        """Return the unit direction [d_model] of one concept at one layer.
+
+        Raises:
+            InputError: the readout has no such concept or layer.
+        """
+        return self.vectors[self.column(layer), self._row(concept)]
+
+    def scores(self, residual: Any) -> Tensor:
+        """Project residual streams onto every direction: h.v, in the units of the stream.
+
+        Args:
+            residual: a `[..., layer, d_model]` tensor at the readout's layers; or an ActivationCache, or a mapping of hook
+                names, with `resid_post` `[batch, pos, d_model]` of these layers; or the `hidden_states` of a Hugging Face
+                model run with `output_hidden_states=True`, for layers below its last one.
+
+        Returns:
+            [..., layer, concept] float32; of a cache, [batch, pos, layer, concept].
+
+        Raises:
+            InputError: a layer is missing, or the sizes do not fit.
+        """
+        streams = residual if isinstance(residual, Tensor) else self._streams(residual)
+        if streams.ndim < 2 or tuple(streams.shape[-2:]) != (len(self.layers), self.d_model):
+            raise InputError(
+                "the streams do not fit the readout",
+                got=tuple(streams.shape),
+                need=f"(..., {len(self.layers)} layers, {self.d_model})",
+                remedy="pass resid_post at the readout's layers, in their order",
+            )
+        return einsum(
+            streams.float(),
+            self.vectors.to(streams.device),
+            "... layer d_model, layer concept d_model -> ... layer concept",
+        )
+
+    def z(self, residual: Any, *, of: Literal["tokens", "texts"] = "tokens") -> Tensor:
+        """Score residual streams in standard deviations from the calibration's mean: (h.v - mean) / std.
+
+        Args:
+            residual: as in `scores`.
+            of: what the streams are: single `tokens`, or whole `texts` at the read position.
+
+        Returns:
+            [..., layer, concept] float32.
+
+        Raises:
+            ReadoutError: the readout has no such calibration.
+            InputError: as `scores`.
+        """
+        return self.calibrated(self.scores(residual), of=of)
+
+    def calibrated(self, scores: Tensor, *, of: Literal["tokens", "texts"]) -> Tensor:
+        """Turn scores [..., layer, concept] into z; raises as `z`."""
+        calibration = self.text_calibration if of == "texts" else self.token_calibration
+        if calibration is None:
+            raise ReadoutError(
+                f"the readout has no calibration of {of}", remedy="use raw scores, or train it with amygdala-tl"
+            )
+        return (scores - calibration.mean.to(scores.device)) / calibration.std.to(scores.device)
+
+    def of_concepts(self, keep: Collection[str], dropped: Mapping[str, str] | None = None) -> "Readout":
+        """Return the readout of some concepts, in the readout's order.
+
+        Args:
+            keep: names; those that the readout does not have are ignored.
+            dropped: concept -> why it is left out, for the provenance.
+        """
+        rows = torch.tensor([row for row, concept in enumerate(self.concepts) if concept in keep], dtype=torch.long)
+        concepts = tuple(concept for concept in self.concepts if concept in keep)
+
+        def some(calibration: Calibration | None) -> Calibration | None:
+            if calibration is None:
+                return None
+            return Calibration(calibration.mean[:, rows], calibration.std[:, rows], calibration.n)
+
+        said = self.provenance
+        return Readout(
+            concepts=concepts,
+            layers=self.layers,
+            vectors=self.vectors[:, rows],
+            text_calibration=some(self.text_calibration),
+            token_calibration=some(self.token_calibration),
+            provenance=replace(
+                said,
+                counts={concept: said.counts[concept] for concept in concepts if concept in said.counts},
+                verdicts={concept: said.verdicts[concept] for concept in concepts if concept in said.verdicts},
+                left_out={**said.left_out, **(dropped or {})},
+            ),
+        )
+
+    def only_readable(self) -> "Readout":
+        """Return the readout without the concepts that have another verdict than `readable`.
+
+        Raises:
+            ReadoutError: the readout was not judged, or no concept is readable.
+        """
+        verdicts = self.provenance.verdicts
+        if not verdicts:
+            raise ReadoutError("the readout was not judged", remedy="fit it again with verdicts")
+        keep = [concept for concept in self.concepts if verdicts[concept].verdict == "readable"]
+        if not keep:
+            raise ReadoutError("no concept is readable", remedy="export all concepts, or label more texts")
+        dropped = {
+            concept: f"{verdicts[concept].verdict}: {verdicts[concept].reason}"
+            for concept in self.concepts
+            if concept not in keep
+        }
+        return self.of_concepts(keep, dropped)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the bundle: the vectors to `path`, the manifest beside it with the ending `.json`; returns `path`.
+
+        Raises:
+            InputError: `path` does not end in `.safetensors`.
+            ReadoutError: a vector is not finite or not of unit length.
+            StorageError: the disk refused.
+        """
+        from amygdala_tl.readout.bundle import save_readout
+
+        return save_readout(self, path)
+
+    def column(self, layer: int) -> int:
+        """Return the position of a layer on the layer axis.
+
+        Raises:
+            InputError: the readout does not have the layer.
+        """
+        if layer not in self.layers:
+            raise InputError(
+                "the readout does not have the layer",
+                got=layer,
+                need=", ".join(map(str, self.layers)),
+                remedy="choose one of its layers",
+            )
+        return self.layers.index(layer)
+
+    def _row(self, concept: str) -> int:
+        if concept not in self.concepts:
+            raise InputError(
+                "no such concept", got=concept, need=", ".join(self.concepts), remedy="choose one of the readout's"
+            )
+        return self.concepts.index(concept)
+
+    def _streams(self, cache: Any) -> Tensor:
+        """resid_post of a cache, of hook names or of hidden states, stacked at the readout's layers."""
+        if isinstance(cache, Sequence):
+            if max(self.layers) + 1 >= len(cache) - 1:  # the last hidden state is after the final norm
+                raise InputError(
+                    "the hidden states do not reach the layer",
+                    got=f"{len(cache)} states",
+                    need=f"state {max(self.layers) + 1}, and not the last",
+                    remedy="wrap the model, and run it with a cache",
+                )
+            found = [cache[layer + 1] for layer in self.layers]
+        else:
+            found = [self._stream(cache, layer) for layer in self.layers]
+        return torch.stack([stream.to(found[0].device) for stream in found], dim=-2)
+
+    def _stream(self, cache: Any, layer: int) -> Tensor:
+        name = self.provenance.hooks.get(str(layer), hook_name(layer))
+        for alias in (name, name.replace("hook_resid_post", "hook_out")):  # the bridge's own name
+            try:
+                stream: Tensor = cache[alias]
+            except KeyError:
+                continue
+            return stream
+        raise InputError("the cache does not hold the layer", got=f"no {name}", remedy="run the model with this hook")
+
+    def __repr__(self) -> str:
+        said = self.provenance
+        parts = [
+            f"{len(self.concepts)} concepts x layers {', '.join(map(str, self.layers))} x {self.d_model}",
+            *([] if said.model is None else [f"of {said.model.id}"]),
+            *([] if said.method is None else [said.method]),
+            *([repr(self.verdicts)] if said.verdicts else []),
+        ]
+        return f"Readout({'; '.join(parts)})"
+
+    def _repr_html_(self) -> str:
+        layers, counts, verdicts = self.reading_layers, self.provenance.counts, self.provenance.verdicts
+        rows = [
+            (
+                concept,
+                layers[concept],
+                counts.get(concept, {}).get("positive"),
+                counts.get(concept, {}).get("negative"),
+                verdicts[concept].verdict if concept in verdicts else None,
+                verdicts[concept].auroc if concept in verdicts else None,
+            )
+            for concept in self.concepts
+        ]
+        return html_table(("concept", "layer", "positive", "negative", "verdict", "AUROC"), rows, caption=repr(self))
