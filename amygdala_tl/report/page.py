@@ -23,7 +23,7 @@ from amygdala_tl.report.page_data import page_data
 from amygdala_tl.report.page_text import headline, model_name, provenance
 from amygdala_tl.report.steering_data import steering_data
 from amygdala_tl.report.steering_text import run_model, steering_headline, steering_provenance
-from amygdala_tl.steering.stored import StoredRun
+from amygdala_tl.steering.results import SteeringRun
 
 SCRIPTS = (
     "core.js",
@@ -66,7 +66,7 @@ MADE = {"made": "How it was made"}
 """Sections of the page by id, as they are linked from its top."""
 
 
-def write_report(diagnosis: Diagnosis, path: str | os.PathLike[str], steering: StoredRun | None = None) -> None:
+def write_report(diagnosis: Diagnosis, path: str | os.PathLike[str], steering: SteeringRun | None = None) -> None:
     """Write the report of a diagnosis as one self-contained HTML file, whole or not at all.
 
     Args:
@@ -80,12 +80,12 @@ def write_report(diagnosis: Diagnosis, path: str | os.PathLike[str], steering: S
     atomic_write_text(path, report_html(diagnosis, steering))
 
 
-def write_steering_page(run: StoredRun, path: str | os.PathLike[str]) -> None:
+def write_steering_page(run: SteeringRun, path: str | os.PathLike[str]) -> None:
     """Write a run of the causal check alone as one self-contained HTML file; raises as `write_report`."""
     atomic_write_text(path, steering_html(run))
 
 
-def report_html(diagnosis: Diagnosis, steering: StoredRun | None = None) -> str:
+def report_html(diagnosis: Diagnosis, steering: SteeringRun | None = None) -> str:
     """The report as HTML; about 5 MB of it are plotly.js."""
     data, made = page_data(diagnosis), provenance(diagnosis)
     if steering is not None:
@@ -101,7 +101,7 @@ def report_html(diagnosis: Diagnosis, steering: StoredRun | None = None) -> str:
     )
 
 
-def steering_html(run: StoredRun) -> str:
+def steering_html(run: SteeringRun) -> str:
     """A run of the causal check as HTML."""
     return _page(
         f"Causal check: {run_model(run)}",

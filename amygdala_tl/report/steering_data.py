@@ -12,7 +12,7 @@ import torch
 
 from amygdala_tl.report.page_data import number, packed
 from amygdala_tl.steering.records import Ablation, CausalCrossTalk, ConceptSteering, DoseEffect, SteeringReport
-from amygdala_tl.steering.stored import StoredRun
+from amygdala_tl.steering.results import SteeringRun
 from amygdala_tl.steering.summary import ConceptSummary, summarise
 
 P_STEP = 0.01
@@ -25,7 +25,7 @@ EFFECTS = {
 """Name in the page's data -> attribute of `DoseEffect`."""
 
 
-def steering_data(run: StoredRun) -> dict[str, Any]:
+def steering_data(run: SteeringRun) -> dict[str, Any]:
     """Everything the steering sections show, as JSON-ready values; NaN and infinities become None."""
     report, summaries = run.reports[0], summarise(run.reports)
     return {

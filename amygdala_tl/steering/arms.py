@@ -87,7 +87,7 @@ def make_arms(material: LayerMaterial, random: int, generator: torch.Generator) 
     """
     width = material.concepts.shape[1]
     isotropic = random_directions(random, width, generator)
-    drawn = random_directions(random, width, generator)
+    drawn = torch.randn(random, width, generator=generator)
     parts: list[tuple[ArmKind, Tensor]] = [("concept", material.concepts.float())]
     if material.halves is not None:
         parts += [("half 0", material.halves[0].float()), ("half 1", material.halves[1].float())]

@@ -1,9 +1,11 @@
 """The causal check from end to end: measure, judge, generate; and what it was made of."""
 
+import hashlib
 import platform
 from collections.abc import Callable, Mapping
 
 from amygdala_tl.lens.model import Lens
+from amygdala_tl.readout.record import Readout
 from amygdala_tl.steering.blocks import key_of
 from amygdala_tl.steering.journal import Journal
 from amygdala_tl.steering.judge import judge
@@ -58,12 +60,14 @@ def run_check(
     return report, tuple(said)
 
 
-def about_check(check: SteeringCheck, readout: RunReadout, corpus_sha256: str | None) -> About:
+def about_check(check: SteeringCheck, readout: Readout, corpus_sha256: str | None) -> About:
     """What the numbers of a check depend on besides its plan, as hashes and versions."""
+    # In float16, as in the bundle, so that a readout has one hash before and after it is saved.
+    tensors = hashlib.sha256(readout.vectors.half().contiguous().numpy().tobytes()).hexdigest()
     return About(
         model=RunModel(**{name: getattr(check.model, name) for name in RunModel.__slots__}),
         versions={**check.model.versions, "python": platform.python_version()},
-        readout=readout,
+        readout=RunReadout(tensors, readout.provenance.method, readout.provenance.corpus_sha256),
         corpus_sha256=corpus_sha256,
         words=check.words.words,
         prompts_sha256=key_of(open_prompts(check.tokenizer), plain_tokens(check.tokenizer)),

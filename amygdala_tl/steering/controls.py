@@ -17,7 +17,9 @@ from amygdala_tl.diagnostics.nulls import permuted_texts
 from amygdala_tl.directions.data import LabelledActivations
 from amygdala_tl.directions.folds import group_folds
 from amygdala_tl.directions.method import Method, apply_method
+from amygdala_tl.readout.record import Readout
 from amygdala_tl.steering.arms import LayerMaterial, Readers
+from amygdala_tl.steering.records import SteeringPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,28 +84,35 @@ def fit_controls(texts: TrainingTexts, shuffled: int, seed: int) -> Controls:
     )
 
 
-def layer_material(
-    layer: int,
-    concepts: Float[Tensor, "concept d_model"],
-    columns: Sequence[int],
-    controls: Controls | None = None,
-) -> LayerMaterial:
-    """The directions of one layer; readers are those of the next layer that the controls have.
+def directions_of(readout: Readout, plan: SteeringPlan, texts: TrainingTexts | None = None) -> list[LayerMaterial]:
+    """The directions of every layer of a plan. Readers are the controls of the next layer that the texts have.
 
     Args:
-        layer: index from 0.
-        concepts: unit rows: what is checked.
-        columns: their numbers among the readout's concepts.
-        controls: of the readout; None leaves only random directions.
+        readout: what is checked.
+        plan: concepts, layers, and how many controls.
+        texts: what the readout was fitted on; without them there are no controls but random directions.
+
+    Raises:
+        FitError: a control cannot be fitted.
     """
+    columns = [readout.concepts.index(name) for name in plan.concepts]
+    controls = None if texts is None else fit_controls(texts, 2 * plan.random, plan.seed)
+    return [
+        _of_layer(layer, readout.vectors[readout.column(layer), columns], columns, controls) for layer in plan.layers
+    ]
+
+
+def _of_layer(
+    layer: int, own: Float[Tensor, "concept d_model"], columns: Sequence[int], controls: Controls | None
+) -> LayerMaterial:
     if controls is None:
-        return LayerMaterial(layer, concepts)
-    here, own = controls.layers.index(layer), list(columns)
+        return LayerMaterial(layer, own)
+    here = controls.layers.index(layer)
     readers = None
     if (above := here + 1) < len(controls.layers):
-        vectors, deviation = controls.halves[:, own, above], controls.deviation[:, own, above]
+        vectors, deviation = controls.halves[:, columns, above], controls.deviation[:, columns, above]
         readers = Readers(controls.layers[above], vectors, deviation)
-    return LayerMaterial(layer, concepts, controls.halves[:, own, here], controls.shuffled[:, here], readers)
+    return LayerMaterial(layer, own, controls.halves[:, columns, here], controls.shuffled[:, here], readers)
 
 
 def _with_labels_of(data: LabelledActivations, source: Tensor) -> LabelledActivations:

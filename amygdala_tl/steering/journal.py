@@ -6,7 +6,7 @@ when a run was stopped is ignored.
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 

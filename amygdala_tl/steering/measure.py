@@ -77,7 +77,12 @@ def _norms(check: SteeringCheck, lens: Lens) -> FoundNorms:
 
 
 def _layer(
-    check: SteeringCheck, lens: Lens, material: LayerMaterial, norm: float, journal: Journal, advance: Callable[[], None]
+    check: SteeringCheck,
+    lens: Lens,
+    material: LayerMaterial,
+    norm: float,
+    journal: Journal,
+    advance: Callable[[], None],
 ) -> MeasuredLayer:
     arms, readers, benches = arms_of(check, material), material.readers, _Benches(lens)
     n, doses, concepts = len(arms.kinds), len(check.plan.doses) - 1, len(check.plan.concepts)

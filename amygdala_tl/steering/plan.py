@@ -8,12 +8,15 @@ from typing import Any
 import torch
 
 from amygdala_tl.errors import InputError
+from amygdala_tl.lens.hooks import parse_layers
+from amygdala_tl.names import named_concepts
+from amygdala_tl.readout.record import Readout
 from amygdala_tl.records import ModelInfo
-from amygdala_tl.steering.arms import Arms, ArmKind, LayerMaterial, make_arms, random_directions
+from amygdala_tl.steering.arms import ArmKind, Arms, LayerMaterial, make_arms, random_directions
 from amygdala_tl.steering.blocks import AblationBlock, AdditionBlock, NormBlock, SampleBlock
 from amygdala_tl.steering.prompts import Tokens, open_prompts, plain_tokens, sample_prompts
 from amygdala_tl.steering.records import SteeringPlan
-from amygdala_tl.steering.settings import ABLATION_PLACES
+from amygdala_tl.steering.settings import ABLATION_PLACES, DEFAULTS, AblationPlace
 from amygdala_tl.steering.words import ConceptWords
 
 DAMAGE_KINDS: tuple[ArmKind, ...] = ("concept", "random")
@@ -53,18 +56,44 @@ class SteeringCheck:
         return self.model.fingerprint, self.model.engine, self.model.dtype
 
 
-def doses_of(doses: Sequence[float]) -> tuple[float, ...]:
-    """The doses of a plan: ascending, once each, from 0 on.
+def make_plan(
+    readout: Readout,
+    n_layers: int,
+    *,
+    concepts: Sequence[str] = (),
+    layers: str | Sequence[int | float] | None = None,
+    doses: Sequence[float] = DEFAULTS.doses,
+    random: int = DEFAULTS.random,
+    ablate: Sequence[AblationPlace] = ABLATION_PLACES,
+    seed: int = 0,
+) -> SteeringPlan:
+    """Plan a check of a readout; arguments as in `steer`. Needs no model, so that mistakes show before one is loaded.
 
     Raises:
-        InputError: no dose is above 0, or one is below 0 or not finite.
+        InputError: the readout has no such concept or layer, or the doses or controls make no check.
+        ModelError: the model has no such layer.
     """
-    found = tuple(sorted({0.0, *doses}))
-    if len(found) < 2 or found[0] < 0 or not all(math.isfinite(dose) for dose in found):
+    wanted = parse_layers(layers, n_layers) if layers else readout.layers
+    for layer in wanted:
+        readout.column(layer)
+    amounts = tuple(sorted({0.0, *doses}))
+    if len(amounts) < 2 or amounts[0] < 0 or not all(map(math.isfinite, amounts)):
         raise InputError(
             "no doses to check", got=", ".join(map(str, doses)), need="numbers above 0", remedy="change `doses`"
         )
-    return found
+    if random < 3:
+        raise InputError(
+            "too few random directions", got=random, need="3 or more; 20 for significance at 5%",
+            remedy="change `random`",
+        )  # fmt: skip
+    return SteeringPlan(
+        concepts=named_concepts(concepts, readout.concepts) or readout.concepts,
+        layers=wanted,
+        doses=amounts,
+        random=random,
+        seed=seed,
+        ablate=tuple(place for place in ABLATION_PLACES if place in ablate),
+    )
 
 
 def norm_block(check: SteeringCheck) -> NormBlock:

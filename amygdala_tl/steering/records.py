@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 
-from amygdala_tl.steering.settings import ABLATION_PLACES, AblationPlace, SteeringSettings
+from amygdala_tl.steering.settings import ABLATION_PLACES, DEFAULTS, AblationPlace
 
 if TYPE_CHECKING:
     Number = float
@@ -57,7 +57,7 @@ class SteeringPlan:
     concepts: tuple[str, ...]
     layers: tuple[int, ...]
     doses: tuple[float, ...]
-    random: int = SteeringSettings().random
+    random: int = DEFAULTS.random
     most_loss: float = 0.69
     level: float = 0.05
     seed: int = 0
@@ -247,4 +247,3 @@ class Sample:
     seed: int
     text: str
     repetition: float
-

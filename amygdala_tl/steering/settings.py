@@ -27,6 +27,7 @@ from msgspec.structs import replace
 from amygdala_tl.decode import decode
 from amygdala_tl.errors import InputError
 from amygdala_tl.files import atomic_write_text
+from amygdala_tl.settings import CAPTURE, FIT, Labels
 
 AblationPlace = Literal["each", "together", "everywhere"]
 """Where directions are projected out: at each layer of the plan alone, at all of them together, or at every layer of the model.
@@ -38,6 +39,8 @@ Name = Annotated[str, Meta(pattern=r"\S")]
 Layers = str | tuple[int | float, ...]
 """As `parse_layers` takes them: `"14,-1,0.5"`, `"all"`, or a list."""
 
+TRAINING = ("target_layers", "aggregator", "denoise", "labels")
+
 REMEDY = "correct the file"
 
 
@@ -48,16 +51,22 @@ class ReadoutSettings(Struct, frozen=True, forbid_unknown_fields=True):
         file: the bundle; without it, a readout is trained on `corpus`.
         corpus: training corpus; beside `file` it adds shuffled labels, readouts of other texts, and ablation.
         activations: of the corpus; beside the readout if None.
-        target_layers, aggregator, denoise, labels: as in `train`, with its defaults where None; not beside `file`.
+        target_layers, aggregator, denoise, labels: as in `train`; not beside `file`.
     """
 
     file: Name | None = None
     corpus: Name | None = None
     activations: Name | None = None
-    target_layers: Layers | None = None
-    aggregator: str | None = None
-    denoise: str | None = None
-    labels: Literal["classes", "graded"] | None = None
+    target_layers: Layers = CAPTURE.layers
+    aggregator: str = FIT.aggregator
+    denoise: str = FIT.denoise
+    labels: Labels = FIT.labels
+
+    @property
+    def training(self) -> tuple[str, ...]:
+        """Keys that say how to train, with a value other than the default."""
+        default = ReadoutSettings()
+        return tuple(key for key in TRAINING if getattr(self, key) != getattr(default, key))
 
 
 class SteeringSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -88,6 +97,9 @@ class SteeringSettings(Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("`seeds` must differ from each other, for example [0, 1, 2]")
 
 
+DEFAULTS = SteeringSettings()
+
+
 class AblationSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Where directions are taken out of texts that carry their concept; nowhere if `layers` is empty."""
 
@@ -98,22 +110,20 @@ class RunSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """A whole causal check, as its TOML file says it.
 
     Attributes:
-        model: its name; the one in the readout's manifest if None, or `embedded` for a readout that is trained.
         readout, steering, ablation: the tables of the file.
+        model: its name; the one in the readout's manifest if None, or `embedded` for a readout that is trained.
     """
 
+    readout: ReadoutSettings
     model: Name | None = None
-    readout: ReadoutSettings = ReadoutSettings()
     steering: SteeringSettings = SteeringSettings()
     ablation: AblationSettings = AblationSettings()
 
     def __post_init__(self) -> None:
-        source = self.readout
-        if source.file is None and source.corpus is None:
+        if self.readout.file is None and self.readout.corpus is None:
             raise ValueError("`readout` needs `file`, or `corpus` to train one on")
-        given = [key for key in ("target_layers", "aggregator", "denoise", "labels") if getattr(source, key) is not None]
-        if source.file is not None and given:
-            raise ValueError(f"`readout.{given[0]}` cannot be combined with `readout.file`")
+        if self.readout.file is not None and self.readout.training:
+            raise ValueError(f"`readout.{self.readout.training[0]}` cannot be combined with `readout.file`")
 
 
 def read_settings(path: Path) -> RunSettings:
@@ -146,9 +156,11 @@ def write_settings(settings: RunSettings, folder: Path) -> Path:
     def relative(place: str) -> str:
         return os.path.relpath(place, folder.resolve())
 
-    if settings.model is not None and os.path.isabs(settings.model):
+    if settings.model is not None and settings.model != "embedded" and os.path.exists(settings.model):
         settings = replace(settings, model=relative(settings.model))
     values = msgspec.to_builtins(_with_paths(settings, relative))
+    if settings.readout.file is not None:
+        values["readout"] = {key: value for key, value in values["readout"].items() if key not in TRAINING}
     atomic_write_text(folder / "config.toml", tomli_w.dumps(_without_none(values)))
     return folder / "config.toml"
 

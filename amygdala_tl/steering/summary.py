@@ -22,9 +22,9 @@ class ConceptSummary:
         verdict: `steers` if every seed says so, else what the other seeds say.
         steers_in, seeds: with how many seeds it steers, of how many.
         layer: the recommended one, or else that of the dose that came nearest.
-        at: the effect there, of the first seed; `random_mean` and `random_deviation` are means, `p_value` is the largest over seeds.
+        at: the first seed's effect there, with the means of `random_mean` and `random_deviation` and the largest `p_value`.
         recommended: whether a seed recommends this dose.
-        ablation: at that layer, at all layers of the plan, and everywhere in the model; p-values are the largest over seeds.
+        ablation: at that layer, at all layers of the plan, and everywhere in the model, each with the largest p-value.
     """
 
     concept: str
