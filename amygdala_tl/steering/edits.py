@@ -34,6 +34,10 @@ UNIT_TOLERANCE = 1e-2
 """How far from 1 the length of a direction may be; bfloat16 rounds a unit vector to within 4e-3."""
 
 
+Size = float | int | Float[Tensor, " rows"]
+"""One number for all rows of the batch, or one a row."""
+
+
 class Edit(Protocol):
     """What `intervene` takes: a function from a stream to the edited stream, of the same dtype."""
 
@@ -90,8 +94,8 @@ class Add:
     """
 
     direction: Float[Tensor, "*rows d_model"]
-    dose: "float | Float[Tensor, ' rows'] | None" = field(default=None, kw_only=True)
-    amount: "float | Float[Tensor, ' rows'] | None" = field(default=None, kw_only=True)
+    dose: Size | None = field(default=None, kw_only=True)
+    amount: Size | None = field(default=None, kw_only=True)
     where: Where = field(default=EVERYWHERE, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -171,7 +175,7 @@ class Clamp:
     """
 
     direction: Float[Tensor, "*rows d_model"]
-    value: "float | Float[Tensor, ' rows']"
+    value: Size
     where: Where = field(default=EVERYWHERE, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -229,7 +233,7 @@ def _rows(
 
 
 def _shift(
-    rows: Float[Tensor, "rows d_model"], amount: "float | Float[Tensor, ' amounts']"
+    rows: Float[Tensor, "rows d_model"], amount: Size
 ) -> Float[Tensor, "_ 1 d_model"]:
     """amount times direction, to be broadcast over positions."""
     amounts = torch.as_tensor(amount, device=rows.device).float().reshape(-1)
