@@ -23,7 +23,7 @@ from amygdala_tl.report.page_data import page_data
 from amygdala_tl.report.page_text import headline, model_name, provenance
 from amygdala_tl.report.steering_data import steering_data
 from amygdala_tl.report.steering_text import run_model, steering_headline, steering_provenance
-from amygdala_tl.steering.stored import StoredRun
+from amygdala_tl.steering.results import SteeringRun
 from amygdala_tl.web.inline import asset, script
 
 DIAGNOSIS_SECTIONS = {
@@ -45,7 +45,7 @@ MADE = {"made": "How it was made"}
 """Sections of the page by id, with the names of their links at its top."""
 
 
-def write_report(diagnosis: Diagnosis, path: str | os.PathLike[str], steering: StoredRun | None = None) -> None:
+def write_report(diagnosis: Diagnosis, path: str | os.PathLike[str], steering: SteeringRun | None = None) -> None:
     """Write the report of a diagnosis as one self-contained HTML file, atomically.
 
     Args:
@@ -59,12 +59,12 @@ def write_report(diagnosis: Diagnosis, path: str | os.PathLike[str], steering: S
     atomic_write_text(path, report_html(diagnosis, steering))
 
 
-def write_steering_page(run: StoredRun, path: str | os.PathLike[str]) -> None:
+def write_steering_page(run: SteeringRun, path: str | os.PathLike[str]) -> None:
     """Write a run of the causal check alone as one self-contained HTML file; raises as `write_report`."""
     atomic_write_text(path, steering_html(run))
 
 
-def report_html(diagnosis: Diagnosis, steering: StoredRun | None = None) -> str:
+def report_html(diagnosis: Diagnosis, steering: SteeringRun | None = None) -> str:
     """Return the report as HTML; plotly.js takes about 5 MB of it."""
     data, made = {"diagnosis": page_data(diagnosis)}, provenance(diagnosis)
     if steering is not None:
@@ -80,7 +80,7 @@ def report_html(diagnosis: Diagnosis, steering: StoredRun | None = None) -> str:
     )
 
 
-def steering_html(run: StoredRun) -> str:
+def steering_html(run: SteeringRun) -> str:
     """Return a run of the causal check as HTML."""
     return _page(
         f"Causal check: {run_model(run)}",

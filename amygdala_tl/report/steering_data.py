@@ -13,7 +13,7 @@ import torch
 from amygdala_tl.report.figures import ablation_figures
 from amygdala_tl.report.packing import number, packed
 from amygdala_tl.steering.records import CausalCrossTalk, ConceptSteering
-from amygdala_tl.steering.stored import StoredRun
+from amygdala_tl.steering.results import SteeringRun
 from amygdala_tl.steering.summary import ConceptSummary, summarise
 
 P_STEP = 0.01
@@ -30,7 +30,7 @@ AT_BEST = BY_DOSE | {
 """The same at a concept's recommended layer and dose."""
 
 
-def steering_data(run: StoredRun) -> dict[str, Any]:
+def steering_data(run: SteeringRun) -> dict[str, Any]:
     """Return everything that the steering sections show, ready for JSON; NaN and infinities become None."""
     report, summaries = run.reports[0], summarise(run.reports)
     return {

@@ -1,9 +1,9 @@
 """The file of a validation run: what it may say, how mistakes are told, and that its copy says the same."""
 
 import pytest
+from amygdala_tl.pipeline.run_config import AblationPlaces, read_run_config, run_config_text
 
 from amygdala_tl.errors import InputError
-from amygdala_tl.pipeline.run_config import AblationPlaces, read_run_config, run_config_text
 from amygdala_tl.steering.records import ABLATION_PLACES
 
 WHOLE = """
