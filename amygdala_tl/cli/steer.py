@@ -145,7 +145,7 @@ def run_settings(settings: RunSettings, out: Path, *, seed: int | None = None) -
     words = None if steering.words is None else read_words(Path(steering.words))
     console = Console(highlight=False)
     file = Path(source.file) if source.file is not None else _trained(console, settings, out)
-    from amygdala_tl.readout.bundle import load_readout
+    from amygdala_tl.readout.record import load_readout
 
     readout = load_readout(file)
     _check_plan(readout, settings)

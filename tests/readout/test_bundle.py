@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from amygdala_tl.errors import InputError, ReadoutError
-from amygdala_tl.readout.bundle import load_readout
-from amygdala_tl.readout.record import Readout
+from amygdala_tl.readout.record import Readout, load_readout
 from tests.readout.example import CONCEPTS, LAYERS, a_readout
 
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from amygdala_tl.readout.bundle import load_readout
 from amygdala_tl.readout.provenance import Verdict
+from amygdala_tl.readout.record import load_readout
 
 BUNDLE = Path(__file__).parent / "data" / "readout_0_1_0.safetensors"
 SAID = json.loads(BUNDLE.with_suffix(".json").read_text())
