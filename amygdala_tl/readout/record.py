@@ -291,8 +291,12 @@ def load_readout(path: str | Path, manifest_path: str | Path | None = None) -> R
 
 
 def _rows(calibration: Calibration | None) -> CalibrationRows | None:
-    return calibration and CalibrationRows(calibration.mean.tolist(), calibration.std.tolist(), calibration.n)
+    return (
+        None
+        if calibration is None
+        else CalibrationRows(calibration.mean.tolist(), calibration.std.tolist(), calibration.n)
+    )
 
 
 def _calibration(rows: CalibrationRows | None) -> Calibration | None:
-    return rows and Calibration(torch.tensor(rows.mean), torch.tensor(rows.std), rows.n)
+    return None if rows is None else Calibration(torch.tensor(rows.mean), torch.tensor(rows.std), rows.n)
