@@ -9,6 +9,9 @@ if TYPE_CHECKING:
 
 SAMPLES_PER_TENSOR = 4096
 
+RENAMED = "tl-"
+"""Prefix of a fingerprint over the parameters of TransformerLens, which no checkpoint can have."""
+
 
 def tensors_fingerprint(tensors: Iterable[tuple[str, "torch.Tensor"]]) -> str:
     """sha256, hexadecimal, over name, shape and evenly spaced values of every tensor, in the order given.

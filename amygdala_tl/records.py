@@ -14,7 +14,7 @@ never touch a tensor (memory, corpus) stay light.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import torch
@@ -82,39 +82,22 @@ class CorpusText:
 
 
 @dataclass(frozen=True, slots=True)
-class Corpus:
-    """Unique texts with their labels.
-
-    Attributes:
-        concepts: concepts with enough examples, in the order of every concept axis.
-        texts: sorted by id, so that a corpus does not depend on the order of its source.
-        parameters: the options it was made with.
-        dropped: reason -> how many nodes were left out for it.
-        left_out: concept -> why it is not among `concepts`.
-        sha256: of concepts, texts, labels and splits.
-    """
-
-    concepts: tuple[str, ...]
-    texts: tuple[CorpusText, ...]
-    parameters: Mapping[str, Any]
-    dropped: Mapping[str, int]
-    left_out: Mapping[str, str]
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)
 class ModelInfo:
     """Which model, exactly, and through which engine it ran.
 
     Attributes:
         id: what names the model to a person: `embedded`, a folder's name, a file's name, a hub id.
         revision: commit of a hub model, else None.
-        fingerprint: sha256 over names, shapes and bfloat16-rounded samples of all weights, hexadecimal.
+        fingerprint: sha256 over names, shapes and bfloat16-rounded samples of all weights, hexadecimal; behind `tl-` if the names
+            and values are TransformerLens's own, which no checkpoint can be compared with.
         architecture: Hugging Face's class name.
         engine: `HookedTransformer` or `TransformerBridge`.
         versions: package -> version of what ran it.
         dtype: of the weights while running: `float32`, `bfloat16`, `float16`.
         n_layers, d_model, n_ctx: sizes.
+        weights: `as stored` if the residual stream is that of the checkpoint (folded norms and value biases leave it as it is);
+            `centred` if the weights that write to it lack their mean over d_model, so the stream does too.
+        golden: fixed projections of the stream for fixed tokens (`lens.identity`); empty in old records.
     """
 
     id: str
@@ -127,6 +110,8 @@ class ModelInfo:
     n_layers: int
     d_model: int
     n_ctx: int
+    weights: Literal["as stored", "centred"] = "as stored"
+    golden: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +193,21 @@ class Calibration:
 
 
 @dataclass(frozen=True, slots=True)
+class LayerOutput:
+    """What one decoder layer of an engine returned for the golden tokens.
+
+    Attributes:
+        kind: class of the layer.
+        way: how the engine's output is read when it serves; None for a class without a known convention.
+        streams: every way in which the output can be read -> [token, d_model].
+    """
+
+    kind: str
+    way: str | None
+    streams: "Mapping[str, torch.Tensor]"
+
+
+@dataclass(frozen=True, slots=True)
 class LayerCheck:
     """Whether one layer of a bundle is the same layer of an engine.
 
@@ -232,11 +232,11 @@ class Verification:
 
     Attributes:
         model: id of the model.
-        dtype: that every engine computed in.
-        n_tokens: how many golden tokens were run.
+        dtype: in which every engine computed.
+        n_tokens: how many golden tokens ran.
         tolerance: largest relative difference that passes.
-        checks: one an engine and layer.
-        notes: what was not checked, and why.
+        checks: one per engine and layer.
+        notes: what `verify` did not check, and why.
     """
 
     model: str
@@ -248,5 +248,5 @@ class Verification:
 
     @property
     def passed(self) -> bool:
-        """True if every check passed."""
-        return all(check.passed for check in self.checks)
+        """True if every check passed, and there was one."""
+        return bool(self.checks) and all(check.passed for check in self.checks)

@@ -20,7 +20,7 @@ def verify(
     trust_remote_code: options.TrustRemoteCode = False,
 ) -> None:
     """Run fixed tokens through TransformerLens, Hugging Face and vLLM, and compare the stream at every layer of a bundle."""
-    from amygdala_tl.pipeline.verify import verify as run_verify
+    from amygdala_tl.api.verify import verify as run_verify
     from amygdala_tl.report.verification import verification_table
 
     found = run_verify(readout, engine=engine, model=model, dtype=dtype, trust_remote_code=trust_remote_code)

@@ -14,23 +14,20 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from amygdala_tl.corpus.assemble import assemble
 from amygdala_tl.corpus.choose import choose
 from amygdala_tl.corpus.concepts import ExampleCount, keep_sufficient, wanted_concepts
 from amygdala_tl.corpus.grouping import group_of, split_of
 from amygdala_tl.corpus.hashing import text_id
 from amygdala_tl.corpus.labels import POLARITIES, LabelRules, Polarity, polarity
 from amygdala_tl.corpus.node_types import matching_kinds
+from amygdala_tl.corpus.reasons import DUPLICATE, NO_EXAMPLE, NOT_UNICODE, TOO_SHORT
+from amygdala_tl.corpus.record import Corpus, assemble
 from amygdala_tl.errors import CorpusError
 from amygdala_tl.memory.tags import split_tag_line
-from amygdala_tl.records import Corpus, CorpusText, Node, Split
+from amygdala_tl.records import CorpusText, Node, Split
 
 OTHER_TYPE = "other type"
-TOO_SHORT = "too short"
 NO_VALID_SCORE = "no valid score"
-DUPLICATE = "duplicate text"
-NOT_UNICODE = "not valid Unicode"
-NO_EXAMPLE = "no example of any concept"
 SCORE_IGNORED = "score outside 0-10 (ignored)"
 
 TAG_LINE_EXAMPLE = "a last line such as `warmth:9 clarity:10`"
@@ -55,7 +52,7 @@ def build_corpus(nodes: Iterable[Node], rules: LabelRules) -> Corpus:
         raise CorpusError(
             "no tagged text is usable",
             got=", ".join(f"{reason}: {n}" for reason, n in dropped.items() if n),
-            remedy="look at --min-content-chars, and at the scores, which must lie in 0-10",
+            remedy="check `min_content_chars`, and that the scores lie in 0-10",
         )
     tag_counts = Counter(tag for text in tagged for tag in text.scores)
     wanted = wanted_concepts(tag_counts, rules)
@@ -113,7 +110,7 @@ def _usable_texts(nodes: Sequence[Node], rules: LabelRules, dropped: Counter[str
 
 
 def _unusable(key: str, text: str, scoreless: bool, rules: LabelRules) -> str | None:
-    # An empty text has no token to read, whatever --min-content-chars says.
+    # An empty text has no token to read, whatever `min_content_chars` says.
     if len(text) < max(1, rules.min_content_chars):
         return TOO_SHORT
     if scoreless:
@@ -154,10 +151,10 @@ def _sufficient(pools: _Pools, wanted: Sequence[str], rules: LabelRules) -> tupl
     return keep_sufficient(
         {concept: count(concept) for concept in wanted},
         min_examples=rules.min_examples,
-        more_positives=f"lower --min-positive-score (now {rules.min_positive_score:g})",
+        more_positives=f"lower `min_positive_score` (now {rules.min_positive_score:g})",
         more_negatives=(
-            f"raise --max-negative-score (now {rules.max_negative_score:g})"
-            f" or --max-negative-mentions (now {rules.max_negative_mentions})"
+            f"raise `max_negative_score` (now {rules.max_negative_score:g})"
+            f" or `max_negative_mentions` (now {rules.max_negative_mentions})"
         ),
     )
 

@@ -71,7 +71,7 @@ def _none_left(counts: Mapping[str, ExampleCount], need: int, more_positives: st
         "no concept has enough examples",
         got=f"at best {best} with {count.positive} positive{negatives} training texts, of {len(counts)} concepts",
         need=f"{need} positive and {need} negative training texts",
-        remedy=f"{more_positives if count.positive < need else more_negatives}, or lower --min-examples (now {need})",
+        remedy=f"{more_positives if count.positive < need else more_negatives}, or lower `min_examples` (now {need})",
     )
 
 

@@ -58,33 +58,33 @@ class LabelRules:
     def __post_init__(self) -> None:
         check_split_rules(self.min_examples, self.heldout_fraction)
         _check(
-            "--min-positive-score",
+            "min_positive_score",
             self.min_positive_score,
             0 < self.min_positive_score <= HIGHEST_SCORE,
             f"above 0, up to {HIGHEST_SCORE:g}",
         )
         _check(
-            "--max-negative-score",
+            "max_negative_score",
             self.max_negative_score,
             0 <= self.max_negative_score < self.min_positive_score,
-            f"from 0 to below --min-positive-score ({self.min_positive_score:g})",
+            f"from 0 to below min_positive_score ({self.min_positive_score:g})",
         )
-        _check("--max-negative-mentions", self.max_negative_mentions, self.max_negative_mentions >= 0, "0 or more")
-        _check("--min-content-chars", self.min_content_chars, self.min_content_chars >= 0, "0 or more")
+        _check("max_negative_mentions", self.max_negative_mentions, self.max_negative_mentions >= 0, "0 or more")
+        _check("min_content_chars", self.min_content_chars, self.min_content_chars >= 0, "0 or more")
         _check(
-            "--max-examples-per-emotion",
+            "max_examples_per_emotion",
             self.max_examples_per_emotion,
             self.max_examples_per_emotion >= self.min_examples,
-            f"at least --min-examples ({self.min_examples})",
+            f"at least min_examples ({self.min_examples})",
         )
         if self.top_emotions is not None:
-            _check("--top-emotions", self.top_emotions, self.top_emotions >= 1, "1 or more")
+            _check("top_emotions", self.top_emotions, self.top_emotions >= 1, "1 or more")
         if self.emotions is not None:
-            _check("--emotions-file", "no names", len(self.emotions) > 0, "a name a line")
+            _check("emotions", "no names", len(self.emotions) > 0, "a name a line")
             for name in self.emotions:
-                _check("--emotions-file", repr(name), _is_tag_name(name), "names of letters, digits, `_` and `-`")
+                _check("emotions", repr(name), _is_tag_name(name), "names of letters, digits, `_` and `-`")
         if self.node_types is not None:
-            _check("--node-types", "no types", len(self.node_types) > 0, "types such as journal,digest")
+            _check("node_types", "no types", len(self.node_types) > 0, "types such as journal,digest")
 
 
 def check_split_rules(min_examples: int, heldout_fraction: float) -> None:
@@ -93,7 +93,7 @@ def check_split_rules(min_examples: int, heldout_fraction: float) -> None:
     Raises:
         InputError: a value out of its range.
     """
-    _check("--min-examples", min_examples, min_examples >= 1, "1 or more")
+    _check("min_examples", min_examples, min_examples >= 1, "1 or more")
     _check("heldout_fraction", heldout_fraction, 0 <= heldout_fraction < 1, "from 0 to below 1")
 
 

@@ -30,7 +30,7 @@ def matching_kinds(node_types: Collection[str] | None, kinds: Collection[str]) -
         if not found:
             raise InputError(
                 "no node of the graph is of this type",
-                label=f"--node-types {name}",
+                label=f"node_types {name}",
                 got=", ".join(sorted(kind or '""' for kind in kinds)),
                 remedy=f"use types of this graph, or {', '.join(ALIASES)} where it has their types",
             )

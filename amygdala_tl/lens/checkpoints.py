@@ -1,4 +1,4 @@
-"""From what names a model (`embedded`, a folder, a GGUF file, a hub id) to a Hugging Face model and its tokenizer."""
+"""Checkpoints by name (`embedded`, a folder, a GGUF file, a hub id): their Hugging Face model and tokenizer."""
 
 import json
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from amygdala_tl.lens.quiet import without_progress_bars
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A Hugging Face model as it stands in its checkpoint, before TransformerLens takes it over."""
+    """A Hugging Face model as stored, before TransformerLens takes it over."""
 
     id: str
     revision: str | None
@@ -27,23 +27,23 @@ class Checkpoint:
 def load_checkpoint(
     spec: str, dtype: torch.dtype, *, revision: str | None = None, trust_remote_code: bool = False
 ) -> Checkpoint:
-    """The Hugging Face model and tokenizer that `spec` names, on the CPU.
+    """Read the Hugging Face model and tokenizer that `spec` names, onto the CPU.
 
     Args:
         spec: `embedded`, a checkpoint folder, a `.gguf` file, or a hub id.
         dtype: of the weights.
         revision: branch, tag or commit of a hub id.
-        trust_remote_code: run code that the checkpoint brings; off unless asked for.
+        trust_remote_code: run code that the checkpoint brings.
 
     Raises:
-        ModelError: there is no such model, or it cannot be read.
+        ModelError: the model does not exist or cannot be read.
     """
     source, more = _locate(spec)
     if revision is not None and not Path(source).exists():
         more = {**more, "revision": revision}
     try:
         with without_progress_bars():
-            # Eager attention is the one that applies every architecture's rules: SDPA leaves out Gemma 2's soft-capping.
+            # Only eager attention applies every architecture's rules: SDPA leaves out Gemma 2's soft-capping.
             hf_model = AutoModelForCausalLM.from_pretrained(
                 source, dtype=dtype, trust_remote_code=trust_remote_code, attn_implementation="eager", **more
             )
@@ -55,8 +55,13 @@ def load_checkpoint(
     return Checkpoint(id=_name(spec), revision=commit, hf_model=hf_model, tokenizer=tokenizer)
 
 
+def readable_source(spec: str) -> str:
+    """Return the folder, file or hub id behind `spec`, for an engine that does not know `embedded`."""
+    return str(embedded_checkpoint()) if spec == "embedded" else spec
+
+
 def _locate(spec: str) -> tuple[str, Mapping[str, Any]]:
-    """Where to read from, and the further arguments that reading needs."""
+    """Return where to read from, and the further arguments that reading needs."""
     if spec == "embedded":
         return str(embedded_checkpoint()), {}
     path = Path(spec).expanduser()
@@ -65,18 +70,18 @@ def _locate(spec: str) -> tuple[str, Mapping[str, Any]]:
     if path.is_dir():
         if not (path / "config.json").exists():
             raise ModelError(
-                "the folder is no checkpoint",
+                "the folder is not a checkpoint",
                 label=spec,
-                need="config.json in it",
+                need="a config.json",
                 remedy="name the folder that holds it",
             )
         return str(path), {}
     if path.is_file():
         raise ModelError(
-            "the file is no model", label=spec, need="a .gguf file", remedy="name a folder, a .gguf file or a hub id"
+            "the file is not a model", label=spec, need="a .gguf file", remedy="name a folder, a .gguf file or a hub id"
         )
     if spec.startswith((".", "/", "~")) or spec.endswith(".gguf") or spec.count("/") > 1:
-        raise ModelError("no such folder or file", label=spec, remedy="check the path given as --model")
+        raise ModelError("no such folder or file", label=spec, remedy="check the path")
     return spec, {}
 
 

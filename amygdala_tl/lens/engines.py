@@ -1,8 +1,8 @@
-"""The two TransformerLens engines: HookedTransformer where TransformerLens has it and knows the architecture, else the bridge.
+"""The two TransformerLens engines, and the choice between them.
 
 `HookedTransformer` re-implements the architectures that it knows; `TransformerBridge` hooks the Hugging Face model itself.
-TransformerLens 4 has only the bridge. Both re-implement something (the bridge: norms and attention), and can be wrong for a
-variant that they take for a known one, without a word; so `load_model` compares their residual stream with Hugging Face's.
+TransformerLens 4 has only the bridge. Both re-implement something (the bridge: norms and attention). They can be silently wrong
+for a variant that they take for a known architecture, so `choose_engine` compares their residual stream with Hugging Face's.
 """
 
 import copy
@@ -15,20 +15,92 @@ import torch
 from transformers import PreTrainedModel
 
 from amygdala_tl.errors import ModelError
+from amygdala_tl.lens.bridge_repairs import repair_rotation
+from amygdala_tl.lens.hugging_face import context_of, run_decoder_layers, vocabulary_of
+from amygdala_tl.lens.identity import golden_layers, golden_tokens
+from amygdala_tl.lens.parity import TOLERANCES, relative_difference
+from amygdala_tl.lens.residuals import run_resid_post
 
 Engine = Literal["HookedTransformer", "TransformerBridge"]
 
 
+def choose_engine(
+    hf_model: PreTrainedModel,
+    tokenizer: Any,
+    name: str,
+    device: torch.device,
+    *,
+    n_devices: int = 1,
+    engine: Literal["auto"] | Engine = "auto",
+) -> tuple[Any, Engine]:
+    """Build the engine for `hf_model` that computes the same residual stream as `hf_model` itself.
+
+    Args:
+        hf_model: in evaluation mode, with eager attention. The bridge puts its own modules into it.
+        tokenizer: for the bridge.
+        name: for messages.
+        device: where the engine runs.
+        n_devices: split the layers over this many CUDA devices (HookedTransformer only).
+        engine: `auto` takes HookedTransformer where it exists, knows the architecture and agrees, else TransformerBridge.
+
+    Returns:
+        The engine, unprocessed and in evaluation mode, and its name.
+
+    Raises:
+        ModelError: no engine knows the architecture or agrees with Hugging Face.
+    """
+    tokens = golden_tokens(vocabulary_of(hf_model), context_of(hf_model))
+    outputs = run_decoder_layers(hf_model, tokens)
+    expected = {layer: outputs[layer].cpu() for layer in golden_layers(len(outputs))}
+    del outputs
+    allowed = TOLERANCES[str(hf_model.dtype).removeprefix("torch.")]
+
+    def difference(model: Any) -> float:
+        ours = run_resid_post(model, tokens, list(expected)).cpu()
+        return max(relative_difference(ours[:, :, at], theirs) for at, theirs in enumerate(expected.values()))
+
+    if engine != "TransformerBridge":
+        hooked = build_hooked_transformer(hf_model, device, n_devices)
+        if hooked is not None:
+            if (found := difference(hooked)) <= allowed:
+                return hooked, "HookedTransformer"
+            warnings.warn(
+                f"HookedTransformer's residual stream differs from Hugging Face's by {found:.1e} (relative) for {name}; "
+                "using TransformerBridge.",
+                stacklevel=3,
+            )
+        if engine == "HookedTransformer":
+            raise ModelError(
+                "HookedTransformer cannot run this model", label=name,
+                got=type(hf_model).__name__ if has_hooked_transformer() else "TransformerLens without it",
+                remedy="leave the engine to `auto`",
+            )  # fmt: skip
+    if n_devices > 1:
+        raise ModelError("TransformerBridge runs on one device", got=f"n_devices={n_devices}", remedy="use one device")
+    architecture = type(hf_model).__name__
+    bridge = build_bridge(hf_model, tokenizer, device, name)
+    found = difference(bridge)
+    if found > allowed and repair_rotation(bridge, hf_model.config.model_type):
+        found = difference(bridge)
+    if found > allowed:
+        raise ModelError(
+            "TransformerLens computes a different residual stream from Hugging Face's", label=name,
+            got=f"{found:.1e} of its norm apart for {architecture}", need=f"{allowed:.0e} at most",
+            remedy="update transformer-lens, or choose another model",
+        )  # fmt: skip
+    return bridge, "TransformerBridge"
+
+
 def has_hooked_transformer() -> bool:
-    """True if the installed TransformerLens has HookedTransformer (removed in 4.0)."""
+    """Return whether the installed TransformerLens has HookedTransformer, which 4.0 removed."""
     return importlib.util.find_spec("transformer_lens.HookedTransformer") is not None
 
 
 def build_hooked_transformer(hf_model: PreTrainedModel, device: torch.device, n_devices: int = 1) -> Any | None:
-    """`hf_model` as a HookedTransformer without weight processing, or None where TransformerLens does not know it.
+    """Build a HookedTransformer from `hf_model` without weight processing; None where TransformerLens does not know it.
 
-    The configuration goes through a folder with a neutral name: TransformerLens 3.9 guesses architectures from substrings of
-    the path it is given ("llama", "gemma", "bert").
+    The configuration goes through a folder with a neutral name, because TransformerLens 3.9 guesses architectures from substrings
+    of the path ("llama", "gemma", "bert").
     """
     if not has_hooked_transformer():
         return None
@@ -36,14 +108,15 @@ def build_hooked_transformer(hf_model: PreTrainedModel, device: torch.device, n_
     from transformer_lens.loading_from_pretrained import get_pretrained_model_config, get_pretrained_state_dict
 
     with tempfile.TemporaryDirectory(prefix="cfg-") as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # what replaces it is below, and is used where it is gone
+        warnings.simplefilter("ignore", DeprecationWarning)  # where it is gone, the bridge replaces it
         _config_for_transformer_lens(hf_model).save_pretrained(folder)
         try:
             cfg = get_pretrained_model_config(folder, device=str(device), n_devices=n_devices, dtype=hf_model.dtype)
             state = get_pretrained_state_dict(folder, cfg, hf_model=hf_model, dtype=hf_model.dtype)
         except (NotImplementedError, ValueError, KeyError, AttributeError, TypeError, AssertionError):
-            return None  # not an architecture, or not a variant, that it knows
+            return None  # an architecture, or a variant, that it does not know
         cfg.tokenizer_name = None  # texts are tokenized once, outside
+        cfg.model_name = hf_model.config._name_or_path
         model = HookedTransformer(cfg, move_to_device=False)
         model.load_and_process_state_dict(
             state, fold_ln=False, center_writing_weights=False, center_unembed=False, fold_value_biases=False
@@ -53,7 +126,7 @@ def build_hooked_transformer(hf_model: PreTrainedModel, device: torch.device, n_
 
 
 def _config_for_transformer_lens(hf_model: PreTrainedModel) -> Any:
-    """The model's configuration with the two fields that TransformerLens reads and newer checkpoints may leave out."""
+    """Return the model's configuration with two fields that TransformerLens reads and newer checkpoints may leave out."""
     config = copy.deepcopy(hf_model.config)
     config.architectures = [type(hf_model).__name__]
     if not hasattr(config, "n_ctx") and hasattr(config, "max_position_embeddings"):
@@ -62,7 +135,7 @@ def _config_for_transformer_lens(hf_model: PreTrainedModel) -> Any:
 
 
 def build_bridge(hf_model: PreTrainedModel, tokenizer: Any, device: torch.device, name: str) -> Any:
-    """`hf_model` with TransformerLens hooks around its own modules.
+    """Put TransformerLens hooks around the modules of `hf_model`, and return the bridge.
 
     Raises:
         ModelError: TransformerLens has no adapter for the architecture.
@@ -75,7 +148,7 @@ def build_bridge(hf_model: PreTrainedModel, tokenizer: Any, device: torch.device
         ).eval()
     except (NotImplementedError, ValueError, KeyError) as cause:
         raise ModelError(
-            "TransformerLens knows no such architecture",
+            "TransformerLens does not know the architecture",
             label=name,
             got=type(hf_model).__name__,
             remedy="update transformer-lens, or choose another model",
@@ -83,7 +156,7 @@ def build_bridge(hf_model: PreTrainedModel, tokenizer: Any, device: torch.device
 
 
 def new_cache(model: Any, engine: Engine, batch: int) -> Any:
-    """An empty KV cache for HookedTransformer; None for the bridge, which makes its own in the first pass."""
+    """Return an empty KV cache for HookedTransformer; None for the bridge, which makes its own in the first pass."""
     if engine != "HookedTransformer":
         return None
     from transformer_lens.cache.key_value_cache import TransformerLensKeyValueCache

@@ -1,4 +1,4 @@
-"""What the decoder layers of a Hugging Face model themselves hand on, to compare other engines with."""
+"""The residual stream as the decoder layers of a Hugging Face model hand it on: the reference for other engines."""
 
 import torch
 from jaxtyping import Float, Int
@@ -9,15 +9,13 @@ from amygdala_tl.errors import ModelError
 
 
 def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
-    """The decoder layers of `model`: the one module list of as many members as its configuration names layers.
+    """Return the decoder layers of `model`: its one module list with as many members as the configuration has layers.
 
     Raises:
-        ModelError: there is none, or more than one outside the first.
+        ModelError: no list, or more than one, has that length.
     """
     n_layers = model.config.get_text_config().num_hidden_layers
-    lists = [
-        module for module in model.modules() if isinstance(module, nn.ModuleList) and len(module) == n_layers
-    ]  # fmt: skip
+    lists = [module for module in model.modules() if isinstance(module, nn.ModuleList) and len(module) == n_layers]
     named = [module for module in lists if all(sum(1 for _ in member.children()) > 1 for member in module)]
     if len(named) != 1:
         raise ModelError(
@@ -27,13 +25,25 @@ def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
     return named[0]
 
 
+def vocabulary_of(model: PreTrainedModel) -> int:
+    """Return the number of rows of the embedding table."""
+    rows: int = model.get_input_embeddings().weight.shape[0]
+    return rows
+
+
+def context_of(model: PreTrainedModel) -> int:
+    """Return the longest input, in tokens; 2048 where the configuration names none."""
+    length: int = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2048
+    return length
+
+
 @torch.inference_mode()
 def run_decoder_layers(
     model: PreTrainedModel, tokens: Int[Tensor, "text token"]
 ) -> list[Float[Tensor, "text token d_model"]]:
-    """The output of every decoder layer, in order.
+    """Return the output of every decoder layer, in order.
 
-    Taken from the layers: the last of Hugging Face's `hidden_states` is after the final norm.
+    It comes from the layers themselves, because the last of Hugging Face's `hidden_states` is after the final norm.
 
     Args:
         model: in evaluation mode.

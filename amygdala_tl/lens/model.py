@@ -1,19 +1,16 @@
-"""`load_model`: what names a model -> a `Lens` that runs with hooks."""
+"""A model that runs with hooks, and the way to one by name."""
 
-import importlib.metadata
-import warnings
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from amygdala_tl.errors import InputError, ModelError
-from amygdala_tl.lens.agreement import Streams, disagreement, hugging_face_streams, tolerance
-from amygdala_tl.lens.bridge_repairs import repair_rotation
-from amygdala_tl.lens.checkpoints import Checkpoint, load_checkpoint
-from amygdala_tl.lens.engines import Engine, build_bridge, build_hooked_transformer, has_hooked_transformer
-from amygdala_tl.lens.fingerprint import weights_fingerprint
+from amygdala_tl.errors import InputError
+from amygdala_tl.lens.checkpoints import load_checkpoint
+from amygdala_tl.lens.engines import Engine, choose_engine
+from amygdala_tl.lens.hugging_face import context_of
+from amygdala_tl.lens.identity import golden_numbers, versions, weights_fingerprint
 from amygdala_tl.records import ModelInfo
 
 _DTYPES = {
@@ -31,16 +28,25 @@ class Lens:
     """A model that runs with hooks.
 
     Attributes:
-        model: `HookedTransformer` or `TransformerBridge`, in evaluation mode, weights unprocessed.
-        tokenizer: Hugging Face tokenizer; token ids are made with it and passed on as ids.
+        model: `HookedTransformer` or `TransformerBridge`.
+        tokenizer: Hugging Face tokenizer; the package makes token ids with it and passes on ids only.
         info: which model it is.
         device: where it expects its tokens.
+        source: checkpoint folder, file or hub id from which the weights can be read again; None if there is none.
     """
 
     model: Any
     tokenizer: PreTrainedTokenizerBase
     info: ModelInfo
     device: torch.device
+    source: str | None = None
+
+    def __repr__(self) -> str:
+        info = self.info
+        return (
+            f"Lens({info.id}: {info.architecture}, {info.n_layers} layers of {info.d_model}, {info.dtype} on {self.device}, "
+            f"{info.engine}, weights {info.weights})"
+        )
 
 
 def load_model(
@@ -53,89 +59,73 @@ def load_model(
     revision: str | None = None,
     trust_remote_code: bool = False,
 ) -> Lens:
-    """Load a model for reading its residual stream.
+    """Load a model by name, with its weights as they are stored.
 
     Args:
         spec: `embedded` (SmolLM2-135M-Instruct), a checkpoint folder, a `.gguf` file, or a hub id.
         dtype: `auto` (float32 on a CPU, bfloat16 on CUDA), `float32`, `bfloat16` (`bf16`) or `float16` (`fp16`).
-        device: for example `cpu` or `cuda:0`; CUDA where present unless given.
+        device: for example `cpu` or `cuda:0`; CUDA if present by default.
         n_devices: split the layers over this many CUDA devices (HookedTransformer only).
         engine: `auto` takes HookedTransformer where TransformerLens has it, knows the architecture and agrees with the
-            Hugging Face model's residual stream, else TransformerBridge, which must agree with it too.
+            Hugging Face model's residual stream, else TransformerBridge, which must agree too.
         revision: branch, tag or commit of a hub id.
         trust_remote_code: run code that the checkpoint brings.
 
     Raises:
-        ModelError: no such model, an unreadable checkpoint, or an architecture that TransformerLens does not know, or computes
-            another residual stream for than Hugging Face.
-        InputError: an unknown dtype, or a device that is not there.
+        ModelError: the model does not exist or cannot be read, TransformerLens does not know its architecture, or TransformerLens
+            computes a different residual stream from Hugging Face's.
+        InputError: the dtype is unknown, or the device does not exist.
     """
     target = _device(device)
     checkpoint = load_checkpoint(spec, _dtype(dtype, target), revision=revision, trust_remote_code=trust_remote_code)
-    fingerprint = weights_fingerprint(checkpoint.hf_model)
-    model, chosen = _build(checkpoint, target, n_devices, engine)
-    config = checkpoint.hf_model.config.get_text_config()
+    return lens_of(
+        checkpoint.hf_model, checkpoint.tokenizer, target,
+        id=checkpoint.id, revision=checkpoint.revision, source=spec, n_devices=n_devices, engine=engine,
+    )  # fmt: skip
+
+
+def lens_of(
+    hf_model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    device: torch.device,
+    *,
+    id: str,
+    revision: str | None,
+    source: str | None,
+    n_devices: int = 1,
+    engine: Literal["auto"] | Engine = "auto",
+) -> Lens:
+    """Build a `Lens` around a Hugging Face model, which it takes over: the bridge puts its own modules into it.
+
+    Args:
+        hf_model: in evaluation mode, with eager attention.
+        tokenizer: the model's.
+        device: where the engine runs.
+        id, revision: of the `ModelInfo`.
+        source, n_devices, engine: as in `Lens` and `load_model`.
+
+    Raises:
+        ModelError: no engine knows the architecture or agrees with Hugging Face.
+    """
+    fingerprint = weights_fingerprint(hf_model)
+    config = hf_model.config.get_text_config()
+    n_ctx = context_of(hf_model)
+    architecture, dtype = type(hf_model).__name__, str(hf_model.dtype).removeprefix("torch.")
+    model, chosen = choose_engine(hf_model, tokenizer, id, device, n_devices=n_devices, engine=engine)
     info = ModelInfo(
-        id=checkpoint.id,
-        revision=checkpoint.revision,
+        id=id,
+        revision=revision,
         fingerprint=fingerprint,
-        architecture=type(checkpoint.hf_model).__name__,
+        architecture=architecture,
         engine=chosen,
-        versions={
-            name: importlib.metadata.version(name)
-            for name in ("amygdala-tl", "transformer-lens", "transformers", "torch")
-        },
-        dtype=str(checkpoint.hf_model.dtype).removeprefix("torch."),
+        versions=versions(),
+        dtype=dtype,
         n_layers=config.num_hidden_layers,
         d_model=config.hidden_size,
-        n_ctx=getattr(config, "max_position_embeddings", 2048),
+        n_ctx=n_ctx,
+        golden=golden_numbers(model, n_ctx),
     )
-    return Lens(model=model, tokenizer=checkpoint.tokenizer, info=info, device=target)
-
-
-def _build(
-    checkpoint: Checkpoint, device: torch.device, n_devices: int, engine: Literal["auto"] | Engine
-) -> tuple[Any, Engine]:
-    expected = hugging_face_streams(checkpoint.hf_model)
-    if engine != "TransformerBridge":
-        model = build_hooked_transformer(checkpoint.hf_model, device, n_devices)
-        if model is not None:
-            difference = disagreement(model, checkpoint.hf_model, expected)
-            if difference <= tolerance(checkpoint.hf_model.dtype):
-                return model, "HookedTransformer"
-            warnings.warn(
-                f"HookedTransformer's residual stream differs from Hugging Face's by {difference:.1e} (relative) for "
-                f"{checkpoint.id}; using TransformerBridge.",
-                stacklevel=3,
-            )
-        if engine == "HookedTransformer":
-            raise ModelError(
-                "HookedTransformer cannot run this model",
-                label=checkpoint.id,
-                got=type(checkpoint.hf_model).__name__ if has_hooked_transformer() else "TransformerLens without it",
-                remedy="leave the engine to `auto`",
-            )
-    if n_devices > 1:
-        raise ModelError(
-            "TransformerBridge runs on one device here", got=f"--n-devices {n_devices}", remedy="use one device"
-        )
-    return _bridge(checkpoint, device, expected), "TransformerBridge"
-
-
-def _bridge(checkpoint: Checkpoint, device: torch.device, expected: Streams) -> Any:
-    """The model on the bridge, if it computes what the model computes."""
-    bridge = build_bridge(checkpoint.hf_model, checkpoint.tokenizer, device, checkpoint.id)
-    allowed = tolerance(checkpoint.hf_model.dtype)
-    difference = disagreement(bridge, checkpoint.hf_model, expected)
-    if difference > allowed and repair_rotation(bridge, checkpoint.hf_model.config.model_type):
-        difference = disagreement(bridge, checkpoint.hf_model, expected)
-    if difference > allowed:
-        raise ModelError(
-            "TransformerLens computes another residual stream than Hugging Face", label=checkpoint.id,
-            got=f"{difference:.1e} of its norm apart for {type(checkpoint.hf_model).__name__}",
-            need=f"{allowed:.0e} at most", remedy="update transformer-lens, or choose another model",
-        )  # fmt: skip
-    return bridge
+    return Lens(model=model, tokenizer=tokenizer, info=info, device=device, source=source)
 
 
 def _device(device: str | None) -> torch.device:
@@ -145,7 +135,7 @@ def _device(device: str | None) -> torch.device:
         target = torch.device(device)
         torch.empty(1, device=target)
     except (RuntimeError, AssertionError) as cause:
-        raise InputError("no such device here", got=device, remedy="leave --device out, or use cpu") from cause
+        raise InputError("the device does not exist", got=device, remedy="leave `device` out, or use cpu") from cause
     return target
 
 
@@ -154,6 +144,6 @@ def _dtype(dtype: str, device: torch.device) -> torch.dtype:
         return torch.bfloat16 if device.type == "cuda" else torch.float32
     if dtype not in _DTYPES:
         raise InputError(
-            "unknown dtype", got=dtype, need=f"auto or one of {', '.join(_DTYPES)}", remedy="change --dtype"
+            "unknown dtype", got=dtype, need=f"auto or one of {', '.join(_DTYPES)}", remedy="change `dtype`"
         )
     return _DTYPES[dtype]

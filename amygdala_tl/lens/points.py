@@ -1,6 +1,7 @@
-"""Hook points by layer, on both engines, with torch's own hooks: each has a handle that removes it and nothing else.
+"""Hook points by layer, the same on both engines, through torch's own hooks: each has a handle that removes it and nothing else.
 
-TransformerLens' `model.hooks(...)` resets all hooks of a model when it ends, also those that somebody else put there.
+TransformerLens's `model.hooks(...)`, and `run_with_cache` with it, reset all hooks of a model when they end, including those that
+somebody else put there.
 """
 
 from collections.abc import Callable
@@ -12,22 +13,19 @@ from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
 from amygdala_tl.errors import ModelError
-from amygdala_tl.records import hook_name
 
 
 def on_resid_post(model: Any, layer: int, function: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
-    """Call `function` with resid_post of `layer` in every forward pass; what it returns, if anything, takes its place.
+    """Call `function` with resid_post of `layer` in every forward pass; a result replaces the stream.
 
     Raises:
         ModelError: the model has no such layer.
     """
-    name = hook_name(layer)
-    points = model.hook_dict
-    point = points.get(name, points.get(name.replace("hook_resid_post", "hook_out")))
-    if point is None:
+    if not 0 <= layer < len(model.blocks):
         raise ModelError(
             "no such layer", got=layer, need=f"0 to {len(model.blocks) - 1}", remedy="choose another layer"
         )
+    point = model.blocks[layer].hook_resid_post  # the bridge resolves this alias of its own `hook_out`
     handle: RemovableHandle = point.register_forward_hook(lambda _module, _inputs, output: function(output))
     return handle
 
@@ -35,8 +33,8 @@ def on_resid_post(model: Any, layer: int, function: Callable[[Tensor], Tensor | 
 def on_positions(model: Any, layer: int, function: Callable[[Int[Tensor, "rows position"]], None]) -> RemovableHandle:
     """Call `function` with the absolute positions of the tokens before `layer` runs, in every forward pass.
 
-    A step of KV-cached generation is one token at the position that its cache says, not at 0. HookedTransformer hands its
-    blocks the cache, Hugging Face's models hand theirs the positions.
+    A step of KV-cached generation is one token at the position that its cache gives, not at 0. HookedTransformer hands its blocks
+    the cache; Hugging Face's models hand theirs the positions.
     """
 
     def before(_block: Any, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> None:
@@ -50,3 +48,12 @@ def on_positions(model: Any, layer: int, function: Callable[[Int[Tensor, "rows p
 
     handle: RemovableHandle = model.blocks[layer].register_forward_pre_hook(before, with_kwargs=True)
     return handle
+
+
+def unmasked(model: Any, tokens: Int[Tensor, "text token"]) -> dict[str, Tensor]:
+    """Return the argument that makes HookedTransformer attend to every token.
+
+    Behind a tokenizer that pads on the left it takes leading tokens for padding if they have the padding's id, as BOS often does.
+    """
+    side = getattr(getattr(model, "tokenizer", None), "padding_side", None)
+    return {"attention_mask": torch.ones_like(tokens)} if side == "left" else {}

@@ -1,24 +1,21 @@
 """The upper part of a model: from resid_post of one layer to the last one, and from there to logits.
 
 Many edits of one prompt share everything below the edited layer. HookedTransformer can start above it (`start_at_layer`), so the
-shared part runs once; the bridge delegates to Hugging Face's forward pass and cannot.
+shared part runs once; the bridge delegates to Hugging Face's forward pass, which cannot.
 """
 
 from collections.abc import Sequence
-from contextlib import ExitStack
-from typing import Any
 
 import torch
-from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from amygdala_tl.lens.model import Lens
-from amygdala_tl.lens.points import on_resid_post
+from amygdala_tl.lens.residuals import read_streams, run_resid_post
 
 
 def can_start_above(loaded: Lens) -> bool:
-    """Whether the engine runs from any layer on."""
+    """Return whether the engine can start at any layer."""
     return loaded.info.engine == "HookedTransformer"
 
 
@@ -26,31 +23,35 @@ def can_start_above(loaded: Lens) -> bool:
 def run_above(
     loaded: Lens, residual: Float[Tensor, "batch position d_model"], layer: int, read: Sequence[int]
 ) -> Float[Tensor, "batch position layer d_model"]:
-    """resid_post at the layers `read`, all above `layer`, from resid_post of `layer`; hooks above it fire.
+    """Return resid_post at the layers `read`, from resid_post of `layer`; hooks above `layer` fire.
 
-    The last layer may be read; a layer in `read` may be `layer` itself, which gives back what was put in. Needs an engine that
-    can start above (`can_start_above`). Padding must be on the right.
+    A layer in `read` may be `layer` itself, which gives back the input, or any above it. Needs an engine that can start above
+    (`can_start_above`). Padding must be on the right.
     """
-    return _reading(
+    return read_streams(
         loaded.model, read, {layer: residual},
         lambda: loaded.model(residual, start_at_layer=layer + 1, stop_at_layer=max(read) + 1),
     )  # fmt: skip
 
 
-@torch.no_grad()
 def run_whole(
     loaded: Lens, tokens: Int[Tensor, "batch position"], read: Sequence[int]
 ) -> Float[Tensor, "batch position layer d_model"]:
-    """resid_post at the layers `read` of a forward pass from the tokens on, after all hooks; on both engines."""
-    tokens = tokens.to(loaded.device)
-    return _reading(loaded.model, read, {}, lambda: loaded.model(tokens, return_type=None, stop_at_layer=max(read) + 1))
+    """Return resid_post at the layers `read` of a forward pass from the tokens on, after all hooks; works on both engines."""
+    return run_resid_post(loaded.model, tokens, read)
 
 
 @torch.no_grad()
 def head(
     loaded: Lens, stream: Float[Tensor, "*axes d_model"], vocabulary: Int[Tensor, " vocab"] | None = None
 ) -> Float[Tensor, "*axes some"]:
-    """Logits of resid_post of the last layer: final norm, unembedding, soft-capping; of some token ids only, if given."""
+    """Return logits of the last layer's resid_post: final norm, unembedding, soft-capping.
+
+    Args:
+        loaded: the model.
+        stream: resid_post of the last layer.
+        vocabulary: token ids to return logits of; all of them if None.
+    """
     model = loaded.model
     flat = stream.reshape(1, -1, stream.shape[-1])
     normed = model.ln_final(flat)
@@ -66,21 +67,3 @@ def head(
         logits = cap * torch.tanh(logits / cap)
     shaped: Tensor = logits.reshape(*stream.shape[:-1], -1)
     return shaped
-
-
-def _reading(model: Any, read: Sequence[int], known: dict[int, Tensor], run: Any) -> Tensor:
-    """Run, and stack what the hook points of `read` saw."""
-    seen: dict[int, Tensor] = dict(known)
-    with ExitStack() as stack:
-        for layer in set(read) - set(known):
-
-            def keep(value: Tensor, layer: int = layer) -> None:
-                seen[layer] = value
-
-            stack.callback(on_resid_post(model, layer, keep).remove)
-        run()
-    device = seen[read[-1]].device
-    stacked: Tensor = rearrange(
-        [seen[layer].to(device) for layer in read], "layer batch position d_model -> batch position layer d_model"
-    )
-    return stacked

@@ -1,4 +1,4 @@
-"""What `verify` found, as a table and one sentence."""
+"""The result of `verify`, as a table and one sentence."""
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -8,7 +8,7 @@ from amygdala_tl.records import Verification
 
 
 def verification_table(found: Verification) -> RenderableType:
-    """Relative difference of every layer by engine, the findings, and the verdict."""
+    """Return the relative difference of every layer by engine, the findings, and the verdict."""
     engines = list(dict.fromkeys(check.engine for check in found.checks))
     table = Table(
         title=f"{found.model}, {found.n_tokens} golden tokens in {found.dtype}, tolerance {found.tolerance:.0e}",
@@ -30,6 +30,8 @@ def verification_table(found: Verification) -> RenderableType:
 
 
 def _verdict(found: Verification, engines: list[str]) -> Text:
+    if not found.checks:
+        return Text("not verified: no layer was compared", style="bold red")
     failed = len({check.layer for check in found.checks if not check.passed})
     if failed:
         return Text(f"failed: {failed} of {len({check.layer for check in found.checks})} layers", style="bold red")

@@ -1,4 +1,4 @@
-"""The golden tokens, and what vLLM's layers return for them."""
+"""What vLLM's decoder layers return for the golden tokens."""
 
 import importlib.util
 import json
@@ -7,34 +7,26 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from safetensors import safe_open
+from torch import Tensor
 
 from amygdala_tl.errors import ModelError
-from amygdala_tl.vllm.compare import LayerOutput
+from amygdala_tl.records import LayerOutput
+from amygdala_tl.vllm.mapping import CONVENTIONS, stream
 
-N_TOKENS = 48
 _LIMIT = 1800  # seconds; a large model loads for minutes
 
 
-def golden_ids(vocabulary: int, n_tokens: int = N_TOKENS) -> list[int]:
-    """The same token ids every time, spread over the vocabulary, for a vocabulary of this size.
-
-    Steps of a large prime: no two neighbours are alike, and attention has something to tell apart.
-    """
-    return [index * 7919 % (vocabulary - 1) + 1 for index in range(1, n_tokens + 1)]
-
-
 def has_vllm() -> bool:
-    """True if vLLM is installed here."""
+    """Return whether vLLM is installed."""
     return importlib.util.find_spec("vllm") is not None
 
 
 def vllm_layers(
     model: str, ids: list[int], dtype: str, *, revision: str | None = None, trust_remote_code: bool = False
 ) -> list[LayerOutput]:
-    """What every decoder layer of vLLM returns for `ids`, from a vLLM that is started for it and ended.
+    """Start vLLM, run `ids`, and return what every decoder layer returned.
 
     Args:
         model: checkpoint folder or hub id.
@@ -43,7 +35,7 @@ def vllm_layers(
         revision, trust_remote_code: as vLLM takes them.
 
     Raises:
-        ModelError: vLLM cannot run the model, or its layers are at no known place; with the last lines that it said.
+        ModelError: vLLM cannot run the model, or its layers are at no known place; with the last error that it printed.
     """
     with tempfile.TemporaryDirectory() as folder:
         output, log = Path(folder) / "layers.safetensors", Path(folder) / "log"
@@ -68,7 +60,7 @@ def vllm_layers(
 
 
 def _reason(log: Path) -> str:
-    """The last line that names an error, else the last line."""
+    """Return the last line that names an error, else the last line."""
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
     errors = [line for line in lines if "Error: " in line]
     return (errors or lines or ["nothing said"])[-1][-400:]
@@ -77,13 +69,11 @@ def _reason(log: Path) -> str:
 def _read(path: Path) -> list[LayerOutput]:
     with safe_open(path, framework="pt") as file:
         names = set(file.keys())
-        layers: list[dict[str, Any]] = json.loads(file.metadata()["layers"])
-        return [
-            LayerOutput(
-                hidden=file.get_tensor(f"{index}.hidden"),
-                residual=file.get_tensor(f"{index}.residual") if f"{index}.residual" in names else None,
-                kind=said["kind"],
-                convention=said["convention"],
-            )
-            for index, said in enumerate(layers)
-        ]
+        outputs = []
+        for index, said in enumerate(json.loads(file.metadata()["layers"])):
+            hidden = file.get_tensor(f"{index}.hidden")
+            residual = file.get_tensor(f"{index}.residual") if f"{index}.residual" in names else None
+            streams = {way: stream(hidden, residual, way) for way in CONVENTIONS}
+            read: dict[str, Tensor] = {way: tensor for way, tensor in streams.items() if tensor is not None}
+            outputs.append(LayerOutput(said["kind"], said["convention"], read))
+        return outputs

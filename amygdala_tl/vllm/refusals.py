@@ -6,7 +6,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from amygdala_tl.errors import ReadoutError
-from amygdala_tl.fingerprint import tensors_fingerprint
+from amygdala_tl.fingerprint import RENAMED, tensors_fingerprint
 from amygdala_tl.readout.record import Readout
 from amygdala_tl.vllm.settings import ANY_MODEL
 
@@ -42,6 +42,8 @@ def refuse_other_model(readout: Readout, *, model: str, folder: Path | None) -> 
     trained_on = readout.provenance.model
     if trained_on is None:
         return "the readout names no weights"
+    if trained_on.fingerprint.startswith(RENAMED):
+        return "the readout was trained through TransformerLens's own weights, which have no checkpoint's fingerprint"
     files = sorted(folder.glob("*.safetensors")) if folder is not None else []
     if not files:
         return f"{model} has no safetensors files here"

@@ -99,7 +99,7 @@ def test_the_engine_that_auto_chooses_equals_hugging_face(model_type, tiny_check
 @pytest.mark.parametrize("engine", ["auto", "TransformerBridge"])
 def test_a_model_that_the_bridge_computes_otherwise_is_refused(engine, tiny_checkpoint, monkeypatch):
     monkeypatch.setattr(bridge_repairs, "_ADJACENT_PAIRS", ())  # then Cohere's heads are rotated as Llama's
-    with pytest.raises(ModelError, match="another residual stream than Hugging Face"):
+    with pytest.raises(ModelError, match="a different residual stream from Hugging Face"):
         load_model(str(tiny_checkpoint("cohere")), "float32", "cpu", engine=engine)
 
 

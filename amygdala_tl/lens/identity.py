@@ -1,0 +1,135 @@
+"""Which model is this, and is it the same as another one?
+
+Two marks answer that. The *fingerprint* hashes parameters by name, so it tells checkpoints apart even where they differ little,
+but it says nothing about a model whose weights TransformerLens has renamed or processed. The *golden numbers* are random
+projections of the residual stream for fixed tokens, without its mean over d_model. No weight processing changes that
+part of the stream, and no naming, so they compare any two models, up to rounding.
+"""
+
+import base64
+import importlib.metadata
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from einops import einsum
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from amygdala_tl.fingerprint import RENAMED, tensors_fingerprint
+from amygdala_tl.lens.parity import N_TOKENS, TOLERANCES, golden_ids, without_mean
+from amygdala_tl.lens.residuals import run_resid_post
+from amygdala_tl.records import LayerOutput, ModelInfo
+
+Sameness = Literal["same", "other", "unverifiable"]
+
+_PROBES = 8
+_PLACES = 4
+_SAME = 1e-3  # at least: processing in float32 moves the stream of a deep model by up to 1e-4
+
+
+def versions() -> Mapping[str, str]:
+    """Return package -> version of what runs a model."""
+    return {
+        name: importlib.metadata.version(name) for name in ("amygdala-tl", "transformer-lens", "transformers", "torch")
+    }
+
+
+def weights_fingerprint(model: nn.Module) -> str:
+    """Return `tensors_fingerprint` of every parameter of `model`, by name."""
+    return tensors_fingerprint(sorted(model.named_parameters()))
+
+
+def golden_layers(n_layers: int) -> list[int]:
+    """Return the first, the middle and the last decoder layer."""
+    return sorted({0, n_layers // 2, n_layers - 1})
+
+
+def golden_tokens(vocabulary: int, n_ctx: int) -> Tensor:
+    """Return the golden token ids [1, token] that a model of this size can run."""
+    return torch.tensor([golden_ids(vocabulary, min(N_TOKENS, n_ctx))])
+
+
+def golden_numbers(model: Any, n_ctx: int) -> str:
+    """Run the golden tokens and return the golden numbers of `golden_of`.
+
+    Args:
+        model: HookedTransformer or TransformerBridge.
+        n_ctx: longest input of the model.
+    """
+    layers = golden_layers(len(model.blocks))
+    streams = run_resid_post(model, golden_tokens(model.W_E.shape[0], n_ctx), layers)[0]
+    return golden_of([streams[:, column] for column in range(len(layers))])
+
+
+def golden_of(streams: Sequence[Float[Tensor, "token d_model"]]) -> str:
+    """Return projections of the golden layers' streams as base64 of float32, 1.3 characters a byte.
+
+    Four tokens a layer and eight directions: the cosines of k i^2, which are spread evenly and need no random generator.
+    """
+    d_model = streams[0].shape[-1]
+    axis = torch.arange(d_model, dtype=torch.float64) ** 2
+    probes = torch.cos(torch.arange(1, _PROBES + 1, dtype=torch.float64)[:, None] * axis)
+    places = torch.linspace(0, len(streams[0]) - 1, _PLACES + 1).long()[1:]
+    chosen = torch.stack([without_mean(stream[places].double().cpu()) for stream in streams])
+    numbers = einsum(chosen, probes, "layer token d_model, probe d_model -> layer token probe")
+    return base64.b64encode(numbers.float().numpy().astype("<f4").tobytes()).decode()
+
+
+def golden_difference(one: str, other: str) -> float:
+    """Return the relative difference of two models' golden numbers, root mean square over tokens; infinity for other sizes."""
+    ours, theirs = (
+        torch.frombuffer(bytearray(base64.b64decode(numbers)), dtype=torch.float32) for numbers in (one, other)
+    )
+    if ours.shape != theirs.shape:
+        return torch.inf
+    ours, theirs = ours.reshape(-1, _PROBES), theirs.reshape(-1, _PROBES)
+    relative = (ours - theirs).norm(dim=-1) / theirs.norm(dim=-1)
+    return float(relative.square().mean().sqrt().nan_to_num(nan=torch.inf))
+
+
+def golden_tolerance(*dtypes: str) -> float:
+    """Return the largest golden difference of one model in these dtypes."""
+    return max([_SAME, *(TOLERANCES.get(dtype, TOLERANCES["bfloat16"]) for dtype in dtypes)])
+
+
+def same_model(one: ModelInfo, other: ModelInfo) -> Sameness:
+    """Say whether two records are of the same weights, however those are stored, renamed or processed.
+
+    Two checkpoints with different fingerprints are `same` only if their golden numbers agree to float32 precision: in half
+    precision a light fine-tune would agree as well. Where TransformerLens has renamed the weights of either, the golden numbers
+    decide in any dtype. `unverifiable` means that there is nothing to compare: an old record, and a wrapped model.
+    """
+    sizes = [(info.n_layers, info.d_model) for info in (one, other)]
+    if any(a and b and a != b for a, b in zip(*sizes, strict=True)):
+        return "other"
+    if one.fingerprint and one.fingerprint == other.fingerprint:
+        return "same"
+    comparable = bool(one.fingerprint and other.fingerprint) and not (
+        one.fingerprint.startswith(RENAMED) or other.fingerprint.startswith(RENAMED)
+    )
+    if not (one.golden and other.golden):
+        return "other" if comparable else "unverifiable"
+    tolerance = golden_tolerance() if comparable else golden_tolerance(one.dtype, other.dtype)
+    return "same" if golden_difference(one.golden, other.golden) <= tolerance else "other"
+
+
+def other_weights(info: ModelInfo, outputs: Sequence[LayerOutput], engine: str) -> str | None:
+    """Say so if the layers of an engine for the golden tokens are those of other weights than `info`'s; None otherwise.
+
+    Args:
+        info: of the model whose golden numbers are compared.
+        outputs: of every decoder layer, for the same tokens.
+        engine: name for the message.
+    """
+    streams = [outputs[layer].streams.get(outputs[layer].way or "") for layer in golden_layers(len(outputs))]
+    read = [stream for stream in streams if stream is not None]
+    if not info.golden or len(read) < len(streams):
+        return None
+    difference = golden_difference(golden_of(read), info.golden)
+    if difference <= golden_tolerance(info.dtype):
+        return None
+    return (
+        f"the checkpoint in {engine} has other weights than {info.id} on {info.engine}: their streams for the golden tokens are "
+        f"{difference:.1e} apart (at most {golden_tolerance(info.dtype):.0e} for the same weights)"
+    )

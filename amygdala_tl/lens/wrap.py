@@ -1,0 +1,194 @@
+"""A `Lens` around a model that the caller has loaded.
+
+TransformerLens processes weights when it loads a model by name. Folded norms and value biases leave resid_post as it is. Centred
+writing weights remove its mean over d_model: the stream becomes h' = P h with P = I - 11^T / d_model. `wrap` reads from the
+weights which of these holds, and `exported` turns a direction fitted on h' into one that gives the same scores on h.
+
+Source: TransformerLens, `ProcessWeights.center_writing_weights`, which it applies to LayerNorm models only.
+"""
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from amygdala_tl.errors import ModelError
+from amygdala_tl.fingerprint import RENAMED
+from amygdala_tl.lens.engines import Engine
+from amygdala_tl.lens.identity import golden_numbers, versions, weights_fingerprint
+from amygdala_tl.lens.model import Lens, lens_of
+from amygdala_tl.lens.parity import without_mean
+from amygdala_tl.records import ModelInfo
+
+_CENTRED = 0.02
+"""Part of the weights along the ones vector, in units of what random weights have (1): 1e-3 after rounding to bfloat16."""
+
+
+def wrap(model: Any, tokenizer: PreTrainedTokenizerBase | None = None) -> Lens:
+    """Wrap a loaded model, and find out from its weights what TransformerLens did to them.
+
+    The model stays as it is: mode, hooks, device and gradients. A Hugging Face model runs through the engine that `load_model`
+    would choose; the bridge gets a copy of the modules that shares the weights. `HookedTransformer` copies the weights.
+
+    Args:
+        model: HookedTransformer, TransformerBridge, or a Hugging Face decoder model.
+        tokenizer: the model's own by default. TransformerLens's loaders make tokenizers prepend BOS; `wrap` undoes that by
+            reading the tokenizer's files again, because a server adds no such token.
+
+    Raises:
+        ModelError: the model is of another kind, has no tokenizer, is in training mode with dropout, or does not run.
+    """
+    if isinstance(model, PreTrainedModel):
+        return _wrap_hugging_face(model, tokenizer)
+    if not (hasattr(model, "blocks") and hasattr(model, "run_with_cache") and hasattr(model, "cfg")):
+        raise ModelError(
+            "the model is of an unknown kind", got=type(model).__name__,
+            need="HookedTransformer, TransformerBridge or a Hugging Face decoder model", remedy="pass one of these",
+        )  # fmt: skip
+    cfg, first = model.cfg, next(model.parameters())
+    original = getattr(model, "original_model", None)  # the bridge's
+    engine: Engine = "HookedTransformer" if original is None else "TransformerBridge"
+    config = getattr(original, "config", None)
+    named = getattr(config, "_name_or_path", "") or (engine == "HookedTransformer" and _checkpoint_name(cfg)) or None
+    n_ctx = int(cfg.n_ctx)
+    info = ModelInfo(
+        id=_short(named or cfg.model_name or type(model).__name__),
+        revision=getattr(config, "_commit_hash", None),
+        fingerprint=RENAMED + weights_fingerprint(model),
+        architecture=getattr(cfg, "original_architecture", None) or cfg.architecture or type(original).__name__,
+        engine=engine,
+        versions=versions(),
+        dtype=str(first.dtype).removeprefix("torch."),
+        n_layers=len(model.blocks),
+        d_model=int(cfg.d_model),
+        n_ctx=n_ctx,
+        weights="centred" if _is_centred(model) else "as stored",
+        golden=_settled_numbers(model, n_ctx),
+    )
+    tokenizer = tokenizer or _own_tokenizer(model)
+    return Lens(model=model, tokenizer=tokenizer, info=info, device=first.device, source=named)
+
+
+def exported(vectors: Float[Tensor, "*axes d_model"], info: ModelInfo) -> Float[Tensor, "*axes d_model"]:
+    """Return unit vectors with the same scores on the stream of `info`'s model and on that of its stored checkpoint.
+
+    The same vectors for weights as stored. For centred weights P v / |P v|: on the checkpoint's stream h,
+    (P h) . v = h . (P v). Calibrate with what this returns, and every number holds for both streams.
+
+    Args:
+        vectors: directions, unit length.
+        info: of the model whose activations they are fitted on.
+    """
+    if info.weights == "as stored":
+        return vectors
+    centred: Tensor = without_mean(vectors)
+    unit: Tensor = centred / centred.norm(dim=-1, keepdim=True)
+    return unit
+
+
+def reads_mean(vectors: Float[Tensor, "*axes d_model"]) -> bool:
+    """Return whether a direction answers to the stream's mean over d_model, which centred weights have removed.
+
+    Such a readout cannot be read through a centred model: its scores would differ by that mean.
+    """
+    unit = vectors.float() / vectors.float().norm(dim=-1, keepdim=True)
+    return bool(unit.sum(dim=-1).abs().max() > 1e-3 * vectors.shape[-1] ** 0.5)
+
+
+def _wrap_hugging_face(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None) -> Lens:
+    if tokenizer is None:
+        raise _no_tokenizer(model)
+    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    twin = copy.deepcopy(model, shared).eval()
+    twin.set_attn_implementation("eager")  # hooks need it, and SDPA leaves out Gemma 2's soft-capping
+    named = model.config._name_or_path
+    return lens_of(
+        twin, tokenizer, model.device,
+        id=_short(named or type(model).__name__), revision=getattr(model.config, "_commit_hash", None),
+        source=named or None,
+    )  # fmt: skip
+
+
+def _own_tokenizer(model: Any) -> PreTrainedTokenizerBase:
+    """Return the tokenizer of a TransformerLens model as its files define it."""
+    tokenizer: PreTrainedTokenizerBase | None = getattr(model, "tokenizer", None)
+    if tokenizer is None:
+        raise _no_tokenizer(model)
+    if not (added := tokenizer("").input_ids):
+        return tokenizer
+    try:
+        own: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(tokenizer.name_or_path)
+    except (OSError, ValueError) as cause:
+        raise ModelError(
+            "the tokenizer adds tokens to every text, and its files are not here to tell whether TransformerLens did that",
+            label=type(model).__name__, got=repr(tokenizer.decode(added)), remedy="pass `tokenizer`",
+        ) from cause  # fmt: skip
+    return tokenizer if own("").input_ids == added else own
+
+
+def _no_tokenizer(model: Any) -> ModelError:
+    return ModelError("the model has no tokenizer", label=type(model).__name__, remedy="pass `tokenizer`")
+
+
+def _settled_numbers(model: Any, n_ctx: int) -> str:
+    """Return the golden numbers, which two runs must agree on if the model is in training mode."""
+    try:
+        numbers = golden_numbers(model, n_ctx)
+    except (RuntimeError, AttributeError, KeyError, TypeError, ValueError, IndexError) as cause:
+        raise ModelError(
+            "the model does not run on token ids", label=type(model).__name__, got=str(cause).splitlines()[0][:200],
+            need="a causal language model with hooks on its decoder layers", remedy="pass another model",
+        ) from cause  # fmt: skip
+    if model.training and golden_numbers(model, n_ctx) != numbers:
+        raise ModelError(
+            "the model is in training mode, and dropout changes its stream from run to run",
+            label=type(model).__name__, remedy="call `model.eval()` first",
+        )  # fmt: skip
+    return numbers
+
+
+def _is_centred(model: Any) -> bool:
+    """Return whether any kind of weight that writes to the stream lacks its mean over d_model.
+
+    One kind is enough. A stream without a part of its mean still has the P h of the checkpoint, which is what `exported` needs.
+    """
+    return any(_part_along_ones(weight) < _CENTRED for weight in _writing_weights(model))
+
+
+def _writing_weights(model: Any) -> Iterator[Tensor]:
+    """Yield W_E, then W_O and W_out of every layer that has them, each [..., d_model]."""
+    places = [(model, "W_E")]
+    for block in model.blocks:
+        places += [(getattr(block, "attn", None), "W_O"), (getattr(block, "mlp", None), "W_out")]
+    for owner, name in places:
+        try:
+            weight = getattr(owner, name)
+        except (AttributeError, ValueError, RuntimeError, NotImplementedError):
+            continue  # an architecture that keeps it elsewhere
+        if isinstance(weight, Tensor) and weight.is_floating_point() and weight.shape[-1] == model.cfg.d_model:
+            yield weight.detach()
+
+
+def _part_along_ones(weight: Float[Tensor, "*rows d_model"]) -> float:
+    """Return the norm of the rows' components along the ones vector, over that of random rows of the same size."""
+    d_model = weight.shape[-1]
+    along = weight.mean(dim=-1, dtype=torch.float32).norm() * d_model**0.5
+    whole = torch.linalg.vector_norm(weight, dtype=torch.float32)
+    return float(along / whole) * d_model**0.5 if whole > 0 else 1.0
+
+
+def _checkpoint_name(cfg: Any) -> str | None:
+    """Return the folder or hub id that a HookedTransformer's configuration names."""
+    named: str | None = cfg.model_name if cfg.model_name and Path(cfg.model_name).exists() else cfg.tokenizer_name
+    return named
+
+
+def _short(named: str) -> str:
+    """Return a folder's name, or a hub id as it is."""
+    path = Path(named).expanduser()
+    return path.resolve().name if path.exists() else named
