@@ -19,7 +19,7 @@ PIP := -m pip install --quiet --disable-pip-version-check
 # Compiled modules are kept: dozens of tests start a Python of their own, which otherwise compiles the whole package again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint docs test-tl4 test-vllm clean
+.PHONY: demo test lint lint-web docs test-tl4 test-vllm clean
 
 demo: .venv/.ready
 	.venv/bin/amygdala-tl demo --output-dir demo-out
@@ -31,6 +31,16 @@ lint: .venv/.ready
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory lint-web; \
+	else echo 'page scripts not checked: Node is not installed'; fi
+
+# Linter, formatter and type checker of the page scripts; a page needs none of them.
+lint-web: .ci/web/node_modules/.ready
+	npm --prefix .ci/web run --silent lint
+
+.ci/web/node_modules/.ready: .ci/web/package.json
+	npm install --prefix .ci/web --no-package-lock --no-audit --no-fund --silent
+	touch $@
 
 docs: .venv/.ready
 	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet --strict --config-file .mkdocs.yml
@@ -64,4 +74,4 @@ test-vllm: .venv-vllm/.ready
 	touch $@
 
 clean:
-	rm -rf .venv .venv-tl4 .venv-vllm demo-out site
+	rm -rf .venv .venv-tl4 .venv-vllm .ci/web/node_modules demo-out site

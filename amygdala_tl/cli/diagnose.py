@@ -141,8 +141,8 @@ def report(
 ) -> None:
     """Write one self-contained HTML page with all diagnostics, and print their short form."""
     words = None if norms is None else read_norms(norms)
-    from amygdala_tl.pipeline.runs import read_run
     from amygdala_tl.readout.bundle import load_readout
+    from amygdala_tl.steering.results import read_run
 
     run = None if steering is None else read_run(steering)
     bundle = load_readout(readout)

@@ -3,7 +3,7 @@
     build_corpus(nodes, LabelRules())      nodes of a memory graph -> corpus
     read_training_data("training-data/")   a corpus folder, or folders of text files -> corpus
     read_again(folder, corpus.parameters)  the same folder in the same way
-    corpus_from_texts(texts, labels)       texts in hand -> corpus; `corpus_from_dataframe` takes a table
+    Corpus.from_texts(texts, labels)       texts in hand -> corpus; `corpus_from_dataframe` takes a table
     write_corpus(corpus, "corpus/")        to disk, and `read_corpus` back
     count_examples(corpus)                 concept -> split -> polarity -> texts
 
@@ -13,18 +13,16 @@ Every draw is a hash of the thing drawn, never a random generator's, so a graph 
 corpus by a few texts, and the model only runs over those.
 """
 
-from amygdala_tl.corpus.assemble import count_examples
 from amygdala_tl.corpus.build import build_corpus
 from amygdala_tl.corpus.folders import read_again, read_training_data
-from amygdala_tl.corpus.in_hand import corpus_from_dataframe, corpus_from_texts
 from amygdala_tl.corpus.io import read_corpus, write_corpus
 from amygdala_tl.corpus.labels import LabelRules
+from amygdala_tl.corpus.record import Corpus, count_examples
 
 __all__ = [
+    "Corpus",
     "LabelRules",
     "build_corpus",
-    "corpus_from_dataframe",
-    "corpus_from_texts",
     "count_examples",
     "read_again",
     "read_corpus",

@@ -14,22 +14,20 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from amygdala_tl.corpus.assemble import NO_EXAMPLE, assemble
 from amygdala_tl.corpus.choose import choose
 from amygdala_tl.corpus.concepts import ExampleCount, keep_sufficient, wanted_concepts
 from amygdala_tl.corpus.grouping import group_of, split_of
 from amygdala_tl.corpus.hashing import text_id
 from amygdala_tl.corpus.labels import POLARITIES, LabelRules, Polarity, polarity
 from amygdala_tl.corpus.node_types import matching_kinds
+from amygdala_tl.corpus.reasons import DUPLICATE, NO_EXAMPLE, NOT_UNICODE, TOO_SHORT
+from amygdala_tl.corpus.record import Corpus, assemble
 from amygdala_tl.errors import CorpusError
 from amygdala_tl.memory.tags import split_tag_line
-from amygdala_tl.records import Corpus, CorpusText, Node, Split
+from amygdala_tl.records import CorpusText, Node, Split
 
 OTHER_TYPE = "other type"
-TOO_SHORT = "too short"
 NO_VALID_SCORE = "no valid score"
-DUPLICATE = "duplicate text"
-NOT_UNICODE = "not valid Unicode"
 SCORE_IGNORED = "score outside 0-10 (ignored)"
 
 TAG_LINE_EXAMPLE = "a last line such as `warmth:9 clarity:10`"

@@ -18,10 +18,11 @@ from pathlib import Path
 import msgspec
 
 from amygdala_tl.corpus.folders import read_training_data
+from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.decode import decode_lines
 from amygdala_tl.errors import InputError
 from amygdala_tl.names import fold_name
-from amygdala_tl.records import Corpus, Split
+from amygdala_tl.records import Split
 
 _NUMBER = re.compile(r"[0-9]+")
 _SEE = "see README, 'Other texts'"

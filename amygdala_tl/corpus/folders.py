@@ -8,15 +8,16 @@ from typing import Any
 
 import msgspec
 
-from amygdala_tl.corpus.assemble import assemble_labelled
 from amygdala_tl.corpus.grouping import split_of
 from amygdala_tl.corpus.hashing import text_id
+from amygdala_tl.corpus.in_hand import LabelledCorpusTexts
 from amygdala_tl.corpus.io import HEAD_FILE, TEXTS_FILE, read_corpus
 from amygdala_tl.corpus.labels import POLARITIES, LabelRules, Polarity, check_split_rules
 from amygdala_tl.corpus.layouts import FoundTexts, Sighting, read_layouts
+from amygdala_tl.corpus.record import Corpus, assemble_labelled
 from amygdala_tl.decode import convert
 from amygdala_tl.errors import CorpusError
-from amygdala_tl.records import Corpus, CorpusText
+from amygdala_tl.records import CorpusText
 
 DEFAULTS = LabelRules()
 _Labels = Mapping[Polarity, Mapping[str, Path]]
@@ -61,12 +62,14 @@ def read_training_data(
     for sighting in found.sightings:
         seen[sighting.text].append(sighting)
     return assemble_labelled(
-        found.concepts,
-        [_labelled(sightings, found, heldout_fraction, seed) for _, sightings in sorted(seen.items())],
-        min_examples=min_examples,
-        more=f"add texts to {root}",
-        parameters={"layouts": list(found.layouts), "heldout_fraction": heldout_fraction, "seed": seed},
-        dropped=found.skipped,
+        LabelledCorpusTexts(
+            found.concepts,
+            [_labelled(sightings, found, heldout_fraction, seed) for _, sightings in sorted(seen.items())],
+            min_examples=min_examples,
+            more=f"add texts to {root}",
+            parameters={"layouts": list(found.layouts), "heldout_fraction": heldout_fraction, "seed": seed},
+            dropped=found.skipped,
+        )
     )
 
 

@@ -1,8 +1,8 @@
-"""Texts and labels that a program already holds -> a corpus.
+"""Texts and labels that a program already holds, for a corpus.
 
-    corpus_from_texts(["The lamp went out.", ...], [["grief"], ...], groups=days)
-    corpus_from_texts(texts, matrix, concepts=["joy", "grief"])      a 0/1 array [text, concept]
-    corpus_from_dataframe(frame, text="body", labels=["joy", "grief"], group="day")
+    Corpus.from_texts(["The lamp went out.", ...], [["grief"], ...], groups=days)
+    Corpus.from_texts(texts, matrix, concepts=["joy", "grief"])      a 0/1 array [text, concept]
+    Corpus.from_dataframe(frame, text="body", labels=["joy", "grief"], group="day")
 
 The labels of a text are complete: a text is a positive of its labels and a negative of every other concept that it does
 not mention by name. An empty list of labels means that nothing is known, so the text is neutral. A row of zeros in an
@@ -10,25 +10,45 @@ array says that no concept applies, so the text is a negative of all.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
-from amygdala_tl.corpus.assemble import NO_EXAMPLE, assemble_labelled
-from amygdala_tl.corpus.build import DUPLICATE, NOT_UNICODE, TOO_SHORT
 from amygdala_tl.corpus.grouping import split_of
 from amygdala_tl.corpus.hashing import text_id
 from amygdala_tl.corpus.labels import LabelRules, check_split_rules, count_mentions
+from amygdala_tl.corpus.reasons import DUPLICATE, NO_EXAMPLE, NOT_UNICODE, TOO_SHORT
 from amygdala_tl.errors import InputError
 from amygdala_tl.names import fold_name
-from amygdala_tl.records import Corpus, CorpusText
+from amygdala_tl.records import CorpusText
 
 _DEFAULTS = LabelRules()
 _Positive = frozenset[str] | None
 """The concepts of one text, None if nothing is known."""
 
 
-def corpus_from_texts(
+@dataclass(frozen=True, slots=True)
+class LabelledCorpusTexts:
+    """Unique texts with all their labels, before concepts with too few of them are left out.
+
+    Attributes:
+        concepts: all concepts that the texts may be examples of.
+        texts: unique texts.
+        min_examples: training texts that a concept needs of each polarity.
+        more: how a user gets more examples, for an error's remedy.
+        parameters, dropped: what the corpus records of its making.
+    """
+
+    concepts: Sequence[str]
+    texts: Sequence[CorpusText]
+    min_examples: int
+    more: str
+    parameters: Mapping[str, Any]
+    dropped: Mapping[str, int]
+
+
+def texts_in_hand(
     texts: Iterable[str],
     labels: Any,
     *,
@@ -38,8 +58,8 @@ def corpus_from_texts(
     min_examples: int = _DEFAULTS.min_examples,
     max_negative_mentions: int = _DEFAULTS.max_negative_mentions,
     seed: int = _DEFAULTS.seed,
-) -> Corpus:
-    """Make a corpus from texts and their labels.
+) -> LabelledCorpusTexts:
+    """Merge texts that come twice, and give every text its split and its negatives.
 
     A text that comes twice enters once, with the union of its labels and the first of its groups in sorted order. Blank texts
     and texts with lone surrogates are dropped and counted.
@@ -59,7 +79,6 @@ def corpus_from_texts(
     Raises:
         InputError: lengths differ, a text or label is not a string, a label is not among `concepts`, or a value is out of its
             range; the error names the index.
-        CorpusError: no concept has enough examples.
     """
     check_split_rules(min_examples, heldout_fraction)
     given, rows = _listed(texts), _listed(labels)
@@ -99,7 +118,7 @@ def corpus_from_texts(
         split = split_of(group, heldout_fraction=heldout_fraction, seed=seed)
         sides = (tuple(sorted(positive)), tuple(negative)) if sets else ((), ())
         entering.append(CorpusText(text_id(text), text, group, split, {}, *sides))
-    return assemble_labelled(
+    return LabelledCorpusTexts(
         wanted,
         entering,
         min_examples=min_examples,
@@ -114,29 +133,17 @@ def corpus_from_texts(
     )
 
 
-def corpus_from_dataframe(
-    frame: Any, *, text: str = "text", labels: str | Sequence[str] = "labels", group: str | None = None, **options: Any
-) -> Corpus:
-    """Make a corpus from a table (pandas, polars, or any mapping of names to columns).
-
-    Args:
-        frame: the table.
-        text: the column of texts.
-        labels: the column of labels (a list of labels or one label in each row), or several 0/1 columns named for concepts.
-        group: the column of groups.
-        options: as for `corpus_from_texts`.
-
-    Raises:
-        InputError: a column is missing; else as for `corpus_from_texts`.
-        CorpusError: no concept has enough examples.
-    """
+def table_in_hand(
+    frame: Any, *, text: str, labels: str | Sequence[str], group: str | None, **options: Any
+) -> LabelledCorpusTexts:
+    """Read the columns of a table, see `Corpus.from_dataframe`."""
     if isinstance(labels, str):
         rows = _column(frame, labels)
     else:
         options = {"concepts": list(labels), **options}
         rows = [list(row) for row in zip(*(_column(frame, name) for name in labels), strict=True)]
     groups = None if group is None else _column(frame, group)
-    return corpus_from_texts(_column(frame, text), rows, groups=groups, **options)
+    return texts_in_hand(_column(frame, text), rows, groups=groups, **options)
 
 
 def _column(frame: Any, name: str) -> list[Any]:

@@ -14,13 +14,13 @@ from typing import Annotated, Any
 
 import msgspec
 
-from amygdala_tl.corpus.assemble import count_examples
 from amygdala_tl.corpus.hashing import corpus_sha256, text_id
+from amygdala_tl.corpus.record import Corpus, count_examples
 from amygdala_tl.decode import decode, decode_lines
 from amygdala_tl.errors import CorpusError
 from amygdala_tl.files import atomic_write_bytes, make_folder
 from amygdala_tl.memory.tags import HIGHEST_SCORE, LOWEST_SCORE
-from amygdala_tl.records import Corpus, CorpusText, Split
+from amygdala_tl.records import CorpusText, Split
 
 TEXTS_FILE = "texts.jsonl"
 HEAD_FILE = "corpus.json"

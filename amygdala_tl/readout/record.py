@@ -163,13 +163,13 @@ class Readout:
         verdicts = self.provenance.verdicts
         if not verdicts:
             raise ReadoutError("the readout was not judged", remedy="fit it again with verdicts")
-        keep = [concept for concept in self.concepts if verdicts[concept].verdict == "readable"]
+        keep = [name for name in self.concepts if name in verdicts and verdicts[name].verdict == "readable"]
         if not keep:
             raise ReadoutError("no concept is readable", remedy="export all concepts, or label more texts")
         dropped = {
-            concept: f"{verdicts[concept].verdict}: {verdicts[concept].reason}"
-            for concept in self.concepts
-            if concept not in keep
+            name: f"{verdicts[name].verdict}: {verdicts[name].reason}" if name in verdicts else "not judged"
+            for name in self.concepts
+            if name not in keep
         }
         return self.of_concepts(keep, dropped)
 

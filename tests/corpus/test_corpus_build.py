@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from amygdala_tl.corpus import LabelRules, build_corpus, count_examples
 from amygdala_tl.corpus.choose import choose
 from amygdala_tl.corpus.hashing import text_id
+from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.errors import CorpusError, InputError
-from amygdala_tl.records import Corpus, CorpusText, Node
+from amygdala_tl.records import CorpusText, Node
 
 CONCEPTS = ("calm", "grief", "joy", "warmth")
 LOOSE = LabelRules(min_examples=1, min_content_chars=10)

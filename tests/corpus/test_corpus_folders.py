@@ -6,8 +6,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from amygdala_tl.corpus import LabelRules, build_corpus, read_again, read_training_data, write_corpus
+from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.errors import CorpusError, InputError
-from amygdala_tl.records import Corpus, CorpusText, Node
+from amygdala_tl.records import CorpusText, Node
 
 
 def put(root: Path, files: dict[str, str | bytes]) -> Path:

@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from amygdala_tl.corpus import LabelRules, build_corpus, read_corpus, write_corpus
-from amygdala_tl.corpus.assemble import assemble
 from amygdala_tl.corpus.hashing import text_id
+from amygdala_tl.corpus.record import Corpus, assemble
 from amygdala_tl.errors import CorpusError, StorageError
-from amygdala_tl.records import Corpus, CorpusText, Node
+from amygdala_tl.records import CorpusText, Node
 
 NAMES = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=6)
 WRITTEN_ONCE = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

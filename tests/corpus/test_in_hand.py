@@ -11,10 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from amygdala_tl.corpus import read_corpus, write_corpus
-from amygdala_tl.corpus.in_hand import corpus_from_dataframe, corpus_from_texts
 from amygdala_tl.corpus.labels import count_mentions
+from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.errors import CorpusError, InputError
-from amygdala_tl.records import Corpus
 
 GOEMOTIONS = Path(__file__).parents[3] / "shared" / "data" / "goemotions"
 NAMES = ["joy", "grief", "awe"]
@@ -23,7 +22,7 @@ LABELS = [["joy"], ["grief"], ["joy", "awe"], ["grief", "awe"], [], ["joy"]] * 2
 
 
 def small(texts=TEXTS, labels=LABELS, **options) -> Corpus:
-    return corpus_from_texts(texts, labels, **({"min_examples": 1, "heldout_fraction": 0.0} | options))
+    return Corpus.from_texts(texts, labels, **({"min_examples": 1, "heldout_fraction": 0.0} | options))
 
 
 def labels_of(corpus: Corpus) -> dict[str, tuple[set[str], set[str]]]:
@@ -150,15 +149,15 @@ def test_pandas_and_mappings_of_columns_give_the_same_corpus():
     columns = {"text": TEXTS, "labels": LABELS, "day": groups}
     rules = {"min_examples": 1, "heldout_fraction": 0.0}
     for frame in (columns, pandas.DataFrame(columns)):
-        assert corpus_from_dataframe(frame, group="day", **rules) == expected
+        assert Corpus.from_dataframe(frame, group="day", **rules) == expected
     wide = pandas.DataFrame({"body": TEXTS, **dict(zip(NAMES, zip(*matrix_of(LABELS), strict=True), strict=True))})
-    assert corpus_from_dataframe(wide, text="body", labels=NAMES, **rules) == small(
+    assert Corpus.from_dataframe(wide, text="body", labels=NAMES, **rules) == small(
         labels=np.array(matrix_of(LABELS)), concepts=NAMES
     )
     one = pandas.DataFrame({"text": TEXTS, "labels": ["joy", "grief", None] * 4})
-    assert corpus_from_dataframe(one, **rules) == small(labels=[["joy"], ["grief"], []] * 4)
+    assert Corpus.from_dataframe(one, **rules) == small(labels=[["joy"], ["grief"], []] * 4)
     with pytest.raises(InputError, match=r"topic: no such column .got: text, labels"):
-        corpus_from_dataframe(one, labels="topic")
+        Corpus.from_dataframe(one, labels="topic")
 
 
 @pytest.mark.parametrize(
@@ -192,7 +191,7 @@ def test_too_few_examples_are_an_error_that_says_what_is_nearest():
 
 def test_real_texts_get_the_labels_that_people_gave_them(real):
     texts, labels = real
-    corpus = corpus_from_texts(texts, labels, min_examples=10)
+    corpus = Corpus.from_texts(texts, labels, min_examples=10)
     assert len(corpus.concepts) > 15
     said: dict[str, set[str]] = {}
     for text, names in zip(texts, labels, strict=True):
@@ -204,6 +203,6 @@ def test_real_texts_get_the_labels_that_people_gave_them(real):
         }
     heldout = sum(text.split == "heldout" for text in corpus.texts) / len(corpus.texts)
     assert 0.15 < heldout < 0.25
-    fewer = corpus_from_texts(texts[:-5], labels[:-5], min_examples=10)
+    fewer = Corpus.from_texts(texts[:-5], labels[:-5], min_examples=10)
     known = {text.id: dataclasses.replace(text, positive=(), negative=()) for text in corpus.texts}
     assert all(dataclasses.replace(text, positive=(), negative=()) == known.get(text.id) for text in fewer.texts)

@@ -7,8 +7,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
-
 from amygdala_tl.pipeline.run_config import read_run_config
+
 from tests.docs.conftest import run
 from tests.docs.pages import PAGES, blocks, name
 
@@ -21,11 +21,16 @@ def test_a_page_can_be_followed(page, place, servers, given):
     names = dict(given)
     for block in blocks(page):
         if block.not_run is None:
-            import time; start = time.process_time()
+            import time
+
+            start = time.process_time()
             try:
                 FOLLOW[block.language](block, servers, names)
             finally:
-                print(f"TIME {time.process_time()-start:6.2f} {block} {block.code[:60]!r}", file=open("/tmp/times.txt", "a"))
+                print(
+                    f"TIME {time.process_time() - start:6.2f} {block} {block.code[:60]!r}",
+                    file=open("/tmp/times.txt", "a"),
+                )
 
 
 def follow_console(block, servers, names):

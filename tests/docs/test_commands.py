@@ -13,10 +13,17 @@ from tests.docs.pages import ALL_BLOCKS, LANGUAGES, PAGES, ROOT, name
 COMMANDS = typer.main.get_command(app).commands
 MAKEFILE = (ROOT / "Makefile").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-SPANS = {page: re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.M | re.S)) for page in PAGES}
+SPANS = {
+    page: re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.M | re.S)) for page in PAGES
+}
 WRITTEN = sorted(
     {(str(block), command) for block in ALL_BLOCKS if block.language == "console" for command in block.commands}
-    | {(name(page), span) for page in PAGES for span in SPANS[page] if re.match(r"(amygdala-tl|python|make|pip) \S", span)}
+    | {
+        (name(page), span)
+        for page in PAGES
+        for span in SPANS[page]
+        if re.match(r"(amygdala-tl|python|make|pip) \S", span)
+    }
 )
 
 

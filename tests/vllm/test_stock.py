@@ -11,7 +11,8 @@ CODE = """
 import importlib, pkgutil, sys
 
 # What amygdala-tl depends on and vLLM 0.32 does not ask for.
-ABSENT = {"transformer_lens", "jaxtyping", "sklearn", "scipy", "httpx", "httpx_sse", "rich", "textual", "typer", "plotly", "tomli_w"}
+ABSENT = {"transformer_lens", "jaxtyping", "sklearn", "scipy", "httpx", "httpx_sse", "rich", "textual", "typer",
+          "plotly", "tomli_w"}
 
 class Absent:
     def find_spec(self, name, path=None, target=None):
