@@ -5,6 +5,7 @@ real way in a fraction of the time. Where a page names a model of the hub, a fol
 """
 
 import json
+import re
 import shutil
 import threading
 
@@ -17,12 +18,12 @@ from amygdala_tl.demo.server import running_demo_server
 from amygdala_tl.lens.embedded import embedded_gguf
 from amygdala_tl.lens.model import load_model
 from amygdala_tl.readout.record import load_readout
-from tests.live.readout_server import ReadoutServer, event, manifest
+from tests.live.readout_server import ReadoutServer, event
 
 SIZES = {"num_hidden_layers": 20, "hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2}
-EVERY = 4
+EVERY = 5
 READOUT_LAYERS = "10,14,18"
-SERVED = manifest(["joy", "grief"], [14, 18])
+TAG = re.compile(r"\w:\d+\"")
 
 
 def run(*arguments: object) -> int:
@@ -44,8 +45,9 @@ def prepared(once, tiny_cache):
     """Folder with everything that a reader of a page already has."""
 
     def fill(folder):
-        notes = demo_graph_path().read_text().splitlines(keepends=True)[::EVERY]
-        (folder / "memory.jsonl").write_text("".join(notes))
+        notes = demo_graph_path().read_text().splitlines(keepends=True)
+        some = [note for number, note in enumerate(notes) if number % EVERY == 0 or not TAG.search(note)]
+        (folder / "memory.jsonl").write_text("".join(some))
         assert run("extract", "--memory-file", folder / "memory.jsonl", "--output-dir", folder / "corpus") == 0
         where = ("--training-data-dir", folder / "corpus", "--output", folder / "readout.safetensors")
         with pytest.MonkeyPatch.context() as patch:
@@ -61,8 +63,8 @@ def prepared(once, tiny_cache):
             with (folder / "diary" / f"2031-03-{number % 28 + 1:02}.md").open("a") as page:
                 page.write(f"{text.text}\n{tags}\n---\n")
         (folder / "Qwen").mkdir()
-        for name in ("Qwen/Qwen3-4B", "Qwen3-4B"):  # as the page says, and as a readout calls a checkpoint folder
-            (folder / name).symlink_to(next(tiny_cache.iterdir()))
+        shutil.copytree(next(tiny_cache.iterdir()), folder / "Qwen3-4B")  # as a readout calls a checkpoint folder
+        (folder / "Qwen" / "Qwen3-4B").symlink_to("../Qwen3-4B")  # as the page says
 
     return once("documentation", fill)
 
@@ -88,12 +90,13 @@ def given(prepared, tiny_cache):
 @pytest.fixture
 def servers(place):
     """Address in the pages -> address of a server that answers there."""
-    vllm = ReadoutServer(SERVED)
+    served = json.loads((place / "readout.json").read_text())
+    vllm = ReadoutServer(served)
     done = threading.Event()
 
     def generate():
         while not done.wait(0.1):
-            vllm.send(event(SERVED, " you", lambda layer, concept: layer - concept))
+            vllm.send(event(served, " you", lambda layer, concept: layer - concept))
 
     with running_demo_server(place / "memory.jsonl") as memory, vllm.running() as address:
         thread = threading.Thread(target=generate)
