@@ -7,14 +7,14 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from amygdala_tl.directions.data import Estimate, LabelledActivations
-from amygdala_tl.directions.linear import linear
-from amygdala_tl.directions.logistic import logistic
-from amygdala_tl.directions.logistic_l1 import logistic_l1
-from amygdala_tl.directions.mean import mean, mean_streamed
-from amygdala_tl.directions.pca import pca
+from amygdala_tl.directions.linear_regression import linear
+from amygdala_tl.directions.logistic_regression import logistic
+from amygdala_tl.directions.sparse_logistic import logistic_l1
+from amygdala_tl.directions.difference_of_means import mean, mean_streamed
+from amygdala_tl.directions.pair_pca import pca
 from amygdala_tl.directions.statistics import Parts
-from amygdala_tl.directions.subspace import subspace
-from amygdala_tl.directions.whitened import whitened, whitened_streamed
+from amygdala_tl.directions.token_subspaces import subspace
+from amygdala_tl.directions.whitening import whitened, whitened_streamed
 from amygdala_tl.errors import FitError
 
 Estimator = Callable[[LabelledActivations], Estimate]

@@ -14,7 +14,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from amygdala_tl.directions.batched_logistic import Problems
+from amygdala_tl.directions.problems import Problems
 
 MEMORY = 10
 """Pairs of steps and gradient changes that are kept; more than 10 bought no iterations on standardised residual streams."""

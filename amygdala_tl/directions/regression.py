@@ -8,7 +8,7 @@ from einops import repeat
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from amygdala_tl.directions.batched_logistic import Problems, Task
+from amygdala_tl.directions.problems import Problems, Task
 from amygdala_tl.directions.data import LabelledActivations
 from amygdala_tl.directions.design import Design, at_least_float32, rotate, standardise
 from amygdala_tl.directions.lbfgs import minimise

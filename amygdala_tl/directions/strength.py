@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from amygdala_tl.directions.auroc import auroc
-from amygdala_tl.directions.batched_logistic import Problems, Task
+from amygdala_tl.directions.problems import Problems, Task
 from amygdala_tl.directions.design import Design
 from amygdala_tl.directions.folds import group_folds
 

@@ -11,7 +11,7 @@ from amygdala_tl.directions import unit_directions
 from amygdala_tl.directions.auroc import auroc
 from amygdala_tl.directions.data import LabelledActivations
 from amygdala_tl.directions.folds import group_folds
-from amygdala_tl.directions.mean import mean
+from amygdala_tl.directions.difference_of_means import mean
 from amygdala_tl.errors import FitError
 from tests.diagnostics.worlds import planted
 

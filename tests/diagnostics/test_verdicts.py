@@ -12,7 +12,7 @@ from amygdala_tl.diagnostics.records import Evaluation, Interval, PairWarning
 from amygdala_tl.diagnostics.verdicts import verdicts
 from amygdala_tl.directions import unit_directions
 from amygdala_tl.directions.data import LabelledActivations
-from amygdala_tl.directions.mean import mean
+from amygdala_tl.directions.difference_of_means import mean
 from tests.diagnostics.worlds import planted
 
 

@@ -22,7 +22,7 @@ from amygdala_tl.directions.denoise import (
     parse_steps,
     topic,
 )
-from amygdala_tl.directions.mean import mean
+from amygdala_tl.directions.difference_of_means import mean
 from amygdala_tl.errors import FitError, InputError
 
 CONCEPTS = ("awe", "joy", "grief")

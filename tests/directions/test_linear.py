@@ -9,7 +9,7 @@ from sklearn.linear_model import LinearRegression, Ridge
 from torch.nn import functional as F
 
 from amygdala_tl.directions import LabelledActivations, fit_directions, ungrouped
-from amygdala_tl.directions.linear import linear
+from amygdala_tl.directions.linear_regression import linear
 from amygdala_tl.errors import FitError
 
 SEEDS = st.integers(0, 10_000)

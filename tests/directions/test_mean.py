@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amygdala_tl.directions import ESTIMATORS, fit_directions, ungrouped
-from amygdala_tl.directions.mean import mean
+from amygdala_tl.directions.difference_of_means import mean
 from amygdala_tl.errors import FitError
 
 CONCEPTS = ("awe", "joy", "grief")

@@ -8,8 +8,8 @@ from torch.nn.functional import cosine_similarity, normalize
 
 from amygdala_tl.directions import LabelledActivations, fit_directions, ungrouped
 from amygdala_tl.directions import pca as pca_module
-from amygdala_tl.directions.mean import mean
-from amygdala_tl.directions.pca import pca, principal_components
+from amygdala_tl.directions.difference_of_means import mean
+from amygdala_tl.directions.pair_pca import pca, principal_components
 from amygdala_tl.errors import FitError
 
 CONCEPTS = ("awe", "joy")

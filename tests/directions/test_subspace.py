@@ -11,8 +11,8 @@ from torch.nn.functional import cosine_similarity
 from amygdala_tl.activations.spread import token_spread
 from amygdala_tl.directions import fit_directions, ungrouped
 from amygdala_tl.directions.denoise import denoise, parse_steps
-from amygdala_tl.directions.mean import mean
-from amygdala_tl.directions.subspace import subspace, subspace_bases
+from amygdala_tl.directions.difference_of_means import mean
+from amygdala_tl.directions.token_subspaces import subspace, subspace_bases
 from amygdala_tl.errors import FitError
 
 CONCEPTS = ("awe", "joy")

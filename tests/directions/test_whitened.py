@@ -11,9 +11,9 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from amygdala_tl.directions import fit_directions, ungrouped
 from amygdala_tl.directions.data import LabelledActivations
 from amygdala_tl.directions.folds import group_folds
-from amygdala_tl.directions.mean import mean
+from amygdala_tl.directions.difference_of_means import mean
 from amygdala_tl.directions.statistics import gather, gather_folds, statistics_of
-from amygdala_tl.directions.whitened import (
+from amygdala_tl.directions.whitening import (
     STRENGTHS,
     covariance_shrinkage,
     whitened,

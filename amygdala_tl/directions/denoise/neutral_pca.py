@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from amygdala_tl.directions.denoise.removal import Removal, check_share, components_for, orthonormal
-from amygdala_tl.directions.pca import principal_components
+from amygdala_tl.directions.pair_pca import principal_components
 from amygdala_tl.errors import FitError
 
 FEWEST_NEUTRAL = 10

@@ -8,7 +8,7 @@ from functools import partial
 
 import torch
 
-from amygdala_tl.directions.batched_logistic import LOGISTIC, Problems, Task, signs
+from amygdala_tl.directions.problems import LOGISTIC, Problems, Task, signs
 from amygdala_tl.directions.data import Estimate, LabelledActivations
 from amygdala_tl.directions.design import Design, rotate
 from amygdala_tl.directions.lbfgs import minimise

@@ -12,7 +12,7 @@ from einops import einsum
 from jaxtyping import Float
 from torch import Tensor
 
-from amygdala_tl.directions.batched_logistic import SQUARED, Task, signs
+from amygdala_tl.directions.problems import SQUARED, Task, signs
 from amygdala_tl.directions.data import Estimate, LabelledActivations
 from amygdala_tl.directions.design import Design
 from amygdala_tl.directions.regression import (

@@ -10,11 +10,11 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from amygdala_tl.directions.batched_logistic import LOGISTIC, Problems
+from amygdala_tl.directions.problems import LOGISTIC, Problems
 from amygdala_tl.directions.data import Estimate, LabelledActivations
 from amygdala_tl.directions.design import Design, standardise
-from amygdala_tl.directions.logistic import PAIRED_STRENGTH, logistic_task
-from amygdala_tl.directions.proximal_newton import minimise_sparse
+from amygdala_tl.directions.logistic_regression import PAIRED_STRENGTH, logistic_task
+from amygdala_tl.directions.fista import minimise_sparse
 from amygdala_tl.directions.regression import halves_of, kinds_of, layers_of
 from amygdala_tl.directions.strength import choose_strength
 
