@@ -29,9 +29,8 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.nn import functional as F
 
-from amygdala_tl.directions import Estimate, LabelledActivations, ungrouped
-from amygdala_tl.directions.logistic_regression import logistic
-from amygdala_tl.directions.sparse_logistic import logistic_l1
+from amygdala_tl.directions import Estimate, LabelledActivations, logistic, logistic_l1
+from amygdala_tl.directions.data import ungrouped
 from amygdala_tl.directions.difference_of_means import mean_streamed
 from amygdala_tl.directions.whitening import whitened_streamed
 

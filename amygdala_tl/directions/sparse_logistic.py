@@ -1,8 +1,8 @@
-"""Logistic regression with an L1 penalty: a direction that few coordinates carry.
+"""Logistic regression with an L1 penalty: a direction that uses few coordinates.
 
-Source: scikit-learn's `LogisticRegression(l1_ratio=1)`, whose objective this is; on pairs, steering-vectors 0.12.2's
-`logistic_aggregator` with that penalty. A penalty that is too strong leaves nothing at all: such a vector stays zero here, and
-`estimator.unit_directions` refuses it by name.
+Source: scikit-learn's `LogisticRegression(l1_ratio=1)`, which has the same objective; on pairs, steering-vectors 0.12.2's
+`logistic_aggregator` with that penalty. A penalty that is too strong leaves a zero vector, which `unit_directions` refuses by
+name.
 """
 
 import torch
@@ -10,58 +10,61 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from amygdala_tl.directions.problems import LOGISTIC, Problems
 from amygdala_tl.directions.data import Estimate, LabelledActivations
 from amygdala_tl.directions.design import Design, standardise
-from amygdala_tl.directions.logistic_regression import PAIRED_STRENGTH, logistic_task
+from amygdala_tl.directions.estimator import estimator
 from amygdala_tl.directions.fista import minimise_sparse
+from amygdala_tl.directions.logistic_regression import PAIRED_STRENGTH, logistic_task, paired_problems
+from amygdala_tl.directions.problems import Problems
 from amygdala_tl.directions.regression import halves_of, kinds_of, layers_of
 from amygdala_tl.directions.strength import choose_strength
 
 MULTIPLES = (1.5, 3.0, 6.0, 12.0, 25.0, 50.0, 100.0, 200.0)
-"""Candidates for the strength, times the strength at which a concept's first coordinate becomes non-zero. Above 1 some
-coordinate always is, so that no choice leaves a concept without a vector."""
+"""Candidates for the strength, times the strength at which a concept's first coordinate becomes non-zero. Above 1 some coordinate
+always is non-zero, so that no choice leaves a concept without a vector."""
 
 DEFAULT_MULTIPLE = 2
-"""Index of the candidate that is used where texts cannot be cut into folds."""
+"""Index of the candidate for texts that cannot be cut into folds."""
 
-ROUGH = 0.1
+ROUGH = 0.02
 """Tolerance of the fits that only choose a strength."""
 
 DENSEST, DENSE_ANYWAY = 1 / 3, 48.0
-"""No weaker penalty is tried where more than a third of the coordinates (and more than 48) are not zero: such a vector is not
-sparse, and `logistic` fits it better and ten times faster."""
+"""Penalties that leave more than a third of the coordinates (and more than 48) are not weakened further: such a vector is not
+sparse, and `logistic` fits it better."""
 
 
+@estimator
 def logistic_l1(data: LabelledActivations, *, strength: float | None = None) -> Estimate:
-    """Weights w of every concept at every layer that minimise C sum_i s_i log(1 + exp(-y_i (w.h_i + b))) + sum_j |w_j|.
+    """Minimise C sum_i s_i log(1 + exp(-y_i (w.h_i + b))) + sum_j |w_j| for every concept at every layer.
 
+    `logistic_l1(positive, negative)` takes two tensors and returns unit directions [layer, d_model]; see `estimator`.
     Features h_i, class weights s_i, the intercept b and paired concepts are as in `logistic`.
 
     Args:
         data: activations and labels.
-        strength: C, larger for a weaker penalty. If None: 1 for paired concepts; for unpaired ones a multiple of the C at
-            which the concept's vector is no longer zero, one multiple a layer, chosen for the best mean held-out AUROC over
-            groups (see `strength.choose_strength`).
+        strength: C; larger means a weaker penalty. If None, it is 1 for paired concepts. For unpaired ones it is a multiple of
+            the C at which the concept's vector becomes non-zero. A layer's concepts share the multiple with the best mean
+            held-out AUROC over groups (see `choose_strength`).
 
     Returns:
-        with the share of non-zero coordinates as the parameter `sparsity`, [layer][concept], like `strength`.
+        Vectors, with the share of non-zero coordinates as the parameter `sparsity`, [layer][concept] like `strength`.
 
     Raises:
         FitError: an activation is not finite.
     """
     kinds = kinds_of(data)
+    paired_strength = PAIRED_STRENGTH if strength is None else strength
     vectors, strengths, multiples, aurocs, unconverged = [], [], [], [], 0
     for values in layers_of(data):
         vector = values.new_zeros(data.positive.shape[1], values.shape[1])
-        used = values.new_full((len(vector),), PAIRED_STRENGTH if strength is None else strength)
+        used = values.new_full((len(vector),), paired_strength)
         if kinds.unpaired:
             rows, scale = standardise(values[kinds.texts])
-            design = Design(rows).with_ones()
-            task = logistic_task(data, kinds, design)
+            task = logistic_task(data, kinds, Design(rows).with_ones())
             everything = task.weights(torch.ones_like(task.groups, dtype=torch.bool))
             if strength is None:
-                first = first_strength(design, task.targets, everything)
+                first = first_strength(task.problems(everything))
                 choice = choose_strength(
                     task,
                     _roughly,
@@ -72,15 +75,14 @@ def logistic_l1(data: LabelledActivations, *, strength: float | None = None) -> 
                 used[kinds.unpaired] = MULTIPLES[choice.index] * first
                 multiples.append(MULTIPLES[choice.index])
                 aurocs.append(list(choice.auroc))
-            solution, failed = minimise_sparse(task.problems(used[kinds.unpaired][:, None] * everything))
+            each = rearrange(used[kinds.unpaired], "concept -> concept 1")
+            solution, failed = minimise_sparse(task.problems(each * everything))
             vector[kinds.unpaired] = solution[:, :-1] / scale
             unconverged += failed
         for halves in halves_of(values, kinds.pairs):
-            # +half with label +1 and -half with label -1 have the same loss.
-            weights = 2.0 * used[halves.concepts][:, None] * halves.present.to(values.dtype)
-            penalty = torch.ones_like(halves.rows[0, 0])
-            problems = Problems(Design(halves.rows), LOGISTIC, torch.ones_like(weights), weights, penalty)
-            vector[halves.concepts], failed = minimise_sparse(problems)
+            vector[halves.concepts], failed = minimise_sparse(
+                paired_problems(Design(halves.rows), halves, paired_strength)
+            )
             unconverged += failed
         vectors.append(vector)
         strengths.append(used.tolist())
@@ -97,14 +99,13 @@ def logistic_l1(data: LabelledActivations, *, strength: float | None = None) -> 
     return Estimate(stacked, parameters)
 
 
-def first_strength(
-    design: Design, targets: Float[Tensor, "text concept"], weights: Float[Tensor, "concept text"]
-) -> Float[Tensor, " concept"]:
-    """The strength C at which a concept's first coordinate is about to become non-zero; 0 if none ever does.
+def first_strength(problems: Problems) -> Float[Tensor, " concept"]:
+    """Compute the strength C at which a concept's first coordinate becomes non-zero; 0 if none ever does.
 
-    With balanced classes the best intercept beside no weights is 0, where every slope is half a class weight.
+    With balanced classes and zero weights the best intercept is 0.
     """
-    largest = design.pull(0.5 * weights * rearrange(targets, "text concept -> concept text"))[:, :-1].abs().amax(dim=-1)
+    _, slopes = problems.loss_and_slopes(torch.zeros_like(problems.targets))
+    largest = problems.design.pull(slopes)[:, :-1].abs().amax(dim=-1)
     return torch.where(largest > 0, 1.0 / largest, 0.0)
 
 

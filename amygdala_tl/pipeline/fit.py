@@ -5,8 +5,9 @@ from typing import Any, Literal
 
 from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.corpus.labels import LabelRules
-from amygdala_tl.directions import check_classes
-from amygdala_tl.directions.method import AUTO, apply_method, apply_streamed, choose_method, parse_method
+from amygdala_tl.directions.choice import choose_method
+from amygdala_tl.directions.estimator import check_classes
+from amygdala_tl.directions.method import AUTO, apply_method, apply_streamed, parse_method
 from amygdala_tl.errors import FitError, InputError
 from amygdala_tl.lens.hooks import parse_layers
 from amygdala_tl.pipeline.labelled import LabelledTexts

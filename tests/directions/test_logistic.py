@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from torch.nn import functional as F
 
-from amygdala_tl.directions import LabelledActivations, fit_directions, ungrouped
-from amygdala_tl.directions.problems import LOGISTIC, Problems
+from amygdala_tl.directions import LabelledActivations, logistic, logistic_l1
+from amygdala_tl.directions.data import ungrouped
 from amygdala_tl.directions.design import Design
-from amygdala_tl.directions.lbfgs import minimise
-from amygdala_tl.directions.logistic_regression import logistic
-from amygdala_tl.directions.sparse_logistic import logistic_l1
 from amygdala_tl.directions.fista import minimise_sparse
+from amygdala_tl.directions.lbfgs import minimise
+from amygdala_tl.directions.problems import LOGISTIC, Problems
 from amygdala_tl.errors import FitError
+from tests.directions.fitting import fit_directions
 
 BOTH = pytest.mark.parametrize("estimator", [logistic, logistic_l1], ids=["ridge", "l1"])
 SEEDS = st.integers(0, 10_000)
@@ -286,7 +286,9 @@ def test_sparsity_is_the_share_of_coordinates_that_are_not_zero():
 def test_a_sparse_solution_meets_the_optimality_conditions_whatever_the_conditioning(seed, size, conditioning, shared):
     generator = torch.Generator().manual_seed(seed)
     turn = torch.linalg.qr(torch.randn(size, size, generator=generator).double()).Q
-    rows = torch.randn(2, 60, size, generator=generator).double() @ torch.diag(torch.logspace(0, -conditioning, size).double())
+    rows = torch.randn(2, 60, size, generator=generator).double() @ torch.diag(
+        torch.logspace(0, -conditioning, size).double()
+    )
     rows = (rows @ turn)[0] if shared else rows @ turn
     targets = torch.where(torch.rand(2, 60, generator=generator) < 0.3, 1.0, -1.0).double()
     weights = 3.0 * torch.rand(2, 60, generator=generator).double()
