@@ -220,9 +220,9 @@ def _trained(console: Console, settings: RunSettings, out: Path) -> Path:
     from amygdala_tl.cli.stages import Stages
     from amygdala_tl.cli.train import run_train
     from amygdala_tl.corpus.folders import read_training_data
-    from amygdala_tl.directions.method import AUTO, parse_method
+    from amygdala_tl.directions.method import parse_method
     from amygdala_tl.names import named_concepts
-    from amygdala_tl.settings import FIT, ModelSettings
+    from amygdala_tl.settings import AUTO, FIT, ModelSettings
 
     source = settings.readout
     assert source.corpus is not None
