@@ -18,8 +18,7 @@ from amygdala_tl.cli.diagnose import crosstalk, evaluate, layers, quality, repor
 from amygdala_tl.cli.extract import extract
 from amygdala_tl.cli.inspect import inspect
 from amygdala_tl.cli.read import read
-from amygdala_tl.cli.runs import ablation_run, compare
-from amygdala_tl.cli.steer import steer
+from amygdala_tl.cli.steer import ablation_run, compare, steer
 from amygdala_tl.cli.train import capture, export, fit, train
 from amygdala_tl.cli.verify import verify
 from amygdala_tl.cli.watch import watch

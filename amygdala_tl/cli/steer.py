@@ -1,44 +1,62 @@
-"""`steer`: does adding a direction move what the model says, and does taking it out?"""
+"""`steer`: does adding a direction move what the model says, and does taking it out? `compare`: two of its runs."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import click
 import typer
 from rich.console import Console
+from rich.rule import Rule
 
 from amygdala_tl.cli import options
 from amygdala_tl.cli.inputs import training_data
 from amygdala_tl.errors import InputError
+from amygdala_tl.steering.settings import (
+    ABLATION_PLACES,
+    DEFAULTS,
+    AblationPlace,
+    AblationSettings,
+    ReadoutSettings,
+    RunSettings,
+    SteeringSettings,
+    read_settings,
+    write_settings,
+)
 
 if TYPE_CHECKING:
-    from amygdala_tl.steering.check import SteeringCheck
-    from amygdala_tl.steering.records import AblationPlace, SteeringReport
+    from amygdala_tl.readout.record import Readout
+    from amygdala_tl.steering.results import SteeringRun
+
+BESIDE_CONFIG = {"config", "out", "check"}
+"""Options that may be combined with `--config`."""
 
 
 def steer(
+    context: typer.Context,
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file with all settings, several seeds included, instead of options.")
+    ] = None,
     readout: options.ReadoutFile = Path("readout.safetensors"),
     concepts: Annotated[str | None, typer.Option(help="Comma-separated.", show_default="all of the readout's")] = None,
     layers: Annotated[
         str | None, typer.Option(help="Where to add: layers of the readout.", show_default="all of the readout's")
     ] = None,
-    doses: Annotated[
-        str, typer.Option(help="In units of the mean residual norm, comma-separated.")
-    ] = "0,0.05,0.1,0.2,0.4",
-    random: Annotated[int, typer.Option(min=3, help="Random directions of each of two kinds.")] = 20,
-    samples: Annotated[int, typer.Option(min=0, help="Generations a concept, prompt and dose.")] = 0,
-    out: Annotated[Path, typer.Option(help="Folder of results; what is there is not computed again.")] = Path(
-        "steering"
+    doses: Annotated[str, typer.Option(help="In units of the mean residual norm, comma-separated.")] = ",".join(
+        f"{dose:g}" for dose in DEFAULTS.doses
     ),
+    random: Annotated[int, typer.Option(min=3, help="Random directions of each of two kinds.")] = DEFAULTS.random,
+    samples: Annotated[
+        int, typer.Option(min=0, help="Generations for each concept, prompt and dose.")
+    ] = DEFAULTS.samples,
+    out: Annotated[Path, typer.Option(help="Results folder; what it has is not measured again.")] = Path("steering"),
     ablate: Annotated[
         str,
         typer.Option(
-            help="Where directions are taken out of texts that carry their concept: at each layer, at all of them together, "
+            help="Where to take directions out of texts that carry their concept: at each layer, at all of them together, "
             "everywhere in the model. Comma-separated; needs the training corpus."
         ),
-    ] = "each,together,everywhere",
+    ] = ",".join(ABLATION_PLACES),
     check: Annotated[bool, typer.Option("--check", help="Exit with 1 if one of the concepts does not steer.")] = False,
     training_data_dir: Annotated[
         Path | None,
@@ -48,104 +66,202 @@ def steer(
     words: Annotated[
         Path | None, typer.Option(help="JSON: concept -> list of its words, instead of those in the package.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of random directions, folds, intervals and generations.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of random directions, folds, intervals and generations.")] = DEFAULTS.seeds[
+        0
+    ],
     model: options.ModelOption = None,
 ) -> None:
     """Check what each direction causes: add it, take it out, beside random directions of the same length."""
-    wanted = [name for name in (concepts or "").split(",") if name.strip()]
-    amounts, own_words, places = _doses(doses), None if words is None else read_words(words), _places(ablate)
-    from amygdala_tl.readout.bundle import load_readout
-
-    bundle = load_readout(readout)
-    fit, corpus, store = bundle, None, None
-    if training_data_dir is not None:
-        corpus, store = training_data(bundle, readout, training_data_dir, activations_dir)
-    from amygdala_tl.api.models import lens_of
-    from amygdala_tl.files import make_folder
-    from amygdala_tl.pipeline.runs import REPORT_FILE, about_run, write_run
-    from amygdala_tl.pipeline.steer import make_plan, prepare_check
-    from amygdala_tl.steering.journal import Journal
-
-    make_plan(fit, concepts=wanted, layers=layers, doses=amounts, random=random)  # mistakes come before the model
-    make_folder(out)
-    prepared = prepare_check(
-        fit,
-        lens_of(bundle, model),
-        corpus=corpus,
-        store=store,
-        concepts=wanted,
-        layers=layers,
-        doses=amounts,
-        random=random,
-        ablate=places,
-        words=own_words,
-        journal=Journal(out / "blocks.jsonl"),
-        seed=seed,
-    )
-    console = Console(highlight=False)
-    report = run_steering(console, prepared, samples, out)
-    write_run(out, "steer", about_run(prepared, bundle, corpus), {seed: REPORT_FILE})
-    if check and any(found.verdict != "steers" for found in report.concepts):
+    if config is not None:
+        given = [
+            name
+            for name in context.params
+            if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+        ]
+        if extra := [name for name in given if name not in BESIDE_CONFIG]:
+            raise InputError(
+                "--config holds all settings", got=f"--{extra[0].replace('_', '-')} beside it",
+                remedy="write the setting into the file, or leave out --config",
+            )  # fmt: skip
+        run = run_settings(read_settings(config), out)
+    else:
+        settings = RunSettings(
+            ReadoutSettings(str(readout), _text(training_data_dir), _text(activations_dir)),
+            model,
+            SteeringSettings(
+                concepts=tuple(name for name in (concepts or "").split(",") if name.strip()),
+                layers=layers or DEFAULTS.layers,
+                doses=_doses(doses),
+                random=random,
+                seeds=(seed,),
+                samples=samples,
+                words=_text(words),
+            ),
+            AblationSettings(_places(ablate)),
+        )
+        run = run_settings(settings, out, seed=seed)
+    if check and any(found.verdict != "steers" for found in run.concepts.values()):
         raise typer.Exit(1)
 
 
-def run_steering(console: Console, prepared: "SteeringCheck", samples: int, out: Path) -> "SteeringReport":
-    """Run a check with a progress bar, write its results into a folder, and show them."""
-    from amygdala_tl.files import atomic_write_text
-    from amygdala_tl.pipeline.steer import sample_report
+def ablation_run(
+    config: Annotated[Path, typer.Argument(help="TOML file with all settings.")],
+    out: Annotated[Path, typer.Option(help="Results folder; what it has is not measured again.")] = Path(
+        "ablation-run"
+    ),
+) -> None:
+    """The older name of `steer --config`."""
+    run_settings(read_settings(config), out)
+
+
+def compare(
+    first: Annotated[Path, typer.Argument(help="Results folder of `steer`.")],
+    second: Annotated[Path, typer.Argument(help="Another one.")],
+    as_json: Annotated[bool, typer.Option("--json", help="All numbers, for programs.")] = False,
+) -> None:
+    """Compare two causal checks: their settings, verdicts, and effects with intervals of the difference."""
+    from amygdala_tl.report.runs import comparison_table
+    from amygdala_tl.steering.comparing import compare_runs
+    from amygdala_tl.steering.results import read_run
+
+    found = compare_runs(read_run(first), read_run(second))
+    if as_json:
+        typer.echo(json.dumps(found.as_json(), indent=2))
+    else:
+        Console(highlight=False).print(comparison_table(found))
+
+
+def run_settings(settings: RunSettings, out: Path, *, seed: int | None = None) -> "SteeringRun":
+    """Run a check, write its folder, and show what it found.
+
+    Args:
+        settings: with absolute paths, or paths from here.
+        out: results folder.
+        seed: the only one, with its report in the folder itself; the settings' seeds if None.
+    """
+    from amygdala_tl.steering.words import read_words
+
+    steering, source = settings.steering, settings.readout
+    words = None if steering.words is None else read_words(Path(steering.words))
+    console = Console(highlight=False)
+    file = Path(source.file) if source.file is not None else _trained(console, settings, out)
+    from amygdala_tl.readout.record import load_readout
+
+    readout = load_readout(file)
+    _check_plan(readout, settings)
+    corpus = store = None
+    if source.corpus is not None:
+        activations = None if source.activations is None else Path(source.activations)
+        corpus, store = training_data(readout, file, Path(source.corpus), activations)
+    from amygdala_tl.api.models import lens_of
+    from amygdala_tl.api.steer import steer as run
+    from amygdala_tl.files import make_folder
+    from amygdala_tl.report.page import write_steering_page
     from amygdala_tl.report.progress import steering_progress
+
+    lens = lens_of(readout, settings.model)
+    write_settings(settings, make_folder(out))
+    with steering_progress(console) as progress:
+        found = run(
+            readout,
+            lens,
+            corpus=corpus,
+            store=store,
+            concepts=steering.concepts,
+            layers=steering.layers,
+            doses=steering.doses,
+            random=steering.random,
+            ablate=settings.ablation.layers,
+            words=words,
+            samples=steering.samples,
+            seeds=steering.seeds if seed is None else seed,
+            out=out,
+            progress=progress,
+        )
+    write_steering_page(found, out / "report.html")
+    _show(console, found, out)
+    return found
+
+
+def _check_plan(readout: "Readout", settings: RunSettings) -> None:
+    """Find mistakes before a model is loaded, if the readout says how many layers its model has."""
+    from amygdala_tl.steering.plan import make_plan
+
+    model, steering = readout.provenance.model, settings.steering
+    if model is not None:
+        make_plan(
+            readout, model.n_layers, concepts=steering.concepts, layers=steering.layers, doses=steering.doses,
+            random=steering.random,
+        )  # fmt: skip
+
+
+def _show(console: Console, run: "SteeringRun", out: Path) -> None:
+    from amygdala_tl.report.runs import summary_table
     from amygdala_tl.report.steering import steering_table
     from amygdala_tl.report.summaries import file_list
 
-    with steering_progress(console) as progress:
-        report = prepared.run(progress)
-    atomic_write_text(out / "report.json", json.dumps(report.as_json(), indent=2) + "\n")
-    console.print(steering_table(report, wide=console.width >= 110))
-    files = {"report": out / "report.json"}
-    if samples:
-        with console.status("generating"):
-            rows = sample_report(prepared, report, samples)
-        lines = [json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows]
-        atomic_write_text(out / "samples.jsonl", "".join(lines))
-        files["samples"] = out / "samples.jsonl"
-    console.print(file_list(files))
-    return report
-
-
-def read_words(path: Path) -> Mapping[str, list[str]]:
-    """Concept -> its words, of a JSON file.
-
-    Raises:
-        InputError: it cannot be read, or is something else.
-    """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as cause:
-        raise InputError("cannot be read", label=str(path), got=str(cause), remedy="check --words") from cause
-    fine = isinstance(found, dict) and all(
-        isinstance(some, list) and some and all(isinstance(word, str) and word.strip() for word in some)
-        for some in found.values()
+    several = len(run.reports) > 1
+    for report in run.reports:
+        if several:
+            console.print(Rule(f"seed {report.plan.seed}", align="left"))
+        console.print(steering_table(report, wide=console.width >= 110))
+    if several:
+        console.print(Rule("all seeds", align="left"))
+        console.print(summary_table(run.reports))
+    files = ("report.json", "samples.jsonl", "config.toml", "summary.tsv", "results.jsonl", "report.html")
+    names = ("numbers", "samples", "settings", "summary", "results", "report")
+    console.print(
+        file_list({name: out / file for name, file in zip(names, files, strict=True) if (out / file).exists()})
     )
-    if not fine:
-        raise InputError(
-            "is no word list", label=str(path), need='{"joy": ["happy", "joy"], ...}', remedy="check --words"
-        )
-    return {concept: [word.strip() for word in some] for concept, some in found.items()}
 
 
-def _places(text: str) -> "list[AblationPlace]":
-    from amygdala_tl.steering.records import ABLATION_PLACES
+def _trained(console: Console, settings: RunSettings, out: Path) -> Path:
+    """A readout in the results folder; texts that have been run are not run again."""
+    from amygdala_tl.cli.stages import Stages
+    from amygdala_tl.cli.train import run_train
+    from amygdala_tl.corpus.folders import read_training_data
+    from amygdala_tl.directions.method import parse_method
+    from amygdala_tl.names import named_concepts
+    from amygdala_tl.settings import AUTO, FIT, ModelSettings
 
+    source = settings.readout
+    assert source.corpus is not None
+    if source.aggregator != AUTO:
+        parse_method(source.aggregator, source.denoise)
+    corpus = read_training_data(Path(source.corpus), min_examples=FIT.min_examples)
+    named_concepts(settings.steering.concepts, corpus.concepts)  # mistakes come before the model
+    console.print(Rule("train", align="left"))
+    output, layers = out / "readout.safetensors", source.target_layers
+    run_train(
+        console,
+        Stages(),
+        Path(source.corpus),
+        output,
+        model=ModelSettings(settings.model or "embedded"),
+        activations_dir=Path(source.activations or out / "activations"),
+        layers=layers if isinstance(layers, str) else ",".join(map(str, layers)),
+        aggregator=source.aggregator,
+        denoise=source.denoise,
+        labels=source.labels,
+    )
+    return output
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def _places(text: str) -> tuple[AblationPlace, ...]:
     named = [part.strip() for part in text.split(",") if part.strip()]
     if unknown := [name for name in named if name not in ABLATION_PLACES]:
         raise InputError("no such place", got=unknown[0], need=", ".join(ABLATION_PLACES), remedy="change --ablate")
-    return [place for place in ABLATION_PLACES if place in named]
+    return tuple(place for place in ABLATION_PLACES if place in named)
 
 
-def _doses(text: str) -> list[float]:
+def _doses(text: str) -> tuple[float, ...]:
     try:
-        return [float(part) for part in text.split(",") if part.strip()]
+        return SteeringSettings(doses=tuple(float(part) for part in text.split(",") if part.strip())).doses
     except ValueError as cause:
         raise InputError(
-            "a dose is no number", got=text, need="for example 0,0.1,0.4", remedy="change --doses"
+            "no doses to check", got=text, need="for example 0,0.1,0.4", remedy="change --doses"
         ) from cause

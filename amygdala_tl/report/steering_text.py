@@ -1,20 +1,18 @@
-"""What the steering page says before any script runs: the headline, and how the run was made. Everything is escaped here."""
+"""The static text of the steering page: its headline and the provenance of the run, as escaped HTML."""
 
 from collections import Counter
-from collections.abc import Mapping
 from html import escape
-from typing import Any
 
 from amygdala_tl.report.page_text import DOT, counted, definitions, listed, verdict_bar
-from amygdala_tl.steering.stored import StoredRun
+from amygdala_tl.steering.results import About, SteeringRun
 from amygdala_tl.steering.summary import summarise
 
 LOOKS = {"steers": "readable", "reads only": "weak", "neither": "not-readable"}
-"""Verdict -> whose colour and mark it has."""
+"""Verdict -> name of its colour and mark."""
 
 
-def steering_headline(run: StoredRun) -> str:
-    """Model, what was checked, and how many concepts got which verdict."""
+def steering_headline(run: SteeringRun) -> str:
+    """Sum up what was checked, count the verdicts, and name the largest effect."""
     plan, found = run.plan, summarise(run.reports)
     layers = ", ".join(map(str, plan.layers))
     controls = run.reports[0].controls
@@ -33,39 +31,34 @@ def steering_headline(run: StoredRun) -> str:
     strongest = (
         ""
         if best is None
-        else '<dl class="means"><div><dt>largest effect that holds, nats: '
+        else '<dl class="means"><div><dt>largest effect, nats: '
         f"{escape(best.concept)}</dt><dd>{best.at.effect:.2f}</dd></div></dl>"
     )
     return f'<p class="facts">{escape(DOT.join(facts))}</p><div class="headline">{bar}{strongest}</div>'
 
 
-def steering_provenance(run: StoredRun) -> str:
-    """What the run was made of, and the words that were counted."""
-    plan, about = run.plan, run.about
-    model, readout = (_table(about, key) for key in ("model", "readout"))
+def steering_provenance(run: SteeringRun) -> str:
+    """Show how the run was made."""
+    plan, about, report = run.plan, run.about or About(), run.reports[0]
+    model, readout = about.model, about.readout
     rows = {
-        "model": listed(model.get("id") or run.reports[0].model, model.get("revision")),
-        "weights fingerprint": model.get("fingerprint"),
-        "engine": listed(model.get("engine"), model.get("dtype")),
-        "readout sha256": readout.get("sha256"),
-        "estimator": readout.get("estimator"),
-        "corpus sha256": about.get("corpus_sha256"),
-        "dose 1 is a norm of": "; ".join(f"{norm:g} at layer {layer}" for layer, norm in run.reports[0].norms.items()),
-        "prompts": f"{run.reports[0].prompts}, sha256 {about['prompts_sha256']}" if "prompts_sha256" in about else None,
-        "controls a layer": listed(*(f"{count} {kind}" for kind, count in run.reports[0].controls.items())),
+        "model": listed(model.id or report.model, model.revision),
+        "weights fingerprint": model.fingerprint,
+        "engine": listed(model.engine, model.dtype),
+        "readout sha256": readout.sha256,
+        "estimator": readout.estimator,
+        "corpus sha256": about.corpus_sha256,
+        "dose 1 is a norm of": "; ".join(f"{norm:g} at layer {layer}" for layer, norm in report.norms.items()),
+        "prompts": about.prompts_sha256 and f"{report.prompts}, sha256 {about.prompts_sha256}",
+        "controls a layer": listed(*(f"{count} {kind}" for kind, count in report.controls.items())),
         "a dose breaks the model at": f"{plan.most_loss:g} nats a token",
         "level": f"{plan.level:g}, over concepts, layers and doses",
-        "seeds": listed(*(str(report.plan.seed) for report in run.reports)),
-        "versions": listed(*(f"{name} {version}" for name, version in _table(about, "versions").items())),
+        "seeds": listed(*(str(each.plan.seed) for each in run.reports)),
+        "versions": listed(*(f"{name} {version}" for name, version in about.versions.items())),
     }
     return definitions({name: str(value) for name, value in rows.items() if value})
 
 
-def run_model(run: StoredRun) -> str:
-    """What names the model to a person."""
+def run_model(run: SteeringRun) -> str:
+    """Return the name of the model."""
     return run.reports[0].model
-
-
-def _table(about: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    found = about.get(key)
-    return found if isinstance(found, Mapping) else {}

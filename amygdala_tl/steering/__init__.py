@@ -1,5 +1,30 @@
-"""Does a direction do anything? Interventions on the residual stream, and the causal check with its controls.
+"""The causal check: does a direction do anything? Its directions are added to the stream, and taken out of it.
 
 A direction that predicts an emotion need not cause it (AxBench, Wu et al. 2025, arXiv:2501.17148: linear probes detect best and
-steer worst). Here every direction is added to the stream and taken out of it, beside random directions of the same length.
+steer worst). Here every direction is measured beside random directions of the same length.
+
+The files, in the order in which a check passes through them; each imports only from those before it:
+
+    edits          Add, Ablate, Clamp: tensors in, tensors out
+    prompts        what a steered model is given
+    words          what it is expected to say
+    norms          the unit of dose
+    hooks          `intervene`: edits on a running model
+    settings       settings with their defaults, and the TOML file
+    records        the plan, and what a check finds
+    arms           directions and their random controls
+    controls       directions of half of the texts, and of shuffled labels
+    blocks         what is measured at a time, hashed over all fields
+    plan           a check's blocks
+    journal        blocks that are done
+    bench          many arms in one batch
+    measured       raw numbers
+    measure        blocks, run on the model
+    significance   p-values and intervals
+    verdict        what to believe of one concept
+    judge          raw numbers to a report
+    summary        one line a concept, over seeds
+    results        the folder, written and read back
+    check          all of it in one call
+    comparing      two runs side by side
 """

@@ -1,12 +1,12 @@
 """The directions that are added at one layer: the concepts', and controls of the same length.
 
     concept      what is checked
-    half 0, 1    the concepts' directions fitted on one half of the groups, for readouts that were fitted on the other half
+    half 0, 1    the concepts' directions fitted on one half of the groups, for readouts fitted on the other half
     random       Gaussian, isotropic: any push of this size
     orthogonal   the same without its component in the span of the concepts' directions
     shuffled     the same estimator on labels shuffled over groups: what it gives where there is nothing to find
 
-Random directions are shared by all concepts: one of them moves the words of all concepts, and is a control for each.
+All concepts share the random directions: each one moves the words of all concepts, and is a control for each of them.
 """
 
 from dataclasses import dataclass
@@ -26,12 +26,12 @@ DAMAGE_KINDS: tuple[ArmKind, ...] = ("concept", "random")
 
 @dataclass(frozen=True, slots=True)
 class Readers:
-    """Readouts of a later layer, fitted on one half of the groups each.
+    """Readouts of a later layer, each fitted on one half of the groups.
 
     Attributes:
-        layer: that they read, above the steered one.
+        layer: the one they read, above the steered one.
         vectors: [half, concept, d_model] unit rows.
-        deviation: [half, concept] of the scores of the corpus's texts, to give shifts as z.
+        deviation: [half, concept] standard deviation of the corpus's scores, to give shifts as z.
     """
 
     layer: int
@@ -40,12 +40,31 @@ class Readers:
 
 
 @dataclass(frozen=True, slots=True)
+class LayerMaterial:
+    """The fitted directions of one layer.
+
+    Attributes:
+        layer: where directions are added.
+        concepts: [concept, d_model] unit rows: what is checked.
+        halves: the concepts' directions fitted on two halves of the groups; None without a corpus.
+        shuffled: directions of the same estimator on shuffled labels; None without a corpus.
+        readers: readouts of a later layer, fitted on the same two halves; None if there is none.
+    """
+
+    layer: int
+    concepts: Float[Tensor, "concept d_model"]
+    halves: Float[Tensor, "half concept d_model"] | None = None
+    shuffled: Float[Tensor, "shuffled d_model"] | None = None
+    readers: Readers | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Arms:
-    """Directions at one layer, with what each is.
+    """Directions at one layer, each with its kind.
 
     Attributes:
         layer: where they are added.
-        kinds: of every direction.
+        kinds: one a direction.
         directions: [direction, d_model] unit rows.
     """
 
@@ -58,39 +77,33 @@ class Arms:
         return [row for row, kind in enumerate(self.kinds) if kind in kinds]
 
 
-def make_arms(
-    layer: int,
-    concepts: Float[Tensor, "concept d_model"],
-    random: int,
-    generator: torch.Generator,
-    *,
-    halves: Float[Tensor, "half concept d_model"] | None = None,
-    shuffled: Float[Tensor, "shuffled d_model"] | None = None,
-) -> Arms:
+def make_arms(material: LayerMaterial, random: int, generator: torch.Generator) -> Arms:
     """All arms of a layer.
 
     Args:
-        layer: decoder layer, from 0.
-        concepts: unit rows.
+        material: the fitted directions.
         random: how many random directions of each of the two kinds.
-        generator: of the random directions.
-        halves: unit rows, of two halves of the groups.
-        shuffled: unit rows, any number.
+        generator: draws them.
     """
-    width = concepts.shape[1]
-    isotropic = _unit(torch.randn(random, width, generator=generator))
+    width = material.concepts.shape[1]
+    isotropic = random_directions(random, width, generator)
     drawn = torch.randn(random, width, generator=generator)
-    parts: list[tuple[ArmKind, Tensor]] = [("concept", concepts.float())]
-    if halves is not None:
-        parts += [("half 0", halves[0].float()), ("half 1", halves[1].float())]
-    parts += [("random", isotropic), ("orthogonal", orthogonal_to(drawn, concepts))]
-    if shuffled is not None:
-        parts.append(("shuffled", shuffled.float()))
+    parts: list[tuple[ArmKind, Tensor]] = [("concept", material.concepts.float())]
+    if material.halves is not None:
+        parts += [("half 0", material.halves[0].float()), ("half 1", material.halves[1].float())]
+    parts += [("random", isotropic), ("orthogonal", orthogonal_to(drawn, material.concepts))]
+    if material.shuffled is not None:
+        parts.append(("shuffled", material.shuffled.float()))
     return Arms(
-        layer=layer,
+        layer=material.layer,
         kinds=tuple(kind for kind, rows in parts for _ in rows),
         directions=torch.cat([rows for _, rows in parts]),
     )
+
+
+def random_directions(count: int, d_model: int, generator: torch.Generator) -> Float[Tensor, "direction d_model"]:
+    """Isotropic unit rows."""
+    return _unit(torch.randn(count, d_model, generator=generator))
 
 
 def orthogonal_to(

@@ -1,7 +1,7 @@
-"""Prompts on the bench at one layer: what is below the edit runs once, what is above runs for many arms in one batch.
+"""Prompts on the bench at one layer: the part below the edit runs once, the part above runs for many arms in one batch.
 
-Arms stand on the batch axis. On HookedTransformer every prompt's stream up to the edited layer is kept and only the layers above
-are run again; the bridge runs whole passes.
+Arms lie on the batch axis. HookedTransformer keeps every prompt's stream up to the edited layer and runs only the layers above it
+again; the bridge runs whole passes.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,12 +17,12 @@ from amygdala_tl.lens.model import Lens
 from amygdala_tl.lens.residuals import run_resid_post
 from amygdala_tl.lens.upper import can_start_above, head, run_above, run_whole
 from amygdala_tl.steering.arms import Readers
-from amygdala_tl.steering.hooks import apply_all, intervening
-from amygdala_tl.steering.interventions import Intervention
+from amygdala_tl.steering.edits import Edit
+from amygdala_tl.steering.hooks import apply_all, intervene
 from amygdala_tl.steering.words import ConceptWords
 
-Edits = Callable[[slice], Mapping[int, Sequence[Intervention]]]
-"""Some rows of the batch of arms -> what is done to them at which layer."""
+Edits = Callable[[slice], Mapping[int, Sequence[Edit]]]
+"""Some rows of the batch of arms -> layer -> their edits."""
 
 TOKENS_AT_A_TIME = 2048
 LOGITS_AT_A_TIME = 20_000_000
@@ -30,7 +30,7 @@ LOGITS_AT_A_TIME = 20_000_000
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """What steering breaks on plain texts, per arm.
+    """What each arm breaks on plain texts.
 
     Attributes:
         kl: [arm] Kullback-Leibler divergence of the steered model from the unsteered one, nats a token.
@@ -62,9 +62,9 @@ class Bench:
     def word_shift(
         self, words: ConceptWords, arms: int, edits: Edits
     ) -> tuple[Float[Tensor, "arm prompt concept"], Float[Tensor, "arm half concept"] | None]:
-        """Shift of every concept's words after every prompt, in nats, and of the readouts of the later layer, as z.
+        """Shift of every concept's words after every prompt, in nats, and of the later layer's readouts, as z.
 
-        The readout's shift is the mean over tokens but the first, and over prompts; None without readers.
+        The readouts' shift is the mean over all tokens but the first, and over prompts; None without readers.
         """
         shifts, reads = [], []
         for place, plain in enumerate(self._plain):
@@ -82,9 +82,9 @@ class Bench:
         return shift, torch.stack(reads).mean(dim=0) if reads else None
 
     def damage(self, arms: int, edits: Edits) -> Damage:
-        """How far the prompts' own next tokens become less likely, and how far the whole prediction moves.
+        """How much less likely the prompts' own next tokens become, and how far the whole prediction moves.
 
-        The first token's prediction is left out: nothing is added there.
+        The first token's prediction does not count: nothing is added there.
         """
         kl, loss = torch.zeros(arms), torch.zeros(arms)
         tokens = 0
@@ -119,10 +119,10 @@ class Bench:
             size = rows.stop - rows.start
             todo = dict(edits(rows))
             if not self.short:
-                with intervening(self.loaded, todo):
+                with intervene(self.loaded, todo):
                     yield run_whole(self.loaded, prompt.expand(size, -1), self.read)
                 continue
             here = todo.pop(self.layer, [])
             residual = apply_all(here, self._below[place].expand(size, -1, -1), positions)
-            with intervening(self.loaded, todo):
+            with intervene(self.loaded, todo):
                 yield run_above(self.loaded, residual, self.layer, self.read)

@@ -1,37 +1,37 @@
-"""Two runs beside each other: what differs in how they were made, and in what they found.
+"""Two runs side by side: what differs in how they were made, and in what they found.
 
-Effects of two runs are of one scale if the model is the same, and the words of all concepts (a concept's effect is against the
-others' words). Where prompts are the same too, the difference is taken prompt by prompt, and its interval is that of the paired
-differences; otherwise it is that of two independent means.
+Effects of two runs have one scale if the model and the words of all concepts are the same (a concept's effect is against the
+others' words). If the prompts are the same too, differences are taken prompt by prompt, with the interval of paired differences;
+otherwise with that of two independent means.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 
 from amygdala_tl.steering.records import DoseEffect, SteeringVerdict
+from amygdala_tl.steering.results import About, SteeringRun
 from amygdala_tl.steering.significance import bootstrap_interval
-from amygdala_tl.steering.stored import StoredRun
 from amygdala_tl.steering.summary import ConceptSummary, summarise
 
 NORMAL = 1.96
 """Deviations of a normal 95% interval."""
 
-CONFIGURATION = (
-    ("model", ("model", "id")),
-    ("weights", ("model", "fingerprint")),
-    ("engine", ("model", "engine")),
-    ("dtype", ("model", "dtype")),
-    ("readout", ("readout", "sha256")),
-    ("estimator", ("readout", "estimator")),
-    ("readout's corpus", ("readout", "corpus_sha256")),
-    ("corpus given", ("corpus_sha256",)),
-    ("prompts", ("prompts_sha256",)),
-    ("texts of ablation", ("carriers_sha256",)),
-)
-"""(name, where it stands in `StoredRun.about`) of what a run is made of, besides its plan and its words."""
+CONFIGURATION: Mapping[str, Callable[[About], str | None]] = {
+    "model": lambda about: about.model.id,
+    "weights": lambda about: about.model.fingerprint,
+    "engine": lambda about: about.model.engine,
+    "dtype": lambda about: about.model.dtype,
+    "readout": lambda about: about.readout.sha256,
+    "estimator": lambda about: about.readout.estimator,
+    "readout's corpus": lambda about: about.readout.corpus_sha256,
+    "corpus given": lambda about: about.corpus_sha256,
+    "prompts": lambda about: about.prompts_sha256,
+    "texts of ablation": lambda about: about.carriers_sha256,
+}
+"""What a run is made of, besides its plan and its words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,9 @@ class Difference:
     Attributes:
         layer, dose: where, and how much.
         first, second: effects, nats.
-        difference: second minus first, with its 95% interval over prompts; None without effects by prompt.
-        paired: whether it was taken prompt by prompt.
+        difference: second minus first.
+        low, high: its 95% interval over prompts; None without effects by prompt.
+        paired: whether differences were taken prompt by prompt.
         loss: rise of the loss of plain texts in both.
     """
 
@@ -59,7 +60,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """What one run says of a concept, over its seeds."""
+    """What one run says of a concept, over its seeds; layer and dose are None unless they are recommended."""
 
     verdict: SteeringVerdict
     steers_in: int
@@ -76,7 +77,7 @@ class ConceptComparison:
 
     Attributes:
         differences: at every layer and dose that both runs have; empty where effects are not of one scale.
-        at: of them, the one at the layer and dose that the second run recommends, else that the first does, else none.
+        at: the one at the layer and dose that the second run recommends, else at those of the first, else None.
     """
 
     concept: str
@@ -92,8 +93,8 @@ class RunComparison:
 
     Attributes:
         names: of the folders.
-        differs: (what, in the first, in the second) of everything in their configuration that is not the same.
-        obstacles: why effects cannot be held against each other; empty if they can.
+        differs: (what, in the first, in the second), for every difference in their configuration.
+        obstacles: why effects cannot be compared; empty if they can.
         notes: what else a reader should know.
         concepts: those of the first run, then those that only the second has.
     """
@@ -109,20 +110,20 @@ class RunComparison:
         return {**asdict(self), "comparable": not self.obstacles}
 
 
-def compare_runs(first: StoredRun, second: StoredRun) -> RunComparison:
-    """What two runs have in common, and what not.
+def compare_runs(first: SteeringRun, second: SteeringRun) -> RunComparison:
+    """Compare two runs.
 
     Args:
-        first, second: results folders, read back.
+        first, second: runs, in memory or read back.
     """
     both = first, second
     obstacles, notes = _obstacles(first, second), []
-    prompts = [_at(run.about, ("prompts_sha256",)) for run in both]
+    prompts = [None if run.about is None else run.about.prompts_sha256 for run in both]
     same_prompts = prompts[0] == prompts[1] and first.reports[0].prompts == second.reports[0].prompts
     if not same_prompts:
         notes.append("Prompts differ: differences are of two means, not prompt by prompt.")
     for name, run in zip(("first", "second"), both, strict=True):
-        if not run.about:
+        if run.about is None:
             notes.append(f"The {name} run does not say what it was made of: it has no run.json.")
     summaries = [{found.concept: found for found in summarise(run.reports)} for run in both]
     return RunComparison(
@@ -139,7 +140,7 @@ def compare_runs(first: StoredRun, second: StoredRun) -> RunComparison:
 
 def _concept(
     concept: str,
-    runs: tuple[StoredRun, StoredRun],
+    runs: tuple[SteeringRun, SteeringRun],
     summaries: tuple[ConceptSummary | None, ConceptSummary | None],
     obstacles: list[str],
     paired: bool,
@@ -164,7 +165,7 @@ def _difference(layer: int, dose: float, first: DoseEffect, second: DoseEffect, 
     before, after = (torch.tensor(each.by_prompt, dtype=torch.float64) for each in (first, second))
     difference = second.effect - first.effect
     if paired and len(before) == len(after) > 1:
-        # As the intervals of the effects themselves, of which this is the analogue.
+        # As the intervals of the effects themselves.
         bounds = bootstrap_interval((after - before).float(), torch.Generator().manual_seed(0))
         low, high = (float(bound) for bound in bounds)
     elif min(len(before), len(after)) > 1:
@@ -197,15 +198,15 @@ def _side(found: ConceptSummary | None) -> Side | None:
     )
 
 
-def _cells(run: StoredRun, concept: str) -> Mapping[tuple[int, float], DoseEffect]:
+def _cells(run: SteeringRun, concept: str) -> Mapping[tuple[int, float], DoseEffect]:
     """Of the first seed: effects of the concept's own direction do not depend on the seed."""
     found = [each for each in run.reports[0].concepts if each.concept == concept]
     return {(of.layer, at.dose): at for each in found for of in each.layers for at in of.doses}
 
 
-def _obstacles(first: StoredRun, second: StoredRun) -> list[str]:
+def _obstacles(first: SteeringRun, second: SteeringRun) -> list[str]:
     found = []
-    weights = [_at(run.about, ("model", "fingerprint")) for run in (first, second)]
+    weights = [None if run.about is None else run.about.model.fingerprint for run in (first, second)]
     names = [run.reports[0].model for run in (first, second)]
     if weights[0] != weights[1] if all(weights) else names[0] != names[1]:
         found.append("the models differ")
@@ -217,34 +218,27 @@ def _obstacles(first: StoredRun, second: StoredRun) -> list[str]:
     return found
 
 
-def _differs(first: StoredRun, second: StoredRun) -> list[tuple[str, str, str]]:
+def _differs(first: SteeringRun, second: SteeringRun) -> list[tuple[str, str, str]]:
     facts = _facts(first), _facts(second)
-    # What a run without run.json does not say is not known to differ.
-    silent = [set(of) for of, run in zip(facts, (first, second), strict=True) if not run.about]
+    # A run without run.json says nothing about these facts, so they do not count as different.
+    silent = [set(of) for of, run in zip(facts, (first, second), strict=True) if run.about is None]
     said = [name for name in dict.fromkeys([*facts[0], *facts[1]]) if all(name in of for of in silent)]
     rows = [(name, _shown(facts[0].get(name)), _shown(facts[1].get(name))) for name in said]
     return [row for row in rows if row[1] != row[2]]
 
 
-def _facts(run: StoredRun) -> dict[str, Any]:
-    """Name -> value of all that a run was configured by."""
+def _facts(run: SteeringRun) -> dict[str, Any]:
+    """Name -> value of everything that configured a run."""
     found: dict[str, Any] = {}
-    if run.about:
-        found |= {name: _at(run.about, path) for name, path in CONFIGURATION}
-        found |= {f"version of {name}": version for name, version in (_at(run.about, ("versions",)) or {}).items()}
+    if run.about is not None:
+        found |= {name: value(run.about) for name, value in CONFIGURATION.items()}
+        found |= {f"version of {name}": version for name, version in run.about.versions.items()}
     for name in ("concepts", "layers", "doses", "random", "most_loss", "level", "ablate"):
         found[name] = getattr(run.plan, name)
     return found | {
         "seeds": tuple(report.plan.seed for report in run.reports),
         "controls": dict(run.reports[0].controls),
     }
-
-
-def _at(about: Mapping[str, Any], path: tuple[str, ...]) -> Any:
-    value: Any = about
-    for key in path:
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return value
 
 
 def _shown(value: Any) -> str:

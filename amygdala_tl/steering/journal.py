@@ -1,20 +1,25 @@
-"""Finished blocks of a check, one JSON line each, found again by what they were computed from.
+"""Finished blocks, one JSON line each, found again by the hash of what they were measured on.
 
-A key hashes everything that a block depends on: weights, directions, amounts, prompts, words. So a second run computes nothing
-again, and a run with another option computes only what the option changes. A line that was cut off when a run was stopped is
-ignored.
+A second run measures nothing again, and a run with another option measures only what the option changes. A line that was cut off
+when a run was stopped is ignored.
 """
 
-import hashlib
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-from torch import Tensor
+import msgspec
 
 from amygdala_tl.errors import StorageError
 from amygdala_tl.files import make_folder
+from amygdala_tl.steering.blocks import Block
+
+T = TypeVar("T")
+
+
+class _Line(msgspec.Struct):
+    key: str
+    found: msgspec.Raw
 
 
 class Journal:
@@ -22,67 +27,51 @@ class Journal:
 
     def __init__(self, path: str | Path | None = None) -> None:
         self.path = None if path is None else Path(path)
-        self._known: dict[str, Mapping[str, Any]] = {}
+        self._known: dict[str, bytes] = {}
         if self.path is None:
             return
         make_folder(self.path.parent)
         if self.path.exists():
             try:
-                lines = self.path.read_text(encoding="utf-8").splitlines()
-            except (OSError, UnicodeDecodeError) as cause:
+                lines = self.path.read_bytes().split(b"\n")
+            except OSError as cause:
                 raise StorageError(
-                    "cannot be read", label=str(self.path), remedy="delete it, or choose another --out"
+                    "cannot be read", label=str(self.path), remedy="delete it, or choose another folder for the results"
                 ) from cause
             for line in lines:
                 try:
-                    row = json.loads(line)
-                    self._known[row["key"]] = row
-                except (ValueError, KeyError, TypeError):
+                    row = msgspec.json.decode(line, type=_Line)
+                except msgspec.DecodeError:
                     continue
+                self._known[row.key] = bytes(row.found)
 
-    def block(self, key: str, about: Mapping[str, Any], compute: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
-        """The block of this key; computed, and kept, if it is not there.
+    def block(self, block: Block, kind: type[T], measure: Callable[[], T]) -> T:
+        """What was found in a block; measured, and kept, if it is not there.
 
         Args:
-            key: from `key_of`.
-            about: what it is, for readers of the file.
-            compute: gives JSON-ready values.
+            block: everything it depends on.
+            kind: record of what is found, with numbers, lists and texts only.
+            measure: finds it.
 
         Raises:
             StorageError: the disk refused.
         """
+        key = block.key
         if key not in self._known:
-            row = {"key": key, **about, **compute()}
+            found = msgspec.json.encode(measure())
             if self.path is not None:
-                self._append(json.dumps(row))
-            # As it comes back from the file, so that a run that goes on gives the same numbers.
-            self._known[key] = json.loads(json.dumps(row))
-        return self._known[key]
+                self._append(msgspec.json.encode({"key": key, **block.about, "found": msgspec.Raw(found)}))
+            self._known[key] = found
+        # As it comes back from the file, so that a run that goes on gives the same numbers.
+        return msgspec.json.decode(self._known[key], type=kind)
 
-    def has(self, key: str) -> bool:
-        """Whether the block is there."""
-        return key in self._known
-
-    def _append(self, line: str) -> None:
+    def _append(self, line: bytes) -> None:
         assert self.path is not None
         try:
             whole = not self.path.exists() or self.path.read_bytes()[-1:] in (b"\n", b"")
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(("" if whole else "\n") + line + "\n")
+            with self.path.open("ab") as file:
+                file.write((b"" if whole else b"\n") + line + b"\n")
         except OSError as cause:
             raise StorageError(
                 "the file cannot be written", label=str(self.path), got=cause.strerror, remedy="free some space"
             ) from cause
-
-
-def key_of(*parts: object) -> str:
-    """sha256, hexadecimal, of tensors (dtype, shape, values) and JSON-ready values."""
-    digest = hashlib.sha256()
-    for part in parts:
-        if isinstance(part, Tensor):
-            digest.update(f"{part.dtype}{tuple(part.shape)}".encode())
-            digest.update(part.detach().cpu().contiguous().numpy().tobytes())
-        else:
-            digest.update(json.dumps(part, sort_keys=True, default=str).encode())
-        digest.update(b"\0")
-    return digest.hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""From measured arms to a report. Pure: numbers in, records out."""
+"""From measurements to a report with verdicts. Pure: numbers in, records out."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,9 +7,8 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from amygdala_tl.steering.ablation_effects import ablation_records
 from amygdala_tl.steering.arms import RANDOM_KINDS, ArmKind
-from amygdala_tl.steering.measured import MeasuredAblation, MeasuredLayer
+from amygdala_tl.steering.measured import MeasuredAblation, MeasuredLayer, Measurements
 from amygdala_tl.steering.records import (
     Ablation,
     CausalCrossTalk,
@@ -22,29 +21,29 @@ from amygdala_tl.steering.significance import bootstrap_interval, holm_over_cell
 from amygdala_tl.steering.verdict import concept_verdict
 
 Removed = Mapping[tuple[tuple[int, ...], int], Ablation]
+"""(layers, number of the concept) -> what taking its direction out does there."""
 
 
 def judge(
     plan: SteeringPlan,
     model: str,
-    layers: Sequence[MeasuredLayer],
+    measured: Measurements,
     words: Mapping[str, Sequence[str]],
     readable: Mapping[str, bool],
-    ablations: Sequence[MeasuredAblation] = (),
 ) -> SteeringReport:
     """All verdicts.
 
     Args:
         plan: what was checked.
         model: id of the model.
-        layers: one a layer of the plan.
-        words: concept -> words that are counted.
-        readable: concept -> whether its readout was found to know it on held-out texts.
-        ablations: any.
+        measured: what was found.
+        words: concept -> words that count.
+        readable: concept -> whether its readout knows it on held-out texts.
     """
+    layers = measured.layers
     t, p = _significance(layers)
-    removed = ablation_records(ablations, plan.seed)
-    by_layer = [_layer(plan, measured, t[place], p[place], removed) for place, measured in enumerate(layers)]
+    removed = ablation_effects(measured.ablations, plan.seed)
+    by_layer = [_layer(plan, of, t[place], p[place], removed) for place, of in enumerate(layers)]
     concepts = tuple(
         concept_verdict(
             plan, concept, [of[place] for of in by_layer], words, readable, _at_several(plan, removed, place)
@@ -55,20 +54,43 @@ def judge(
     return SteeringReport(
         plan=plan,
         model=model,
-        norms={measured.arms.layer: round(measured.norm, 4) for measured in layers},
+        norms={layer: round(norm, 4) for layer, norm in measured.norms.items()},
         prompts=layers[0].words.shape[2],
         controls={kind: first.kinds.count(kind) for kind in dict.fromkeys(first.kinds) if kind != "concept"},
         concepts=concepts,
         crosstalk=tuple(
-            _crosstalk(measured, plan.doses[column + 1], column)
-            for measured in layers
-            for column in range(len(plan.doses) - 1)
+            _crosstalk(of, plan.doses[column + 1], column) for of in layers for column in range(len(plan.doses) - 1)
         ),
     )
 
 
+def ablation_effects(measured: Sequence[MeasuredAblation], seed: int) -> Removed:
+    """What taking each concept's direction out does, with p-values corrected over all concepts and places."""
+    if not measured:
+        return {}
+    fall = torch.stack([-found.words.mean(dim=1) for found in measured])  # [place, direction]
+    _, p = pooled_p_values(fall[:, :1], fall[:, None, 1:])
+    corrected = holm_over_cells(p)[:, 0]
+    result = {}
+    for place, found in enumerate(measured):
+        low, high = bootstrap_interval(-found.words[0], torch.Generator().manual_seed(seed))
+        result[found.layers, found.concept] = Ablation(
+            layers=found.layers,
+            texts=found.words.shape[1],
+            fall=float(fall[place, 0]),
+            low=_known(low),
+            high=_known(high),
+            random_mean=float(fall[place, 1:].mean()),
+            random_deviation=float(fall[place, 1:].std()),
+            p_value=_known(corrected[place]),
+            reads_fall=None if found.reads is None else -float(found.reads[0]),
+            reads_random=None if found.reads is None else -float(found.reads[1:].mean()),
+        )
+    return result
+
+
 def _at_several(plan: SteeringPlan, removed: Removed, concept: int) -> tuple[Ablation | None, Ablation | None]:
-    """The concept's directions taken out at all layers of the plan, if they are several, and at every layer of the model."""
+    """The concept's directions taken out at all layers of the plan, if there are several, and at every layer of the model."""
     everywhere = (found for (layers, of), found in removed.items() if of == concept and set(layers) > set(plan.layers))
     together = removed.get((plan.layers, concept)) if len(plan.layers) > 1 else None
     return together, next(everywhere, None)
@@ -155,7 +177,7 @@ def _layer(plan: SteeringPlan, measured: MeasuredLayer, t: Tensor, p: Tensor, re
 
 
 def _reads(measured: MeasuredLayer, amounts: Float[Tensor, " dose"]) -> tuple[Tensor, Tensor, Tensor] | None:
-    """Shift of the own readout [concept, dose], of it what is not the added vector itself, deviation over random directions.
+    """Shift of the own readout [concept, dose], the same without the added vector itself, deviation over random directions.
 
     Each half's directions are read by the other half's readouts.
     """
@@ -175,7 +197,7 @@ def _reads(measured: MeasuredLayer, amounts: Float[Tensor, " dose"]) -> tuple[Te
 
 
 def _breaks_at(plan: SteeringPlan, doses: Sequence[DoseEffect]) -> float | None:
-    """The least dose with too much damage, or with less effect than the dose before it."""
+    """The smallest dose with too much damage, or with less effect than the dose before it."""
     before = 0.0
     for dose in doses:
         if not dose.loss <= plan.most_loss or dose.effect < before:

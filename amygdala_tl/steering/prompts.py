@@ -1,6 +1,9 @@
-"""What a steered model is given: openings that a feeling may follow, and plain texts that it should still be able to predict."""
+"""Texts that a steered model is given: openings that a feeling may follow, plain texts to predict, and texts with a concept."""
 
 from typing import Any
+
+Tokens = tuple[tuple[int, ...], ...]
+"""Token ids of several texts."""
 
 OPENINGS = (
     "I feel",
@@ -16,9 +19,9 @@ OPENINGS = (
 )
 """Both kinds of words may follow, `happy` and `happiness`."""
 
-CHAT_OPENINGS = (("How are you?", "I feel"),)
-"""What the user says, and how the answer begins; the model's own chat template is put around them. One only: a template may be
-longer than all other prompts together, and what it costs, every arm costs."""
+QUESTION = "How are you?"
+"""What the user says in the model's own chat template. One question only: a template may be longer than all other prompts
+together, and every arm pays for it."""
 
 PLAIN_TEXTS = (
     "The river rises in the hills to the north and flows for about two hundred kilometres before it reaches the sea.",
@@ -30,19 +33,41 @@ PLAIN_TEXTS = (
 )
 """Plain prose without feeling, to see what steering breaks."""
 
+PLAIN_TOKENS = 24
+"""Tokens of a plain text that are kept."""
 
-def open_prompts(tokenizer: Any) -> list[list[int]]:
-    """Token ids of all openings, those in the chat template last, if the tokenizer has one."""
-    prompts: list[list[int]] = [list(tokenizer(text).input_ids) for text in OPENINGS]
-    if tokenizer.chat_template:
-        for question, answer in CHAT_OPENINGS:
-            text = tokenizer.apply_chat_template(
-                [{"role": "user", "content": question}], tokenize=False, add_generation_prompt=True
-            )
-            prompts.append(list(tokenizer(text + answer, add_special_tokens=False).input_ids))
-    return prompts
+CARRIER_TOKENS = 32
+"""Tokens of a text that carries a concept that are kept."""
+
+CARRIER_END = "\n\nI feel"
+"""Follows every text that carries a concept, so that a word for the feeling may come next."""
 
 
-def plain_tokens(tokenizer: Any, longest: int = 24) -> list[list[int]]:
-    """Token ids of the plain texts, cut to this many."""
-    return [list(tokenizer(text).input_ids)[:longest] for text in PLAIN_TEXTS]
+def open_prompts(tokenizer: Any) -> Tokens:
+    """All openings, and last `I feel` as an answer in the chat template, if the tokenizer has one."""
+    return (*(tuple(tokenizer(text).input_ids) for text in OPENINGS), *_answers(tokenizer, "I feel"))
+
+
+def sample_prompts(tokenizer: Any) -> Tokens:
+    """What generations continue: `I feel`, and an empty answer in the chat template, if the tokenizer has one."""
+    return (tuple(tokenizer("I feel").input_ids), *_answers(tokenizer, ""))
+
+
+def plain_tokens(tokenizer: Any) -> Tokens:
+    """The plain texts, cut."""
+    return tuple(tuple(tokenizer(text).input_ids[:PLAIN_TOKENS]) for text in PLAIN_TEXTS)
+
+
+def carrier_tokens(tokenizer: Any, text: str) -> tuple[int, ...]:
+    """A text that carries a concept, cut, with the ending behind it."""
+    end = tokenizer(CARRIER_END, add_special_tokens=False).input_ids
+    return (*tokenizer(text).input_ids[:CARRIER_TOKENS], *end)
+
+
+def _answers(tokenizer: Any, beginning: str) -> Tokens:
+    """The beginning of an answer in the chat template; nothing without a template."""
+    if not tokenizer.chat_template:
+        return ()
+    question = [{"role": "user", "content": QUESTION}]
+    text = tokenizer.apply_chat_template(question, tokenize=False, add_generation_prompt=True)
+    return (tuple(tokenizer(text + beginning, add_special_tokens=False).input_ids),)

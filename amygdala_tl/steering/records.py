@@ -1,20 +1,42 @@
-"""What the causal check finds, as frozen records that become JSON as they are.
+"""What the causal check plans and finds, as frozen records that become JSON and come back from it.
 
-Numbers are floats and not tensors; one that was not measured is None.
+Numbers are floats, not tensors. One that was not measured is None, or NaN where the record has a plain float; JSON has null for
+both.
 """
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import msgspec
+
+from amygdala_tl.steering.settings import ABLATION_PLACES, DEFAULTS, AblationPlace
+
+if TYPE_CHECKING:
+    Number = float
+else:
+    Number = Annotated[float | None, "NaN for null"]
+"""A float that is NaN where it was not measured; the decoder finds null there."""
 
 SteeringVerdict = Literal["steers", "reads only", "neither"]
 
-AblationPlace = Literal["each", "together", "everywhere"]
-"""Where directions are projected out: at each layer of the plan alone, at all of them together, or at every layer of the model,
-where a layer that is not in the plan has the directions of the nearest one that is."""
+_WITH_NUMBERS = (Number, tuple[Number, ...], tuple[tuple[Number, ...], ...])
 
-ABLATION_PLACES: tuple[AblationPlace, ...] = ("each", "together", "everywhere")
+
+class _Measured:
+    """Base of records with numbers: turns the decoder's None into NaN."""
+
+    __slots__ = ()
+
+    def __post_init__(self) -> None:
+        for each in fields(self):  # type: ignore[arg-type]  # every subclass is a dataclass
+            if each.type in _WITH_NUMBERS:
+                object.__setattr__(self, each.name, _nan_for_none(getattr(self, each.name)))
+
+
+def _nan_for_none(value: Any) -> Any:
+    return tuple(map(_nan_for_none, value)) if isinstance(value, tuple) else math.nan if value is None else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +49,7 @@ class SteeringPlan:
         doses: ascending, the first is 0; in units of the mean residual norm at the layer.
         random: random directions of each of the two kinds (isotropic, orthogonal to the concepts).
         most_loss: a dose breaks the model where plain texts lose more than this, nats a token (0.69 doubles the perplexity).
-        level: of the family of all concepts, layers and doses.
+        level: of significance, over all concepts, layers and doses.
         seed: of random directions, bootstrap and generations.
         ablate: where directions are projected out of texts that carry their concept.
     """
@@ -35,7 +57,7 @@ class SteeringPlan:
     concepts: tuple[str, ...]
     layers: tuple[int, ...]
     doses: tuple[float, ...]
-    random: int = 20
+    random: int = DEFAULTS.random
     most_loss: float = 0.69
     level: float = 0.05
     seed: int = 0
@@ -43,7 +65,7 @@ class SteeringPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class DoseEffect:
+class DoseEffect(_Measured):
     """One concept's direction added at one layer in one dose.
 
     Attributes:
@@ -55,8 +77,8 @@ class DoseEffect:
         p_value: one-sided, against random directions and, where there are any, shuffled-label directions (the larger of the
             two), corrected over all concepts, layers and doses.
         random_mean, random_deviation: of the random directions' effects.
-        reads: shift of the concept's readout at a later layer, as z; readout and direction are of different texts.
-        reads_beyond: of it, what is not the added vector itself passing through the stream.
+        reads: shift of the concept's readout at a later layer, as z; readout and direction come from different texts.
+        reads_beyond: the same without the added vector itself, which passes through the stream.
         reads_random: deviation of that shift over random directions.
         kl: from the unsteered model on plain texts, nats a token.
         loss: rise of the negative log-likelihood of plain texts, nats a token.
@@ -65,32 +87,32 @@ class DoseEffect:
     """
 
     dose: float
-    effect: float
-    low: float
-    high: float
-    wrong_way: float
+    effect: Number
+    low: Number
+    high: Number
+    wrong_way: Number
     t: float | None
     p_value: float | None
-    random_mean: float
-    random_deviation: float
+    random_mean: Number
+    random_deviation: Number
     reads: float | None
     reads_beyond: float | None
     reads_random: float | None
-    kl: float
-    loss: float
-    random_kl: float
-    random_loss: float
-    by_prompt: tuple[float, ...] = ()
+    kl: Number
+    loss: Number
+    random_kl: Number
+    random_loss: Number
+    by_prompt: tuple[Number, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Ablation:
+class Ablation(_Measured):
     """A concept's direction projected out of texts that carry the concept.
 
     Attributes:
-        layers: where; one, all of the plan, or every layer of the model.
+        layers: one, all of the plan, or every layer of the model.
         texts: how many.
-        fall: of the log-probability of the concept's words against the others' behind the text, nats.
+        fall: of the log-probability of the concept's words against the others' after the text, nats.
         low, high: its 95% interval over texts; None for a single text.
         random_mean, random_deviation: of the fall when random directions are projected out.
         p_value: one-sided, corrected over concepts and places.
@@ -99,18 +121,18 @@ class Ablation:
 
     layers: tuple[int, ...]
     texts: int
-    fall: float
+    fall: Number
     low: float | None
     high: float | None
-    random_mean: float
-    random_deviation: float
+    random_mean: Number
+    random_deviation: Number
     p_value: float | None
     reads_fall: float | None
     reads_random: float | None
 
 
 @dataclass(frozen=True, slots=True)
-class LayerSteering:
+class LayerSteering(_Measured):
     """One concept's direction at one layer.
 
     Attributes:
@@ -118,14 +140,13 @@ class LayerSteering:
         doses: one a dose above 0, ascending.
         spearman: rank correlation of dose and effect, 0 included.
         slope: effect a unit of dose, over the doses that do not break.
-        breaks_at: the least dose that breaks: plain texts lose more than the plan allows, or the effect falls with the dose; None
-            if none does.
+        breaks_at: the smallest dose at which plain texts lose more than the plan allows, or the effect falls with the dose.
         ablation: None where no text carries the concept.
     """
 
     layer: int
     doses: tuple[DoseEffect, ...]
-    spearman: float
+    spearman: Number
     slope: float | None
     breaks_at: float | None
     ablation: Ablation | None = None
@@ -133,12 +154,13 @@ class LayerSteering:
 
 @dataclass(frozen=True, slots=True)
 class ConceptSteering:
-    """All that the check says of one concept.
+    """What the check says of one concept.
 
     Attributes:
-        verdict, reason: what may be believed, and why, in one sentence.
-        layer, dose: recommended; of those that pass, the one with the largest effect. None unless it steers.
-        words: that are counted.
+        concept: its name.
+        verdict, reason: what to believe, and why, in one sentence.
+        layer, dose: recommended: the largest effect of those that pass. None unless it steers.
+        words: that count.
         layers: one a layer of the plan.
         ablation_together: the concept's directions projected out at all layers of the plan.
         ablation_everywhere: the same at every layer of the model.
@@ -163,7 +185,7 @@ class ConceptSteering:
 
 
 @dataclass(frozen=True, slots=True)
-class CausalCrossTalk:
+class CausalCrossTalk(_Measured):
     """Effect of adding one concept's direction on all concepts' words.
 
     Attributes:
@@ -174,7 +196,7 @@ class CausalCrossTalk:
 
     layer: int
     dose: float
-    effect: tuple[tuple[float, ...], ...]
+    effect: tuple[tuple[Number, ...], ...]
     p_value: tuple[tuple[float | None, ...], ...]
 
 
@@ -185,7 +207,7 @@ class SteeringReport:
     Attributes:
         plan: what was checked.
         model: id of the model.
-        norms: layer -> mean residual norm, what a dose is a multiple of.
+        norms: layer -> mean residual norm, the unit of dose.
         prompts: how many open prompts.
         controls: kind of control -> how many directions a layer.
         concepts: in the plan's order.
@@ -201,8 +223,8 @@ class SteeringReport:
     crosstalk: tuple[CausalCrossTalk, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """The report as JSON-ready values; a number that could not be measured is None."""
-        found: dict[str, Any] = _finite(asdict(self))
+        """The report as JSON-ready values; a number that was not measured is None."""
+        found: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))
         return found
 
 
@@ -212,10 +234,10 @@ class Sample:
 
     Attributes:
         concept, layer, dose: what was added, where, and how much.
-        prompt: what it was given, template included.
-        seed: of its noise; the same at every dose.
-        text: what it said.
-        repetition: share of its three-token sequences that it had said before.
+        prompt: with the chat template, if it is in one.
+        seed: of the noise; the same at every dose.
+        text: what the model said.
+        repetition: share of three-token sequences that repeat earlier ones.
     """
 
     concept: str
@@ -225,12 +247,3 @@ class Sample:
     seed: int
     text: str
     repetition: float
-
-
-def _finite(value: Any) -> Any:
-    """None for every float that JSON does not know."""
-    if isinstance(value, dict):
-        return {key: _finite(some) for key, some in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(some) for some in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,8 +1,8 @@
 """One line a concept, over the seeds of a run.
 
-Seeds differ in random directions, shuffled labels and halves of the texts, not in the concepts' own directions: effects are the
-same, what they are held against is drawn again. So a concept steers where every seed says so, at the dose that most of
-them recommend, and its p is the largest.
+Seeds differ in random directions, shuffled labels and halves of the texts, not in the concepts' own directions: effects stay, and
+only their controls are drawn again. So a concept steers if every seed says so, at the dose that most of them recommend, and its p
+is the largest.
 """
 
 import math
@@ -15,16 +15,16 @@ from amygdala_tl.steering.records import Ablation, ConceptSteering, DoseEffect, 
 
 @dataclass(frozen=True, slots=True)
 class ConceptSummary:
-    """What the seeds say of one concept.
+    """What all seeds say of one concept.
 
     Attributes:
         concept: its name.
-        verdict: `steers` if it does with every seed, else what the other seeds say.
+        verdict: `steers` if every seed says so, else what the other seeds say.
         steers_in, seeds: with how many seeds it steers, of how many.
         layer: the recommended one, or else that of the dose that came nearest.
-        at: the effect there, of the first seed; `random_mean` and `random_deviation` are means, `p_value` the largest over seeds.
+        at: the first seed's effect there, with the means of `random_mean` and `random_deviation` and the largest `p_value`.
         recommended: whether a seed recommends this dose.
-        ablation: at that layer, then at all layers of the plan, then everywhere in the model; p-values the largest over seeds.
+        ablation: at that layer, at all layers of the plan, and everywhere in the model, each with the largest p-value.
     """
 
     concept: str
@@ -56,7 +56,7 @@ def nearest_dose(found: ConceptSteering) -> tuple[int, DoseEffect]:
 
 def _concept(seeds: Sequence[ConceptSteering]) -> ConceptSummary:
     steering = [found for found in seeds if found.verdict == "steers"]
-    # `Counter` keeps the order in which it saw them: of several doses that are as frequent, that of the first seed.
+    # `Counter` keeps the order in which it saw them: of equally frequent doses, the first seed's wins.
     named = Counter((layer, at.dose) for layer, at in map(nearest_dose, steering or seeds))
     (layer, dose), _ = named.most_common(1)[0]
     cells = [_cell(found, layer, dose) for found in seeds]

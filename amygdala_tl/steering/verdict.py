@@ -1,9 +1,9 @@
-"""What may be believed of a concept's direction, with the reason in one sentence.
+"""What to believe of a concept's direction, with the reason in one sentence.
 
-    steers       at some layer and dose: the effect on the concept's own words is more than random directions of the same length
-                 and shuffled-label directions have (p <= level, corrected over concepts, layers and doses), its interval
+    steers       at some layer and dose: the effect on the concept's own words exceeds that of random directions of the same
+                 length and of shuffled-label directions (p <= level, corrected over concepts, layers and doses), its interval
                  over prompts is above 0, and the dose is below the one that breaks the model or the effect
-    reads only   it does not steer, but it was found to read its concept on held-out texts
+    reads only   it does not steer, but its readout knows the concept on held-out texts
     neither      otherwise
 
 The recommended dose is the one with the largest effect of those that pass.
@@ -35,8 +35,8 @@ def concept_verdict(
         plan: what was checked.
         concept: its name.
         layers: its effects, one a layer of the plan.
-        words: concept -> words that are counted.
-        readable: concept -> whether its readout was found to know it on held-out texts.
+        words: concept -> words that count.
+        readable: concept -> whether its readout knows it on held-out texts.
         ablations: its directions taken out at all layers of the plan, and at every layer of the model.
     """
     passing = [

@@ -1,23 +1,26 @@
-"""The words of every concept, as token ids: what a steered model should say more, or less, often.
+"""The words of every concept as token ids: what a steered model should say more often, or less.
 
-The list is of common words of emotions, in `words.json`; a concept that is not in it has its own name for its only word. A word
-counts if it is one token behind a space, because then one forward pass gives its probability after any prompt. A concept of which
-no word is one token is read by the first tokens of its words. Tokens that two concepts share say nothing of either.
+`words.json` lists common words of emotions; a concept outside the list has only its own name. A word counts if it is one token
+behind a space, because then one forward pass gives its probability after any prompt. If no word of a concept is one token, the
+first tokens of its words count. A token that two concepts share counts for neither.
 """
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from jaxtyping import Float, Int
+from msgspec import Meta
 from torch import Tensor
 
+from amygdala_tl.decode import decode
 from amygdala_tl.errors import InputError
+
+WordList = dict[str, Annotated[tuple[Annotated[str, Meta(pattern=r"\S")], ...], Meta(min_length=1)]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +30,9 @@ class ConceptWords:
     Attributes:
         concepts: in the order of the concept axis.
         tokens: [word] ids, all different, of all concepts together.
-        share: [word, concept], 1 / number of the concept's words where the word is the concept's, else 0: log-probabilities of
-            the words times it are mean log-probabilities of the concepts' words. A concept without any has NaN.
-        words: concept -> its words that are counted.
+        share: [word, concept], 1 / number of the concept's words where the word belongs to the concept, else 0. Log-probabilities
+            of the words times `share` are mean log-probabilities of the concepts' words. NaN for a concept without words.
+        words: concept -> its words that count.
     """
 
     concepts: tuple[str, ...]
@@ -40,7 +43,7 @@ class ConceptWords:
     def contrast(self, logits: Float[Tensor, "*axes word"]) -> Float[Tensor, "*axes concept"]:
         """Mean log-probability of a concept's words minus that of the other concepts' words, in nats.
 
-        The normaliser of the softmax is the same for all words, so that logits of these words are all it takes.
+        The normaliser of the softmax is the same for all words, so their logits are enough.
         """
         own = logits @ self.share.to(logits)
         n = own.shape[-1]
@@ -54,8 +57,21 @@ class ConceptWords:
 @cache
 def word_list() -> Mapping[str, tuple[str, ...]]:
     """Concept -> common words, from the list in the package."""
-    read = json.loads(Path(__file__).with_name("words.json").read_text(encoding="utf-8"))
-    return {concept: tuple(words) for concept, words in read.items()}
+    return read_words(Path(__file__).with_name("words.json"))
+
+
+def read_words(path: Path) -> Mapping[str, tuple[str, ...]]:
+    """Read a word list, a JSON file such as `{"joy": ["happy", "joy"]}`.
+
+    Raises:
+        InputError: the file cannot be read or is not a word list.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as cause:
+        raise InputError("cannot be read", label=str(path), got=cause.strerror, remedy="check `words`") from cause
+    found = decode(data, WordList, label=f"{path}, a word list", remedy='write it as {"joy": ["happy", "joy"], ...}')
+    return {concept: tuple(word.strip() for word in words) for concept, words in found.items()}
 
 
 def concept_words(
@@ -65,8 +81,8 @@ def concept_words(
 
     Args:
         tokenizer: a Hugging Face tokenizer.
-        concepts: names; one that neither `words` nor the list has is its own word.
-        words: concept -> words, before those of the list.
+        concepts: names; one that is in neither `words` nor the list has its name as its only word.
+        words: concept -> words, instead of those in the list.
 
     Raises:
         InputError: no concept has a word of its own.
@@ -86,7 +102,7 @@ def concept_words(
         for concept, tokens in found.items()
     }
     if not any(own.values()):
-        raise InputError("no concept has a word of its own", got=", ".join(concepts), remedy="give some with --words")
+        raise InputError("no concept has a word of its own", got=", ".join(concepts), remedy="give some in `words`")
     order = [(token, place) for place, tokens in enumerate(own.values()) for token in tokens]
     share = torch.zeros(len(order), len(concepts))
     for row, (_, place) in enumerate(order):

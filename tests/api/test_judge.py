@@ -5,8 +5,6 @@ import json
 
 import pytest
 import torch
-from amygdala_tl.pipeline.diagnose import Diagnoser
-from amygdala_tl.pipeline.layers import compare_layers
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score

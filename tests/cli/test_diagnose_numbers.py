@@ -5,7 +5,6 @@ import json
 import re
 
 import pytest
-from amygdala_tl.pipeline.layers import compare_layers
 
 from amygdala_tl import score
 from amygdala_tl.activations.store import ActivationStore
@@ -14,7 +13,7 @@ from amygdala_tl.api.layers import compare_layers
 from amygdala_tl.corpus.io import read_corpus
 from amygdala_tl.demo import demo_graph_path
 from amygdala_tl.diagnostics.separation import best_layers
-from amygdala_tl.readout.bundle import load_readout
+from amygdala_tl.readout.record import load_readout
 from amygdala_tl.settings import LAYERS
 from tests.cli.conftest import run
 

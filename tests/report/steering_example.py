@@ -18,7 +18,7 @@ from amygdala_tl.steering.records import (
     SteeringPlan,
     SteeringReport,
 )
-from amygdala_tl.steering.stored import StoredRun
+from amygdala_tl.steering.results import About, RunModel, RunReadout, SteeringRun
 from tests.report.example import SCRIPT, example_diagnosis
 
 DOSES = (0.0, 0.05, 0.1, 0.2, 0.4)
@@ -27,7 +27,7 @@ PROMPTS = 11
 
 def example_run(
     n_concepts: int = 16, *, layers: Sequence[int] = (14, 19, 23), seeds: Sequence[int] = (0,), samples: bool = True
-) -> StoredRun:
+) -> SteeringRun:
     """Every third concept steers; effects grow with the dose, and so does what they break.
 
     Args:
@@ -38,22 +38,17 @@ def example_run(
     """
     concepts = example_diagnosis(max(n_concepts, 4), layers=(7,), n_texts=0).concepts[:n_concepts]
     reports = tuple(_report(concepts, tuple(layers), seed) for seed in seeds)
-    return StoredRun(
+    return SteeringRun(
         name="example",
         reports=reports,
-        about={
-            "model": {
-                "id": "embedded",
-                "fingerprint": "7d6cbd88" * 8,
-                "engine": "HookedTransformer",
-                "dtype": "float32",
-            },
-            "versions": {"amygdala-tl": "0.1.0", "torch": "2.13.0+cpu"},
-            "readout": {"sha256": "9a56daba" * 8, "estimator": "whitened", "corpus_sha256": "4e97ab1b" * 8},
-            "corpus_sha256": "4e97ab1b" * 8,
-            "prompts_sha256": "11223344" * 4,
-            "carriers_sha256": "55667788" * 4,
-        },
+        about=About(
+            model=RunModel(id="embedded", fingerprint="7d6cbd88" * 8, engine="HookedTransformer", dtype="float32"),
+            versions={"amygdala-tl": "0.1.0", "torch": "2.13.0+cpu"},
+            readout=RunReadout("9a56daba" * 8, "whitened", "4e97ab1b" * 8),
+            corpus_sha256="4e97ab1b" * 8,
+            prompts_sha256="11223344" * 4,
+            carriers_sha256="55667788" * 4,
+        ),
         samples=tuple(_samples(concepts[:2], layers[0])) if samples else (),
     )
 

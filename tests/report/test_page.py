@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from amygdala_tl.readout.provenance import Provenance
+from amygdala_tl.report.packing import NOTHING, packed
 from amygdala_tl.report.page import report_html, write_report
-from amygdala_tl.report.page_data import NOTHING, packed, page_data
+from amygdala_tl.report.page_data import page_data
 from tests.report.chromium import CUT_LABELS, OVERFLOWING, needs_chromium
 from tests.report.example import ODD_NAMES, SCRIPT, example_diagnosis
 
@@ -309,7 +310,7 @@ def test_the_data_hold_no_nan_and_no_markup():
     data = re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.DOTALL).group(1)
     assert "NaN" not in data
     assert "<" not in data
-    assert json.loads(data)["concepts"] == list(example_diagnosis(16).concepts)
+    assert json.loads(data)["diagnosis"]["concepts"] == list(example_diagnosis(16).concepts)
 
 
 def test_packed_numbers_are_exact_to_the_decimal_shown():

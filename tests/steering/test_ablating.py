@@ -3,15 +3,18 @@
 import pytest
 import torch
 
-from amygdala_tl.steering.ablating import ablation_places, measure_ablations
-from amygdala_tl.steering.check import LayerMaterial, SteeringCheck
-from amygdala_tl.steering.hooks import intervening
-from amygdala_tl.steering.interventions import NOT_FIRST, Ablate
+from amygdala_tl.steering.arms import LayerMaterial
+from amygdala_tl.steering.check import run_check
+from amygdala_tl.steering.edits import NOT_FIRST, Ablate
+from amygdala_tl.steering.hooks import intervene
+from amygdala_tl.steering.journal import Journal
+from amygdala_tl.steering.measure import measure
+from amygdala_tl.steering.plan import SteeringCheck, ablation_places
 from amygdala_tl.steering.records import SteeringPlan
 from amygdala_tl.steering.words import concept_words
 
 CONCEPTS = ("joy", "grief", "calm")
-TEXTS = [[5, 900, 77, 3000], [40, 8, 21, 9, 1111, 70]]
+TEXTS = ((5, 900, 77, 3000), (40, 8, 21, 9, 1111, 70))
 
 
 def unit(*shape, seed=0):
@@ -23,7 +26,7 @@ def check_of(model, ablate):
     plan = SteeringPlan(concepts=CONCEPTS, layers=(0, 2), doses=(0.0, 0.1), random=3, ablate=ablate)
     material = [LayerMaterial(layer, unit(3, 64, seed=layer)) for layer in plan.layers]
     words = concept_words(model.tokenizer, CONCEPTS)
-    return SteeringCheck(model, plan, material, words, carriers={1: TEXTS})
+    return SteeringCheck(model.info, model.tokenizer, plan, material, words, {1: TEXTS})
 
 
 @pytest.mark.parametrize(
@@ -43,24 +46,24 @@ def test_no_set_of_layers_is_measured_twice(layers, ablate, places):
 
 def test_everywhere_equals_whole_passes_in_which_every_layer_loses_the_direction_of_the_nearest_one(model):
     check = check_of(model, ("everywhere",))
-    (found,) = measure_ablations(check, lambda: None)
+    (found,) = measure(check, model, Journal(), lambda: None).ablations
     assert found.layers == (0, 1, 2, 3)
     assert found.words.shape == (4, 2)  # the concept's own direction and three random ones, two texts
     assert found.reads is None
     # Layer 1 is as near to 0 as to 2: the lower one.
     own = {layer: check.material[at].concepts[1] for layer, at in ((0, 0), (1, 0), (2, 1), (3, 1))}
-    edits = {layer: [Ablate(direction[None], NOT_FIRST)] for layer, direction in own.items()}
+    edits = {layer: Ablate(direction, where=NOT_FIRST) for layer, direction in own.items()}
     for place, text in enumerate(TEXTS):
         means = []
         for todo in ({}, edits):
-            with torch.no_grad(), intervening(model, todo):
+            with torch.no_grad(), intervene(model, todo):
                 said = model.model(torch.tensor([text]))[0, -1].double().log_softmax(dim=-1)
             means.append(check.words.contrast(said[check.words.tokens])[1])
         assert abs(float(found.words[0, place]) - float(means[1] - means[0])) < 1e-3
 
 
 def test_a_report_has_single_layers_all_of_them_and_everywhere(model):
-    report = check_of(model, ("each", "together", "everywhere")).run()
+    report, _ = run_check(check_of(model, ("each", "together", "everywhere")), model)
     found = report.concepts[1]
     assert [of.ablation.layers for of in found.layers] == [(0,), (2,)]
     assert found.ablation_together.layers == (0, 2)

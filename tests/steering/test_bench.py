@@ -2,10 +2,10 @@
 
 import torch
 
-from amygdala_tl.steering.arms import Readers, make_arms, orthogonal_to
+from amygdala_tl.steering.arms import LayerMaterial, Readers, make_arms, orthogonal_to
 from amygdala_tl.steering.bench import Bench
-from amygdala_tl.steering.hooks import intervening
-from amygdala_tl.steering.interventions import NOT_FIRST, Add
+from amygdala_tl.steering.edits import NOT_FIRST, Add
+from amygdala_tl.steering.hooks import intervene
 from amygdala_tl.steering.words import concept_words
 
 PROMPTS = [[5, 900, 77, 3000], [40, 8, 21, 9, 1111, 70]]
@@ -22,12 +22,12 @@ DIRECTIONS = unit(3, 64)
 
 
 def edits(rows):
-    return {LAYER: [Add(DIRECTIONS[rows], AMOUNTS[rows], NOT_FIRST)]}
+    return {LAYER: [Add(DIRECTIONS[rows], amount=AMOUNTS[rows], where=NOT_FIRST)]}
 
 
 def log_probabilities(model, prompt, arm=None):
     todo = {} if arm is None else edits(slice(arm, arm + 1))
-    with torch.no_grad(), intervening(model, todo):
+    with torch.no_grad(), intervene(model, todo):
         return model.model(torch.tensor([prompt]))[0].double().log_softmax(dim=-1)
 
 
@@ -72,7 +72,7 @@ def test_a_readout_at_the_next_layer_sees_the_mean_shift_of_the_stream(model):
     for prompt in PROMPTS:
         tokens = torch.tensor([prompt])
         plain = run_resid_post(model.model, tokens, [LAYER + 1])
-        with intervening(model, edits(slice(1, 2))):
+        with intervene(model, edits(slice(1, 2))):
             steered = run_resid_post(model.model, tokens, [LAYER + 1])
         moved = (steered - plain)[0, 1:, 0].mean(dim=0)
         expected += readers.vectors @ moved / readers.deviation / len(PROMPTS)
@@ -89,7 +89,8 @@ def test_arms_do_not_depend_on_what_else_is_in_the_batch(model):
 
 def test_controls_have_unit_length_and_orthogonal_ones_no_part_of_the_concepts():
     concepts = unit(5, 64, seed=1)
-    arms = make_arms(3, concepts, 20, torch.Generator().manual_seed(0), halves=unit(2, 5, 64), shuffled=unit(7, 64))
+    material = LayerMaterial(3, concepts, halves=unit(2, 5, 64), shuffled=unit(7, 64))
+    arms = make_arms(material, 20, torch.Generator().manual_seed(0))
     assert [arms.kinds.count(kind) for kind in ("concept", "half 0", "half 1", "random", "orthogonal", "shuffled")] == [
         5, 5, 5, 20, 20, 7,
     ]  # fmt: skip

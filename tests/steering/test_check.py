@@ -9,9 +9,10 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from amygdala_tl.lens.model import Lens, load_model
-from amygdala_tl.steering.arms import Readers
-from amygdala_tl.steering.check import LayerMaterial, SteeringCheck
+from amygdala_tl.steering.arms import LayerMaterial, Readers
+from amygdala_tl.steering.check import run_check
 from amygdala_tl.steering.journal import Journal
+from amygdala_tl.steering.plan import SteeringCheck
 from amygdala_tl.steering.records import SteeringPlan
 from amygdala_tl.steering.words import ConceptWords, concept_words
 from tests.steering.conftest import ENGINES
@@ -47,16 +48,18 @@ def planted(request, tiny_checkpoint: Callable[[str], Path], tmp_path_factory) -
     return load_model(str(folder), device="cpu", engine=request.param), words
 
 
-def check_of(planted, directions=DIRECTIONS, doses=(0.0, 0.4), **changes):
-    loaded, words = planted
+def checked(planted, directions=DIRECTIONS, doses=(0.0, 0.4), material=None, carriers=None, **given):
+    """The report of a check."""
+    lens, words = planted
     plan = SteeringPlan(concepts=CONCEPTS, layers=(LAYER,), doses=doses)
-    given = {"material": [LayerMaterial(LAYER, directions)], "words": words, **changes}
-    return SteeringCheck(loaded=loaded, plan=plan, **given)
+    material = material or LayerMaterial(LAYER, directions)
+    check = SteeringCheck(lens.info, lens.tokenizer, plan, [material], words, carriers or {})
+    return run_check(check, lens, **given)[0]
 
 
 @pytest.fixture(scope="module")
 def report(planted):
-    return check_of(planted, doses=(0.0, 0.2, 0.4, 0.8), readable={"calm": True}).run()
+    return checked(planted, doses=(0.0, 0.2, 0.4, 0.8), readable={"calm": True})
 
 
 def test_planted_directions_steer_with_the_right_sign_and_dose_order_and_no_others_do(report):
@@ -76,7 +79,7 @@ def test_planted_directions_steer_with_the_right_sign_and_dose_order_and_no_othe
 
 
 def test_the_opposite_direction_lowers_the_words_and_does_not_steer(planted):
-    report = check_of(planted, -DIRECTIONS).run()
+    report = checked(planted, -DIRECTIONS)
     for found in report.concepts[:2]:
         assert found.verdict == "neither"
         assert [at.effect < 0 for at in found.layers[0].doses] == [True]
@@ -98,7 +101,6 @@ def test_a_report_is_json(report):
 def test_taking_a_planted_direction_out_of_texts_that_carry_it_lowers_its_words(planted):
     loaded, _ = planted
     seed = 0
-    texts: list[list[int]] = []
     # Texts that carry joy: their last token lies along the planted direction.
     from amygdala_tl.lens.residuals import run_resid_post
 
@@ -106,7 +108,7 @@ def test_taking_a_planted_direction_out_of_texts_that_carry_it_lowers_its_words(
     candidates = torch.randint(3, 40000, (200, 6), generator=generator)
     projections = run_resid_post(loaded.model, candidates, [LAYER])[:, -1, 0].float() @ DIRECTIONS[0]
     texts = candidates[projections.argsort(descending=True)[:4]].tolist()
-    found = check_of(planted, carriers={0: texts}).run().concepts[0].layers[0].ablation
+    found = checked(planted, carriers={0: texts}).concepts[0].layers[0].ablation
     assert found.texts == 4
     assert found.fall > 0
     assert found.low <= found.fall <= found.high
@@ -118,7 +120,7 @@ def test_the_readout_of_another_half_sees_the_direction_and_what_merely_passes_t
     halves = torch.stack([DIRECTIONS, DIRECTIONS])
     readers = Readers(LAYER + 1, halves, torch.full((2, len(CONCEPTS)), 2.0))
     material = LayerMaterial(LAYER, DIRECTIONS, halves=halves, readers=readers)
-    report = check_of(planted, material=[material]).run()
+    report = checked(planted, material=material)
     norm = report.norms[LAYER]
     for found in report.concepts:
         for at in found.layers[0].doses:
@@ -128,7 +130,7 @@ def test_the_readout_of_another_half_sees_the_direction_and_what_merely_passes_t
 
 
 def test_dose_zero_changes_nothing(planted):
-    for found in check_of(planted, doses=(0.0, 1e-9)).run().concepts:
+    for found in checked(planted, doses=(0.0, 1e-9)).concepts:
         (at,) = found.layers[0].doses
         assert abs(at.effect) < 1e-4
         assert abs(at.kl) < 1e-4
@@ -138,16 +140,16 @@ def test_dose_zero_changes_nothing(planted):
 def test_a_second_run_runs_no_model_and_gives_the_same_report(planted, tmp_path):
     loaded, _ = planted
     path = tmp_path / "blocks.jsonl"
-    first = check_of(planted, journal=Journal(path), carriers={0: [[5, 6, 7, 8]]}).run()
+    first = checked(planted, journal=Journal(path), carriers={0: ((5, 6, 7, 8),)})
     with path.open("a") as file:
         file.write('{"key": "a line that was cut o')
     passes = []
     handle = loaded.model.blocks[0].register_forward_hook(lambda *_: passes.append(1))
     try:
-        again = check_of(planted, journal=Journal(path), carriers={0: [[5, 6, 7, 8]]}).run()
+        again = checked(planted, journal=Journal(path), carriers={0: ((5, 6, 7, 8),)})
         assert not passes
         assert again == first
-        check_of(planted, doses=(0.0, 0.3, 0.4), journal=Journal(path)).run()
+        checked(planted, doses=(0.0, 0.3, 0.4), journal=Journal(path))
         assert passes
     finally:
         handle.remove()
@@ -163,6 +165,7 @@ def test_random_directions_steer_no_more_often_than_the_level(planted):
     own = {name: [vocabulary[50 * number + 100]] for number, name in enumerate(names)}
     plan = SteeringPlan(concepts=names, layers=(LAYER,), doses=(0.0, 0.4))
     material = [LayerMaterial(LAYER, unit(200, 64, seed=3))]
-    report = SteeringCheck(loaded, plan, material, concept_words(loaded.tokenizer, names, own)).run()
+    words = concept_words(loaded.tokenizer, names, own)
+    report, _ = run_check(SteeringCheck(loaded.info, loaded.tokenizer, plan, material, words), loaded)
     steering = sum(found.verdict == "steers" for found in report.concepts)
     assert steering <= 0.05 * 200

@@ -1,4 +1,4 @@
-"""Interventions on running models: where they act, that they come off, and that a KV cache changes nothing."""
+"""Edits on running models: where they act, that they come off, and that a KV cache changes nothing."""
 
 import contextlib
 
@@ -9,8 +9,8 @@ from amygdala_tl.errors import ModelError
 from amygdala_tl.lens.generation import generate
 from amygdala_tl.lens.residuals import run_resid_post
 from amygdala_tl.lens.upper import can_start_above, head, run_above, run_whole
-from amygdala_tl.steering.hooks import intervening
-from amygdala_tl.steering.interventions import NOT_FIRST, Ablate, Add, Clamp, Where
+from amygdala_tl.steering.edits import NOT_FIRST, Ablate, Add, Clamp, Where
+from amygdala_tl.steering.hooks import intervene
 
 TOKENS = torch.randint(3, 40000, (3, 7), generator=torch.Generator().manual_seed(0))
 LAYERS = range(4)
@@ -34,7 +34,7 @@ def test_adding_moves_resid_post_by_the_dose_and_leaves_the_layers_below_bit_equ
     plain = run_resid_post(model.model, TOKENS, LAYERS)
     amounts = torch.tensor([0.1, 1.0, -5.0]) * plain[:, :, 2].norm(dim=-1).mean()
     directions = unit(3, 64)
-    with intervening(model, {2: [Add(directions, amounts)]}):
+    with intervene(model, {2: [Add(directions, amount=amounts)]}):
         steered = run_resid_post(model.model, TOKENS, LAYERS)
     assert torch.equal(steered[:, :, :2], plain[:, :, :2])
     expected = plain[:, :, 2] + amounts[:, None, None] * directions[:, None]
@@ -46,7 +46,7 @@ def test_adding_moves_resid_post_by_the_dose_and_leaves_the_layers_below_bit_equ
 def test_several_layers_and_several_edits_of_one_layer_act_together(model):
     one, other = unit(3, 64), unit(1, 64, seed=2)
     values = torch.tensor([1.0, -2.0, 3.0])
-    with intervening(model, {3: [Ablate(other)], 1: [Add(one, values), Clamp(one, values)]}):
+    with intervene(model, {3: [Ablate(other)], 1: [Add(one, amount=values), Clamp(one, values)]}):
         steered = run_resid_post(model.model, TOKENS, LAYERS)
     projections = (steered[:, :, 1] * one[:, None]).sum(dim=-1)
     torch.testing.assert_close(projections, values[:, None].expand(-1, 7), rtol=1e-4, atol=1e-4)
@@ -56,7 +56,7 @@ def test_several_layers_and_several_edits_of_one_layer_act_together(model):
 def test_only_the_tokens_of_the_mask_move(model):
     where = Where(torch.tensor([[False, True, False, True]]), beyond=False)
     plain = run_resid_post(model.model, TOKENS, [1])
-    with intervening(model, {1: [Add(unit(1, 64), torch.tensor([3.0]), where)]}):
+    with intervene(model, {1: [Add(unit(64), amount=3.0, where=where)]}):
         steered = run_resid_post(model.model, TOKENS, [1])
     moved = (steered != plain).any(dim=-1)[..., 0]
     assert moved.tolist() == [[False, True, False, True, False, False, False]] * 3
@@ -68,8 +68,8 @@ def test_hooks_are_gone_after_an_exception_and_those_of_others_stay(model):
     try:
         before = hooks_of(model)
         plain = run_resid_post(model.model, TOKENS, LAYERS)
-        edits = {1: [Add(unit(1, 64), torch.tensor([3.0]))], 2: [Ablate(unit(1, 64))]}
-        with contextlib.suppress(ZeroDivisionError), intervening(model, edits):
+        edits = {1: [Add(unit(64), amount=3.0)], 2: [Ablate(unit(1, 64))]}
+        with contextlib.suppress(ZeroDivisionError), intervene(model, edits):
             assert hooks_of(model) > before
             raise ZeroDivisionError
         assert hooks_of(model) == before
@@ -80,28 +80,28 @@ def test_hooks_are_gone_after_an_exception_and_those_of_others_stay(model):
 
 
 def test_hooks_are_gone_if_the_intervention_itself_fails(model):
-    def broken(_residual, _positions):
+    def broken(_residual, *, positions):
         raise ZeroDivisionError
 
     before = hooks_of(model)
-    with pytest.raises(ZeroDivisionError), intervening(model, {1: [broken]}):
+    with pytest.raises(ZeroDivisionError), intervene(model, {1: broken}):
         model.model(TOKENS)
     assert hooks_of(model) == before
 
 
 def test_a_layer_that_the_model_does_not_have_is_refused(model):
-    with pytest.raises(ModelError, match="no such layer"), intervening(model, {4: []}):
+    with pytest.raises(ModelError, match="no such layer"), intervene(model, {4: []}):
         pass
 
 
 @pytest.mark.parametrize("where", [NOT_FIRST, Where(torch.tensor([[False] * 8 + [True, False, True]]), beyond=False)])
 def test_generation_with_a_cache_equals_generation_without_one_token_by_token(model, where):
     amounts = torch.tensor([2.0, 20.0, -20.0]) * 5
-    edits = {1: [Add(unit(3, 64), amounts, where)], 2: [Ablate(unit(3, 64, seed=5), where)]}
+    edits = {1: [Add(unit(3, 64), amount=amounts, where=where)], 2: [Ablate(unit(3, 64, seed=5), where=where)]}
     noise = torch.distributions.Gumbel(0.0, 1.0).sample((6, 3, 49152))
     plain = generate(model, TOKENS, 6)
     for how in ({}, {"noise": lambda step, _: noise[step]}):
-        with intervening(model, edits):
+        with intervene(model, edits):
             cached = generate(model, TOKENS, 6, **how)
             whole = generate(model, TOKENS, 6, cached=False, **how)
         assert torch.equal(cached, whole)
@@ -111,11 +111,11 @@ def test_generation_with_a_cache_equals_generation_without_one_token_by_token(mo
 def test_what_is_added_at_a_later_step_is_seen_at_that_step_only(model):
     steps = []
 
-    def count(residual, positions):
+    def count(residual, *, positions):
         steps.append(positions.tolist())
         return residual
 
-    with intervening(model, {0: [count]}):
+    with intervene(model, {0: [count]}):
         generate(model, TOKENS[:1], 3)
     assert steps == [[list(range(7))], [[7]], [[8]]]
 
@@ -123,11 +123,11 @@ def test_what_is_added_at_a_later_step_is_seen_at_that_step_only(model):
 def test_starting_above_a_layer_equals_the_whole_forward_pass(model):
     if not can_start_above(model):
         pytest.skip("the bridge runs whole passes")
-    edit = Add(unit(3, 64), torch.tensor([2.0, -2.0, 9.0]))
-    with intervening(model, {1: [edit]}):
+    edit = Add(unit(3, 64), amount=torch.tensor([2.0, -2.0, 9.0]))
+    with intervene(model, {1: [edit]}):
         whole = run_whole(model, TOKENS, [1, 3])
     prefix = run_resid_post(model.model, TOKENS, [1])[:, :, 0]
-    above = run_above(model, edit(prefix, torch.arange(7)[None]), 1, [1, 3])
+    above = run_above(model, edit(prefix), 1, [1, 3])
     assert relative(above, whole) < 1e-6
 
 

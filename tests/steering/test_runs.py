@@ -1,4 +1,4 @@
-"""Reports read back, summed up over seeds, and held against each other."""
+"""Runs summed up over seeds, and compared."""
 
 import json
 from dataclasses import replace
@@ -6,9 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from amygdala_tl.errors import InputError
 from amygdala_tl.steering.comparing import compare_runs
-from amygdala_tl.steering.stored import report_from_json
 from amygdala_tl.steering.summary import summarise
 from tests.report.steering_example import example_run
 
@@ -21,25 +19,6 @@ def changed(run, **changes):
         concepts[place] = change(concepts[place])
     reports[0] = replace(reports[0], concepts=tuple(concepts))
     return replace(run, reports=tuple(reports))
-
-
-def test_a_report_comes_back_from_json_as_it_was():
-    (report,) = example_run(5).reports
-    assert report_from_json(json.loads(json.dumps(report.as_json()))) == report
-
-
-def test_numbers_that_json_does_not_know_come_back_as_nan():
-    (report,) = example_run(2).reports
-    values = report.as_json()
-    values["concepts"][0]["layers"][0]["doses"][0]["effect"] = None
-    back = report_from_json(values).concepts[0].layers[0].doses[0].effect
-    assert back != back
-
-
-@pytest.mark.parametrize("values", [{}, {"plan": 3}, {"plan": {"concepts": []}}])
-def test_something_else_is_no_report(values):
-    with pytest.raises(InputError, match="no report"):
-        report_from_json(values)
 
 
 def test_a_concept_steers_where_every_seed_says_so_with_the_largest_p():
@@ -96,7 +75,7 @@ def test_a_difference_has_the_interval_of_the_paired_differences():
 
 def test_other_prompts_make_the_interval_that_of_two_means():
     run = example_run(3)
-    other = replace(run, about={**run.about, "prompts_sha256": "99" * 16})
+    other = replace(run, about=replace(run.about, prompts_sha256="99" * 16))
     found = compare_runs(run, other)
     assert "Prompts differ" in found.notes[0]
     assert ("prompts", "112233441122", "999999999999") in found.differs
@@ -119,7 +98,7 @@ def test_reports_without_effects_by_prompt_have_differences_without_intervals():
 
 def test_runs_of_other_models_words_or_concepts_are_not_held_against_each_other():
     run = example_run(4)
-    model = replace(run, about={**run.about, "model": {**run.about["model"], "fingerprint": "00" * 32}})
+    model = replace(run, about=replace(run.about, model=replace(run.about.model, fingerprint="00" * 32)))
     words = changed(run, concepts={1: lambda found: replace(found, words=("other",))})
     for other, said in ((model, "models differ"), (words, "words differ"), (example_run(3), "concepts differ")):
         found = compare_runs(run, other)
@@ -131,7 +110,8 @@ def test_runs_of_other_models_words_or_concepts_are_not_held_against_each_other(
 
 def test_what_is_set_otherwise_is_named():
     run = example_run(3)
-    about = {**run.about, "readout": {**run.about["readout"], "sha256": "77" * 32}, "versions": {"torch": "2.14.0"}}
+    other = replace(run.about.readout, sha256="77" * 32)
+    about = replace(run.about, readout=other, versions={"torch": "2.14.0"})
     plan = replace(run.reports[0].plan, random=20, seed=5)
     found = compare_runs(run, replace(run, about=about, reports=(replace(run.reports[0], plan=plan),)))
     assert set(found.differs) == {

@@ -1,0 +1,121 @@
+"""`steer`: what a readout's directions cause when they are added to the model's stream, and taken out of it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from amygdala_tl.activations.store import ActivationStore
+from amygdala_tl.api.labelled import judged_texts, neutral_activations
+from amygdala_tl.api.models import lens_of
+from amygdala_tl.corpus.record import Corpus
+from amygdala_tl.directions.method import read_method
+from amygdala_tl.lens.model import Lens
+from amygdala_tl.readout.record import Readout
+from amygdala_tl.steering.check import Progress, about_check, run_check
+from amygdala_tl.steering.controls import TrainingTexts, directions_of
+from amygdala_tl.steering.journal import Journal
+from amygdala_tl.steering.plan import SteeringCheck, make_plan
+from amygdala_tl.steering.prompts import Tokens, carrier_tokens
+from amygdala_tl.steering.records import Sample
+from amygdala_tl.steering.results import BLOCKS_FILE, SteeringRun, write_run, write_seed
+from amygdala_tl.steering.settings import ABLATION_PLACES, DEFAULTS, AblationPlace
+from amygdala_tl.steering.words import concept_words
+
+CARRIERS = 4
+"""Texts to take a concept's direction out of."""
+
+
+def steer(
+    readout: Readout,
+    lens: Lens | str | None = None,
+    *,
+    corpus: Corpus | None = None,
+    store: ActivationStore | None = None,
+    concepts: Sequence[str] = DEFAULTS.concepts,
+    layers: str | Sequence[int | float] = DEFAULTS.layers,
+    doses: Sequence[float] = DEFAULTS.doses,
+    random: int = DEFAULTS.random,
+    ablate: Sequence[AblationPlace] = ABLATION_PLACES,
+    words: Mapping[str, Sequence[str]] | None = None,
+    samples: int = DEFAULTS.samples,
+    seeds: int | Sequence[int] = DEFAULTS.seeds[0],
+    out: str | Path | None = None,
+    progress: Progress = lambda _done, _total: None,
+) -> SteeringRun:
+    """Check what each direction causes: add it, take it out, beside random directions of the same length.
+
+    Args:
+        readout: from `train` or `load_readout`. One without verdicts counts as not judged, so a concept that does not steer is
+            `neither`; one that does not say how it was fitted has only random directions for controls.
+        lens: the readout's model, or its name; loaded by the readout's own name for it if None.
+        corpus: what the readout was trained on; adds texts to take directions out of.
+        store: the corpus's activations; adds shuffled labels, and readouts of other texts.
+        concepts: names; all of the readout if empty.
+        layers: see `parse_layers`; all of the readout if empty.
+        doses: in units of the layer's mean residual norm.
+        random: random directions of each of two kinds; 20 are the fewest for significance at 5%.
+        ablate: where to take directions out: at `each` layer, at all of them `together`, `everywhere` in the model.
+        words: concept -> words that count, instead of those in the package.
+        samples: generations for each concept, prompt and dose.
+        seeds: of random directions, halves of the texts, intervals and generations. The check runs once for each.
+        out: results folder; finished blocks in it are not measured again. One seed writes its report into the folder itself, a
+            sequence of seeds into `seed-0`, `seed-1`, ...
+        progress: called with the numbers of finished and of all blocks.
+
+    Raises:
+        InputError: the readout has no such concept or layer, or doses, controls or words make no check.
+        ReadoutError: the readout does not fit the model.
+        FitError: a control cannot be fitted.
+        ActivationStoreError: texts have not been captured.
+        StorageError: the disk refused.
+    """
+    lens = lens_of(readout, lens)
+    plans = [
+        make_plan(
+            readout, lens.info.n_layers, concepts=concepts, layers=layers, doses=doses, random=random, ablate=ablate,
+            seed=seed,
+        )
+        for seed in ([seeds] if isinstance(seeds, int) else seeds)
+    ]  # fmt: skip
+    names, places = plans[0].concepts, [""] if isinstance(seeds, int) else [f"seed-{seed}" for seed in seeds]
+    counted, texts = concept_words(lens.tokenizer, names, words), _training_texts(readout, corpus, store)
+    carriers = _carriers(corpus, names, lens) if corpus is not None and ablate else {}
+    folder = None if out is None else Path(out)
+    journal, reports, said = Journal(None if folder is None else folder / BLOCKS_FILE), [], list[Sample]()
+    for number, (plan, place) in enumerate(zip(plans, places, strict=True)):
+        check = SteeringCheck(lens.info, lens.tokenizer, plan, directions_of(readout, plan, texts), counted, carriers)
+        report, generated = run_check(
+            check, lens, samples=samples, journal=journal,
+            readable={name: verdict.readable for name, verdict in readout.verdicts.items()},
+            progress=lambda done, total, number=number: progress(number * total + done, len(plans) * total),
+        )  # fmt: skip
+        reports.append(report)
+        said += generated
+        if folder is not None:
+            write_seed(folder / place, report, generated)
+    about = about_check(check, readout, None if corpus is None else corpus.sha256)
+    run = SteeringRun("" if folder is None else folder.resolve().name, tuple(reports), about, tuple(said))
+    if folder is not None:
+        write_run(folder, run, places)
+    return run
+
+
+def _training_texts(readout: Readout, corpus: Corpus | None, store: ActivationStore | None) -> TrainingTexts | None:
+    """What the readout was fitted on, at all layers that the store has; None if that is not known."""
+    if corpus is None or store is None or readout.provenance.method is None:
+        return None
+    captured = store.layers_of([text.id for text in corpus.texts if text.split == "train"])
+    layers = tuple(sorted({*readout.layers, *captured}))
+    data = judged_texts(readout, corpus, store, "train", layers=layers).data
+    neutral = neutral_activations(readout, corpus, store, layers=layers)
+    return TrainingTexts(read_method(readout.provenance.method), data, neutral, layers)
+
+
+def _carriers(corpus: Corpus, names: Sequence[str], lens: Lens) -> dict[int, Tokens]:
+    """A few texts of every concept, held-out ones first."""
+    order = sorted(corpus.texts, key=lambda text: (text.split != "heldout", text.id))
+    found = ([text.text for text in order if name in text.positive][:CARRIERS] for name in names)
+    return {
+        place: tuple(carrier_tokens(lens.tokenizer, text) for text in texts)
+        for place, texts in enumerate(found)
+        if texts
+    }

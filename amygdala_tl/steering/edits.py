@@ -1,0 +1,268 @@
+"""Edits of a residual stream along directions: `Add`, `Ablate` and `Clamp`. Tensors in, tensors out.
+
+With a unit direction v and a stream h:
+
+    Add       h + amount v
+    Ablate    h - (h.v) v
+    Clamp     h - (h.v) v + value v
+
+An edit is a TransformerLens hook function, `(value, hook) -> value`, so it also works in `model.run_with_hooks`. The causal
+check runs many arms of an experiment as one batch: each row then has its own direction and amount. `positions` gives the
+absolute position of every token, so that an edit does the same to a text whether it runs at once or token by token.
+
+`Add(direction, dose=0.2)` adds 0.2 times the layer's mean residual norm. `intervene` and `steer` measure that norm on a few
+plain texts, without attention sinks. A bare hook function sees only the stream: it takes each row's own mean norm, again
+without sinks. `amount` is in the units of the stream and needs no norm.
+
+Sources: adding, Turner et al. 2023, arXiv:2308.10248; ablating, Arditi et al. 2024, arXiv:2406.11717.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import torch
+from einops import einsum, rearrange
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from amygdala_tl.errors import InputError
+
+SINK_RATIO = 10.0
+"""A token whose norm exceeds its text's median this many times is an attention sink, and says nothing about the usual norm."""
+
+UNIT_TOLERANCE = 1e-2
+"""How far from 1 the length of a direction may be; bfloat16 rounds a unit vector to within 4e-3."""
+
+
+Size = float | int | Float[Tensor, " rows"]
+"""One number for all rows of the batch, or one a row."""
+
+
+class Edit(Protocol):
+    """What `intervene` takes: a function from a stream to the edited stream, of the same dtype."""
+
+    def __call__(
+        self,
+        residual: Float[Tensor, "batch position d_model"],
+        hook: object = None,
+        *,
+        positions: Int[Tensor, "rows position"] | None = None,
+    ) -> Float[Tensor, "batch position d_model"]:
+        """The edited stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Which tokens are edited, by their absolute positions.
+
+    Attributes:
+        known: [rows, length], True where the token at that position is edited; one row for all, or one row each.
+        beyond: whether tokens at positions from `length` on are edited, which includes generated ones.
+    """
+
+    known: Bool[Tensor, "rows length"]
+    beyond: bool = True
+
+    def __call__(self, positions: Int[Tensor, "rows position"]) -> Bool[Tensor, "_ position"]:
+        """True where a token at this position is edited."""
+        known = self.known.to(positions.device)
+        rows = max(len(known), len(positions))
+        length = known.shape[1]
+        padded = torch.cat([known, known.new_full((len(known), 1), self.beyond)], dim=1).expand(rows, -1)
+        return padded.gather(1, positions.expand(rows, -1).clamp(0, length))
+
+
+EVERYWHERE = Where(torch.ones(1, 0, dtype=torch.bool))
+"""Every token."""
+
+NOT_FIRST = Where(torch.tensor([[False]]))
+"""Every token but the one at position 0, which is usually an attention sink. The causal check edits these."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Add:
+    """Adds a direction.
+
+    Attributes:
+        direction: [d_model], or [batch, d_model] for one direction a row; unit length.
+        dose: how much, in units of the layer's mean residual norm; one number, or one a row.
+        amount: how much, in the units of the stream; give this or `dose`.
+        where: which tokens.
+
+    Raises:
+        InputError: a direction is not of unit length, or not exactly one of `dose` and `amount` is given.
+    """
+
+    direction: Float[Tensor, "*rows d_model"]
+    dose: Size | None = field(default=None, kw_only=True)
+    amount: Size | None = field(default=None, kw_only=True)
+    where: Where = field(default=EVERYWHERE, kw_only=True)
+
+    def __post_init__(self) -> None:
+        _check_unit(self.direction)
+        if (self.dose is None) == (self.amount is None):
+            raise InputError(
+                "an addition needs its size", got="both" if self.dose is not None else "neither",
+                need="either dose or amount", remedy="for example dose=0.2",
+            )  # fmt: skip
+
+    def __call__(
+        self,
+        residual: Float[Tensor, "batch position d_model"],
+        hook: object = None,
+        *,
+        positions: Int[Tensor, "rows position"] | None = None,
+    ) -> Float[Tensor, "batch position d_model"]:
+        """The stream with the direction added."""
+        rows = _rows(self.direction, residual)
+        amount = self.amount
+        if amount is None:
+            amount = torch.as_tensor(self.dose, device=residual.device) * mean_norm(residual)
+        return _edited(residual, residual.float() + _shift(rows, amount), self.where, positions)
+
+    def at_norm(self, norm: float) -> "Add":
+        """The same with `amount` instead of `dose`, for a layer with this mean residual norm."""
+        return self if self.dose is None else replace(self, dose=None, amount=self.dose * norm)
+
+    def __repr__(self) -> str:
+        size = f"amount={_short(self.amount)}" if self.dose is None else f"dose={_short(self.dose)}"
+        return f"Add({_shape(self.direction)}, {size})"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Ablate:
+    """Removes a direction from the stream: the projection on it is 0 afterwards.
+
+    Attributes:
+        direction: [d_model], or [batch, d_model] for one direction a row; unit length.
+        where: which tokens.
+
+    Raises:
+        InputError: a direction is not of unit length.
+    """
+
+    direction: Float[Tensor, "*rows d_model"]
+    where: Where = field(default=EVERYWHERE, kw_only=True)
+
+    def __post_init__(self) -> None:
+        _check_unit(self.direction)
+
+    def __call__(
+        self,
+        residual: Float[Tensor, "batch position d_model"],
+        hook: object = None,
+        *,
+        positions: Int[Tensor, "rows position"] | None = None,
+    ) -> Float[Tensor, "batch position d_model"]:
+        """The stream without its component along the direction."""
+        return _edited(residual, _without(residual, _rows(self.direction, residual)), self.where, positions)
+
+    def __repr__(self) -> str:
+        return f"Ablate({_shape(self.direction)})"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Clamp:
+    """Sets the projection on a direction.
+
+    Attributes:
+        direction: [d_model], or [batch, d_model] for one direction a row; unit length.
+        value: the projection after the edit, in the units of the stream; one number, or one a row.
+        where: which tokens.
+
+    Raises:
+        InputError: a direction is not of unit length.
+    """
+
+    direction: Float[Tensor, "*rows d_model"]
+    value: Size
+    where: Where = field(default=EVERYWHERE, kw_only=True)
+
+    def __post_init__(self) -> None:
+        _check_unit(self.direction)
+
+    def __call__(
+        self,
+        residual: Float[Tensor, "batch position d_model"],
+        hook: object = None,
+        *,
+        positions: Int[Tensor, "rows position"] | None = None,
+    ) -> Float[Tensor, "batch position d_model"]:
+        """The stream with this projection."""
+        rows = _rows(self.direction, residual)
+        return _edited(residual, _without(residual, rows) + _shift(rows, self.value), self.where, positions)
+
+    def __repr__(self) -> str:
+        return f"Clamp({_shape(self.direction)}, value={_short(self.value)})"
+
+
+def mean_norm(residual: Float[Tensor, "*text token d_model"]) -> Float[Tensor, "*text"]:
+    """Mean norm of each text's tokens in float32, without attention sinks."""
+    return norms_without_sinks(residual).nanmean(dim=-1)
+
+
+def norms_without_sinks(residual: Float[Tensor, "*text token d_model"]) -> Float[Tensor, "*text token"]:
+    """Norm of every token in float32, NaN for attention sinks."""
+    norms = residual.float().norm(dim=-1)
+    return norms.masked_fill(norms > SINK_RATIO * norms.median(dim=-1, keepdim=True).values, torch.nan)
+
+
+def _check_unit(direction: Tensor) -> None:
+    length = direction.detach().float().norm(dim=-1).flatten()
+    off = (length - 1.0).abs()
+    if bool((off > UNIT_TOLERANCE).any()):  # NaN passes: the check marks a direction that could not be fitted with it
+        worst = float(length[off.nan_to_num(nan=0.0).argmax()])
+        raise InputError(
+            "a direction must have unit length", got=f"length {worst:.4g}", need="length 1",
+            remedy="divide it by its norm",
+        )  # fmt: skip
+
+
+def _rows(
+    direction: Float[Tensor, "*rows d_model"], residual: Float[Tensor, "batch position width"]
+) -> Float[Tensor, "_ d_model"]:
+    """The direction in float32 on the stream's device, as one row for all or one a row of the batch."""
+    rows = torch.atleast_2d(direction).to(residual.device).float()
+    if rows.shape[1] != residual.shape[2] or len(rows) not in (1, len(residual)):
+        raise InputError(
+            "the direction does not fit the residual stream", got=f"direction {list(direction.shape)}",
+            need=f"[{residual.shape[2]}], or [{len(residual)}, {residual.shape[2]}] for a stream of {list(residual.shape)}",
+            remedy="take a direction of this model and layer",
+        )  # fmt: skip
+    return rows
+
+
+def _shift(rows: Float[Tensor, "rows d_model"], amount: Size) -> Float[Tensor, "_ 1 d_model"]:
+    """amount times direction, to be broadcast over positions."""
+    amounts = torch.as_tensor(amount, device=rows.device).float().reshape(-1)
+    return rearrange(rows * rearrange(amounts, "rows -> rows 1"), "rows d_model -> rows 1 d_model")
+
+
+def _without(
+    residual: Float[Tensor, "batch position d_model"], rows: Float[Tensor, "rows d_model"]
+) -> Float[Tensor, "batch position d_model"]:
+    """h - (h.v) v in float32."""
+    stream, rows = residual.float(), rows.expand(len(residual), -1)
+    projection = einsum(stream, rows, "batch position d_model, batch d_model -> batch position")
+    return stream - einsum(projection, rows, "batch position, batch d_model -> batch position d_model")
+
+
+def _edited(
+    residual: Float[Tensor, "batch position d_model"],
+    edited: Float[Tensor, "batch position d_model"],
+    where: Where,
+    positions: Int[Tensor, "rows position"] | None,
+) -> Float[Tensor, "batch position d_model"]:
+    """The edited stream where tokens are edited, in the dtype of the stream; elsewhere the stream to the bit."""
+    if positions is None:  # a bare hook function: the text starts with this forward pass
+        positions = torch.arange(residual.shape[1], device=residual.device)[None]
+    mask = rearrange(where(positions), "rows position -> rows position 1")
+    return torch.where(mask, edited.to(residual.dtype), residual)
+
+
+def _shape(direction: Tensor) -> str:
+    return f"direction {list(direction.shape)}"
+
+
+def _short(number: object) -> str:
+    return f"{number:g}" if isinstance(number, float | int) else f"{list(torch.as_tensor(number).shape)}"

@@ -1,0 +1,177 @@
+"""Running the blocks of a check on the model.
+
+One layer at a time: all directions in one dose are rows of one batch, over prompts that have run once up to that layer. The
+journal keeps every block; what it has is not measured again.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+from amygdala_tl.lens.decoder import decoder_of
+from amygdala_tl.lens.generation import generate
+from amygdala_tl.lens.model import Lens
+from amygdala_tl.steering.arms import LayerMaterial
+from amygdala_tl.steering.bench import Bench
+from amygdala_tl.steering.blocks import AblationBlock, AdditionBlock, SampleBlock
+from amygdala_tl.steering.edits import NOT_FIRST, Ablate, Add, Edit
+from amygdala_tl.steering.hooks import intervene
+from amygdala_tl.steering.journal import Journal
+from amygdala_tl.steering.measured import (
+    FoundAblations,
+    FoundAdditions,
+    FoundNorms,
+    FoundSamples,
+    MeasuredAblation,
+    MeasuredLayer,
+    Measurements,
+    from_rows,
+    to_rows,
+)
+from amygdala_tl.steering.norms import mean_norms
+from amygdala_tl.steering.plan import SteeringCheck, ablation_blocks, addition_blocks, arms_of, norm_block
+from amygdala_tl.steering.records import Sample
+
+NGRAM = 3
+
+
+def measure(check: SteeringCheck, lens: Lens, journal: Journal, advance: Callable[[], None]) -> Measurements:
+    """Measure what the journal lacks; `advance` is called after every block.
+
+    Raises:
+        StorageError: the journal cannot be written.
+    """
+    norms = journal.block(norm_block(check), FoundNorms, lambda: _norms(check, lens)).norms
+    layers = [
+        _layer(check, lens, material, norm, journal, advance)
+        for material, norm in zip(check.material, norms, strict=True)
+    ]
+    ablations = []
+    for block in ablation_blocks(check):
+        found = journal.block(block, FoundAblations, lambda block=block: _ablate(lens, block))
+        reads = None if found.reads is None else from_rows(found.reads)
+        ablations.append(MeasuredAblation(block.layers, block.concept, from_rows(found.words), reads))
+        advance()
+    return Measurements(layers, ablations)
+
+
+def count_blocks(check: SteeringCheck) -> int:
+    """How many times `measure` advances."""
+    additions = (addition_blocks(check, of, arms_of(check, of), 1.0) for of in check.material)
+    return sum(len(list(blocks)) for blocks in additions) + len(ablation_blocks(check))
+
+
+def sample(block: SampleBlock, lens: Lens, journal: Journal) -> Sequence[Sample]:
+    """Generations side by side: the same prompt and the same noise, in every dose."""
+    return journal.block(block, FoundSamples, lambda: _generate(block, lens)).samples
+
+
+def repetition(tokens: Sequence[int], n: int = NGRAM) -> float:
+    """Share of the n-token sequences that occurred before, 0 to 1; 0 for texts with fewer than two."""
+    pieces = [tuple(tokens[start : start + n]) for start in range(len(tokens) - n + 1)]
+    return 1.0 - len(set(pieces)) / len(pieces) if len(pieces) > 1 else 0.0
+
+
+def _norms(check: SteeringCheck, lens: Lens) -> FoundNorms:
+    return FoundNorms(tuple(mean_norms(decoder_of(lens), check.plan.layers).values()))
+
+
+def _layer(
+    check: SteeringCheck,
+    lens: Lens,
+    material: LayerMaterial,
+    norm: float,
+    journal: Journal,
+    advance: Callable[[], None],
+) -> MeasuredLayer:
+    arms, readers, benches = arms_of(check, material), material.readers, _Benches(lens)
+    n, doses, concepts = len(arms.kinds), len(check.plan.doses) - 1, len(check.plan.concepts)
+    kl, loss = torch.full((n, doses), torch.nan), torch.full((n, doses), torch.nan)
+    words, reads = torch.empty(0), None
+    for rows, column, block in addition_blocks(check, material, arms, norm):
+        found = journal.block(block, FoundAdditions, lambda block=block: benches.add(block))
+        if not len(words):
+            words = torch.full((n, doses, len(block.prompts), concepts), torch.nan)
+            reads = None if readers is None else torch.full((n, doses, 2, concepts), torch.nan)
+        words[rows, column] = from_rows(found.words)
+        if reads is not None and found.reads is not None:
+            reads[rows, column] = from_rows(found.reads)
+        if found.kl is not None and found.loss is not None:
+            kl[rows, column], loss[rows, column] = from_rows(found.kl), from_rows(found.loss)
+        advance()
+    return MeasuredLayer(arms=arms, norm=norm, words=words, reads=reads, kl=kl, loss=loss, readers=readers)
+
+
+class _Benches:
+    """Prompts and plain texts of one layer, run up to it when the first block needs them."""
+
+    def __init__(self, lens: Lens) -> None:
+        self.lens = lens
+        self.prompts: Bench | None = None
+        self.plain: Bench | None = None
+
+    def add(self, block: AdditionBlock) -> FoundAdditions:
+        """Measure a block."""
+
+        def edits(some: slice) -> dict[int, list[Edit]]:
+            return {block.layer: [Add(block.directions[some], amount=block.amount, where=NOT_FIRST)]}
+
+        arms = len(block.directions)
+        self.prompts = self.prompts or Bench(self.lens, block.layer, block.prompts, readers=block.readers)
+        shift, read = self.prompts.word_shift(block.words, arms, edits)
+        if not block.plain:
+            return FoundAdditions(to_rows(shift), to_rows(read))
+        self.plain = self.plain or Bench(self.lens, block.layer, block.plain)
+        harm = self.plain.damage(arms, edits)
+        return FoundAdditions(to_rows(shift), to_rows(read), to_rows(harm.kl), to_rows(harm.loss))
+
+
+def _ablate(lens: Lens, block: AblationBlock) -> FoundAblations:
+    def edits(some: slice) -> dict[int, list[Edit]]:
+        return {
+            layer: [Ablate(block.directions[number, some], where=NOT_FIRST)]
+            for number, layer in enumerate(block.layers)
+        }
+
+    bench = Bench(lens, min(block.layers), block.prompts, readers=block.readers)
+    shift, read = bench.word_shift(block.words, block.directions.shape[1], edits)
+    reads = None if read is None else read[:, :, block.concept].mean(dim=1)
+    return FoundAblations(to_rows(shift[:, :, block.concept]), to_rows(reads))
+
+
+def _generate(block: SampleBlock, lens: Lens) -> FoundSamples:
+    found = []
+    doses = [dose for dose in block.doses for _ in range(block.samples)]
+    seeds = [block.seed + number for number in range(block.samples)]
+    amounts = torch.tensor([dose * block.norm for dose in doses])
+
+    def noise(step: int, vocabulary: int) -> torch.Tensor:
+        rows = torch.stack([_gumbel(vocabulary, seed, step) for seed in seeds])
+        return rows.repeat(len(block.doses), 1)
+
+    for prompt in block.prompts:
+        tokens = torch.tensor([prompt]).expand(len(doses), -1)
+        with intervene(lens, {block.layer: Add(block.direction, amount=amounts, where=NOT_FIRST)}):
+            said = generate(lens, tokens, block.new_tokens, noise=noise, temperature=block.temperature).tolist()
+        for row, ids in enumerate(said):
+            kept = ids[: ids.index(block.end)] if block.end in ids else ids
+            found.append(
+                Sample(
+                    concept=block.concept,
+                    layer=block.layer,
+                    dose=doses[row],
+                    prompt=lens.tokenizer.decode(prompt),
+                    seed=seeds[row % block.samples],
+                    text=lens.tokenizer.decode(kept),
+                    repetition=repetition(kept),
+                )
+            )
+    return FoundSamples(tuple(found))
+
+
+def _gumbel(vocabulary: int, seed: int, step: int) -> torch.Tensor:
+    """Noise that depends on the sample and the step, not on what else is in the batch."""
+    generator = torch.Generator().manual_seed(seed * 100_003 + step)
+    uniform = torch.rand(vocabulary, generator=generator).clamp_min(1e-20)
+    result: torch.Tensor = -(-uniform.log()).clamp_min(1e-20).log()
+    return result

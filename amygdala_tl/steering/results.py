@@ -1,0 +1,228 @@
+"""Folder of a causal check's results, written and read back.
+
+run.json          what the run was made of, and where its reports are: one a seed
+report.json       all numbers of the check; `seed-0/report.json`, ... where a run has a list of seeds
+samples.jsonl     generations, beside each report
+blocks.jsonl      raw measurements, from which a stopped run goes on
+results.jsonl     one line a seed, concept, layer and dose, and one a seed, concept and ablation
+summary.tsv       one line a concept, over seeds
+"""
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from amygdala_tl.decode import decode, decode_lines
+from amygdala_tl.errors import InputError
+from amygdala_tl.files import atomic_write_bytes, atomic_write_text, make_folder
+from amygdala_tl.steering.records import Ablation, Sample, SteeringPlan, SteeringReport
+from amygdala_tl.steering.summary import ConceptSummary, summarise
+
+RUN_FILE = "run.json"
+REPORT_FILE = "report.json"
+SAMPLES_FILE = "samples.jsonl"
+BLOCKS_FILE = "blocks.jsonl"
+
+FORMAT = 1
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class RunModel:
+    """The model of a run; fields as in `ModelInfo`, None where a folder does not say."""
+
+    id: str | None = None
+    revision: str | None = None
+    fingerprint: str | None = None
+    architecture: str | None = None
+    engine: str | None = None
+    dtype: str | None = None
+    n_layers: int | None = None
+    d_model: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunReadout:
+    """The readout of a run: hash of its tensors, its method, hash of its training corpus."""
+
+    sha256: str | None = None
+    estimator: str | None = None
+    corpus_sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a run was made of, besides its plan.
+
+    Attributes:
+        model, readout: what was checked.
+        versions: package -> version.
+        corpus_sha256: of the corpus that the run was given.
+        words: concept -> words that count.
+        prompts_sha256, carriers_sha256: of open prompts and plain texts, and of the texts of ablation, as token ids.
+    """
+
+    model: RunModel = RunModel()
+    versions: Mapping[str, str] = field(default_factory=dict)
+    readout: RunReadout = RunReadout()
+    corpus_sha256: str | None = None
+    words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    prompts_sha256: str | None = None
+    carriers_sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class SteeringRun:
+    """A causal check with all its seeds.
+
+    Attributes:
+        name: of its folder; empty without one.
+        reports: one a seed, at least one; all of the same concepts, layers and doses.
+        about: what the run was made of; None for a folder that does not say.
+        samples: generations, of all seeds.
+    """
+
+    name: str
+    reports: tuple[SteeringReport, ...]
+    about: About | None = None
+    samples: tuple[Sample, ...] = ()
+
+    @property
+    def plan(self) -> SteeringPlan:
+        """Of the first seed."""
+        return self.reports[0].plan
+
+    @property
+    def concepts(self) -> Mapping[str, ConceptSummary]:
+        """Concept -> verdict and best dose, over all seeds."""
+        return {found.concept: found for found in summarise(self.reports)}
+
+    def __repr__(self) -> str:
+        verdicts = ", ".join(f"{name}: {found.verdict}" for name, found in self.concepts.items())
+        return f"SteeringRun({verdicts})"
+
+
+@dataclass(frozen=True, slots=True)
+class _RunFile(About):
+    """`run.json`."""
+
+    format: int = FORMAT
+    command: str = "steer"
+    reports: Mapping[str, str] = field(default_factory=lambda: {"0": REPORT_FILE})
+
+
+def write_seed(folder: Path, report: SteeringReport, samples: Sequence[Sample]) -> None:
+    """Write one seed's report, and its generations if there are any.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    make_folder(folder)
+    atomic_write_bytes(folder / REPORT_FILE, msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+    if samples:
+        atomic_write_bytes(folder / SAMPLES_FILE, b"".join(msgspec.json.encode(each) + b"\n" for each in samples))
+
+
+def write_run(folder: Path, run: SteeringRun, paths: Sequence[str]) -> None:
+    """Write everything that sums a run up: `run.json`, `results.jsonl` and `summary.tsv`.
+
+    Args:
+        folder: of the results; the reports are there already.
+        run: with all seeds.
+        paths: of each report's folder, from `folder` on.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    about = run.about or About()
+    seeds = (str(report.plan.seed) for report in run.reports)
+    reports = {seed: (Path(path) / REPORT_FILE).as_posix() for seed, path in zip(seeds, paths, strict=True)}
+    file = _RunFile(**{name: getattr(about, name) for name in About.__slots__}, reports=reports)
+    atomic_write_bytes(folder / RUN_FILE, msgspec.json.format(msgspec.json.encode(file), indent=2) + b"\n")
+    atomic_write_text(folder / "results.jsonl", result_lines(run.reports))
+    atomic_write_text(folder / "summary.tsv", summary_tsv(run.reports))
+
+
+def read_run(folder: Path) -> SteeringRun:
+    """Read a results folder.
+
+    Raises:
+        InputError: it holds no finished run, or a file in it is damaged.
+    """
+    said = (folder / RUN_FILE).is_file()
+    file = _read(folder / RUN_FILE, _RunFile) if said else _RunFile()
+    if file.format != FORMAT:
+        raise InputError(
+            "is from another version", label=str(folder / RUN_FILE), got=file.format, need=FORMAT,
+            remedy="run it again with this version",
+        )  # fmt: skip
+    reports, samples = [], []
+    for path in file.reports.values():
+        if not (report := folder / path).is_file():
+            raise InputError(
+                "holds no finished run", label=str(folder), got=f"no {path}", need="a results folder of `steer`",
+                remedy="check the path, or let the run finish",
+            )  # fmt: skip
+        reports.append(_read(report, SteeringReport))
+        if (lines := report.with_name(SAMPLES_FILE)).is_file():
+            samples += decode_lines(_bytes(lines), Sample, label=str(lines), remedy="delete it")
+    about = About(**{name: getattr(file, name) for name in About.__slots__})
+    return SteeringRun(folder.resolve().name, tuple(reports), about if said else None, tuple(samples))
+
+
+def result_lines(reports: Sequence[SteeringReport]) -> str:
+    """JSON lines: every judged number, one line a seed, concept, layer and dose, and one a seed, concept and ablation."""
+    rows: list[dict[str, Any]] = []
+    for report in reports:
+        for found in report.as_json()["concepts"]:
+            head = {"seed": report.plan.seed, "concept": found["concept"]}
+            for of in found["layers"]:
+                rows += [{**head, "kind": "dose", "layer": of["layer"], **at} for at in of["doses"]]
+            removed = [of["ablation"] for of in found["layers"]]
+            removed += [found["ablation_together"], found["ablation_everywhere"]]
+            rows += [{**head, "kind": "ablation", **each} for each in removed if each is not None]
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def summary_tsv(reports: Sequence[SteeringReport]) -> str:
+    """One line a concept, over seeds, tab-separated, with a head; an empty field was not measured."""
+    rows = []
+    for found in summarise(reports):
+        at = asdict(found.at)
+        del at["by_prompt"]
+        row = {name: getattr(found, name) for name in ("concept", "verdict", "steers_in", "seeds", "layer")} | at
+        for name, ablation in zip(("here", "together", "everywhere"), found.ablation, strict=True):
+            row |= {f"ablated_{name}_{key}": value for key, value in _ablation(ablation).items()}
+        rows.append(row)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), delimiter="\t", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows([{key: _rounded(value) for key, value in row.items()} for row in rows])
+    return text.getvalue()
+
+
+def _ablation(found: Ablation | None) -> dict[str, Any]:
+    keys = ("fall", "low", "high", "random_mean", "random_deviation", "p_value")
+    return {key: None if found is None else getattr(found, key) for key in keys}
+
+
+def _rounded(value: Any) -> Any:
+    return f"{value:.6g}" if isinstance(value, float) else value
+
+
+def _read(path: Path, kind: type[T]) -> T:
+    return decode(_bytes(path), kind, label=str(path), remedy="run `amygdala-tl steer` again")
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as cause:
+        raise InputError("cannot be read", label=str(path), got=cause.strerror, remedy="check the path") from cause

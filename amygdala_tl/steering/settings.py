@@ -1,0 +1,190 @@
+"""Settings of a causal check, with their defaults, and the TOML file that holds them.
+
+    model = "embedded"
+    [readout]
+    file = "readout.safetensors"
+    corpus = "corpus"
+    [steering]
+    layers = [14, 19]
+    seeds = [0, 1, 2]
+    [ablation]
+    layers = ["each", "everywhere"]
+
+Paths are relative to the file's folder.
+"""
+
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+import tomli_w
+from msgspec import Meta, Struct
+from msgspec.structs import replace
+
+from amygdala_tl.decode import decode
+from amygdala_tl.errors import InputError
+from amygdala_tl.files import atomic_write_text
+from amygdala_tl.settings import CAPTURE, FIT, Labels
+
+AblationPlace = Literal["each", "together", "everywhere"]
+"""Where directions are projected out: at each layer of the plan alone, at all of them together, or at every layer of the model.
+In the last case a layer outside the plan takes the directions of the nearest layer in it."""
+
+ABLATION_PLACES: tuple[AblationPlace, ...] = ("each", "together", "everywhere")
+
+Name = Annotated[str, Meta(pattern=r"\S")]
+Layers = str | tuple[int | float, ...]
+"""As `parse_layers` takes them: `"14,-1,0.5"`, `"all"`, or a list."""
+
+TRAINING = ("target_layers", "aggregator", "denoise", "labels")
+
+REMEDY = "correct the file"
+
+
+class ReadoutSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """A readout, or what to train one from.
+
+    Attributes:
+        file: the bundle; without it, a readout is trained on `corpus`.
+        corpus: training corpus; beside `file` it adds shuffled labels, readouts of other texts, and ablation.
+        activations: of the corpus; beside the readout if None.
+        target_layers, aggregator, denoise, labels: as in `train`; not beside `file`.
+    """
+
+    file: Name | None = None
+    corpus: Name | None = None
+    activations: Name | None = None
+    target_layers: Layers = CAPTURE.layers
+    aggregator: str = FIT.aggregator
+    denoise: str = FIT.denoise
+    labels: Labels = FIT.labels
+
+    @property
+    def training(self) -> tuple[str, ...]:
+        """Keys that say how to train, with a value other than the default."""
+        default = ReadoutSettings()
+        return tuple(key for key in TRAINING if getattr(self, key) != getattr(default, key))
+
+
+class SteeringSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """What is added, where, how much, and beside how many controls.
+
+    Attributes:
+        concepts: names; all of the readout if empty.
+        layers: where directions are added; all layers of the readout if empty.
+        doses: in units of the mean residual norm.
+        random: random directions of each of two kinds.
+        seeds: the check is repeated with each: other random directions, shuffled labels, halves and generations.
+        samples: generations for each concept, prompt and dose.
+        words: JSON file, concept -> its words.
+    """
+
+    concepts: tuple[Name, ...] = ()
+    layers: Layers = ""
+    doses: tuple[Annotated[float, Meta(ge=0)], ...] = (0.0, 0.05, 0.1, 0.2, 0.4)
+    random: Annotated[int, Meta(ge=3)] = 20
+    seeds: Annotated[tuple[Annotated[int, Meta(ge=0)], ...], Meta(min_length=1)] = (0,)
+    samples: Annotated[int, Meta(ge=0)] = 0
+    words: Name | None = None
+
+    def __post_init__(self) -> None:
+        if not any(self.doses) or math.inf in self.doses:
+            raise ValueError("`doses` must hold finite numbers above 0, for example [0, 0.1, 0.4]")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("`seeds` must differ from each other, for example [0, 1, 2]")
+
+
+DEFAULTS = SteeringSettings()
+
+
+class AblationSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where directions are taken out of texts that carry their concept; nowhere if `layers` is empty."""
+
+    layers: tuple[AblationPlace, ...] = ABLATION_PLACES
+
+
+class RunSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """A whole causal check, as its TOML file says it.
+
+    Attributes:
+        readout, steering, ablation: the tables of the file.
+        model: its name; the one in the readout's manifest if None, or `embedded` for a readout that is trained.
+    """
+
+    readout: ReadoutSettings
+    model: Name | None = None
+    steering: SteeringSettings = SteeringSettings()
+    ablation: AblationSettings = AblationSettings()
+
+    def __post_init__(self) -> None:
+        if self.readout.file is None and self.readout.corpus is None:
+            raise ValueError("`readout` needs `file`, or `corpus` to train one on")
+        if self.readout.file is not None and self.readout.training:
+            raise ValueError(f"`readout.{self.readout.training[0]}` cannot be combined with `readout.file`")
+
+
+def read_settings(path: Path) -> RunSettings:
+    """Read a settings file; its paths become absolute.
+
+    Raises:
+        InputError: it cannot be read, a key is unknown, a value does not fit, or a file that it names is missing.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as cause:
+        raise InputError("cannot be read", label=str(path), got=cause.strerror, remedy="check the path") from cause
+    found = decode(data, RunSettings, label=str(path), remedy=REMEDY, format="toml")
+    folder = path.resolve().parent
+    for key, place in _paths(found):
+        if not (folder / place).exists():
+            raise InputError("there is no such file", label=f"{path}: {key}", got=place, remedy=REMEDY)
+    if found.model is not None and found.model != "embedded" and (folder / found.model).exists():
+        found = replace(found, model=str(folder / found.model))
+    return _with_paths(found, lambda place: os.path.normpath(folder / place))
+
+
+def write_settings(settings: RunSettings, folder: Path) -> Path:
+    """Write `config.toml` into `folder`: all settings, defaults included, with paths relative to it.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+
+    def relative(place: str) -> str:
+        return os.path.relpath(place, folder.resolve())
+
+    if settings.model is not None and settings.model != "embedded" and os.path.exists(settings.model):
+        settings = replace(settings, model=relative(settings.model))
+    values = msgspec.to_builtins(_with_paths(settings, relative))
+    if settings.readout.file is not None:
+        values["readout"] = {key: value for key, value in values["readout"].items() if key not in TRAINING}
+    atomic_write_text(folder / "config.toml", tomli_w.dumps(_without_none(values)))
+    return folder / "config.toml"
+
+
+def _paths(settings: RunSettings) -> Iterator[tuple[str, str]]:
+    """(key, path) of every path that is given."""
+    for name, keys in (("readout", ("file", "corpus", "activations")), ("steering", ("words",))):
+        for key in keys:
+            if (place := getattr(getattr(settings, name), key)) is not None:
+                yield f"{name}.{key}", place
+
+
+def _with_paths(settings: RunSettings, change: Any) -> RunSettings:
+    changed: dict[str, dict[str, str]] = {"readout": {}, "steering": {}}
+    for full, place in _paths(settings):
+        name, key = full.split(".")
+        changed[name][key] = change(place)
+    return replace(settings, **{name: replace(getattr(settings, name), **keys) for name, keys in changed.items()})
+
+
+def _without_none(values: dict[str, Any]) -> dict[str, Any]:
+    """TOML has no null."""
+    return {
+        key: _without_none(value) if isinstance(value, dict) else value
+        for key, value in values.items()
+        if value is not None
+    }
