@@ -11,14 +11,14 @@ check runs many arms of an experiment as one batch: each row then has its own di
 absolute position of every token, so that an edit does the same to a text whether it runs at once or token by token.
 
 `Add(direction, dose=0.2)` adds 0.2 times the layer's mean residual norm. `intervene` and `steer` measure that norm on a few
-plain texts, without attention sinks. A bare hook function sees only the stream: it takes each row's own mean norm, again
-without sinks. `amount` is in the units of the stream and needs no norm.
+plain texts, without attention sinks (the first token among them). A bare hook function sees only the stream: it takes the mean
+norm of each row's own tokens, again without sinks. `amount` is in the units of the stream and needs no norm.
 
 Sources: adding, Turner et al. 2023, arXiv:2308.10248; ablating, Arditi et al. 2024, arXiv:2406.11717.
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from einops import einsum, rearrange
@@ -38,6 +38,7 @@ Size = float | int | Float[Tensor, " rows"]
 """One number for all rows of the batch, or one a row."""
 
 
+@runtime_checkable
 class Edit(Protocol):
     """What `intervene` takes: a function from a stream to the edited stream, of the same dtype."""
 
@@ -197,8 +198,9 @@ class Clamp:
 
 
 def mean_norm(residual: Float[Tensor, "*text token d_model"]) -> Float[Tensor, "*text"]:
-    """Mean norm of each text's tokens in float32, without attention sinks."""
-    return norms_without_sinks(residual).nanmean(dim=-1)
+    """Mean norm of each text's tokens in float32, without the first of several and other attention sinks."""
+    rest = residual[..., 1:, :] if residual.shape[-2] > 1 else residual
+    return norms_without_sinks(rest.detach()).nanmean(dim=-1)
 
 
 def norms_without_sinks(residual: Float[Tensor, "*text token d_model"]) -> Float[Tensor, "*text token"]:
@@ -232,9 +234,7 @@ def _rows(
     return rows
 
 
-def _shift(
-    rows: Float[Tensor, "rows d_model"], amount: Size
-) -> Float[Tensor, "_ 1 d_model"]:
+def _shift(rows: Float[Tensor, "rows d_model"], amount: float | Tensor) -> Float[Tensor, "_ 1 d_model"]:
     """amount times direction, to be broadcast over positions."""
     amounts = torch.as_tensor(amount, device=rows.device).float().reshape(-1)
     return rearrange(rows * rearrange(amounts, "rows -> rows 1"), "rows d_model -> rows 1 d_model")

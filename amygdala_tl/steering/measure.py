@@ -46,13 +46,20 @@ def measure(check: SteeringCheck, lens: Lens, journal: Journal, advance: Callabl
         _layer(check, lens, material, norm, journal, advance)
         for material, norm in zip(check.material, norms, strict=True)
     ]
-    ablations = []
+    return Measurements(layers, measure_ablations(check, lens, journal, advance))
+
+
+def measure_ablations(
+    check: SteeringCheck, lens: Lens, journal: Journal, advance: Callable[[], None]
+) -> list[MeasuredAblation]:
+    """Measure the ablations of a check alone; arguments as in `measure`."""
+    measured = []
     for block in ablation_blocks(check):
         found = journal.block(block, FoundAblations, lambda block=block: _ablate(lens, block))
         reads = None if found.reads is None else from_rows(found.reads)
-        ablations.append(MeasuredAblation(block.layers, block.concept, from_rows(found.words), reads))
+        measured.append(MeasuredAblation(block.layers, block.concept, from_rows(found.words), reads))
         advance()
-    return Measurements(layers, ablations)
+    return measured
 
 
 def count_blocks(check: SteeringCheck) -> int:

@@ -100,12 +100,12 @@ class SteeringRun:
         return self.reports[0].plan
 
     @property
-    def concepts(self) -> Mapping[str, ConceptSummary]:
-        """Concept -> verdict and best dose, over all seeds."""
-        return {found.concept: found for found in summarise(self.reports)}
+    def concepts(self) -> tuple[ConceptSummary, ...]:
+        """Verdict and best dose of every concept, over all seeds."""
+        return tuple(summarise(self.reports))
 
     def __repr__(self) -> str:
-        verdicts = ", ".join(f"{name}: {found.verdict}" for name, found in self.concepts.items())
+        verdicts = ", ".join(f"{found.concept}: {found.verdict}" for found in self.concepts)
         return f"SteeringRun({verdicts})"
 
 

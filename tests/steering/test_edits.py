@@ -140,7 +140,9 @@ def test_a_dose_adds_its_share_of_each_rows_mean_norm_without_the_sink(seed, sca
     norms = h[:, 1:].norm(dim=-1).mean(dim=1)
     h[:, 0] *= 1000  # an attention sink
     moved = Add(V, dose=0.3)(h) - h
-    torch.testing.assert_close(moved[:, 1:].norm(dim=-1), 0.3 * norms[:, None].expand(-1, POSITIONS - 1), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(
+        moved[:, 1:].norm(dim=-1), 0.3 * norms[:, None].expand(-1, POSITIONS - 1), rtol=1e-3, atol=1e-4
+    )
     torch.testing.assert_close(mean_norm(h), norms)
 
 
@@ -149,17 +151,6 @@ def test_a_dose_becomes_an_amount_at_a_norm():
     close(Add(V, dose=0.3).at_norm(5.0)(h), Add(V, amount=1.5)(h))
     close(Add(V, dose=AMOUNTS).at_norm(5.0)(h), Add(V, amount=5 * AMOUNTS)(h))
     assert Add(V, amount=1.5).at_norm(5.0).amount == 1.5
-
-
-def test_edits_are_transformer_lens_hook_functions():
-    from transformer_lens.hook_points import HookPoint
-
-    h, point = stream(), HookPoint()
-    for edit in (Add(V[0], amount=2.0), Add(V[0], dose=0.2), Ablate(V[0]), Clamp(V[0], 1.0)):
-        close(edit(h, point), edit(h))
-        point.add_hook(edit)
-        close(point(h), edit(h))
-        point.remove_hooks()
 
 
 def test_a_direction_that_does_not_fit_is_refused_with_both_shapes():

@@ -41,9 +41,7 @@ def test_numbers_that_json_does_not_know_come_back_as_nan(tmp_path):
     ablation = replace(first.layers[0].ablation, fall=nan, low=None)
     layer = replace(first.layers[0], doses=(dose, *first.layers[0].doses[1:]), spearman=nan, ablation=ablation)
     crosstalk = replace(report.crosstalk[0], effect=((nan, 1.0), (1.0, nan)))
-    changed = replace(
-        report, concepts=(replace(first, layers=(layer,)), *report.concepts[1:]), crosstalk=(crosstalk,)
-    )
+    changed = replace(report, concepts=(replace(first, layers=(layer,)), *report.concepts[1:]), crosstalk=(crosstalk,))
     write(tmp_path, replace(run, reports=(changed,)))
     assert json.loads((tmp_path / "seed-0" / "report.json").read_text())["crosstalk"][0]["effect"][0] == [None, 1.0]
     back = read_run(tmp_path).reports[0]
