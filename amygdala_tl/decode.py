@@ -64,15 +64,18 @@ def decode(
 
 def decode_lines(
     data: bytes, into: Into[T], *, label: str, remedy: str, error: type[AmygdalaError] = InputError
-) -> Iterator[T]:
-    """Decode JSON lines one by one; blank lines are skipped.
+) -> Iterator[tuple[str, T]]:
+    """Decode JSON lines one by one and yield each value after its label, such as `texts.jsonl, line 3`.
+
+    Blank lines are skipped, and lines end at a line feed alone: JSON allows U+2028 inside a string.
 
     Raises:
-        AmygdalaError: as for `decode`; the label names the line, counted from 1.
+        AmygdalaError: as for `decode`.
     """
     for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
         if line.strip():
-            yield decode(line, into, label=f"{label}, line {number}", remedy=remedy, error=error)
+            place = f"{label}, line {number}"
+            yield place, decode(line, into, label=place, remedy=remedy, error=error)
 
 
 def convert(value: object, into: Into[T], *, label: str, remedy: str, error: type[AmygdalaError] = InputError) -> T:

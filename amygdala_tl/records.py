@@ -14,7 +14,7 @@ never touch a tensor (memory, corpus) stay light.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import torch
@@ -79,27 +79,6 @@ class CorpusText:
     def neutral(self) -> bool:
         """True for a text without any tag: for denoising, never an example of a concept."""
         return not (self.scores or self.positive or self.negative)
-
-
-@dataclass(frozen=True, slots=True)
-class Corpus:
-    """Unique texts with their labels.
-
-    Attributes:
-        concepts: concepts with enough examples, in the order of every concept axis.
-        texts: sorted by id, so that a corpus does not depend on the order of its source.
-        parameters: the options it was made with.
-        dropped: reason -> how many nodes were left out for it.
-        left_out: concept -> why it is not among `concepts`.
-        sha256: of concepts, texts, labels and splits.
-    """
-
-    concepts: tuple[str, ...]
-    texts: tuple[CorpusText, ...]
-    parameters: Mapping[str, Any]
-    dropped: Mapping[str, int]
-    left_out: Mapping[str, str]
-    sha256: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,6 @@ ROOMS = {
     "demo": BASE | {"memory"},
 }
 ROOMS["api"] = set(ROOMS) - {"report"}
-ROOMS["pipeline"] = set(ROOMS)
 ROOMS["cli"] = set(ROOMS)
 THIRD_PARTY_DOORS = {
     "transformer_lens": {"lens"}, "transformers": {"lens"}, "mcp": {"demo"}, "vllm": {"vllm"}, "textual": {"live"}

@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Literal
 
 import msgspec
@@ -128,7 +129,7 @@ def test_toml_may_say_nan_and_json_may_not():
 def test_lines_are_numbered_from_one_and_blank_ones_are_skipped():
     data = b'\xef\xbb\xbf{"name": "a"}\r\n\n  \n{"name": "\xe2\x80\xa8"}\n{"name": 1}\n'
     lines = decode_lines(data, Run, label="runs.jsonl", remedy="correct the file")
-    assert [next(lines).name, next(lines).name] == ["a", "\u2028"]
+    assert list(islice(lines, 2)) == [("runs.jsonl, line 1", Run("a")), ("runs.jsonl, line 4", Run("\u2028"))]
     with pytest.raises(InputError) as caught:
         next(lines)
     assert (caught.value.label, caught.value.what) == ("runs.jsonl, line 5", "unexpected value at `name`")

@@ -1,12 +1,12 @@
-"""The activation store: a folder of shards, addressed by content, from which nothing is ever computed twice.
+"""The activation store: a folder of content-addressed shards, so that nothing is computed twice.
 
-    <root>/<key>/store.json                 which model, under which settings
+    <root>/<key>/store.json                 the model and the capture settings
     <root>/<key>/shard-<hash>.safetensors   some texts at some layers
 
-`key` hashes what an activation depends on besides text and layer: weights, engine, dtype, settings, pooling rules. A shard
-holds, for its texts and layers, `pooled`, `last`, `last-content` [text, layer, d_model] float32, the sums over their readable
-tokens and, if asked for, the leading directions of each text's tokens. It is written whole under another name and then
-renamed, so it is there whole or not at all.
+`key` hashes everything besides text and layer that an activation depends on: weights, engine, dtype, settings, pooling rules.
+A shard holds, for its texts and layers, `pooled`, `last`, `last-content` [text, layer, d_model] float32, the sums over their
+readable tokens and, on request, the leading directions of each text's tokens. A shard is written under another name and
+then renamed, so it is there whole or not at all.
 """
 
 import hashlib
@@ -15,7 +15,9 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 
+import msgspec
 import torch
 from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
@@ -23,27 +25,30 @@ from safetensors.torch import save
 from torch import Tensor
 
 from amygdala_tl.activations.pooling import SINK_RATIO
+from amygdala_tl.decode import Into, decode
 from amygdala_tl.errors import ActivationStoreError
 from amygdala_tl.files import atomic_write_bytes, atomic_write_text, make_folder
 from amygdala_tl.records import READ_POSITIONS, CaptureSettings, ModelInfo, ReadPosition, TokenMoments
 
 _DESCRIPTION = "store.json"
 _SPREAD = "token_spread"
+_REMEDY = "delete it; its activations will be computed again"
+T = TypeVar("T")
 
 POOLING_VERSION = 1
-"""Raised when the same text under the same settings gives another activation than before."""
+"""Increased when the same text under the same settings gives another activation than before."""
 
 
 @dataclass(frozen=True, slots=True)
 class ShardTensors:
-    """What one shard holds.
+    """The content of one shard.
 
     Attributes:
         positions: read position -> [text, layer, d_model] float32.
         token_count: [layer] readable tokens of the shard's texts.
         token_sum: [layer, d_model] their sum.
         token_product: [layer, d_model, d_model] sum of their outer products.
-        token_spread: [text, layer, component, d_model] (see `activations.spread`), None if the settings ask for none.
+        token_spread: [text, layer, component, d_model] (see `activations.spread`), None without `token_components`.
     """
 
     positions: Mapping[ReadPosition, Float[Tensor, "text layer d_model"]]
@@ -51,6 +56,11 @@ class ShardTensors:
     token_sum: Tensor
     token_product: Tensor
     token_spread: Tensor | None = None
+
+
+class _Description(msgspec.Struct):
+    model: ModelInfo
+    settings: CaptureSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +87,11 @@ class ActivationStore:
 
     @classmethod
     def for_model(cls, root: Path, info: ModelInfo, settings: CaptureSettings) -> "ActivationStore":
-        """The store below `root` for this model and these settings, made if it is not there.
+        """Open the store below `root` for this model and these settings, and make it if necessary.
 
         Raises:
             ActivationStoreError: a shard cannot be read.
-            StorageError: the folder cannot be made.
+            StorageError: the disk refuses the folder.
         """
         depends_on = {
             "fingerprint": info.fingerprint,
@@ -101,10 +111,10 @@ class ActivationStore:
 
     @classmethod
     def find(cls, path: Path) -> "ActivationStore":
-        """The store at `path`, or the only one below it.
+        """Open the store at `path`, or the only one below it.
 
         Raises:
-            ActivationStoreError: there is none, there are several, or it cannot be read.
+            ActivationStoreError: there is no store, there are several, or the store cannot be read.
         """
         found = [path] if (path / _DESCRIPTION).is_file() else sorted(p.parent for p in path.glob(f"*/{_DESCRIPTION}"))
         if len(found) != 1:
@@ -115,14 +125,15 @@ class ActivationStore:
                 remedy="run `amygdala-tl capture` first" if not found else "name one of these folders",
             )
         try:
-            said = json.loads((found[0] / _DESCRIPTION).read_text(encoding="utf-8"))
-            info, settings = ModelInfo(**said["model"]), CaptureSettings(**said["settings"])
-        except (OSError, ValueError, KeyError, TypeError) as cause:
-            raise cls._damaged(found[0] / _DESCRIPTION) from cause
-        return cls(found[0], info, settings)
+            data = (found[0] / _DESCRIPTION).read_bytes()
+        except OSError as cause:
+            raise _damaged(found[0] / _DESCRIPTION, cause) from cause
+        label = str(found[0] / _DESCRIPTION)
+        described = decode(data, _Description, label=label, remedy=_REMEDY, error=ActivationStoreError)
+        return cls(found[0], described.model, described.settings)
 
     def layers_of(self, ids: Collection[str]) -> tuple[int, ...]:
-        """Layers at which all of `ids` have been captured, ascending."""
+        """Return the layers at which all of `ids` have been captured, ascending."""
         captured: defaultdict[int, set[str]] = defaultdict(set)
         for shard in self._shards:
             for layer in shard.layers:
@@ -130,7 +141,7 @@ class ActivationStore:
         return tuple(sorted(layer for layer, texts in captured.items() if texts.issuperset(ids)))
 
     def missing(self, ids: Collection[str], layers: Sequence[int]) -> dict[tuple[int, ...], list[str]]:
-        """Layers that are still to be computed -> ids of the texts that lack just these."""
+        """Map each set of missing layers to the ids of the texts that lack exactly these."""
         have: dict[str, set[int]] = {text: set() for text in ids}
         for shard in self._shards:
             for text in have.keys() & shard.rows.keys():
@@ -145,7 +156,7 @@ class ActivationStore:
         """Write one shard.
 
         Raises:
-            StorageError: the disk refused.
+            StorageError: the disk refuses.
         """
         name = hashlib.sha256(json.dumps([sorted(ids), sorted(layers)]).encode()).hexdigest()[:24]
         data: dict[str, Tensor] = {
@@ -164,30 +175,30 @@ class ActivationStore:
     def load(
         self, ids: Sequence[str], layers: Sequence[int], position: ReadPosition
     ) -> Float[Tensor, "text layer d_model"]:
-        """Activations of the texts at the layers, in the order given.
+        """Load the activations of the texts at the layers, in the given order.
 
         Raises:
-            ActivationStoreError: some are not in the store.
+            ActivationStoreError: the store lacks some of them.
         """
         return self._collect(ids, layers, position, (self.info.d_model,))
 
     def load_spread(self, ids: Sequence[str], layers: Sequence[int]) -> Float[Tensor, "text layer component d_model"]:
-        """The leading directions of each text's tokens, float32 (bfloat16 on disk), see `activations.spread`.
+        """Load the leading directions of each text's tokens, float32 (bfloat16 on disk), see `activations.spread`.
 
         Raises:
-            ActivationStoreError: some are not in the store, or the store holds none.
+            ActivationStoreError: the store lacks some of them, or was captured without them.
         """
         components = self.settings.token_components
         if not components:
             raise ActivationStoreError(
                 "the directions of single texts' tokens were not captured",
                 label=str(self.folder),
-                remedy="capture with --token-components 4",
+                remedy="capture with `token_components=4`",
             )
         return self._collect(ids, layers, _SPREAD, (components, self.info.d_model))
 
     def _collect(self, ids: Sequence[str], layers: Sequence[int], name: str, shape: tuple[int, ...]) -> Tensor:
-        """Rows of the tensors called `name` of all shards: [text, layer, *shape]."""
+        """Collect the rows of the tensor `name` from all shards: [text, layer, *shape]."""
         if missing := self.missing(ids, layers):
             raise ActivationStoreError(
                 "activations are missing",
@@ -212,24 +223,24 @@ class ActivationStore:
     def batches(
         self, ids: Sequence[str], layers: Sequence[int], position: ReadPosition, *, size: int = 1024
     ) -> Iterator[tuple[list[int], Float[Tensor, "text layer d_model"]]]:
-        """The same in parts of at most `size` texts, each with its rows in `ids`, in the order of the shards.
+        """Yield the activations in parts of at most `size` texts, each after its rows in `ids`, in the order of the shards.
 
-        So a pass over a store of any size holds one part and one shard in memory.
+        A pass over a store of any size thus holds one part and one shard in memory.
 
         Raises:
-            ActivationStoreError: some texts are not in the store.
+            ActivationStoreError: the store lacks some texts.
         """
         place = {text: (number, row) for number, shard in enumerate(self._shards) for text, row in shard.rows.items()}
-        last = (len(self._shards), 0)  # texts that are missing come last, where `load` complains of them
+        last = (len(self._shards), 0)  # missing texts come last, where `load` reports them
         rows = sorted(range(len(ids)), key=lambda row: place.get(ids[row], last))
         for start in range(0, len(rows), size):
             part = rows[start : start + size]
             yield part, self.load([ids[row] for row in part], layers, position)
 
     def token_moments(self, ids: Collection[str], layers: Sequence[int]) -> TokenMoments:
-        """Moments of single-token activations over the shards that hold any of `ids`.
+        """Compute the moments of single-token activations over the shards that hold any of `ids`.
 
-        A shard's sums cannot be taken apart by text, so a text that has since left the corpus still counts.
+        A shard's sums do not separate its texts, so a text that has since left the corpus still counts.
 
         Raises:
             ActivationStoreError: a layer has no readable token.
@@ -258,17 +269,16 @@ class ActivationStore:
     def _open(self, path: Path) -> _Shard:
         try:
             with safe_open(path, framework="pt") as file:
-                header = file.metadata()
+                header = file.metadata() or {}
                 names = set(file.keys())
-            ids, layers = json.loads(header["ids"]), json.loads(header["layers"])
-            if not names.issuperset(READ_POSITIONS):
-                raise KeyError(*sorted(set(READ_POSITIONS) - names))
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as cause:
-            raise self._damaged(path) from cause
+        except (SafetensorError, OSError) as cause:
+            raise _damaged(path, cause) from cause
+        if missing := sorted(set(READ_POSITIONS) - names):
+            raise _damaged(path, f"no tensor {missing[0]}")
         return _Shard(
             path=path,
-            rows={text: row for row, text in enumerate(ids)},
-            layers={layer: column for column, layer in enumerate(layers)},
+            rows={text: row for row, text in enumerate(_listed(path, header, "ids", list[str]))},
+            layers={layer: column for column, layer in enumerate(_listed(path, header, "layers", list[int]))},
         )
 
     def _tensor(self, shard: _Shard, name: str) -> Tensor:
@@ -276,9 +286,14 @@ class ActivationStore:
             with safe_open(shard.path, framework="pt") as file:
                 tensor: Tensor = file.get_tensor(name)
         except (SafetensorError, OSError) as cause:
-            raise self._damaged(shard.path) from cause
+            raise _damaged(shard.path, cause) from cause
         return tensor
 
-    @staticmethod
-    def _damaged(path: Path) -> ActivationStoreError:
-        return ActivationStoreError("is damaged", label=str(path), remedy="delete it; what it held is computed again")
+
+def _listed(path: Path, header: Mapping[str, str], name: str, into: Into[T]) -> T:
+    label = f"{path}, `{name}` in its header"
+    return decode(header.get(name, ""), into, label=label, remedy=_REMEDY, error=ActivationStoreError)
+
+
+def _damaged(path: Path, got: object) -> ActivationStoreError:
+    return ActivationStoreError("is damaged", label=str(path), got=got, remedy=_REMEDY)

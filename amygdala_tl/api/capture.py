@@ -5,9 +5,10 @@ from pathlib import Path
 
 from amygdala_tl.activations.capture import capture_texts
 from amygdala_tl.activations.store import ActivationStore
+from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.lens.hooks import parse_layers
 from amygdala_tl.lens.model import Lens
-from amygdala_tl.records import CaptureSettings, CaptureSummary, ChatTemplateChoice, Corpus, ProgressCallback
+from amygdala_tl.records import CaptureSettings, CaptureSummary, ChatTemplateChoice, ProgressCallback
 from amygdala_tl.settings import CAPTURE
 
 

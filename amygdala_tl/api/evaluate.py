@@ -15,6 +15,7 @@ from amygdala_tl.api.inputs import corpus_of
 from amygdala_tl.api.labelled import judged_texts
 from amygdala_tl.api.models import lens_of
 from amygdala_tl.corpus.evaluation_data import EvaluationData, of_corpus, read_evaluation_data
+from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.diagnostics.embedding import embedding_scores
 from amygdala_tl.diagnostics.evaluation import Reference, UnseenTexts
 from amygdala_tl.diagnostics.evaluation import evaluate as judge_scores
@@ -26,7 +27,6 @@ from amygdala_tl.errors import CorpusError, InputError, ReadoutError
 from amygdala_tl.lens.model import Lens
 from amygdala_tl.names import fold_name
 from amygdala_tl.readout.record import Readout
-from amygdala_tl.records import Corpus
 from amygdala_tl.settings import FIT
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from amygdala_tl.corpus.build import build_corpus
 from amygdala_tl.corpus.labels import LabelRules
+from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.errors import InputError
 from amygdala_tl.memory.client import read_memory_server
 from amygdala_tl.memory.graph_file import read_graph_file
 from amygdala_tl.memory.shapes import ToolNames
-from amygdala_tl.records import Corpus
 
 TOKEN_VARIABLE = "AMYGDALA_MCP_TOKEN"
 

@@ -3,11 +3,10 @@
 from pathlib import Path
 
 from amygdala_tl.activations.store import ActivationStore
-from amygdala_tl.corpus.folders import read_training_data
+from amygdala_tl.corpus.folders import read_again
+from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.errors import ActivationStoreError, InputError, ReadoutError
 from amygdala_tl.readout.record import Readout
-from amygdala_tl.records import Corpus
-from amygdala_tl.settings import FIT
 
 
 def corpus_of(readout: Readout, folder: str | Path) -> Corpus:
@@ -27,8 +26,7 @@ def corpus_of(readout: Readout, folder: str | Path) -> Corpus:
     said = readout.provenance
     if said.corpus_sha256 is None:
         raise ReadoutError("the readout does not say what it was trained on", remedy="use it without a corpus")
-    parameters = {key: said.corpus[key] for key in ("min_examples", "heldout_fraction", "seed") if key in said.corpus}
-    corpus = read_training_data(folder, **{"min_examples": FIT.min_examples, **parameters})
+    corpus = read_again(folder, said.corpus)
     if corpus.sha256 != said.corpus_sha256:
         raise InputError(
             "the readout was trained on another corpus",

@@ -10,6 +10,7 @@ from amygdala_tl.activations.embedding import mean_embeddings
 from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.api.labelled import examples, judged_texts, neutral_activations
 from amygdala_tl.api.score import score_tokens
+from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.diagnostics.diagnose import Diagnoser, ModelWeights, diagnose, verdicts_of
 from amygdala_tl.diagnostics.embedding import embedding_scores
 from amygdala_tl.diagnostics.records import Diagnosis, ReadText
@@ -17,7 +18,7 @@ from amygdala_tl.errors import FitError
 from amygdala_tl.lens.model import Lens
 from amygdala_tl.lens.weights import mlp_outputs, unembedding
 from amygdala_tl.readout.record import Readout
-from amygdala_tl.records import Corpus, CorpusText
+from amygdala_tl.records import CorpusText
 from amygdala_tl.settings import FIT
 
 TEXTS_SHOWN = 24

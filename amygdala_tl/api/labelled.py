@@ -6,11 +6,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from amygdala_tl.activations.store import ActivationStore
+from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.diagnostics.diagnose import JudgedTexts
 from amygdala_tl.directions import LabelledActivations
 from amygdala_tl.directions.labels import grade_matrix, group_numbers, label_matrix
 from amygdala_tl.readout.record import Readout
-from amygdala_tl.records import Corpus, CorpusText, ReadPosition, Split
+from amygdala_tl.records import CorpusText, ReadPosition, Split
 
 
 class LabelledTexts:

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.api.fit import fit
 from amygdala_tl.api.labelled import judged_texts, neutral_activations
+from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.diagnostics.diagnose import Diagnoser
 from amygdala_tl.diagnostics.records import LayerSeparation
-from amygdala_tl.records import Corpus, ReadPosition
+from amygdala_tl.records import ReadPosition
 from amygdala_tl.settings import FIT
 
 

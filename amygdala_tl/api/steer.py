@@ -6,10 +6,10 @@ from pathlib import Path
 from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.api.labelled import judged_texts, neutral_activations
 from amygdala_tl.api.models import lens_of
+from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.directions.method import read_method
 from amygdala_tl.lens.model import Lens
 from amygdala_tl.readout.record import Readout
-from amygdala_tl.records import Corpus
 from amygdala_tl.steering.check import Progress, about_check, run_check
 from amygdala_tl.steering.controls import TrainingTexts, directions_of
 from amygdala_tl.steering.journal import Journal

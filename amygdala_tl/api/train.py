@@ -11,12 +11,13 @@ from amygdala_tl.api.capture import capture
 from amygdala_tl.api.fit import fit
 from amygdala_tl.api.judge import judge, with_verdicts
 from amygdala_tl.api.layers import compare_layers
+from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.diagnostics.records import Diagnosis, LayerSeparation
 from amygdala_tl.diagnostics.separation import best_layers
 from amygdala_tl.errors import FitError
 from amygdala_tl.lens.model import Lens
 from amygdala_tl.readout.record import Readout
-from amygdala_tl.records import CaptureSummary, ChatTemplateChoice, Corpus, ProgressCallback, ReadPosition
+from amygdala_tl.records import CaptureSummary, ChatTemplateChoice, ProgressCallback, ReadPosition
 from amygdala_tl.settings import AUTO, CAPTURE, FIT, LAYERS, Labels
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amygdala_tl.records import Corpus
+from amygdala_tl.corpus.record import Corpus
 
 if TYPE_CHECKING:
     from amygdala_tl.activations.store import ActivationStore

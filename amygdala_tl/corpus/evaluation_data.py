@@ -1,4 +1,4 @@
-"""`--data`: other texts to judge readouts on, labelled or not, as people have them.
+"""Other texts (`--data`) to judge readouts on, labelled or not, in the forms that people have them.
 
     a folder                        as for `train`: every text in it, whatever its split
     texts.jsonl                     {"text": ..., "labels": ["joy", ...]} a line; `labels` may be missing
@@ -7,20 +7,22 @@
     texts.tsv                       text <tab> labels with commas between; numbers are looked up in a labels.txt beside it
     anything.txt                    passages with blank lines between
 
-A text without a label is a negative of every concept that the file labels at all; in an unlabelled file nothing is known.
+A text without a label is a negative of every concept that the file labels at all. An unlabelled file has no labels.
 """
 
-import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+import msgspec
 
 from amygdala_tl.corpus.folders import read_training_data
+from amygdala_tl.corpus.record import Corpus
+from amygdala_tl.decode import decode_lines
 from amygdala_tl.errors import InputError
 from amygdala_tl.names import fold_name
-from amygdala_tl.records import Corpus, Split
+from amygdala_tl.records import Split
 
 _NUMBER = re.compile(r"[0-9]+")
 _SEE = "see README, 'Other texts'"
@@ -32,9 +34,9 @@ class EvaluationText:
 
     Attributes:
         text: what the model reads.
-        group: equal for texts that are not independent.
-        positive: labels that it has.
-        negative: labels that it has not; None for all that the file knows and `positive` does not hold.
+        group: texts that depend on each other share it.
+        positive: the text's labels.
+        negative: labels that the text does not have; None for all other labels of the file.
     """
 
     text: str
@@ -45,7 +47,7 @@ class EvaluationText:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationData:
-    """Texts with the labels that are known of them.
+    """Texts with their known labels.
 
     Attributes:
         texts: in the file's order.
@@ -56,29 +58,37 @@ class EvaluationData:
     labels: frozenset[str]
 
 
+class _Row(msgspec.Struct):
+    """A line of a JSONL file: a text, a message or a conversation."""
+
+    text: str | None = None
+    content: str | None = None
+    positive: list[str] | None = None
+    labels: list[str] | None = None
+    negative: list[str] | None = None
+    group: str | int | float | None = None
+    messages: list["_Row"] | None = None
+
+
 def read_evaluation_data(path: Path) -> EvaluationData:
     """Read texts from a folder or a file.
 
     Raises:
-        InputError: it is not there, not UTF-8, damaged, or holds no text; says where.
+        InputError: the file is missing, not UTF-8, damaged or without text; the error says where.
         CorpusError: a folder of texts is damaged.
     """
     if path.is_dir():
         return of_corpus(read_training_data(path, min_examples=1, heldout_fraction=0.0))
-    try:
-        content = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as cause:
-        raise InputError("cannot be read", label=str(path), got=str(cause), remedy="check --data") from cause
     readers = {".jsonl": _jsonl, ".tsv": _tsv}
-    found = readers.get(path.suffix.casefold(), _passages)(path, content)
+    found = readers.get(path.suffix.casefold(), _passages)(path, _content(path))
     if not found:
-        raise InputError("has no text", label=str(path), remedy="check --data")
+        raise InputError("has no text", label=path, remedy="check `data`")
     labels = frozenset(label for text in found for label in (*text.positive, *(text.negative or ())))
     return EvaluationData(tuple(found), labels)
 
 
 def of_corpus(corpus: Corpus, split: Split | None = None) -> EvaluationData:
-    """The labelled texts of a corpus, or those of one split."""
+    """Return the labelled texts of a corpus, or those of one split."""
     texts = [
         EvaluationText(text.text, text.group, text.positive, text.negative)
         for text in corpus.texts
@@ -87,59 +97,45 @@ def of_corpus(corpus: Corpus, split: Split | None = None) -> EvaluationData:
     return EvaluationData(tuple(texts), frozenset(corpus.concepts))
 
 
+def _content(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as cause:
+        raise InputError("cannot be read", label=path, got=cause, remedy="check `data`") from cause
+
+
 def _jsonl(path: Path, content: str) -> list[EvaluationText]:
     found = []
-    for number, line in _lines(content):
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as cause:
-            raise _bad_line(path, number, str(cause)) from cause
-        if not isinstance(row, Mapping):
-            raise _bad_line(path, number, type(row).__name__)
-        if isinstance(row.get("messages"), list):
-            found += [_row(path, number, message, group=_group(row, number)) for message in row["messages"]]
-        else:
-            found.append(_row(path, number, row, group=_group(row, number)))
+    for place, row in decode_lines(content.encode(), _Row, label=str(path), remedy=_SEE):
+        group = place.rpartition(", ")[2] if row.group is None else str(row.group)
+        found += [_text(place, one, group) for one in ([row] if row.messages is None else row.messages)]
     return found
 
 
-def _row(path: Path, number: int, row: Any, *, group: str) -> EvaluationText:
-    text = row.get("text", row.get("content")) if isinstance(row, Mapping) else None
-    if not isinstance(text, str) or not text.strip():
-        raise _bad_line(path, number, "no text")
-    positive = row.get("positive", row.get("labels", []))
-    negative = row.get("negative")
-    for labels in (positive, [] if negative is None else negative):
-        if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
-            raise _bad_line(path, number, "labels that are no list of names")
-    found = EvaluationText(text, group, _folded(positive), None if negative is None else _folded(negative))
-    if both := set(found.positive) & set(found.negative or ()):
-        raise _bad_line(path, number, f"positive and negative at once: {', '.join(sorted(both))}")
-    _check_encodable(path, number, found)
-    return found
-
-
-def _group(row: Mapping[str, Any], number: int) -> str:
-    return f"line {number}" if row.get("group") is None else str(row["group"])
+def _text(place: str, row: _Row, group: str) -> EvaluationText:
+    text = row.content if row.text is None else row.text
+    if text is None or not text.strip():
+        raise _bad_line(place, "no text")
+    positive = _folded(row.labels or [] if row.positive is None else row.positive)
+    negative = None if row.negative is None else _folded(row.negative)
+    if both := set(positive) & set(negative or ()):
+        raise _bad_line(place, f"positive and negative at once: {', '.join(sorted(both))}")
+    return EvaluationText(text, group, positive, negative)
 
 
 def _tsv(path: Path, content: str) -> list[EvaluationText]:
     names_file = path.parent / "labels.txt"
-    try:
-        content_of_names = names_file.read_text(encoding="utf-8-sig") if names_file.is_file() else ""
-    except (OSError, UnicodeDecodeError) as cause:
-        raise InputError("cannot be read", label=str(names_file), got=str(cause), remedy="check the file") from cause
-    names = [name for _, name in _lines(content_of_names)]
+    names = [name for _, name in _lines(_content(names_file))] if names_file.is_file() else []
     found = []
     for number, line in _lines(content):
         text, *rest = line.split("\t")
         if not text.strip():
-            raise _bad_line(path, number, "no text")
-        labels = [part.strip() for part in rest[0].split(",")] if rest else []
+            raise _bad_line(f"{path}, line {number}", "no text")
         try:
-            labels = [_named(names, label) for label in labels]
+            labels = [_named(names, part.strip()) for part in rest[0].split(",")] if rest else []
         except IndexError as cause:
-            raise _bad_line(path, number, f"label {rest[0][:40]} of {len(names)} in labels.txt") from cause
+            got = f"label {rest[0][:40]} of {len(names)} in labels.txt"
+            raise _bad_line(f"{path}, line {number}", got) from cause
         found.append(EvaluationText(text, f"line {number}", _folded(labels)))
     return found
 
@@ -150,7 +146,7 @@ def _passages(path: Path, content: str) -> list[EvaluationText]:
 
 
 def _named(names: Sequence[str], label: str) -> str:
-    """The label, looked up where it is a number and there are names; IndexError where it is no line of theirs."""
+    """Look up a label that is a number, if there are names; raise IndexError if it is past their end."""
     if not (names and _NUMBER.fullmatch(label)):
         return label
     digits = label.lstrip("0") or "0"
@@ -160,7 +156,7 @@ def _named(names: Sequence[str], label: str) -> str:
 
 
 def _lines(content: str) -> list[tuple[int, str]]:
-    """Lines that are not blank with their numbers; JSON and TSV know no other line break than a line feed."""
+    """Return the non-blank lines with their numbers; a line feed alone ends a line, as in JSON."""
     lines = enumerate(content.split("\n"), start=1)
     return [(number, line.removesuffix("\r")) for number, line in lines if line.strip()]
 
@@ -170,13 +166,5 @@ def _folded(labels: Sequence[str]) -> tuple[str, ...]:
     return tuple(label for label in dict.fromkeys(folded) if label)
 
 
-def _check_encodable(path: Path, number: int, text: EvaluationText) -> None:
-    """JSON can escape half of a surrogate pair, which no tokenizer takes and no file can hold."""
-    try:
-        "".join((text.text, text.group, *text.positive, *(text.negative or ()))).encode()
-    except UnicodeEncodeError as cause:
-        raise _bad_line(path, number, f"not valid Unicode: {cause}") from cause
-
-
-def _bad_line(path: Path, number: int, got: str) -> InputError:
-    return InputError("a line is no text with labels", label=f"{path} line {number}", got=got, remedy=_SEE)
+def _bad_line(place: str, got: str) -> InputError:
+    return InputError("the line is not a text with labels", label=place, got=got, remedy=_SEE)

@@ -1,7 +1,7 @@
 """The concepts of a corpus that have enough training texts for a direction."""
 
+from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.errors import FitError
-from amygdala_tl.records import Corpus
 
 
 def trainable_concepts(corpus: Corpus, min_examples: int) -> tuple[tuple[str, ...], dict[str, str]]:

@@ -86,8 +86,9 @@ def exported(vectors: Float[Tensor, "*axes d_model"], info: ModelInfo) -> Float[
     """
     if info.weights == "as stored":
         return vectors
-    centred = without_mean(vectors)
-    return centred / centred.norm(dim=-1, keepdim=True)
+    centred: Tensor = without_mean(vectors)
+    unit: Tensor = centred / centred.norm(dim=-1, keepdim=True)
+    return unit
 
 
 def reads_mean(vectors: Float[Tensor, "*axes d_model"]) -> bool:
@@ -183,7 +184,8 @@ def _part_along_ones(weight: Float[Tensor, "*rows d_model"]) -> float:
 
 def _checkpoint_name(cfg: Any) -> str | None:
     """Return the folder or hub id that a HookedTransformer's configuration names."""
-    return cfg.model_name if cfg.model_name and Path(cfg.model_name).exists() else cfg.tokenizer_name
+    named: str | None = cfg.model_name if cfg.model_name and Path(cfg.model_name).exists() else cfg.tokenizer_name
+    return named
 
 
 def _short(named: str) -> str:

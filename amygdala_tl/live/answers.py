@@ -1,26 +1,53 @@
-"""What the routes send, JSON to records, checked: a server may be another version, or no readout server at all."""
+"""The routes' answers, from JSON to checked records: the server may be another version, or not a readout server."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 import numpy as np
 from jaxtyping import Float
 
+from amygdala_tl.decode import convert, decode
 from amygdala_tl.errors import LiveUnreachable
 from amygdala_tl.live.records import Array, Generated, Sequence, Served
-from amygdala_tl.readout.manifest import read_manifest
+from amygdala_tl.readout.manifest import Manifest
+
+REMEDY = "check the address, and that server and client have the same version of amygdala-tl"
+_Rows = list[list[list[float]] | None]
+"""[token][layer][concept]; null for a token that was not computed."""
+
+
+class _Tokens(msgspec.Struct):
+    request_id: str
+    index: int
+    token_ids: tuple[int, ...]
+    readout: _Rows
+
+
+class _Event(_Tokens):
+    first: int
+    text: str
+
+
+class _Sequence(_Tokens):
+    finished: bool
+    prompt_tokens: int
+
+
+class _Request(msgspec.Struct):
+    concepts: list[str]
+    layers: list[int]
+    sequences: list[_Sequence]
 
 
 def served_of(manifest: object, label: str) -> Served:
-    """The record of a manifest.
+    """Read a manifest.
 
     Raises:
-        LiveUnreachable: it is no manifest.
+        LiveUnreachable: it is not a manifest.
     """
-    if not isinstance(manifest, Mapping):
-        raise _strange("the manifest is not an object", label)
-    said = read_manifest(manifest, label, LiveUnreachable)
+    said = convert(manifest, Manifest, label=label, remedy=REMEDY, error=LiveUnreachable)
+    assert isinstance(manifest, Mapping)  # else it would not be a manifest
     rows, model = said.amygdala_tl.calibration.tokens, said.amygdala_tl.model
     mean, std = (None, None) if rows is None else (np.asarray(side, dtype=np.float32) for side in (rows.mean, rows.std))
     return Served(
@@ -34,77 +61,46 @@ def served_of(manifest: object, label: str) -> Served:
 
 
 def generated_of(data: str, served: Served, label: str) -> Generated:
-    """The record of one event of the stream.
+    """Read one event of the stream.
 
     Raises:
-        LiveUnreachable: it is none of this readout.
+        LiveUnreachable: it is not an event of this readout.
     """
-    try:
-        said = json.loads(data)
-        token_ids = tuple(int(token) for token in said["token_ids"])
-        return Generated(
-            request_id=str(said["request_id"]),
-            index=int(said["index"]),
-            first=int(said["first"]),
-            token_ids=token_ids,
-            text=str(said["text"]),
-            scores=scores_of(said["readout"], len(token_ids), served),
-        )
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as cause:
-        raise _strange(f"an event of the stream cannot be read: {cause!r}"[:200], label) from cause
+    label += ", an event of the stream"
+    event = decode(data, _Event, label=label, remedy=REMEDY, error=LiveUnreachable)
+    scores = _scores(event, (len(served.layers), len(served.concepts)), label)
+    return Generated(event.request_id, event.index, event.first, event.token_ids, event.text, scores)
 
 
-def sequences_of(said: Any, label: str) -> tuple[Sequence, ...]:
-    """The records of one request's answer.
+def sequences_of(answer: object, label: str) -> tuple[Sequence, ...]:
+    """Read the answer about one request.
 
     Raises:
-        LiveUnreachable: it is none.
+        LiveUnreachable: it is not the readout of a request.
     """
-    try:
-        shape = (len(said["layers"]), len(said["concepts"]))
-        return tuple(_sequence(one, shape) for one in said["sequences"])
-    except (ValueError, KeyError, TypeError, OverflowError) as cause:
-        raise _strange(f"a request's readout cannot be read: {cause!r}"[:200], label) from cause
+    label += ", a request"
+    said = convert(answer, _Request, label=label, remedy=REMEDY, error=LiveUnreachable)
+    shape = (len(said.layers), len(said.concepts))
+    return tuple(
+        Sequence(one.request_id, one.index, one.finished, one.prompt_tokens, one.token_ids, _scores(one, shape, label))
+        for one in said.sequences
+    )
 
 
-def scores_of(rows: Any, n_tokens: int, served: Served) -> Float[Array, "token layer concept"]:
-    """The scores of `n_tokens` tokens as one array, rows of null as NaN.
-
-    Raises:
-        ValueError: their number or shape is another.
-    """
-    return _scores(rows, n_tokens, (len(served.layers), len(served.concepts)))
-
-
-def _scores(rows: Any, n_tokens: int, shape: tuple[int, int]) -> Float[Array, "token layer concept"]:
-    if len(rows) != n_tokens:
-        raise ValueError(f"{len(rows)} rows for {n_tokens} tokens")
-    scores = np.full((n_tokens, *shape), np.nan, dtype=np.float32)
-    for index, row in enumerate(rows):
-        if row is not None:
-            with np.errstate(over="ignore"):  # infinite then, which no reader takes for a score
-                values = np.asarray(row, dtype=np.float32)
-            if values.shape != shape:  # numpy would stretch a row of one
-                raise ValueError(f"a row of shape {values.shape} where {shape} is served")
-            scores[index] = values
+def _scores(tokens: _Tokens, shape: tuple[int, int], label: str) -> Float[Array, "token layer concept"]:
+    """Stack the scores of the tokens, with NaN for a token that was not computed."""
+    if len(tokens.readout) != len(tokens.token_ids):
+        raise _strange(f"{len(tokens.readout)} rows for {len(tokens.token_ids)} tokens", label)
+    scores = np.full((len(tokens.readout), *shape), np.nan, dtype=np.float32)
+    for index, row in enumerate(tokens.readout):
+        if row is None:
+            continue
+        if len(row) != shape[0] or any(len(side) != shape[1] for side in row):  # numpy would stretch a row of one
+            raise _strange(f"a row with a shape other than {shape}", label)
+        with np.errstate(over="ignore"):  # it becomes infinite, which every reader skips
+            scores[index] = row
     return scores
 
 
-def _sequence(said: Any, shape: tuple[int, int]) -> Sequence:
-    token_ids = tuple(int(token) for token in said["token_ids"])
-    return Sequence(
-        request_id=str(said["request_id"]),
-        index=int(said["index"]),
-        finished=bool(said["finished"]),
-        prompt_tokens=int(said["prompt_tokens"]),
-        token_ids=token_ids,
-        scores=_scores(said["readout"], len(token_ids), shape),
-    )
-
-
-def _strange(what: str, label: str) -> LiveUnreachable:
-    return LiveUnreachable(
-        f"the server answers, but not as a readout server: {what}",
-        label=label,
-        remedy="check the address, and that server and client have the same version of amygdala-tl",
-    )
+def _strange(what: Any, label: str) -> LiveUnreachable:
+    return LiveUnreachable(f"the server answers, but not as a readout server: {what}", label=label, remedy=REMEDY)

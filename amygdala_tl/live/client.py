@@ -1,11 +1,11 @@
-"""The readout routes of a vLLM server, for programs.
+"""A client of a vLLM server's readout routes, for programs.
 
     with readout_client("http://localhost:8000") as client:
         served = client.manifest()
         for generated in client.stream(reconnect=True):
             z = served.z(generated.scores)  # [token, layer, concept]
 
-Reading changes nothing in the server, and a slow reader misses the oldest tokens; nobody waits for it.
+Reading changes nothing in the server. The server does not wait for a slow reader, which misses the oldest tokens.
 """
 
 import contextlib
@@ -13,40 +13,50 @@ import random
 import time
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Any
+from typing import TypeVar
 from urllib.parse import quote
 
 import httpx
+import msgspec
 
 from amygdala_tl.address import bearer_token, http_address, shown_address, through_proxy
+from amygdala_tl.decode import Into, decode
 from amygdala_tl.errors import (
     KeyRefused,
-    LiveReadoutError,
     LiveUnreachable,
     ReadoutChanged,
     ReadoutsOff,
     RequestUnknown,
 )
-from amygdala_tl.live.answers import generated_of, sequences_of, served_of
+from amygdala_tl.live.answers import REMEDY, generated_of, sequences_of, served_of
 from amygdala_tl.live.records import Generated, Sequence, Served
 from amygdala_tl.sse import events
 
+T = TypeVar("T")
 KEY_VARIABLE = "AMYGDALA_VLLM_TOKEN"
 DEFAULT_TIMEOUT = 10.0
-_SILENCE = 45.0  # seconds; the server's stream says at least every 15 that it is alive
+_SILENCE = 45.0  # seconds; the server's stream sends a sign of life at least every 15
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 10.0
 
 
+class _Model(msgspec.Struct):
+    id: str
+
+
+class _Models(msgspec.Struct):
+    data: list[_Model] = []
+
+
 def readout_client(url: str, *, token: str | None = None, timeout: float = DEFAULT_TIMEOUT) -> "ReadoutClient":
-    """A client of the readouts of the vLLM server at `url`; nothing is sent yet.
+    """Return a client of the vLLM server at `url`; it sends nothing yet.
 
     Args:
         url: the server's address, with or without `/v1` (`http://localhost:8000`).
-        token: the server's API key; without it that of AMYGDALA_VLLM_TOKEN, if set. It goes to the origin of `url` only.
-        timeout: seconds of silence after which an attempt has failed.
+        token: the server's API key, by default AMYGDALA_VLLM_TOKEN. The client sends it to the origin of `url` only.
+        timeout: seconds of silence after which an attempt fails.
 
     Raises:
-        InputError: `url` is no http(s) address, or the token cannot be sent.
+        InputError: `url` is not an http(s) address, or a header cannot carry the token.
     """
     return ReadoutClient(url, token=token, timeout=timeout)
 
@@ -85,54 +95,53 @@ class ReadoutClient:
         self._client.close()
 
     def manifest(self) -> Served:
-        """What the server serves.
+        """Return the readout that the server serves.
 
         Raises:
-            LiveUnreachable: no answer, or none of a readout.
+            LiveUnreachable: no answer, or an answer that is not a readout's.
             ReadoutsOff: the server has no readouts.
-            KeyRefused: it wants another API key.
+            KeyRefused: the server requires another API key.
         """
-        return served_of(self._json("/v1/readout/manifest"), self.label)
+        return served_of(self._get("/v1/readout/manifest", object), self.label)
 
     def served_model(self) -> str:
-        """The name that the server gives its model, empty where it does not say; see `manifest` for what it raises."""
+        """Return the server's name for its model, or an empty string; raises as `manifest`."""
         try:
-            said = self._json("/v1/models")
+            models = self._get("/v1/models", _Models).data
         except ReadoutsOff:
             return ""
-        data = said.get("data") if isinstance(said, dict) else None
-        return str(data[0].get("id") or "") if isinstance(data, list) and data and isinstance(data[0], dict) else ""
+        return models[0].id if models else ""
 
     def request(self, request_id: str) -> tuple[Sequence, ...]:
-        """Every position of a request that runs or has lately finished, one record a sequence.
+        """Return every position of a running or recently finished request, one record for each sequence.
 
         Args:
             request_id: the `id` of the completion.
 
         Raises:
-            RequestUnknown: it never ran there, or is forgotten.
+            RequestUnknown: the request never ran there, or the server has forgotten it.
             LiveUnreachable, ReadoutsOff, KeyRefused: as for `manifest`.
         """
         try:
-            answer = self._json(f"/v1/readout/{quote(request_id, safe='')}")
+            answer = self._get(f"/v1/readout/{quote(request_id, safe='')}", object)
         except ReadoutsOff:
-            self.manifest()  # which raises where readouts are off indeed
+            self.manifest()  # raises if readouts are off altogether
             raise RequestUnknown(
-                "no such request runs or has lately finished",
+                "no such request is running or has recently finished",
                 label=request_id,
                 remedy="ask with the `id` of the completion, while it runs or soon after",
             ) from None
         return sequences_of(answer, self.label)
 
     def stream(self, *, reconnect: bool = False) -> Iterator[Generated]:
-        """Every token of every request from now on, as it is generated; ends only by an error.
+        """Yield every token of every request from now on, as it is generated; only an error ends it.
 
         Args:
             reconnect: keep trying when the server goes away or does not answer, after pauses from 0.5 to 10 seconds.
 
         Raises:
             LiveUnreachable: no answer, or the stream ended; not with `reconnect`.
-            ReadoutChanged: the server came back with another readout, whose scores would mean something else.
+            ReadoutChanged: the server came back with another readout, so the scores would mean something else.
             ReadoutsOff, KeyRefused: as for `manifest`.
         """
         served: Served | None = None
@@ -155,10 +164,13 @@ class ReadoutClient:
                 time.sleep(pause_after(failures))
 
     def stream_of(self, served: Served) -> Iterator[Generated]:
-        """One connection to the stream of what `manifest` told.
+        """Yield the events of one connection to the stream.
+
+        Args:
+            served: the answer of `manifest`.
 
         Raises:
-            LiveUnreachable: no answer, the stream ended, or an event is none of `served`.
+            LiveUnreachable: no answer, the stream ended, or an event is not of `served`.
             ReadoutsOff, KeyRefused: as for `manifest`.
         """
         patience = httpx.Timeout(self._timeout, read=_SILENCE)
@@ -170,14 +182,11 @@ class ReadoutClient:
                         yield generated_of(event.data, served, self.label)
             raise httpx.RemoteProtocolError("the stream ended")
 
-    def _json(self, path: str) -> Any:
+    def _get(self, path: str, into: Into[T]) -> T:
         with self._answers():
             response = self._client.get(path)
-            self._check(response)
-            try:
-                return response.json()
-            except ValueError:
-                raise self._refused(response) from None
+        self._check(response)
+        return decode(response.content, into, label=f"{self.label}{path}", remedy=REMEDY, error=LiveUnreachable)
 
     def _check(self, response: httpx.Response) -> None:
         if response.status_code == 404:
@@ -189,21 +198,18 @@ class ReadoutClient:
             )
         if response.status_code in (401, 403):
             raise KeyRefused(
-                "the server wants an API key that it did not get",
+                "the server requires an API key",
                 label=self.label,
                 got=f"HTTP {response.status_code}",
                 remedy=f"set {KEY_VARIABLE} to the key that the server was started with",
             )
         if not response.is_success:
-            raise self._refused(response)
-
-    def _refused(self, response: httpx.Response) -> LiveReadoutError:
-        return LiveUnreachable(
-            "the server answers, but not as a readout server",
-            label=self.label,
-            got=f"HTTP {response.status_code} at {response.url.path}",
-            remedy="check the address and the server's log",
-        )
+            raise LiveUnreachable(
+                "the server answers, but not as a readout server",
+                label=self.label,
+                got=f"HTTP {response.status_code} at {response.url.path}",
+                remedy="check the address and the server's log",
+            )
 
     @contextlib.contextmanager
     def _answers(self) -> Iterator[None]:
@@ -219,8 +225,8 @@ class ReadoutClient:
 
 
 def pause_after(failures: int) -> float:
-    """Seconds to wait after so many failures on end: 0.5, 1, 2, ... up to 10, jittered by up to a half downwards.
+    """Return the seconds to wait after `failures` in a row: 0.5, 1, 2, ... up to 10, shortened at random by up to half.
 
-    Clients that lost a server together so do not come back together.
+    The jitter keeps clients that lost a server together from coming back together.
     """
     return float(min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(failures - 1, 10)) * random.uniform(0.5, 1.0))

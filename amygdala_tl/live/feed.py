@@ -1,7 +1,7 @@
-"""The stream in a thread of its own, for a screen: it never ends, and says what it is waiting for.
+"""The stream in its own thread, for a screen: it never ends, and reports what it is waiting for.
 
-A thread and not a task, so that a burst of tokens, which takes time to decode, does not hold up the keys. It is a daemon: the
-process may end while it waits for a server that says nothing.
+A thread, not a task, because decoding a burst of tokens would delay the keys. It is a daemon, so that the process can end
+while the thread waits for a silent server.
 """
 
 import threading
@@ -16,13 +16,13 @@ from amygdala_tl.live.records import Generated, Served
 
 Trouble = Literal["unreachable", "off", "key"]
 
-_BACKLOG = 4096  # updates that a screen may be behind before it misses the oldest
-_LONGEST_PAUSE = 3.0  # seconds; somebody is watching
+_BACKLOG = 4096  # a screen that falls further behind misses the oldest updates
+_LONGEST_PAUSE = 3.0  # seconds; a person is watching
 
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """The server answers, and this is what it serves."""
+    """The server answers, with this readout and this model name."""
 
     served: Served
     model: str
@@ -30,11 +30,11 @@ class Connected:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """There is nothing to read; it is tried again.
+    """The server gives nothing to read; the feed will try again.
 
     Attributes:
-        trouble: what kind.
-        what: in one clause, with the facts.
+        trouble: the kind of problem.
+        what: the problem in one clause, with the facts.
         remedy: what to do.
         pause: seconds until the next attempt.
     """
@@ -50,9 +50,9 @@ class Arrived:
     """Tokens have been generated.
 
     Attributes:
-        connected: what they were read from; a screen that has fallen behind may have missed that.
+        connected: their server; a screen that has fallen behind may have missed that update.
         generated: the tokens.
-        at: seconds, of the monotonic clock.
+        at: time of arrival in seconds of the monotonic clock.
     """
 
     connected: Connected
@@ -64,10 +64,10 @@ Update = Connected | Waiting | Arrived
 
 
 class Feed:
-    """Updates from a server, in the order they happened."""
+    """Updates from a server, in the order of their occurrence."""
 
     def __init__(self, client: ReadoutClient) -> None:
-        """A feed over `client`, which is its own from now on; it begins with `start`."""
+        """Take over `client`; reading begins with `start`."""
         self._client = client
         self._updates: deque[Update] = deque(maxlen=_BACKLOG)
         self._stopped = threading.Event()
@@ -75,18 +75,18 @@ class Feed:
         self._thread = threading.Thread(target=self._run, name="readout feed", daemon=True)
 
     def start(self) -> None:
-        """Begin to read."""
+        """Start reading."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Try nothing again."""
+        """Stop reading and trying again."""
         self._stopped.set()
 
     def take(self) -> list[Update]:
-        """What has happened since the last call.
+        """Return the updates since the last call.
 
         Raises:
-            Exception: what ended the thread, which nothing should: a still picture must not pass for a quiet server.
+            Exception: an unexpected error ended the thread; a frozen screen must not look like a quiet server.
         """
         if self._failure is not None:
             raise self._failure

@@ -1,6 +1,6 @@
-"""What a server tells of its readouts, as frozen records.
+"""Frozen records of a server's readouts.
 
-Scores are raw projections h.v in the units of the residual stream, NaN in rows of positions that were not computed (never zero).
+Scores are raw projections h.v in the units of the residual stream, and NaN (never zero) at positions that were not computed.
 """
 
 from collections.abc import Mapping
@@ -21,8 +21,8 @@ class Served:
 
     Attributes:
         concepts, layers: order of the axes of every score.
-        model: what the bundle calls the model it was trained on; empty where it does not say.
-        mean, std: calibration over single tokens, None where the bundle carries none.
+        model: the bundle's name for the model it was trained on, or an empty string.
+        mean, std: calibration over single tokens, None if the bundle has no calibration.
         manifest: the whole manifest, as the server sent it.
     """
 
@@ -35,14 +35,14 @@ class Served:
 
     @property
     def calibrated(self) -> bool:
-        """Whether there are z-scores."""
+        """Whether the readout has z-scores."""
         return self.mean is not None
 
     def z(self, scores: Float[Array, "*rows layer concept"]) -> Float[Array, "*rows layer concept"]:
-        """(scores - mean) / std of single tokens, in standard deviations of what ordinary tokens score.
+        """Return (scores - mean) / std, in standard deviations of the scores of ordinary single tokens.
 
         Raises:
-            LiveReadoutError: the bundle carries no calibration.
+            LiveReadoutError: the bundle has no calibration.
         """
         if self.mean is None or self.std is None:
             raise LiveReadoutError(
@@ -54,15 +54,15 @@ class Served:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Generated:
-    """Tokens that the server has just generated: one event of the stream, of one token where the answer is streamed.
+    """Tokens that the server has just generated: one event of the stream, with one token if the answer is streamed.
 
     Attributes:
-        request_id: of the completion.
-        index: which of its choices.
-        first: which generated token is the first of these, from 0.
-        token_ids: of the tokens.
-        text: what they stand for together.
-        scores: of the stream that each token was sampled from.
+        request_id: id of the completion.
+        index: index of the choice.
+        first: index of the first of these tokens among the generated ones, from 0.
+        token_ids: ids of the tokens.
+        text: their text.
+        scores: scores of the residual stream from which each token was sampled.
     """
 
     request_id: str
@@ -78,12 +78,12 @@ class Sequence:
     """Every position of one sequence of a request.
 
     Attributes:
-        request_id: of the completion; with `-0`, `-1`, ... behind it where it has several prompts.
-        index: which of its choices.
-        finished: no more tokens will come.
-        prompt_tokens: how many of `token_ids` are the prompt.
+        request_id: id of the completion, followed by `-0`, `-1`, ... if it has several prompts.
+        index: index of the choice.
+        finished: whether the sequence is complete.
+        prompt_tokens: number of prompt tokens in `token_ids`.
         token_ids: prompt and generated tokens.
-        scores: of the stream at each token.
+        scores: scores of the residual stream at each token.
     """
 
     request_id: str

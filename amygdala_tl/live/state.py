@@ -1,6 +1,6 @@
-"""What the screen shows, from what has arrived: no input, no output, no clock of its own.
+"""The content of the screen, computed from the tokens that have arrived; no input, output or clock.
 
-Scores of all requests flow together: what is shown is the model, not one answer of it.
+Scores of all requests flow together: the screen shows the model, not one answer.
 """
 
 from collections import deque
@@ -13,22 +13,22 @@ from amygdala_tl.live.order import SteadyOrder, steady_scale
 from amygdala_tl.live.records import Array, Generated, Served
 
 RECENT = 64
-"""Tokens that the recent mean is over."""
+"""Number of tokens in the recent mean."""
 
 KEPT = 200
-"""Pieces of text that are kept to be shown."""
+"""Number of pieces of text kept for display."""
 
-_RATE_SPAN = 5.0  # seconds that tokens a second are counted over
+_RATE_SPAN = 5.0  # seconds over which the rate is averaged
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What of it is looked at.
+    """The user's choice of what to show.
 
     Attributes:
         layer: index into the served layers.
-        raw: projections as they are, not z-scores.
-        mean: the mean of recent tokens, not the last one.
+        raw: show raw projections instead of z-scores.
+        mean: show the mean of recent tokens instead of the last token.
     """
 
     layer: int = 0
@@ -38,13 +38,13 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One concept.
+    """The bar of one concept.
 
     Attributes:
         concept: its name.
         value: its score.
-        length: of the bar, as a part of the scale, in [0, 1] whatever the sign.
-        mark: where the recent mean stands on the same scale; None below zero, and where the bar is the mean.
+        length: length of the bar as a fraction of the scale, in [0, 1] for either sign.
+        mark: the recent mean on the same scale; None if it is negative or the bar itself.
     """
 
     concept: str
@@ -55,7 +55,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """Bars, in their steady order, and what a full one stands for."""
+    """Bars in their steady order, and the score of a full bar."""
 
     bars: tuple[Bar, ...]
     scale: float
@@ -67,10 +67,10 @@ class Piece:
 
     Attributes:
         text: as the server sent it.
-        tokens: how many tokens it is.
-        opens: it begins a new answer.
-        concept: the strongest in the mean over its tokens; None where none of them was computed.
-        value: of that concept.
+        tokens: its number of tokens.
+        opens: whether it begins a new answer.
+        concept: the strongest concept in the mean over its tokens; None if no token was computed.
+        value: the score of that concept.
     """
 
     text: str
@@ -89,15 +89,15 @@ class _Kept:
 
 
 class LiveState:
-    """Everything that has arrived of one served readout, as far as it is still looked at.
+    """The recent tokens of one served readout.
 
     Attributes:
         served: the readout.
-        tokens: how many tokens have arrived.
+        tokens: number of tokens that have arrived.
     """
 
     def __init__(self, served: Served) -> None:
-        """Nothing yet of `served`."""
+        """Start without tokens."""
         self.served = served
         self.tokens = 0
         self._recent: deque[Float[Array, "layer concept"]] = deque(maxlen=RECENT)
@@ -108,13 +108,13 @@ class LiveState:
 
     @property
     def anything(self) -> bool:
-        """Whether a score has arrived that can be shown."""
+        """Whether any computed score has arrived."""
         return bool(self._recent)
 
     def add(self, generated: Generated, at: float) -> None:
-        """Take what has arrived at time `at` (seconds, of any clock that only goes forward).
+        """Add tokens that arrived at time `at` (seconds of any monotonic clock).
 
-        Scores of another shape than the served readout's are those of another one, and are left out.
+        Scores with a different shape are dropped: the server has switched bundles.
         """
         if generated.scores.shape[1:] != (len(self.served.layers), len(self.served.concepts)):
             return
@@ -127,14 +127,14 @@ class LiveState:
         self._pieces.append(_Kept(generated.text, len(generated.token_ids), generated.first == 0, mean))
 
     def rate(self, at: float) -> float:
-        """Tokens a second, over the last five seconds before `at`."""
+        """Return the tokens per second over the five seconds before `at`."""
         self._forget(at)
         return sum(count for _, count in self._arrivals) / _RATE_SPAN
 
     def chart(self, view: View) -> Chart:
-        """A bar for every concept, strongest first; without any where nothing has arrived.
+        """Return a bar for every concept, strongest first, or no bars before the first token.
 
-        Rows follow the recent mean, also where the last token is shown: one token says too little to move a row.
+        Rows follow the recent mean even when the last token is shown, because one token says too little to move a row.
         """
         if not self._recent:
             return Chart((), 1.0)
@@ -142,7 +142,7 @@ class LiveState:
         mean = recent.mean(axis=0)
         values = mean if view.mean else recent[-1]
         order = self._orders.setdefault((view.layer, self._raw(view)), SteadyOrder()).rank(mean)
-        # What a full bar stands for follows all recent tokens, or it would jump with every one.
+        # The scale follows all recent tokens, since it would jump if it followed the last one.
         largest = float(np.abs(mean if view.mean else recent).max())
         scale = self._scales[view] = steady_scale(self._scales.get(view, 0.0), largest)
         lengths, marks = np.minimum(1.0, np.abs(values) / scale), np.minimum(1.0, mean / scale)
@@ -158,7 +158,7 @@ class LiveState:
         return Chart(tuple(bars), scale)
 
     def pieces(self, view: View, limit: int) -> tuple[Piece, ...]:
-        """The last `limit` pieces of text, oldest first, each with its strongest concept in `view`."""
+        """Return the last `limit` pieces of text, oldest first, each with its strongest concept in `view`."""
         kept = list(self._pieces)[-limit:] if limit > 0 else []
         return tuple(self._piece(one, view) for one in kept)
 

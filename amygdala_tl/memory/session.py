@@ -1,13 +1,13 @@
 """The two eras of MCP behind one `request`.
 
 - 2026-07-28, *stateless*: every request carries its protocol version, client and capabilities in `params._meta`, and
-  repeats version, method and tool name in headers, which must agree with the body.
+  repeats version, method and tool name in headers that must agree with the body.
 - 2025-11-25 and before, *handshake*: `initialize`, `notifications/initialized`, then the negotiated version and the
-  `mcp-session-id` that the server gave (it may give none) on every request, and a DELETE at the end.
+  server's `mcp-session-id` (if it gave one) on every request, and a DELETE at the end.
 
-A server is asked `server/discover` in the new way first. Only an answer that knows the new version settles for it;
-any other answer, an error or a plain HTTP 4xx means an older server, which gets the handshake (the policy of the
-official SDKs). An outage is not an answer and says nothing about the era.
+The client first asks `server/discover` in the new way. Only an answer that knows the new version settles for it; any
+other answer, an error or a plain HTTP 4xx, means an older server, which gets the handshake (the policy of the official
+SDKs). An outage says nothing about the era.
 """
 
 import base64
@@ -15,188 +15,211 @@ import itertools
 import re
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any, NamedTuple, TypeVar
 
+from amygdala_tl.decode import Into, convert
 from amygdala_tl.errors import ServerRefused, ServerUnreachable
-from amygdala_tl.memory.jsonrpc import JsonObject, notification, request
-from amygdala_tl.memory.refusals import no_common_version, refused, unusable
-from amygdala_tl.memory.wire import Answer, Wire
+from amygdala_tl.memory.wire import Answer, Reply, RpcError, Wire
 
 STATELESS_VERSION = "2026-07-28"
 HANDSHAKE_VERSIONS = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
-SPOKEN = (STATELESS_VERSION, *HANDSHAKE_VERSIONS)
 UNSUPPORTED_PROTOCOL_VERSION = -32022
 _PROBE_SILENCE = 10.0  # seconds; some older servers never answer a method that they do not know
 _META = "io.modelcontextprotocol/"
 _HEADER_SAFE = re.compile(r"[\x20-\x7e]*")
+T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class NotMcp:
-    """An endpoint that answers, but not in MCP."""
-
-    came: str
+class NotMcp(Exception):
+    """An endpoint answers, but not in MCP; the text says what it answers."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stateless:
-    """The era of 2026-07-28."""
-
-    def envelope(
-        self, method: str, params: Mapping[str, object], mirrored: Mapping[str, str]
-    ) -> tuple[JsonObject, dict[str, str]]:
-        """Params and headers of one request; `mirrored` are the tool's own `Mcp-Param-*` headers."""
-        meta = {
-            f"{_META}protocolVersion": STATELESS_VERSION,
-            f"{_META}clientInfo": _client_info(),
-            f"{_META}clientCapabilities": {},
-        }
-        headers = {"mcp-protocol-version": STATELESS_VERSION, "mcp-method": method}
-        name = params.get("name")
-        if method == "tools/call" and isinstance(name, str):
-            headers["mcp-name"] = header_value(name)
-        return {**params, "_meta": meta}, headers | dict(mirrored)
-
-
-@dataclass(frozen=True, slots=True)
-class Handshaken:
-    """The era before, after a handshake."""
-
+class _Era(NamedTuple):
     version: str
-    session_id: str | None
+    session_id: str | None = None
 
     def headers(self) -> dict[str, str]:
-        """What every request after the handshake carries."""
         session = {} if self.session_id is None else {"mcp-session-id": self.session_id}
         return {"mcp-protocol-version": self.version} | session
 
 
-class Session:
-    """A negotiated connection to an MCP server. Safe to use from several threads at once."""
+_STATELESS = _Era(STATELESS_VERSION)
 
-    def __init__(self, wire: Wire, era: Stateless | Handshaken) -> None:
+
+class Session:
+    """A negotiated connection to an MCP server. Several threads may use it at once.
+
+    Raises:
+        NotMcp: the endpoint does not speak MCP.
+        ServerUnreachable: no HTTP answer, or a server error that stays.
+        ServerRefused: the server wants another authorisation or has no protocol version in common.
+    """
+
+    def __init__(self, wire: Wire) -> None:
         self.wire = wire
-        self._era = era
-        self._ids = itertools.count(100)  # above those of the negotiation
+        self._ids = itertools.count(1)
         self._renewing = threading.Lock()
+        self._era = self._discovered() or self._handshake()
 
     def request(
-        self, method: str, params: Mapping[str, object], mirrored: Mapping[str, str] | None = None
-    ) -> JsonObject:
-        """Send one request and return its result.
+        self, method: str, params: Mapping[str, Any], into: Into[T], mirrored: Mapping[str, str] | None = None
+    ) -> T:
+        """Send one request and return its result as the type `into`.
 
-        A session that the server has dropped (404, a restart for instance) is opened again once.
+        If the server has dropped the session (404, after a restart for instance), it is opened again once.
+
+        Args:
+            method: the JSON-RPC method.
+            params: its parameters.
+            into: the type of the result.
+            mirrored: the tool's own `Mcp-Param-*` headers, for the stateless era.
 
         Raises:
             ServerUnreachable: no answer, a server error, or an answer that is not MCP.
-            ServerRefused: an error reply, a plain HTTP 4xx, or a question back that no program can answer.
+            ServerRefused: an error reply, a plain HTTP 4xx, a question back, or a result of another type.
         """
         era = self._era
-        answer = self._send(era, method, params, mirrored or {})
-        if answer.status == 404 and isinstance(era, Handshaken) and era.session_id is not None:
-            answer = self._send(self._renewed(era), method, params, mirrored or {})
-        if answer.reply is None:
-            raise unusable(self.wire, answer)
-        if answer.reply.error is not None:
-            raise refused(self.wire, method, answer, answer.reply.error)
-        if answer.reply.result.get("resultType", "complete") != "complete":
+        answer = self._send(era, method, params, mirrored)
+        if answer.status == 404 and era.session_id is not None:
+            answer = self._send(self._renewed(era), method, params, mirrored)
+        result = self._reply(answer, method).result or {}
+        if result.get("resultType", "complete") != "complete":
             raise ServerRefused(
                 f"the server wants more input before it answers {method}",
                 label=self.wire.label,
                 need="a server that answers without asking back",
-                remedy="check what the server needs; nobody is here to be asked",
+                remedy="check which input the server needs",
             )
-        return answer.reply.result
+        label = f"{self.wire.label}, {method}"
+        return convert(result, into, label=label, error=ServerRefused, remedy="check the server's version")
 
     def close(self) -> None:
-        """End the session, where there is one."""
-        if isinstance(self._era, Handshaken) and self._era.session_id is not None:
+        """End the session, if there is one."""
+        if self._era.session_id is not None:
             self.wire.delete(self._era.headers())
 
     def _send(
         self,
-        era: Stateless | Handshaken,
+        era: _Era,
         method: str,
-        params: Mapping[str, object],
-        mirrored: Mapping[str, str],
+        params: Mapping[str, Any],
+        mirrored: Mapping[str, str] | None = None,
+        silence: float | None = None,
     ) -> Answer:
-        if isinstance(era, Handshaken):
-            return self.wire.exchange(request(next(self._ids), method, params), era.headers())
-        body, headers = era.envelope(method, params, mirrored)
-        return self.wire.exchange(request(next(self._ids), method, body), headers)
+        headers = era.headers()
+        if era is _STATELESS:
+            meta = {"protocolVersion": era.version, "clientInfo": _client_info(), "clientCapabilities": {}}
+            params = {**params, "_meta": {_META + name: value for name, value in meta.items()}}
+            name = {"mcp-name": header_value(params["name"])} if "name" in params else {}
+            headers = {**headers, "mcp-method": method, **name, **(mirrored or {})}
+        return self._post(method, params, headers, silence)
 
-    def _renewed(self, dropped: Handshaken) -> Stateless | Handshaken:
+    def _post(
+        self, method: str, params: Mapping[str, Any], headers: Mapping[str, str], silence: float | None = None
+    ) -> Answer:
+        message = {"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": params}
+        return self.wire.exchange(message, headers, silence=silence)
+
+    def _discovered(self) -> _Era | None:
+        """Ask in the new way; return None if the handshake must be tried."""
+        answer = self._send(_STATELESS, "server/discover", {}, silence=min(_PROBE_SILENCE, self.wire.timeout))
+        if answer.status in (401, 403):
+            raise self._unusable(answer)
+        reply = answer.reply or Reply("2.0")
+        if STATELESS_VERSION in _names(reply.result, "supportedVersions"):
+            return _STATELESS
+        supported = _supported(reply.error)
+        if supported and not set(supported) & set(HANDSHAKE_VERSIONS):
+            raise self._no_common_version(supported)
+        return None
+
+    def _handshake(self) -> _Era:
+        offer = {"protocolVersion": HANDSHAKE_VERSIONS[0], "capabilities": {}, "clientInfo": _client_info()}
+        answer = self._post("initialize", offer, {})
+        if answer.reply is None and answer.status not in (401, 403, 429) and answer.status < 500:
+            raise NotMcp(answer.came)
+        if answer.reply is not None and STATELESS_VERSION in _supported(answer.reply.error):
+            return _STATELESS  # the server started so slowly that the probe timed out
+        agreed = (self._reply(answer, "initialize").result or {}).get("protocolVersion")
+        if agreed not in HANDSHAKE_VERSIONS:
+            raise self._no_common_version([str(agreed)])
+        era = _Era(agreed, answer.session_id)
+        self.wire.exchange({"jsonrpc": "2.0", "method": "notifications/initialized"}, era.headers())
+        return era
+
+    def _renewed(self, dropped: _Era) -> _Era:
         with self._renewing:
-            if self._era is dropped:  # else another thread has been here
-                renewed = _handshake(self.wire)
-                if isinstance(renewed, NotMcp):
+            if self._era is dropped:  # else another thread has renewed it
+                try:
+                    self._era = self._handshake()
+                except NotMcp as error:
                     raise ServerUnreachable(
                         "the server dropped the session and opens no new one",
                         label=self.wire.label,
-                        got=renewed.came,
+                        got=error,
                         remedy="check that the server runs, then start again",
-                    )
-                self._era = renewed
+                    ) from error
             return self._era
 
+    def _reply(self, answer: Answer, method: str) -> Reply:
+        """Return the reply with a result, or raise what the answer says instead."""
+        if answer.reply is None or answer.status in (401, 403):
+            raise self._unusable(answer)
+        if (error := answer.reply.error) is not None:
+            raise ServerRefused(
+                f"the memory server refused {method}",
+                label=self.wire.label,
+                got=f"{self.wire.quote(error.message)} ({error.code})",
+                remedy="check the server's log",
+            )
+        return answer.reply
 
-def connect(wire: Wire) -> Session | NotMcp:
-    """Find out which era the endpoint speaks, and open a session.
+    def _unusable(self, answer: Answer) -> ServerRefused | ServerUnreachable:
+        """Return the error for an HTTP answer without a reply, or with status 401 or 403."""
+        refused = 400 <= answer.status < 500 and answer.status != 408
+        what, remedy = "the memory server answers, but not in MCP", "check the address"
+        if answer.status in (401, 403):
+            what = "the memory server requires authorisation"
+            remedy = "set AMYGDALA_MCP_TOKEN to a bearer token that this server accepts"
+        elif refused:
+            what = "the memory server refused the request"
+            remedy = "try again later" if answer.status == 429 else "check the address and the server's log"
+        elif answer.status >= 500:
+            what, remedy = "the memory server fails", "check the server's log"
+        kind = ServerRefused if refused else ServerUnreachable
+        return kind(what, label=self.wire.label, got=answer.came, remedy=remedy)
 
-    Raises:
-        ServerUnreachable: no HTTP answer, or a server error that stays.
-        ServerRefused: authorisation, or no protocol version in common.
-    """
-    body, headers = Stateless().envelope("server/discover", {}, {})
-    answer = wire.exchange(request(1, "server/discover", body), headers, silence=min(_PROBE_SILENCE, wire.timeout))
-    if answer.status in (401, 403):
-        raise unusable(wire, answer)
-    if answer.reply is not None:
-        error, result = answer.reply.error, answer.reply.result
-        if error is None and STATELESS_VERSION in _names(result.get("supportedVersions")):
-            return Session(wire, Stateless())
-        if error is not None and error.code == UNSUPPORTED_PROTOCOL_VERSION:
-            supported = _names(error.field("supported"))
-            if supported and not set(supported) & set(HANDSHAKE_VERSIONS):
-                raise no_common_version(wire, supported, SPOKEN)
-    era = _handshake(wire)
-    return era if isinstance(era, NotMcp) else Session(wire, era)
-
-
-def _handshake(wire: Wire) -> Stateless | Handshaken | NotMcp:
-    offer = {"protocolVersion": HANDSHAKE_VERSIONS[0], "capabilities": {}, "clientInfo": _client_info()}
-    answer = wire.exchange(request(2, "initialize", offer), {})
-    if answer.status in (401, 403) or (answer.reply is None and (answer.status == 429 or answer.status >= 500)):
-        raise unusable(wire, answer)
-    if answer.reply is None:
-        return NotMcp(answer.came)
-    error, result = answer.reply.error, answer.reply.result
-    if error is not None:
-        if error.code == UNSUPPORTED_PROTOCOL_VERSION and STATELESS_VERSION in _names(error.field("supported")):
-            return Stateless()  # a server so slow to start that it let the probe time out
-        raise refused(wire, "initialize", answer, error)
-    agreed = result.get("protocolVersion")
-    if agreed not in HANDSHAKE_VERSIONS:
-        raise no_common_version(wire, [str(agreed)], SPOKEN)
-    era = Handshaken(agreed, answer.session_id)
-    wire.exchange(notification("notifications/initialized"), era.headers())
-    return era
+    def _no_common_version(self, supported: list[str]) -> ServerRefused:
+        return ServerRefused(
+            "the memory server and this client have no protocol version in common",
+            label=self.wire.label,
+            got=self.wire.quote(", ".join(supported)),
+            need=", ".join((STATELESS_VERSION, *HANDSHAKE_VERSIONS)),
+            remedy="update the server, or amygdala-tl",
+        )
 
 
 def header_value(value: str) -> str:
-    """A header value, base64 in `=?base64?...?=` where it could not travel as it is (protocol 2026-07-28)."""
+    """Return `value` as a header value, in `=?base64?...?=` if a header cannot carry it as it is (protocol 2026-07-28)."""
     if _HEADER_SAFE.fullmatch(value) and value == value.strip() and not value.startswith("=?base64?"):
         return value
     return f"=?base64?{base64.b64encode(value.encode()).decode()}?="
 
 
-def _client_info() -> JsonObject:
+def _client_info() -> dict[str, str]:
     try:
         return {"name": "amygdala-tl", "version": version("amygdala-tl")}
     except PackageNotFoundError:  # run from a checkout
         return {"name": "amygdala-tl", "version": "0"}
 
 
-def _names(value: object) -> list[str]:
-    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+def _supported(error: RpcError | None) -> list[str]:
+    """Return the versions that an error says the server supports."""
+    unsupported = error is not None and error.code == UNSUPPORTED_PROTOCOL_VERSION
+    return _names(error.data, "supported") if error is not None and unsupported else []
+
+
+def _names(holder: object, field: str) -> list[str]:
+    found = holder.get(field) if isinstance(holder, dict) else None
+    return [name for name in found if isinstance(name, str)] if isinstance(found, list) else []

@@ -1,17 +1,18 @@
-"""The two shapes of memory server, told apart by the tools that they list.
+"""The two shapes of memory server, distinguished by the tools that they list.
 
 - A *node server* lists its nodes with `memory_query` and gives one node's markdown with `memory_render{key}`.
 - The *reference server* (npm `@modelcontextprotocol/server-memory`) gives its whole graph with `read_graph`.
 
-A server that has both is read node by node: what `memory_render` gives is the note as it was written.
+A server that has both is read node by node: `memory_render` gives the note as it was written.
 """
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from amygdala_tl.decode import convert
 from amygdala_tl.errors import ServerRefused
-from amygdala_tl.memory.entities import clean_text, entity_nodes, parse_entity
+from amygdala_tl.memory.entities import Graph, entity_nodes
 from amygdala_tl.memory.session import Session
 from amygdala_tl.memory.tools import Cursor, Tool, ToolAnswer, call_tool, list_tools, pages
 from amygdala_tl.records import Node
@@ -27,7 +28,7 @@ _CONTENT_FIELDS = ("content", "markdown", "text", "body")
 
 @dataclass(frozen=True, slots=True)
 class ToolNames:
-    """What a server calls the tools that are read.
+    """The names of the tools that the client calls.
 
     Attributes:
         query: lists the nodes, page by page.
@@ -43,10 +44,10 @@ class ToolNames:
 
 
 def read_nodes(session: Session, names: ToolNames, progress: Progress) -> list[Node]:
-    """Every node of the server, in the server's order.
+    """Read every node of the server, in the server's order.
 
     Raises:
-        ServerRefused: the server has the tools of neither shape, a tool failed, or its answer has no nodes in it.
+        ServerRefused: the server has the tools of neither shape, a tool failed, or its answer holds no nodes.
         ServerUnreachable: see `Session.request`.
     """
     tools = list_tools(session)
@@ -55,7 +56,7 @@ def read_nodes(session: Session, names: ToolNames, progress: Progress) -> list[N
     if names.graph in tools:
         return _read_reference_server(session, tools[names.graph], progress)
     raise ServerRefused(
-        "this MCP server is no memory server that can be read",
+        "this MCP server lacks the tools of a memory server",
         label=session.wire.label,
         got=session.wire.quote("the tools " + ", ".join(sorted(tools)) if tools else "no tools"),
         need=f"{names.query} and {names.render}, or {names.graph}",
@@ -65,17 +66,12 @@ def read_nodes(session: Session, names: ToolNames, progress: Progress) -> list[N
 
 def _read_reference_server(session: Session, graph: Tool, progress: Progress) -> list[Node]:
     answer = call_tool(session, graph, {})
-    entities = answer.value.get("entities") if isinstance(answer.value, dict) else None
-    if not isinstance(entities, list):
-        raise _senseless(session, graph, "an object with a list of `entities`", answer)
-    try:
-        nodes = entity_nodes(map(parse_entity, entities))
-    except ValueError as error:
-        raise ServerRefused(
-            f"{graph.name} answered a broken graph: {error}",
-            label=session.wire.label,
-            remedy="mend the graph",
-        ) from error
+    if not isinstance(answer.value, dict):
+        raise _unclear(session, graph, "an object with a list of `entities`", answer)
+    label = f"{session.wire.label}, {graph.name}"
+    nodes = entity_nodes(
+        convert(answer.value, Graph, label=label, error=ServerRefused, remedy="correct the graph").entities
+    )
     progress(len(nodes), len(nodes))
     return nodes
 
@@ -84,10 +80,8 @@ def _read_node_server(session: Session, query: Tool, render: Tool, everything: s
     kinds: dict[str, str] = {}
 
     def fetch(cursor: Cursor | None) -> tuple[Mapping[str, str], Cursor | None]:
-        arguments: dict[str, object] = {"query": everything} if "query" in query.required else {}
-        if cursor is not None:
-            arguments["cursor"] = cursor
-        answer = call_tool(session, query, arguments)
+        demanded = {"query": everything} if "query" in query.input_schema.required else {}
+        answer = call_tool(session, query, demanded | ({} if cursor is None else {"cursor": cursor}))
         return _listed(session, query, answer), answer.cursor
 
     for page in pages(session, query.name, fetch):
@@ -95,7 +89,7 @@ def _read_node_server(session: Session, query: Tool, render: Tool, everything: s
             kinds.setdefault(key, kind)
 
     def rendered(key: str) -> Node:
-        return _rendered(session, render, key, kinds[key], call_tool(session, render, {"key": key}))
+        return _rendered(session, render, key, kinds[key])
 
     nodes: list[Node] = []
     executor = ThreadPoolExecutor(CONCURRENT_RENDERS)
@@ -104,42 +98,43 @@ def _read_node_server(session: Session, query: Tool, render: Tool, everything: s
             nodes.append(node)
             progress(len(nodes), len(kinds))
     finally:
-        # At the first failure, or Ctrl-C, the rest is not asked for any more.
+        # After a failure, or Ctrl-C, the client asks for no more nodes.
         executor.shutdown(cancel_futures=True)
     return nodes
 
 
 def _listed(session: Session, query: Tool, answer: ToolAnswer) -> dict[str, str]:
-    """Key -> kind of the nodes on one page; a listing is keys, objects with a key, or text with a key a line."""
+    """Map key to kind for the nodes of one page: keys, objects with a key, or text with one key a line."""
     value = answer.value
     if isinstance(value, dict):
         value = next((value[field] for field in _LIST_FIELDS if isinstance(value.get(field), list)), None)
     if isinstance(value, str):
         value = [words[0] for line in value.splitlines() if (words := line.removeprefix("- ").split())]
     if not isinstance(value, list):
-        raise _senseless(session, query, "a list of nodes", answer)
+        raise _unclear(session, query, "a list of nodes", answer)
     found: dict[str, str] = {}
     for item in value:
         key = item if isinstance(item, str) else _first_string(item, _KEY_FIELDS)
         if not key:
-            raise _senseless(session, query, "nodes that each have a key", answer)
+            raise _unclear(session, query, "nodes that each have a key", answer)
         found[key] = _first_string(item, _KIND_FIELDS) or ""
     return found
 
 
-def _rendered(session: Session, render: Tool, key: str, kind: str, answer: ToolAnswer) -> Node:
-    """The node of one `memory_render` answer: text, or an object that has the content in a field."""
+def _rendered(session: Session, render: Tool, key: str, kind: str) -> Node:
+    """Read one node: `memory_render` answers text, or an object with the content in a field."""
+    answer = call_tool(session, render, {"key": key})
     content: str | None = answer.text
     if isinstance(answer.value, str):
         content = answer.text or answer.value  # a note that reads as JSON (`"quoted"`) keeps its quotes
     elif isinstance(answer.value, dict):
         kind = kind or _first_string(answer.value, _KIND_FIELDS) or ""
         inner = _first_string(answer.value, _CONTENT_FIELDS)
-        # An object beside a text that is no JSON describes the note; the text is the note.
+        # An object beside a text that is not JSON describes the note; the text is the note.
         content = answer.text if inner is None and not answer.text.lstrip().startswith("{") else inner
     if content is None:
-        raise _senseless(session, render, "the content of the node", answer)
-    return Node(clean_text(key), clean_text(kind), clean_text(content))
+        raise _unclear(session, render, "the content of the node", answer)
+    return Node(key, kind, content)
 
 
 def _first_string(item: object, fields: tuple[str, ...]) -> str | None:
@@ -148,7 +143,7 @@ def _first_string(item: object, fields: tuple[str, ...]) -> str | None:
     return next((item[field] for field in fields if isinstance(item.get(field), str)), None)
 
 
-def _senseless(session: Session, tool: Tool, need: str, answer: ToolAnswer) -> ServerRefused:
+def _unclear(session: Session, tool: Tool, need: str, answer: ToolAnswer) -> ServerRefused:
     return ServerRefused(
         f"the answer of {tool.name} cannot be understood",
         label=session.wire.label,

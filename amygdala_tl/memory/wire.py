@@ -1,81 +1,102 @@
-"""One endpoint over HTTP: a JSON-RPC message out, its answer back, whatever the weather.
+"""One MCP endpoint over HTTP: a JSON-RPC message out, its reply back.
 
-The "Streamable HTTP" transport of MCP: every message is a POST that accepts JSON and an event stream, and the server
-chooses. Here are retries, redirects, time limits and the token; what the messages mean is `session.py`'s job.
-All that is ever asked is reading, so that asking again is always safe.
+This is MCP's "Streamable HTTP" transport: every message is a POST that accepts JSON and an event stream, and the server
+chooses. The file handles retries, redirects, time limits and the token; `session.py` knows what the messages mean.
+The client only reads, so it is always safe to ask again.
 """
 
 import random
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Any, Literal
 
 import httpx
+import msgspec
 
 from amygdala_tl.address import shown_address
+from amygdala_tl.decode import decode
 from amygdala_tl.errors import ServerUnreachable
-from amygdala_tl.memory.jsonrpc import JsonObject, Reply, find_reply
 from amygdala_tl.sse import events
 
 ACCEPT = {"accept": "application/json, text/event-stream"}
 ATTEMPTS = 4
-LONGEST_PAUSE = 10.0  # seconds; a server that asks for a longer one is given up at once
-ANSWER_LIMIT = 10  # one whole answer may take this many times the limit on silence
+LONGEST_PAUSE = 10.0  # seconds; the client gives up at once if a server asks for a longer pause
+ANSWER_LIMIT = 10  # a whole answer may take this many times the limit on silence
 _FIRST_PAUSE = 0.25
 _MAX_REDIRECTS = 5
 _MAX_RESUMES = 5
 _QUOTED = 300  # characters of a server's own words in a message
 
 
+class RpcError(msgspec.Struct, frozen=True):
+    """The error of a JSON-RPC reply."""
+
+    code: int = 0
+    message: str = ""
+    data: Any = None
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """A JSON-RPC reply: a result or an error."""
+
+    jsonrpc: Literal["2.0"]
+    id: Any = None
+    result: dict[str, Any] | None = None
+    error: RpcError | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one POST came to.
+    """The outcome of one POST.
 
     Attributes:
-        status: the HTTP status; 408 also stands for a probe that nobody answered in time.
-        reply: the JSON-RPC reply, None where the body holds none.
-        session_id: the session that the server opened with this answer.
+        status: the HTTP status; 408 also means that a probe timed out.
         came: the answer in words, for messages (`HTTP 404, text/html`).
+        reply: the JSON-RPC reply, None if the body holds none.
+        session_id: the session that the server opened with this answer.
         pause: seconds the server asks to wait before the next attempt.
     """
 
     status: int
-    reply: Reply | None
-    session_id: str | None
     came: str
+    reply: Reply | None = None
+    session_id: str | None = None
     pause: float | None = None
 
 
 class Wire:
-    """The way to one endpoint. Safe to use from several threads at once."""
+    """The connection to one endpoint. Several threads may use it at once."""
 
     def __init__(self, client: httpx.Client, url: httpx.URL, *, timeout: float, secret: str | None) -> None:
         self.url = url
         self.label = shown_address(url)
-        self._client = client
         self.timeout = timeout
+        self._client = client
         self._secret = secret
 
     def quote(self, words: object) -> str:
-        """A server's own words, fit for a message: one line, not too long, and never with the token in it."""
+        """Shorten a server's own words to one line for a message, with the token hidden."""
         text = " ".join(str(words).split())
         if self._secret:
             text = text.replace(self._secret, "***")
         return text if len(text) <= _QUOTED else text[:_QUOTED] + "..."
 
-    def exchange(self, message: JsonObject, headers: Mapping[str, str], *, silence: float | None = None) -> Answer:
-        """POST one message and return what came of it, after up to four attempts.
+    def exchange(
+        self, message: Mapping[str, Any], headers: Mapping[str, str], *, silence: float | None = None
+    ) -> Answer:
+        """POST one message and return the outcome, after up to four attempts.
 
-        Connection errors, time-outs, streams that end before the answer, HTTP 429 and 5xx are tried again, after a
-        pause that doubles and is jittered, or as long as `Retry-After` says.
+        Connection errors, time-outs, streams that end early, HTTP 429 and 5xx lead to another attempt. The pause before it
+        doubles and is jittered, or follows `Retry-After`.
 
         Args:
             message: the JSON-RPC message.
-            headers: what the protocol wants beside it.
-            silence: give up after so many silent seconds, without a second attempt, with status 408 (for a probe).
+            headers: the protocol's headers.
+            silence: for a probe: return status 408 after so many silent seconds, without a second attempt.
 
         Raises:
             ServerUnreachable: no attempt brought an HTTP answer.
@@ -86,82 +107,73 @@ class Wire:
             asked = None
             try:
                 answer = self._once(message, headers, silence or self.timeout)
-                if not (answer.status == 429 or answer.status >= 500):
-                    return answer
                 asked = answer.pause
-                if attempt == ATTEMPTS or (asked is not None and asked > LONGEST_PAUSE):
+                transient = answer.status == 429 or answer.status >= 500
+                if not transient or attempt == ATTEMPTS or (asked is not None and asked > LONGEST_PAUSE):
                     return answer
-            except httpx.TransportError as error:
-                if silence is not None and isinstance(error, httpx.ReadTimeout):
-                    return Answer(408, None, None, f"no answer within {silence:g} s")
-                if attempt == ATTEMPTS:
-                    raise self._unreachable(error, attempt) from error
             except httpx.RequestError as error:
-                raise self._unreachable(error, attempt) from error
-            time.sleep(pause_before(attempt, asked))
+                if silence is not None and isinstance(error, httpx.ReadTimeout):
+                    return Answer(408, f"no answer within {silence:g} s")
+                if attempt == ATTEMPTS or not isinstance(error, httpx.TransportError):
+                    raise self._unreachable(error, attempt) from error
+            # Jitter keeps clients that failed together from coming back together.
+            time.sleep(_FIRST_PAUSE * 2 ** (attempt - 1) * random.uniform(0.5, 1.0) if asked is None else asked)
 
     def delete(self, headers: Mapping[str, str]) -> None:
-        """Tell the server that the session is over; courtesy only, so no failure matters."""
-        try:
-            request = self._client.build_request("DELETE", self.url, headers=ACCEPT | dict(headers), timeout=5.0)
-            with self._open(request):
-                pass
-        except httpx.HTTPError:
-            return
+        """End the session on the server; a failure does not matter."""
+        with suppress(httpx.HTTPError), self._open("DELETE", headers, 5.0):
+            pass
 
-    def _once(self, message: JsonObject, headers: Mapping[str, str], silence: float) -> Answer:
-        request = self._client.build_request(
-            "POST", self.url, json=message, headers=ACCEPT | dict(headers), timeout=silence
-        )
+    def _once(self, message: Mapping[str, Any], headers: Mapping[str, str], silence: float) -> Answer:
         deadline = time.monotonic() + ANSWER_LIMIT * silence
-        with self._open(request) as response:
+        with self._open("POST", headers, silence, message) as response:
             kind = _kind(response)
             came = f"HTTP {response.status_code}" + (f", {kind}" if kind else "")
             if response.next_request is not None:
-                target = shown_address(response.next_request.url)
-                came = f"{came}, a redirect to {target}"
-            session = response.headers.get("mcp-session-id")
-            reply = None
-            identity = message.get("id")
+                came += f", a redirect to {shown_address(response.next_request.url)}"
+            reply, identity = None, message.get("id")
             if identity is not None and kind == "application/json":
                 reply = find_reply(b"".join(_within(deadline, response)), identity)
             elif identity is not None and kind == "text/event-stream" and response.is_success:
                 reply = self._streamed(response, identity, headers, deadline)
+            session = response.headers.get("mcp-session-id")
             return Answer(
                 response.status_code,
-                reply,
-                session if session and session.isascii() else None,  # visible ASCII, says the protocol
                 came,
-                _retry_after(response.headers.get("retry-after")),
+                reply,
+                session if session and session.isascii() else None,  # the protocol demands visible ASCII
+                _retry_after(response.headers.get("retry-after", "")),
             )
 
     def _streamed(self, response: httpx.Response, identity: int, headers: Mapping[str, str], deadline: float) -> Reply:
         # A server may hang up before its answer and have the client come back for it (protocol 2025-11-25,
         # "Sending Messages to the Server"): GET with the id of the last event, after the pause that it named.
-        last_id: str | None = None
-        pause = 1.0
+        last_id, pause = "", 1.0
         with ExitStack() as opened:
             for _ in range(1 + _MAX_RESUMES):
                 for event in events(_within(deadline, response)):
-                    last_id = event.id if event.id and event.id.isascii() else last_id  # it goes into a header
+                    last_id = event.id if event.id.isascii() else last_id  # a header will carry it
                     pause = pause if event.retry is None else event.retry / 1000
                     if (reply := find_reply(event.data, identity)) is not None:
                         return reply
-                if last_id is None:
+                if not last_id:
                     break
-                time.sleep(min(pause, LONGEST_PAUSE))
-                resume = self._client.build_request(
-                    "GET", self.url, headers=ACCEPT | dict(headers) | {"last-event-id": last_id}, timeout=self.timeout
-                )
-                response = opened.enter_context(self._open(resume))
+                time.sleep(min(max(pause, 0.0), LONGEST_PAUSE))
+                resumed = self._open("GET", {**headers, "last-event-id": last_id}, self.timeout)
+                response = opened.enter_context(resumed)
                 if _kind(response) != "text/event-stream":
                     break
         raise httpx.RemoteProtocolError("the event stream ended before the answer")
 
     @contextmanager
-    def _open(self, request: httpx.Request) -> Iterator[httpx.Response]:
-        # httpx would follow a redirect anywhere and turn a POST into a GET at a 302; the message and the token were
-        # meant for this origin, so only a redirect that stays there and keeps the method is followed.
+    def _open(
+        self, method: str, headers: Mapping[str, str], timeout: float, message: Mapping[str, Any] | None = None
+    ) -> Iterator[httpx.Response]:
+        request = self._client.build_request(
+            method, self.url, json=message, headers={**ACCEPT, **headers}, timeout=timeout
+        )
+        # httpx would follow a redirect anywhere and turn a POST into a GET at a 302. The message and the token are
+        # meant for this origin, so the client follows only a redirect that stays there and keeps the method.
         for _ in range(_MAX_REDIRECTS):
             response = self._client.send(request, stream=True, follow_redirects=False)
             following = response.next_request
@@ -176,24 +188,32 @@ class Wire:
 
     def _unreachable(self, error: httpx.RequestError, attempts: int) -> ServerUnreachable:
         got = self.quote(error) or type(error).__name__
-        if got == "timed out":
-            got = f"nothing within {self.timeout:g} s"
         return ServerUnreachable(
             f"no answer from the memory server in {attempts} attempts",
             label=self.label,
-            got=got,
+            got=f"nothing within {self.timeout:g} s" if got == "timed out" else got,
             remedy="check that the server runs and that the address and port are right",
         )
 
 
-def pause_before(attempt: int, asked: float | None) -> float:
-    """Seconds to wait after failed attempt number `attempt` (from 1): what the server asks, else 0.25, 0.5, 1.
+def find_reply(text: str | bytes, identity: int) -> Reply | None:
+    """Return the reply to request `identity` in a JSON text (one message or a batch), or None.
 
-    Jittered by up to a half downwards, so that clients that failed together do not come back together.
+    An error without an id counts, since a server that could not read the request cannot know its id. Notifications,
+    the server's own requests and replies to other requests do not count.
     """
-    if asked is not None:
-        return asked
-    return float(_FIRST_PAUSE * 2 ** (attempt - 1) * random.uniform(0.5, 1.0))
+    try:
+        decoded = decode(text, object, label="", remedy="", error=ServerUnreachable)
+    except ServerUnreachable:
+        return None
+    for message in decoded if isinstance(decoded, list) else [decoded]:
+        with suppress(msgspec.ValidationError):
+            reply = msgspec.convert(message, Reply)
+            if reply.id == identity and reply.result is not None:
+                return reply
+            if reply.id in (identity, None) and reply.error is not None:
+                return reply
+    return None
 
 
 def _kind(response: httpx.Response) -> str:
@@ -208,17 +228,14 @@ def _within(deadline: float, response: httpx.Response) -> Iterator[bytes]:
             raise httpx.ReadTimeout("an answer that does not end")
 
 
-def _retry_after(value: str | None) -> float | None:
-    # Seconds or an HTTP date (RFC 9110, section 10.2.3); anything else is as good as nothing.
-    if value is None:
-        return None
-    if value.strip().isascii() and value.strip().isdigit():
-        return float(value)
-    try:
+def _retry_after(value: str) -> float | None:
+    """Read seconds or an HTTP date (RFC 9110, section 10.2.3); return None for anything else."""
+    with suppress(ValueError, OverflowError):
+        if value.strip().isdecimal():
+            return float(value)
         moment = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    return max(0.0, (moment.astimezone(UTC) - datetime.now(UTC)).total_seconds())
+        return max(0.0, (moment.astimezone(UTC) - datetime.now(UTC)).total_seconds())
+    return None
 
 
 def _stays(request: httpx.Request, following: httpx.Request) -> bool:

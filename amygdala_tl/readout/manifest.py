@@ -4,13 +4,13 @@ This module imports no torch. Keys that this version does not know are ignored.
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 
-from amygdala_tl.errors import AmygdalaError, ReadoutError
+from amygdala_tl.decode import decode
+from amygdala_tl.errors import ReadoutError
 from amygdala_tl.readout.provenance import Provenance
 from amygdala_tl.records import hook_name
 
@@ -85,27 +85,17 @@ class Manifest:
         return Provenance(hooks=hooks, **known)
 
 
-def read_manifest(
-    data: bytes | str | Mapping[str, Any], label: str, error: type[AmygdalaError] = ReadoutError
-) -> Manifest:
+def read_manifest(data: bytes, label: str) -> Manifest:
     """Decode and check a manifest.
 
     Args:
-        data: JSON, or a parsed object.
+        data: the bytes of `readout.json`.
         label: what names it in a message.
-        error: raised where it does not fit.
 
     Raises:
-        ReadoutError: or `error`, with the path to what is wrong.
+        ReadoutError: it does not fit; names the place.
     """
-    try:
-        if isinstance(data, Mapping):
-            return msgspec.convert(data, Manifest)
-        return msgspec.json.decode(data, type=Manifest)
-    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError) as cause:
-        raise error(
-            "the manifest cannot be used", label=label, got=str(cause)[:300], remedy="export the readout again"
-        ) from cause
+    return decode(data, Manifest, label=label, remedy="export the readout again", error=ReadoutError)
 
 
 def manifest_json(manifest: Manifest) -> str:

@@ -1,8 +1,8 @@
-"""One HTML file that shows a diagnosis, a run of the causal check, or both: figures by plotly.js, and nothing fetched.
+"""One HTML file that shows a diagnosis, a run of the causal check, or both, with figures by plotly.js.
 
-The page's parts lie in `assets/`: a template, a style sheet and scripts, which are put together here with the data. A
-Content-Security-Policy lets run the scripts of the page alone, by their hashes, and forbids every request, so that a name
-or a text of the corpus can do no harm even where escaping should fail.
+The templates are in `assets/`, the style sheet and scripts in `amygdala_tl/web/`. The page fetches nothing. Its
+Content-Security-Policy forbids every request and allows only its own scripts, by their hashes, so a name or text of the corpus
+can do no harm even where escaping fails.
 """
 
 import base64
@@ -24,28 +24,7 @@ from amygdala_tl.report.page_text import headline, model_name, provenance
 from amygdala_tl.report.steering_data import steering_data
 from amygdala_tl.report.steering_text import run_model, steering_headline, steering_provenance
 from amygdala_tl.steering.results import SteeringRun
-
-SCRIPTS = (
-    "core.js",
-    "controls.js",
-    "details.js",
-    "sortable.js",
-    "table.js",
-    "heldout.js",
-    "layers.js",
-    "warnings.js",
-    "matrix.js",
-    "crosstalk.js",
-    "map.js",
-    "texts.js",
-    "steering.js",
-    "doses.js",
-    "moves.js",
-    "removed.js",
-    "said.js",
-    "main.js",
-)
-"""In the order in which they run, in one scope."""
+from amygdala_tl.web.inline import asset, script
 
 DIAGNOSIS_SECTIONS = {
     "verdicts": "Verdicts",
@@ -63,19 +42,19 @@ STEERING_SECTIONS = {
     "said": "Generations",
 }
 MADE = {"made": "How it was made"}
-"""Sections of the page by id, as they are linked from its top."""
+"""Sections of the page by id, with the names of their links at its top."""
 
 
 def write_report(diagnosis: Diagnosis, path: str | os.PathLike[str], steering: SteeringRun | None = None) -> None:
-    """Write the report of a diagnosis as one self-contained HTML file, whole or not at all.
+    """Write the report of a diagnosis as one self-contained HTML file, atomically.
 
     Args:
-        diagnosis: what is shown.
+        diagnosis: what to show.
         path: of the file.
-        steering: a run of the causal check, shown behind it.
+        steering: a run of the causal check to show below it.
 
     Raises:
-        StorageError: the disk refuses, or the folder is missing.
+        StorageError: the file cannot be written, for instance because its folder is missing.
     """
     atomic_write_text(path, report_html(diagnosis, steering))
 
@@ -86,8 +65,8 @@ def write_steering_page(run: SteeringRun, path: str | os.PathLike[str]) -> None:
 
 
 def report_html(diagnosis: Diagnosis, steering: SteeringRun | None = None) -> str:
-    """The report as HTML; about 5 MB of it are plotly.js."""
-    data, made = page_data(diagnosis), provenance(diagnosis)
+    """Return the report as HTML; plotly.js takes about 5 MB of it."""
+    data, made = {"diagnosis": page_data(diagnosis)}, provenance(diagnosis)
     if steering is not None:
         data["steering"] = steering_data(steering)
         made += f"<h3>The causal check</h3>{steering_provenance(steering)}"
@@ -95,19 +74,19 @@ def report_html(diagnosis: Diagnosis, steering: SteeringRun | None = None) -> st
         f"Readout report: {model_name(diagnosis)}",
         headline(diagnosis),
         DIAGNOSIS_SECTIONS | ({} if steering is None else STEERING_SECTIONS),
-        _asset("diagnosis.html") + ("" if steering is None else _asset("steering.html")),
+        _template("diagnosis.html") + ("" if steering is None else _template("steering.html")),
         made,
         data,
     )
 
 
 def steering_html(run: SteeringRun) -> str:
-    """A run of the causal check as HTML."""
+    """Return a run of the causal check as HTML."""
     return _page(
         f"Causal check: {run_model(run)}",
         steering_headline(run),
         STEERING_SECTIONS,
-        _asset("steering.html"),
+        _template("steering.html"),
         steering_provenance(run),
         {"steering": steering_data(run)},
     )
@@ -116,13 +95,12 @@ def steering_html(run: SteeringRun) -> str:
 def _page(title: str, head: str, sections: Mapping[str, str], body: str, made: str, data: Mapping[str, Any]) -> str:
     # A browser hashes a script after reading CRLF as LF.
     plotly = get_plotlyjs().replace("\r\n", "\n")
-    scripts = "".join(f"\n{_asset(name)}" for name in SCRIPTS)
-    code = f'(() => {{\n"use strict";{scripts}\n}})();'
+    code = script("report/main.js")
     links = (f'<a href="#{section}">{escape(name)}</a>' for section, name in (dict(sections) | MADE).items())
-    return Template(_asset("page.html")).substitute(
+    return Template(_template("page.html")).substitute(
         title=escape(title),
         policy=escape(_policy(plotly, code)),
-        style=_asset("page.css"),
+        style=asset("style.css"),
         first=next(iter(sections)),
         headline=head,
         nav="\n".join(links),
@@ -134,8 +112,8 @@ def _page(title: str, head: str, sections: Mapping[str, str], body: str, made: s
     )
 
 
-def _asset(name: str) -> str:
-    return (files("amygdala_tl.report") / "assets" / name).read_text(encoding="utf-8").replace("\r\n", "\n")
+def _template(name: str) -> str:
+    return (files("amygdala_tl.report") / "assets" / name).read_text(encoding="utf-8")
 
 
 def _policy(*scripts: str) -> str:
@@ -150,6 +128,6 @@ def _policy(*scripts: str) -> str:
 
 
 def _json_for_html(value: Any) -> str:
-    """JSON that cannot end the script element it stands in; NaN is a mistake here."""
+    """JSON that cannot end its script element. NaN raises: the data must not hold any."""
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")

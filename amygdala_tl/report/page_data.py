@@ -1,16 +1,9 @@
-"""A diagnosis as the values that the page's scripts read: JSON for few numbers, packed bytes for many.
+"""A diagnosis as the values that the page's scripts read; `web/report/types.d.ts` describes them."""
 
-A JSON float costs about eight characters; matrices over 200 concepts and scores of every token have millions of numbers,
-of which a page shows one or two decimals. Those travel as one signed byte each, base64-encoded, exact to the decimal shown.
-"""
-
-import base64
-import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from amygdala_tl.diagnostics.records import (
@@ -23,25 +16,25 @@ from amygdala_tl.diagnostics.records import (
     LayerSeparation,
     ReadText,
 )
+from amygdala_tl.report.figures import held_out_figure
+from amygdala_tl.report.packing import mean_of_known, number, packed, plain
 
 MATRIX_STEP = 0.01
-"""Cosines, correlations and AUROCs lie in [-1, 1]: steps of 0.01 fit a signed byte."""
+"""Cosines, correlations and AUROCs lie in [-1, 1], so steps of 0.01 fit a signed byte."""
 
 Z_STEP = 0.1
-"""Token z-scores: a signed byte reaches 12.7 deviations, far past the strongest colour; what lies beyond is shown as 12.7."""
-
-NOTHING = -128
-"""The byte that stands for NaN."""
+"""Token z-scores: a signed byte reaches 12.7 deviations, far past the strongest colour. Values beyond are shown as 12.7."""
 
 
 def page_data(diagnosis: Diagnosis) -> dict[str, Any]:
-    """Everything the page's scripts show, as JSON-ready values; NaN and infinities become None."""
+    """Return everything that the page's scripts show, ready for JSON; NaN and infinities become None."""
     return {
         "concepts": list(diagnosis.concepts),
         "layers": list(diagnosis.layers),
         "commonLayer": most_common_layer(diagnosis),
         "byLayer": _separation(diagnosis.by_layer),
         "evaluation": _evaluation(diagnosis.evaluation),
+        "heldOut": held_out_figure(diagnosis),
         "quality": [_quality(quality) for quality in diagnosis.quality],
         "crosstalk": [_crosstalk(crosstalk) for crosstalk in diagnosis.crosstalk],
         "geometry": [_geometry(geometry) for geometry in diagnosis.geometry],
@@ -50,40 +43,9 @@ def page_data(diagnosis: Diagnosis) -> dict[str, Any]:
 
 
 def most_common_layer(diagnosis: Diagnosis) -> int:
-    """Index of the layer at which most concepts are read, the earliest of several: what a view of one layer opens with."""
+    """Return the layer at which most concepts are read, the earliest of several. Views of one layer open with it."""
     counts = Counter(quality.layer for quality in diagnosis.quality)
     return min(counts, key=lambda layer: (-counts[layer], layer)) if counts else diagnosis.layers[0]
-
-
-def mean_of_known(values: Iterable[float]) -> float:
-    """Mean over the values that are numbers, NaN if none is."""
-    known = [value for value in values if math.isfinite(value)]
-    return sum(known) / len(known) if known else math.nan
-
-
-def packed(values: Tensor, step: float) -> dict[str, Any]:
-    """A tensor as signed bytes in steps of `step`, base64, last axis fastest; NaN is `NOTHING`, +-127 steps are the most."""
-    whole = torch.nan_to_num(values.detach().cpu().double() / step, nan=NOTHING, posinf=127, neginf=-127).round()
-    whole = torch.where(values.detach().cpu().isnan(), whole, whole.clamp(-127, 127)).to(torch.int8)
-    return {
-        "bytes": base64.b64encode(whole.contiguous().numpy().tobytes()).decode("ascii"),
-        "shape": list(values.shape),
-        "step": step,
-    }
-
-
-def plain(values: Tensor) -> Any:
-    """A tensor as nested lists, numbers rounded to four decimals, None where they are not finite."""
-    return _rounded(values.detach().cpu().tolist())
-
-
-def number(value: float) -> float | None:
-    """A number rounded to four decimals, None where it is not finite."""
-    return round(value, 4) if math.isfinite(value) else None
-
-
-def _rounded(value: Any) -> Any:
-    return [_rounded(item) for item in value] if isinstance(value, list) else number(value)
 
 
 def _interval(interval: Interval) -> dict[str, Any]:
@@ -106,7 +68,6 @@ def _separation(separation: LayerSeparation) -> dict[str, Any]:
 
 def _evaluation(evaluation: Evaluation) -> dict[str, Any]:
     return {
-        "data": evaluation.data,
         "auroc": _interval(evaluation.auroc),
         "averagePrecision": _interval(evaluation.average_precision),
         "p": plain(evaluation.p_value),
@@ -116,7 +77,6 @@ def _evaluation(evaluation: Evaluation) -> dict[str, Any]:
         "embedding": plain(evaluation.embedding),
         "nPositive": evaluation.n_positive.tolist(),
         "nNegative": evaluation.n_negative.tolist(),
-        "nGroups": evaluation.n_groups,
     }
 
 
@@ -151,7 +111,6 @@ def _crosstalk(crosstalk: CrossTalk) -> dict[str, Any]:
         "labelCorrelation": packed(crosstalk.label_correlation, MATRIX_STEP),
         "nPositive": crosstalk.n_positive.tolist(),
         "nNegative": crosstalk.n_negative.tolist(),
-        "rSquared": plain(crosstalk.r_squared),
         "cluster": crosstalk.cluster.tolist(),
         "order": list(crosstalk.order),
         "warnings": [

@@ -1,11 +1,11 @@
-"""What the page says before any script runs: the headline, and how the readout was made. Everything is escaped here."""
+"""The static text of the report: its headline and the provenance of the readout, as escaped HTML."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any, get_args
 
 from amygdala_tl.diagnostics.records import Diagnosis, Verdict
-from amygdala_tl.report.page_data import mean_of_known
+from amygdala_tl.report.packing import mean_of_known
 
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 UNKNOWN = "\u2013"
@@ -13,13 +13,13 @@ DOT = " \u00b7 "
 
 
 def model_name(diagnosis: Diagnosis) -> str:
-    """What names the model to a person."""
+    """Return the name of the model."""
     model = diagnosis.readout.provenance.model
     return "unnamed model" if model is None else model.id
 
 
 def headline(diagnosis: Diagnosis) -> str:
-    """Model, corpus, how many concepts got which verdict, and mean held-out AUROC beside the bag of words."""
+    """Sum up model and corpus, count the verdicts, and compare the mean held-out AUROC with a bag of words."""
     readout, evaluation = diagnosis.readout, diagnosis.evaluation
     model, texts = readout.provenance.model, readout.text_calibration
     facts = [
@@ -36,14 +36,14 @@ def headline(diagnosis: Diagnosis) -> str:
     ours, words = (mean_of_known(column) for column in zip(*both, strict=True)) if both else (float("nan"),) * 2
     return (
         f'<p class="facts">{escape(DOT.join(facts))}</p>'
-        f'<div class="headline">{verdict_bar(counts, {verdict: _slug(verdict) for verdict in VERDICTS})}'
+        f'<div class="headline">{verdict_bar(counts, {verdict: slug(verdict) for verdict in VERDICTS})}'
         f'<dl class="means"><div><dt>mean held-out AUROC</dt><dd>{_three(ours)}</dd></div>'
         f"<div><dt>bag of words, same texts</dt><dd>{_three(words)}</dd></div></dl></div>"
     )
 
 
 def verdict_bar(counts: Mapping[str, int], looks: Mapping[str, str]) -> str:
-    """How many concepts got which verdict, as a bar and in numbers.
+    """Show how many concepts got which verdict, as a bar and in numbers.
 
     Args:
         counts: verdict -> concepts.
@@ -63,14 +63,14 @@ def verdict_bar(counts: Mapping[str, int], looks: Mapping[str, str]) -> str:
 
 
 def definitions(rows: Mapping[str, str]) -> str:
-    """Names and what they are, escaped."""
+    """List names and their values, escaped."""
     return (
         f'<dl class="made">{"".join(f"<dt>{escape(name)}</dt><dd>{escape(of)}</dd>" for name, of in rows.items())}</dl>'
     )
 
 
 def provenance(diagnosis: Diagnosis) -> str:
-    """How the readout was made, from its manifest: names and values, and tables of what was compared and counted."""
+    """Show how the readout was made: a list of settings, the methods compared, and the texts counted."""
     readout, said = diagnosis.readout, diagnosis.readout.provenance
     model = said.model
     calibrated = (("text", readout.text_calibration), ("token", readout.token_calibration))
@@ -130,7 +130,7 @@ def _folded(title: str, header: Sequence[str], body: Sequence[Sequence[str]]) ->
 
 
 def _parameters(entry: Mapping[str, Any]) -> str:
-    """Names and short values; the long tables have their own place."""
+    """Names and short values, without long tables."""
     shown = [
         ("" if name in ("aggregator", "name") else f"{name} ")
         + (", ".join(map(str, value)) if isinstance(value, list) else str(value))
@@ -142,12 +142,12 @@ def _parameters(entry: Mapping[str, Any]) -> str:
 
 
 def listed(*values: object) -> str:
-    """Those that are something, with commas."""
+    """Join the values that are not empty with commas."""
     return ", ".join(str(value) for value in values if value)
 
 
 def counted(n: int, noun: str) -> str:
-    """1 concept, 2 concepts."""
+    """Return a number with its noun: 1 concept, 2 concepts."""
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
@@ -155,5 +155,6 @@ def _three(value: float) -> str:
     return f"{value:.3f}" if value == value else UNKNOWN
 
 
-def _slug(verdict: str) -> str:
+def slug(verdict: str) -> str:
+    """Return the name of a verdict's colour and mark in the page."""
     return verdict.replace(" ", "-")

@@ -1,4 +1,4 @@
-"""What the steering page says before any script runs: the headline, and how the run was made. Everything is escaped here."""
+"""The static text of the steering page: its headline and the provenance of the run, as escaped HTML."""
 
 from collections import Counter
 from html import escape
@@ -8,11 +8,11 @@ from amygdala_tl.steering.results import About, SteeringRun
 from amygdala_tl.steering.summary import summarise
 
 LOOKS = {"steers": "readable", "reads only": "weak", "neither": "not-readable"}
-"""Verdict -> whose colour and mark it has."""
+"""Verdict -> name of its colour and mark."""
 
 
 def steering_headline(run: SteeringRun) -> str:
-    """Model, what was checked, and how many concepts got which verdict."""
+    """Sum up what was checked, count the verdicts, and name the largest effect."""
     plan, found = run.plan, summarise(run.reports)
     layers = ", ".join(map(str, plan.layers))
     controls = run.reports[0].controls
@@ -31,14 +31,14 @@ def steering_headline(run: SteeringRun) -> str:
     strongest = (
         ""
         if best is None
-        else '<dl class="means"><div><dt>largest effect that holds, nats: '
+        else '<dl class="means"><div><dt>largest effect, nats: '
         f"{escape(best.concept)}</dt><dd>{best.at.effect:.2f}</dd></div></dl>"
     )
     return f'<p class="facts">{escape(DOT.join(facts))}</p><div class="headline">{bar}{strongest}</div>'
 
 
 def steering_provenance(run: SteeringRun) -> str:
-    """What the run was made from, as a definition list."""
+    """Show how the run was made."""
     plan, about, report = run.plan, run.about or About(), run.reports[0]
     model, readout = about.model, about.readout
     rows = {
@@ -60,5 +60,5 @@ def steering_provenance(run: SteeringRun) -> str:
 
 
 def run_model(run: SteeringRun) -> str:
-    """What names the model to a person."""
+    """Return the name of the model."""
     return run.reports[0].model

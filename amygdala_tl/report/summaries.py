@@ -8,7 +8,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from amygdala_tl.records import CaptureSummary, Corpus, ModelInfo, Split
+from amygdala_tl.corpus.record import Corpus
+from amygdala_tl.records import CaptureSummary, ModelInfo, Split
 
 if TYPE_CHECKING:  # the command line prints its help without torch
     from amygdala_tl.readout.record import Readout

@@ -16,7 +16,7 @@ from amygdala_tl.diagnostics.records import (
     PairWarning,
     Passages,
 )
-from amygdala_tl.report.page_data import mean_of_known
+from amygdala_tl.report.packing import mean_of_known
 
 UNKNOWN = "\u2013"
 

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from safetensors import safe_open
+from torch import Tensor
 
 from amygdala_tl.errors import ModelError
 from amygdala_tl.records import LayerOutput
@@ -73,6 +74,6 @@ def _read(path: Path) -> list[LayerOutput]:
             hidden = file.get_tensor(f"{index}.hidden")
             residual = file.get_tensor(f"{index}.residual") if f"{index}.residual" in names else None
             streams = {way: stream(hidden, residual, way) for way in CONVENTIONS}
-            read = {way: tensor for way, tensor in streams.items() if tensor is not None}
+            read: dict[str, Tensor] = {way: tensor for way, tensor in streams.items() if tensor is not None}
             outputs.append(LayerOutput(said["kind"], said["convention"], read))
         return outputs

@@ -138,3 +138,26 @@ def test_find_takes_the_only_store_below_and_asks_when_there_are_several(tmp_pat
     store_at(tmp_path, tiny, CaptureSettings(chat_template="user"))
     with pytest.raises(ActivationStoreError, match="several"):
         ActivationStore.find(tmp_path)
+
+
+def test_a_damaged_header_and_description_name_the_place(tmp_path, tiny):
+    from safetensors.torch import load_file, save_file
+
+    store = store_at(tmp_path, tiny)
+    capture_texts(tiny, TEXTS, [0], store)
+    (shard,) = tmp_path.rglob("shard-*")
+    tensors = load_file(shard)
+    for header, place in (
+        ({"ids": "[1]", "layers": "[0]"}, r"`ids` .*`\[0\]`"),
+        ({"ids": "[]", "layers": "[true]"}, "`layers`"),
+    ):
+        save_file(tensors, shard, metadata=header)
+        with pytest.raises(ActivationStoreError, match=rf"{place}.*Delete it"):
+            store_at(tmp_path, tiny)
+    save_file({"last": tensors["last"]}, shard)
+    with pytest.raises(ActivationStoreError, match="no tensor last-content"):
+        store_at(tmp_path, tiny)
+    shard.unlink()
+    (store.folder / "store.json").write_text('{"model": {"id": "m"}, "settings": {}}')
+    with pytest.raises(ActivationStoreError, match=r"store\.json: `revision` is missing at `model`"):
+        ActivationStore.find(tmp_path)

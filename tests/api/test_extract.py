@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from amygdala_tl import extract_corpus
+from amygdala_tl import extract
 from amygdala_tl.demo import demo_graph_path
 from amygdala_tl.demo.server import running_demo_server
 from amygdala_tl.errors import InputError
@@ -13,7 +13,7 @@ from tests.servers import reference_memory_server
 
 @pytest.fixture(scope="module")
 def from_file():
-    return extract_corpus(memory_file=demo_graph_path())
+    return extract(memory_file=demo_graph_path())
 
 
 def test_the_demo_graph_has_what_a_demo_needs(from_file):
@@ -44,15 +44,15 @@ def test_no_tag_line_reaches_a_text(from_file):
 
 def test_the_demo_server_gives_the_same_corpus_as_the_file(from_file):
     with running_demo_server() as url:
-        assert extract_corpus(memory_mcp_url=url) == from_file
+        assert extract(memory_mcp_url=url) == from_file
 
 
 def test_the_reference_server_gives_the_same_corpus_as_the_file(from_file):
     with reference_memory_server(demo_graph_path()) as url:
-        assert extract_corpus(memory_mcp_url=url) == from_file
+        assert extract(memory_mcp_url=url) == from_file
 
 
 def test_one_source_is_needed_and_not_two():
     for sources in ({}, {"memory_file": "a", "memory_mcp_url": "http://127.0.0.1:1"}):
         with pytest.raises(InputError, match="one source"):
-            extract_corpus(**sources)
+            extract(**sources)

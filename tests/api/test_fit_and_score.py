@@ -4,14 +4,15 @@ import dataclasses
 
 import pytest
 import torch
-from amygdala_tl.pipeline.score import score_tokens
 
-from amygdala_tl import capture, export_readout, fit, load_readout, score_texts
+from amygdala_tl import capture, fit, load_readout, score
 from amygdala_tl.activations.store import ActivationStore
+from amygdala_tl.api.score import score_tokens
 from amygdala_tl.corpus.build import build_corpus
 from amygdala_tl.corpus.labels import LabelRules
 from amygdala_tl.demo import demo_graph_path
-from amygdala_tl.directions.method import CANDIDATES, Method
+from amygdala_tl.directions.choice import CANDIDATES
+from amygdala_tl.directions.method import Method
 from amygdala_tl.errors import ActivationStoreError, FitError, InputError, ModelError, ReadoutError
 from amygdala_tl.lens.residuals import run_resid_post
 from amygdala_tl.memory.graph_file import read_graph_file
@@ -38,9 +39,7 @@ def store(corpus, tiny, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def bundle(corpus, store, tmp_path_factory):
-    return export_readout(
-        fit(corpus, store, aggregator="mean"), tmp_path_factory.mktemp("readout") / "readout.safetensors"
-    )[0]
+    return fit(corpus, store, aggregator="mean").save(tmp_path_factory.mktemp("readout") / "readout.safetensors")
 
 
 def test_directions_are_those_of_a_naive_loop_over_training_texts_only(corpus, store):
@@ -52,14 +51,14 @@ def test_directions_are_those_of_a_naive_loop_over_training_texts_only(corpus, s
         positive = [activations[text.id] for text in train if concept in text.positive]
         negative = [activations[text.id] for text in train if concept in text.negative]
         naive = sum(positive) / len(positive) - sum(negative) / len(negative)
-        found = result.directions[result.concepts.index(concept), 1]
+        found = result.vectors[1, result.concepts.index(concept)]
         torch.testing.assert_close(found, naive / naive.norm(), rtol=1e-3, atol=1e-4)
-        assert result.counts[concept] == {"positive": len(positive), "negative": len(negative)}
+        assert result.provenance.counts[concept] == {"positive": len(positive), "negative": len(negative)}
 
 
 def test_calibrated_training_texts_have_mean_zero_and_deviation_one(corpus, bundle, tiny):
     texts = [text.text for text in corpus.texts if text.split == "train"]
-    scores = score_texts(texts, bundle, tiny, calibrated=True)
+    scores = score(texts, bundle, tiny, calibrated=True)
     torch.testing.assert_close(scores.mean(dim=0), torch.zeros(2, 16), rtol=0, atol=2e-2)
     torch.testing.assert_close(scores.std(dim=0), torch.ones(2, 16), rtol=2e-2, atol=0)
 
@@ -73,7 +72,7 @@ def test_calibrated_tokens_of_the_corpus_have_mean_zero_and_deviation_one(corpus
 
 def test_raw_scores_are_projections_of_the_pooled_residual_stream(bundle, tiny):
     readout = load_readout(bundle)
-    scores = score_texts(SENTENCES, bundle, tiny)
+    scores = score(SENTENCES, bundle, tiny)
     for row, text in enumerate(SENTENCES):
         tokens = torch.tensor([tiny.tokenizer(text).input_ids])
         stream = run_resid_post(tiny.model, tokens, [0, 2])[0]
@@ -92,7 +91,7 @@ def test_token_scores_are_projections_of_each_token_and_their_pieces_make_the_te
 
 
 def test_a_text_that_is_only_a_sink_has_no_calibrated_score(bundle, tiny):
-    scores = score_texts(["a", "a longer text"], bundle, tiny, calibrated=True)
+    scores = score(["a", "a longer text"], bundle, tiny, calibrated=True)
     assert scores[0].isnan().all()
     assert not scores[1].isnan().any()
 
@@ -123,8 +122,8 @@ def test_a_concept_with_too_few_examples_is_named_and_left_out_and_the_rest_goes
     most = {c: sum(c in t.positive for t in corpus.texts if t.split == "train") for c in corpus.concepts}
     limit = sorted(most.values())[3]
     result = fit(corpus, store, aggregator="mean", min_examples=limit)
-    assert set(result.left_out) == {concept for concept, count in most.items() if count < limit}
-    assert set(result.concepts) == set(corpus.concepts) - set(result.left_out)
+    assert set(result.provenance.left_out) == {concept for concept, count in most.items() if count < limit}
+    assert set(result.concepts) == set(corpus.concepts) - set(result.provenance.left_out)
     with pytest.raises(FitError, match="no concept has enough examples"):
         fit(corpus, store, min_examples=10_000)
 
@@ -135,24 +134,24 @@ def test_held_out_texts_do_not_move_the_fit(corpus, store, tmp_path, tiny):
         for text in corpus.texts
     )
     one, other = fit(corpus, store), fit(dataclasses.replace(corpus, texts=flipped), store)
-    assert one.estimator == other.estimator
-    assert torch.equal(one.directions, other.directions)
+    assert one.provenance.estimator == other.provenance.estimator
+    assert torch.equal(one.vectors, other.vectors)
 
 
 def test_auto_takes_the_best_of_its_table_and_says_what_it_compared(corpus, store):
     result = fit(corpus, store)
-    table = result.estimator["chosen_from"]
+    table = result.provenance.estimator["chosen_from"]
     assert [row["method"] for row in table] == [str(method) for method in CANDIDATES]
     best = max(table, key=lambda row: row["auroc"])
-    assert best["method"].split(" + ")[0] == result.estimator["aggregator"]
+    assert best["method"].split(" + ")[0] == result.provenance.estimator["aggregator"]
 
 
 def test_graded_labels_move_a_fit_and_are_refused_where_they_mean_nothing(corpus, store):
     graded = fit(corpus, store, aggregator="whitened", labels="graded")
     classes = fit(corpus, store, aggregator="whitened")
-    cosine = (graded.directions * classes.directions).sum(dim=-1)
+    cosine = (graded.vectors * classes.vectors).sum(dim=-1)
     assert 0.5 < float(cosine.mean()) < 0.999
-    assert graded.estimator["labels"] == "graded"
+    assert graded.provenance.estimator["labels"] == "graded"
     with pytest.raises(InputError, match="graded"):
         fit(corpus, store, aggregator="mean", labels="graded")
 
@@ -160,12 +159,12 @@ def test_graded_labels_move_a_fit_and_are_refused_where_they_mean_nothing(corpus
 def test_denoised_directions_have_nothing_of_what_was_removed(corpus, store):
     plain = fit(corpus, store, aggregator="mean")
     denoised = fit(corpus, store, aggregator="mean", denoise="neutral-pca:0.5,grand-mean")
-    assert [step["name"] for step in denoised.denoisers] == ["neutral-pca", "grand-mean"]
+    assert [step["name"] for step in denoised.provenance.denoisers] == ["neutral-pca", "grand-mean"]
     neutral = [text.id for text in corpus.texts if text.neutral and text.split == "train"]
     values = store.load(neutral, [2], "pooled")[:, 0]
     first = torch.linalg.svd(values - values.mean(dim=0), full_matrices=False).Vh[0]
-    assert (plain.directions[:, 1] @ first).abs().max() > 1e-2
-    assert (denoised.directions[:, 1] @ first).abs().max() < 1e-4
+    assert (plain.vectors[1] @ first).abs().max() > 1e-2
+    assert (denoised.vectors[1] @ first).abs().max() < 1e-4
     with pytest.raises(InputError, match="auto chooses"):
         fit(corpus, store, denoise="grand-mean")
 
@@ -176,15 +175,15 @@ def test_an_unknown_aggregator_is_refused(corpus, store):
 
 
 def test_a_bundle_is_not_read_with_another_model(bundle, embedded, tiny_checkpoint):
-    with pytest.raises(ReadoutError, match="other hidden size"):
-        score_texts(SENTENCES, bundle, embedded)
+    with pytest.raises(ReadoutError, match="does not fit the model"):
+        score(SENTENCES, bundle, embedded)
     with pytest.raises(ReadoutError, match="other weights"):
-        score_texts(SENTENCES, bundle, str(tiny_checkpoint("qwen3")))
+        score(SENTENCES, bundle, str(tiny_checkpoint("qwen3")))
 
 
 def test_an_empty_text_is_refused(bundle, tiny):
     with pytest.raises(InputError, match="text 2 of 2"):
-        score_texts(["a b", " \n"], bundle, tiny)
+        score(["a b", " \n"], bundle, tiny)
 
 
 @pytest.mark.parametrize(
@@ -206,8 +205,8 @@ def test_a_fit_in_parts_is_the_fit_in_memory(corpus, store, monkeypatch, aggrega
     monkeypatch.undo()
     monkeypatch.setattr(Method, "streamable", False)
     whole = fit(corpus, store, aggregator=aggregator, labels=labels)
-    assert streamed.estimator == whole.estimator
-    assert torch.cosine_similarity(streamed.directions, whole.directions, dim=-1).min() > 0.99999
+    assert streamed.provenance == whole.provenance
+    assert torch.cosine_similarity(streamed.vectors, whole.vectors, dim=-1).min() > 0.99999
     for name in ("text_calibration", "token_calibration"):
         one, other = getattr(streamed, name), getattr(whole, name)
         assert one.n == other.n
@@ -218,14 +217,14 @@ def test_a_fit_in_parts_is_the_fit_in_memory(corpus, store, monkeypatch, aggrega
 def test_subspaces_are_captured_on_demand_and_fitted_and_asked_for_where_they_are_missing(
     corpus, store, tiny, tmp_path
 ):
-    with pytest.raises(ActivationStoreError, match="--token-components"):
+    with pytest.raises(ActivationStoreError, match=r"token.components"):
         fit(corpus, store, aggregator="subspace")
-    with pytest.raises(InputError, match="read-position"):
+    with pytest.raises(InputError, match="read_position"):
         fit(corpus, store, aggregator="subspace", read_position="last")
     kept, _ = capture(corpus, tiny, tmp_path, layers=LAYERS, chat_template="none", token_components=3)
     result = fit(corpus, kept, aggregator="subspace", denoise="neutral-pca")
-    assert result.estimator["components"] == 3
-    assert result.settings.token_components == 3
+    assert result.provenance.estimator["components"] == 3
+    assert result.provenance.capture.token_components == 3
     # The rest of what is captured does not change.
     train = [text.id for text in corpus.texts]
     torch.testing.assert_close(kept.load(train, [2], "pooled"), store.load(train, [2], "pooled"))

@@ -9,19 +9,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from amygdala_tl import capture, export_readout, fit, load_readout
+from amygdala_tl import capture, fit, judge, load_readout
 from amygdala_tl.activations.embedding import mean_embeddings
 from amygdala_tl.activations.store import ActivationStore, ShardTensors
+from amygdala_tl.api.judge import with_verdicts
+from amygdala_tl.api.labelled import judged_texts, neutral_activations
+from amygdala_tl.api.layers import compare_layers
 from amygdala_tl.corpus.build import build_corpus
 from amygdala_tl.corpus.labels import LabelRules
 from amygdala_tl.demo import demo_graph_path
+from amygdala_tl.diagnostics.diagnose import Diagnoser, verdicts_of
 from amygdala_tl.diagnostics.separation import best_layers, reading_layers
 from amygdala_tl.errors import CorpusError, FitError, ReadoutError
 from amygdala_tl.lens.weights import mlp_outputs, unembedding
 from amygdala_tl.memory.graph_file import read_graph_file
-from amygdala_tl.pipeline.diagnose import Diagnoser, diagnose, verdict_entries
-from amygdala_tl.pipeline.layers import compare_layers
-from amygdala_tl.pipeline.select import fit_of, only_readable
 from amygdala_tl.records import READ_POSITIONS, CaptureSettings, ModelInfo, Node
 
 LAYERS = (0, 1, 2, 3)
@@ -106,12 +107,12 @@ def fitted(corpus, store):
 
 @pytest.fixture(scope="module")
 def diagnosis(corpus, store, fitted):
-    return diagnose(corpus, store, fitted)
+    return judge(fitted, corpus, store)
 
 
 @pytest.fixture(scope="module")
 def judged(fitted, diagnosis):
-    return dataclasses.replace(fitted, verdicts=verdict_entries(diagnosis))
+    return with_verdicts(fitted, diagnosis)
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +120,7 @@ def real(corpus, tiny, tmp_path_factory):
     """Corpus, store, fit and diagnosis of a model that runs."""
     store = capture(corpus, tiny, tmp_path_factory.mktemp("real"), layers="1,2", chat_template="none")[0]
     fitted = fit(corpus, store, aggregator="mean")
-    return store, fitted, diagnose(corpus, store, fitted, model=tiny)
+    return store, fitted, judge(fitted, corpus, store, tiny)
 
 
 def held_out_labels_shuffled(corpus, seed=1):
@@ -152,8 +153,8 @@ def assert_choices_are_equal(one, other):
 def test_shuffled_held_out_labels_change_the_judgement_and_no_choice(corpus, store, fitted, diagnosis):
     shuffled = held_out_labels_shuffled(corpus)
     refitted = fit(shuffled, store, aggregator="mean")
-    assert torch.equal(refitted.directions, fitted.directions)
-    found = diagnose(shuffled, store, refitted)
+    assert torch.equal(refitted.vectors, fitted.vectors)
+    found = judge(refitted, shuffled, store)
     assert_choices_are_equal(found, diagnosis)
     one, other = found.evaluation.auroc.value, diagnosis.evaluation.auroc.value
     assert (other - one)[[concept != NOTHING for concept in corpus.concepts]].mean() > 0.2
@@ -167,7 +168,7 @@ def test_held_out_activations_that_speak_for_another_layer_change_no_choice(corp
     activations[held_out] = other_world[held_out]
     replaced = store_of(tmp_path, corpus.texts, activations)
     refitted = fit(corpus, replaced, aggregator="mean")
-    found = diagnose(corpus, replaced, refitted)
+    found = judge(refitted, corpus, replaced)
     assert_choices_are_equal(found, diagnosis)
     assert (diagnosis.evaluation.auroc.value - found.evaluation.auroc.value).nanmean() > 0.2
     separation = compare_layers(corpus, replaced, aggregator="mean")
@@ -205,12 +206,12 @@ def test_what_only_a_group_has_is_not_readable(corpus, tmp_path, aggregator):
     by_groups = dataclasses.replace(corpus, concepts=concepts, texts=texts)
     store = store_of(tmp_path, texts, torch.stack([point[text.group] for text in texts]))
     result = fit(by_groups, store, aggregator=aggregator)
-    found = diagnose(by_groups, store, result)
+    found = judge(result, by_groups, store)
     assert {quality.verdict for quality in found.quality} == {"not readable"}
     assert found.by_layer.auroc.value.mean() < 0.6
     # The directions do know the groups that they were fitted on.
     train = [text for text in texts if text.split == "train"]
-    scores = store.load([text.id for text in train], [2], "pooled")[:, 0] @ result.directions[0, 2]
+    scores = store.load([text.id for text in train], [2], "pooled")[:, 0] @ result.vectors[2, 0]
     assert roc_auc_score([concepts[0] in text.positive for text in train], scores.numpy()) > 0.75
 
 
@@ -243,20 +244,21 @@ def test_no_group_is_both_fitted_on_and_judged_on(tmp_path_factory, graph):
     result = fit(corpus, store, aggregator="mean", min_examples=1)
     if len({text.group for text in corpus.texts if text.split == "train" and not text.neutral}) < 2:
         with pytest.raises(FitError, match="one group"):
-            Diagnoser(corpus, store, result)
+            judge(result, corpus, store)
         return
     group = {text.text: text.group for text in corpus.texts}
-    diagnoser = Diagnoser(corpus, store, result)
-    fitted_on = {group[text.text] for text in diagnoser.train}
-    judged_on = {group[text.text] for text in diagnoser.held_out}
+    train, held_out = (judged_texts(result, corpus, store, split) for split in ("train", "heldout"))
+    diagnoser = Diagnoser(result, train, neutral_activations(result, corpus, store))
+    fitted_on = {group[text.text] for text in diagnoser.train.texts}
+    judged_on = {group[text.text] for text in held_out.texts}
     assert fitted_on.isdisjoint(judged_on)
     assert judged_on == {t.group for t in corpus.texts if t.split == "heldout" and not t.neutral}
     # ... and the numbers beside the names are those of these texts.
     where = {text.id: row for row, text in enumerate(corpus.texts)}
-    exactly(diagnoser.unseen.activations, activations[[where[text.id] for text in diagnoser.held_out]])
-    exactly(diagnoser.data.activations, activations[[where[text.id] for text in diagnoser.train]])
-    for concept, counts in result.counts.items():
-        assert counts["positive"] == sum(concept in text.positive for text in diagnoser.train)
+    exactly(held_out.data.activations, activations[[where[text.id] for text in held_out.texts]])
+    exactly(train.data.activations, activations[[where[text.id] for text in train.texts]])
+    for concept, counts in result.provenance.counts.items():
+        assert counts["positive"] == sum(concept in text.positive for text in train.texts)
 
 
 # Judged as a plain loop would
@@ -269,7 +271,7 @@ def test_the_evaluation_is_scikit_learns_on_held_out_texts(corpus, store, fitted
     for place, concept in enumerate(fitted.concepts):
         layer = int(found.reading_layer[place])
         values = store.load([text.id for text in texts], [layer], "pooled")[:, 0]
-        scores = values @ fitted.directions[place, fitted.layers.index(layer)]
+        scores = values @ fitted.vectors[fitted.layers.index(layer), place]
         labelled = [
             (float(score), concept in text.positive)
             for text, score in zip(texts, scores, strict=True)
@@ -291,29 +293,30 @@ def test_what_was_planted_is_readable_and_what_was_not_is_not(diagnosis):
 
 
 def test_a_diagnosis_repeats_itself(corpus, store, fitted, diagnosis):
-    again = diagnose(corpus, store, fitted)
-    assert verdict_entries(again) == verdict_entries(diagnosis)
+    again = judge(fitted, corpus, store)
+    assert verdicts_of(again) == verdicts_of(diagnosis)
     assert again.quality == diagnosis.quality
 
 
 def test_a_corpus_without_held_out_texts_is_not_judged(corpus, store, fitted):
     texts = tuple(dataclasses.replace(text, split="train") for text in corpus.texts)
-    with pytest.raises(FitError, match=r"no held-out texts.*--heldout-fraction"):
-        diagnose(dataclasses.replace(corpus, texts=texts), store, fitted)
+    with pytest.raises(FitError, match=r"no held-out texts.*held-out groups"):
+        judge(fitted, dataclasses.replace(corpus, texts=texts), store)
 
 
 # Verdicts on disk
 
 
 def test_verdicts_are_json_and_come_back_from_a_bundle_with_all_that_the_fit_says(judged, tmp_path):
-    path, manifest = export_readout(judged, tmp_path / "readout.safetensors")
-    said = json.loads(manifest.read_text())["amygdala_tl"]["verdicts"]
-    assert json.loads(json.dumps(said, allow_nan=False)) == judged.verdicts
-    back = fit_of(load_readout(path))
-    for field in dataclasses.fields(judged):
-        if field.name not in ("directions", "text_calibration", "token_calibration"):
-            assert getattr(back, field.name) == getattr(judged, field.name), field.name
-    torch.testing.assert_close(back.directions, judged.directions, rtol=1e-3, atol=1e-3)
+    path = judged.save(tmp_path / "readout.safetensors")
+    said = json.loads(path.with_suffix(".json").read_text())["amygdala_tl"]["verdicts"]
+    entries = {concept: dataclasses.asdict(verdict) for concept, verdict in judged.verdicts.items()}
+    assert json.loads(json.dumps(said, allow_nan=False)) == json.loads(json.dumps(entries, allow_nan=False))
+    back = load_readout(path)
+    assert (back.concepts, back.layers) == (judged.concepts, judged.layers)
+    for field in dataclasses.fields(judged.provenance):
+        assert getattr(back.provenance, field.name) == getattr(judged.provenance, field.name), field.name
+    torch.testing.assert_close(back.vectors, judged.vectors, rtol=1e-3, atol=1e-3)
     for name in ("text_calibration", "token_calibration"):
         one, other = getattr(back, name), getattr(judged, name)
         assert one.n == other.n
@@ -325,12 +328,15 @@ def test_a_verdict_has_the_numbers_that_it_rests_on(diagnosis, judged):
     found = diagnosis.evaluation
     for place, quality in enumerate(diagnosis.quality):
         entry = judged.verdicts[quality.concept]
-        assert (entry["verdict"], entry["reason"], entry["layer"]) == (quality.verdict, quality.reason, quality.layer)
-        assert entry["auroc"] == pytest.approx(float(found.auroc.value[place]), abs=5e-5)
-        low, high = entry["interval"]
-        assert low - 5e-5 <= float(found.auroc.low[place]) <= entry["auroc"] <= high
+        assert (entry.verdict, entry.reason, entry.layer) == (quality.verdict, quality.reason, quality.layer)
+        assert entry.auroc == pytest.approx(float(found.auroc.value[place]), abs=5e-5)
+        low, high = entry.interval
+        assert low - 5e-5 <= float(found.auroc.low[place]) <= entry.auroc <= high
         assert high == pytest.approx(float(found.auroc.high[place]), abs=5e-5)
-        assert entry["p_value"] == pytest.approx(float(found.p_value[place]), abs=5e-5)
+        assert entry.p_value == pytest.approx(float(found.p_value[place]), abs=5e-5)
+        assert entry.random_directions == pytest.approx(float(found.random_null[place]), abs=5e-5)
+        assert entry.bag_of_words == pytest.approx(float(found.bag_of_words[place]), abs=5e-5)
+        assert (entry.n_positive, entry.n_negative) == (int(found.n_positive[place]), int(found.n_negative[place]))
 
 
 def test_a_concept_that_no_held_out_text_has_is_null_in_the_manifest_and_not_nan(corpus, store, tmp_path):
@@ -342,75 +348,80 @@ def test_a_concept_that_no_held_out_text_has_is_null_in_the_manifest_and_not_nan
     )
     without = dataclasses.replace(corpus, texts=texts)
     result = fit(without, store, aggregator="mean")
-    entries = verdict_entries(diagnose(without, store, result))
-    entry = json.loads(json.dumps(entries, allow_nan=False))["grief"]
+    judged = with_verdicts(result, judge(result, without, store))
+    path = judged.save(tmp_path / "r.safetensors")
+    said = json.loads(path.with_suffix(".json").read_text(), parse_constant=pytest.fail)
+    entry = said["amygdala_tl"]["verdicts"]["grief"]
     assert (entry["auroc"], entry["interval"], entry["p_value"]) == (None, [None, None], None)
     assert entry["verdict"] == "not readable"
     assert entry["n_positive"] == 0
-    path, _ = export_readout(dataclasses.replace(result, verdicts=entries), tmp_path / "r.safetensors")
-    assert fit_of(load_readout(path)).verdicts == entries
+    assert load_readout(path).verdicts == judged.verdicts
 
 
-def test_a_bundle_is_judged_as_the_fit_that_it_was_made_of(corpus, store, diagnosis, judged, tmp_path):
-    path, _ = export_readout(judged, tmp_path / "readout.safetensors")
-    back = fit_of(load_readout(path))
-    assert not torch.equal(back.directions, judged.directions)  # float16
-    found = diagnose(corpus, store, back)
+def test_a_bundle_is_judged_as_the_readout_that_was_saved(corpus, store, diagnosis, judged, tmp_path):
+    back = load_readout(judged.save(tmp_path / "readout.safetensors"))
+    assert not torch.equal(back.vectors, judged.vectors)  # float16
+    found = judge(back, corpus, store)
     assert [q.verdict for q in found.quality] == [q.verdict for q in diagnosis.quality]
     assert [q.layer for q in found.quality] == [q.layer for q in diagnosis.quality]
     torch.testing.assert_close(found.evaluation.auroc.value, diagnosis.evaluation.auroc.value, rtol=0, atol=5e-3)
     assert_choices_are_equal(found, diagnosis)
 
 
-@pytest.mark.parametrize("part", ["estimator", "counts", "corpus_sha256"])
-def test_a_bundle_that_does_not_say_how_it_was_made_is_no_fit(judged, tmp_path, part):
-    path, manifest = export_readout(judged, tmp_path / "readout.safetensors")
-    said = json.loads(manifest.read_text())
-    del said["amygdala_tl"][part]
-    manifest.write_text(json.dumps(said))
-    with pytest.raises(ReadoutError, match=part):
-        fit_of(load_readout(path))
+def test_a_bundle_that_does_not_say_how_it_was_fitted_is_not_judged(corpus, store, judged, tmp_path):
+    path = judged.save(tmp_path / "readout.safetensors")
+    said = json.loads(path.with_suffix(".json").read_text())
+    del said["amygdala_tl"]["estimator"]
+    path.with_suffix(".json").write_text(json.dumps(said))
+    with pytest.raises(ReadoutError, match="does not say how it was fitted"):
+        judge(load_readout(path), corpus, store)
 
 
 # Only what is readable
 
 
+def saying(readout, **said):
+    return dataclasses.replace(readout, provenance=dataclasses.replace(readout.provenance, **said))
+
+
 def test_only_readable_keeps_exactly_the_readable_rows_in_their_order(judged):
     some = ("amusement", "calm", "warmth")
     verdicts = {
-        concept: {**entry, "verdict": "readable" if concept in some else "weak", "reason": f"because of {concept}"}
+        concept: dataclasses.replace(
+            entry, verdict="readable" if concept in some else "weak", reason=f"because of {concept}"
+        )
         for concept, entry in judged.verdicts.items()
     }
-    kept = only_readable(dataclasses.replace(judged, verdicts=verdicts, left_out={"envy": "2 texts"}))
+    kept = saying(judged, verdicts=verdicts, left_out={"envy": "2 texts"}).only_readable()
     rows = [judged.concepts.index(concept) for concept in some]
     assert kept.concepts == some
-    assert tuple(kept.counts) == tuple(kept.verdicts) == some
-    assert all(kept.counts[concept] == judged.counts[concept] for concept in some)
-    assert torch.equal(kept.directions, judged.directions[rows])
+    said, whole = kept.provenance, judged.provenance
+    assert tuple(said.counts) == tuple(said.verdicts) == some
+    assert all(said.counts[concept] == whole.counts[concept] for concept in some)
+    assert torch.equal(kept.vectors, judged.vectors[:, rows])
     for name in ("text_calibration", "token_calibration"):
         one, other = getattr(kept, name), getattr(judged, name)
         assert torch.equal(one.mean, other.mean[:, rows])
         assert torch.equal(one.std, other.std[:, rows])
         assert one.n == other.n
-    assert kept.left_out["envy"] == "2 texts"
-    assert kept.left_out["grief"] == "weak: because of grief"
-    assert set(kept.left_out) == {"envy", *judged.concepts} - set(some)
-    assert (kept.layers, kept.corpus_sha256) == (judged.layers, judged.corpus_sha256)
+    assert said.left_out["envy"] == "2 texts"
+    assert said.left_out["grief"] == "weak: because of grief"
+    assert set(said.left_out) == {"envy", *judged.concepts} - set(some)
+    assert (kept.layers, said.corpus_sha256, said.model) == (judged.layers, whole.corpus_sha256, whole.model)
 
 
 def test_only_readable_of_a_real_judgement_leaves_the_unreadable_out_of_the_bundle(judged, tmp_path):
-    path, _ = export_readout(only_readable(judged), tmp_path / "readout.safetensors")
-    concepts = load_readout(path).concepts
+    concepts = load_readout(judged.only_readable().save(tmp_path / "readout.safetensors")).concepts
     assert NOTHING not in concepts
-    assert set(concepts) == {name for name, entry in judged.verdicts.items() if entry["verdict"] == "readable"}
+    assert set(concepts) == {name for name, entry in judged.verdicts.items() if entry.verdict == "readable"}
 
 
-def test_a_fit_that_was_not_judged_or_has_nothing_readable_is_refused(judged):
+def test_a_readout_that_was_not_judged_or_has_nothing_readable_is_refused(judged):
     with pytest.raises(ReadoutError, match="not judged"):
-        only_readable(dataclasses.replace(judged, verdicts={}))
-    weak = {concept: {**entry, "verdict": "weak"} for concept, entry in judged.verdicts.items()}
+        saying(judged, verdicts={}).only_readable()
+    weak = {concept: dataclasses.replace(entry, verdict="weak") for concept, entry in judged.verdicts.items()}
     with pytest.raises(ReadoutError, match="no concept is readable"):
-        only_readable(dataclasses.replace(judged, verdicts=weak))
+        saying(judged, verdicts=weak).only_readable()
 
 
 # With the model and without
@@ -420,7 +431,7 @@ def test_neurons_are_the_nearest_rows_of_the_mlps_up_to_the_reading_layer(tiny, 
     _, fitted, found = real
     rows = dict(mlp_outputs(tiny))
     for place, quality in enumerate(found.quality):
-        direction = fitted.directions[place, fitted.layers.index(quality.layer)]
+        direction = fitted.vectors[fitted.layers.index(quality.layer), place]
         cosines = {
             (layer, neuron): float(value)
             for layer in range(quality.layer + 1)
@@ -437,7 +448,7 @@ def test_tokens_are_those_that_the_direction_raises_and_lowers_most(tiny, real):
     head = unembedding(tiny)
     for place in (0, 7):
         quality = found.quality[place]
-        direction = fitted.directions[place, fitted.layers.index(quality.layer)]
+        direction = fitted.vectors[fitted.layers.index(quality.layer), place]
         order = ((direction * head.gain) @ head.matrix).argsort(descending=True)
         assert quality.tokens_up == tuple(tiny.tokenizer.decode([token]) for token in order[:8].tolist())
         assert quality.tokens_down == tuple(tiny.tokenizer.decode([token]) for token in order.flip(0)[:8].tolist())
@@ -476,10 +487,10 @@ def test_texts_to_look_at_are_held_out_and_their_tokens_make_the_text(corpus, re
 
 def test_the_model_adds_to_a_diagnosis_and_changes_nothing_of_it(corpus, real):
     store, fitted, found = real
-    without = diagnose(corpus, store, fitted)
+    without = judge(fitted, corpus, store)
     assert without.texts == ()
     assert without.evaluation.embedding.isnan().all()
     for quality in without.quality:
         assert (quality.neuron, quality.tokens_up, quality.tokens_down) == (None, (), ())
-    assert verdict_entries(without) == verdict_entries(found)
+    assert verdicts_of(without) == verdicts_of(found)
     assert_choices_are_equal(without, found)

@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 from amygdala_tl import fit
 from amygdala_tl.activations.store import ActivationStore, ShardTensors
-from amygdala_tl.records import CaptureSettings, Corpus, CorpusText, ModelInfo
+from amygdala_tl.corpus.record import Corpus
+from amygdala_tl.records import CaptureSettings, CorpusText, ModelInfo
 
 torch.set_num_threads(1)
 n_texts, layers, d_model = int(sys.argv[2]), 2, 256

@@ -12,13 +12,12 @@ import dataclasses
 
 import pytest
 
-from amygdala_tl import capture, fit
-from amygdala_tl.corpus.assemble import assemble
+from amygdala_tl import capture, fit, judge
 from amygdala_tl.corpus.build import build_corpus
 from amygdala_tl.corpus.labels import LabelRules
+from amygdala_tl.corpus.record import assemble
 from amygdala_tl.demo import demo_graph_path
 from amygdala_tl.memory.graph_file import read_graph_file
-from amygdala_tl.pipeline.diagnose import diagnose
 
 LAYER = 19
 HIGHEST = 10.0
@@ -90,7 +89,7 @@ def swapped(corpus, swaps):
 
 def listed(corpus, store):
     """Concept -> (text, label) of its outliers."""
-    found = diagnose(corpus, store, fit(corpus, store, aggregator="whitened"))
+    found = judge(fit(corpus, store, aggregator="whitened"), corpus, store)
     return {
         quality.concept: {(outlier.text, outlier.labelled) for outlier in quality.outliers} for quality in found.quality
     }

@@ -3,7 +3,7 @@
 import json
 
 from amygdala_tl.demo import demo_graph_path
-from amygdala_tl.readout.bundle import load_readout
+from amygdala_tl.readout.record import load_readout
 from tests.cli.conftest import run
 
 
@@ -29,13 +29,13 @@ def test_an_emotions_file_names_the_concepts(capsys, tmp_path):
 
 def test_train_is_capture_fit_and_export(capsys, workplace, tiny_checkpoint, tmp_path):
     data = ("--training-data-dir", workplace / "corpus")
-    store = tmp_path / "activations"
+    store, fitted = tmp_path / "activations", tmp_path / "fit.safetensors"
     layers = ("--model", tiny_checkpoint("llama"), "--target-layers", "2,3")
     assert run(capsys, "capture", *data, "--activations-dir", store, *layers)[0] == 0
     plain = ("--aggregator", "mean")
-    assert run(capsys, "fit", *data, "--activations-dir", store, "--output", tmp_path / "fit", *plain)[0] == 0
+    assert run(capsys, "fit", *data, "--activations-dir", store, "--output", fitted, *plain)[0] == 0
     output = tmp_path / "readout.safetensors"
-    assert run(capsys, "export", "--fit-file", tmp_path / "fit", "--output", output)[0] == 0
+    assert run(capsys, "export", "--fit-file", fitted, "--output", output)[0] == 0
     apart, joined = load_readout(output), load_readout(workplace / "readout.safetensors")
     assert apart.layers == joined.layers == (2, 3)
     assert (apart.vectors - joined.vectors).abs().max() < 2e-3
@@ -88,8 +88,8 @@ def test_train_captures_what_the_subspace_aggregator_needs(capsys, workplace, ti
     model = ("--model", tiny_checkpoint("llama"), "--target-layers", "2", "--aggregator", "subspace")
     data = ("--training-data-dir", workplace / "corpus")
     assert run(capsys, "train", *data, "--output", tmp_path / "r.safetensors", *model)[0] == 0
-    manifest = load_readout(tmp_path / "r.safetensors").manifest["amygdala_tl"]
-    assert manifest["estimator"]["components"] == manifest["capture"]["token_components"] == 4
+    said = load_readout(tmp_path / "r.safetensors").provenance
+    assert said.estimator["components"] == said.capture.token_components == 4
 
 
 def test_read_takes_a_file_with_a_text_a_line(capsys, workplace, tiny_checkpoint, tmp_path):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from amygdala_tl.readout.bundle import load_readout
+from amygdala_tl.readout.record import load_readout
 from tests.cli.conftest import run
 
 
@@ -16,12 +16,12 @@ def common(workplace, tiny_checkpoint):
 
 
 def test_train_writes_verdicts_into_the_manifest(workplace):
-    said = load_readout(workplace / "readout.safetensors").manifest["amygdala_tl"]["verdicts"]
+    said = load_readout(workplace / "readout.safetensors").verdicts
     assert len(said) == 16
     for verdict in said.values():
-        assert verdict["verdict"] in ("readable", "weak", "redundant", "not readable")
-        assert verdict["layer"] in (2, 3)
-        assert verdict["interval"][0] <= verdict["auroc"] <= verdict["interval"][1]
+        assert verdict.verdict in ("readable", "weak", "redundant", "not readable")
+        assert verdict.layer in (2, 3)
+        assert verdict.interval[0] <= verdict.auroc <= verdict.interval[1]
 
 
 def test_quality_judges_every_concept_and_tells_the_details_of_some(capsys, common):
@@ -103,19 +103,19 @@ def test_train_can_choose_its_layers(capsys, workplace, tiny_checkpoint, tmp_pat
     assert "chosen" in out
     bundle = load_readout(output)
     assert set(bundle.layers) <= {1, 2, 3}
-    assert not bundle.manifest["amygdala_tl"]["verdicts"]
+    assert bundle.verdicts == {}
 
 
 def test_export_leaves_out_what_is_not_readable_and_says_why(capsys, workplace, tmp_path):
     where = ("--training-data-dir", workplace / "corpus", "--activations-dir", workplace / "activations")
     how = ("--aggregator", "whitened", "--target-layers", "3")
-    assert run(capsys, "fit", *where, "--output", tmp_path / "fit", *how)[0] == 0
-    whole = tmp_path / "whole.safetensors"
-    assert run(capsys, "export", "--fit-file", tmp_path / "fit", "--output", whole)[0] == 0
-    verdicts = load_readout(whole).manifest["amygdala_tl"]["verdicts"]
-    readable = [concept for concept, verdict in verdicts.items() if verdict["verdict"] == "readable"]
+    fitted, whole = tmp_path / "fit.safetensors", tmp_path / "whole.safetensors"
+    assert run(capsys, "fit", *where, "--output", fitted, *how)[0] == 0
+    assert run(capsys, "export", "--fit-file", fitted, "--output", whole)[0] == 0
+    verdicts = load_readout(whole).verdicts
+    readable = [concept for concept, verdict in verdicts.items() if verdict.verdict == "readable"]
     some = tmp_path / "some.safetensors"
-    code, _, err = run(capsys, "export", "--fit-file", tmp_path / "fit", "--output", some, "--only-readable")
+    code, _, err = run(capsys, "export", "--fit-file", fitted, "--output", some, "--only-readable")
     if not readable:  # a random model may know nothing
         assert code == 2
         assert "no concept is readable" in err
@@ -123,16 +123,15 @@ def test_export_leaves_out_what_is_not_readable_and_says_why(capsys, workplace, 
     assert code == 0
     bundle = load_readout(some)
     assert list(bundle.concepts) == readable
-    assert set(bundle.manifest["amygdala_tl"]["left_out"]) >= set(verdicts) - set(readable)
+    assert set(bundle.provenance.left_out) >= set(verdicts) - set(readable)
 
 
 def test_an_unjudged_fit_has_no_readable_concepts_to_export(capsys, workplace, tmp_path):
     where = ("--training-data-dir", workplace / "corpus", "--activations-dir", workplace / "activations")
     how = ("--aggregator", "mean", "--no-verdicts")
-    assert run(capsys, "fit", *where, "--output", tmp_path / "fit", *how)[0] == 0
-    code, _, err = run(
-        capsys, "export", "--fit-file", tmp_path / "fit", "--output", tmp_path / "r.safetensors", "--only-readable"
-    )
+    fitted, output = tmp_path / "fit.safetensors", tmp_path / "r.safetensors"
+    assert run(capsys, "fit", *where, "--output", fitted, *how)[0] == 0
+    code, _, err = run(capsys, "export", "--fit-file", fitted, "--output", output, "--only-readable")
     assert code == 2
     assert "not judged" in err
 
@@ -148,7 +147,7 @@ def test_mistakes_are_told_in_one_message(capsys, common, workplace, tmp_path):
         (("quality", *data, "--concepts", "envy"), "no such concept"),
         (("crosstalk", *data, "--layer", 9), "does not have the layer"),
         (("report", *data, *model, "--norms", tmp_path / "none.csv"), "none.csv"),
-        (("report", *data, *model, "--norms", norms), "a norm is no number"),
+        (("report", *data, *model, "--norms", norms), "a norm is not a number"),
         (("evaluate", "--data", tmp_path / "foreign.jsonl", *readout), "no label of these texts is a concept"),
         (("evaluate", "--data", tmp_path / "broken.jsonl", *readout), "broken.jsonl line 2"),
         (("evaluate", "--data", tmp_path / "gone.jsonl", *readout), "gone.jsonl"),

@@ -6,15 +6,15 @@ import re
 
 import pytest
 
-from amygdala_tl import score_texts
+from amygdala_tl import score
 from amygdala_tl.activations.store import ActivationStore
-from amygdala_tl.cli import options
+from amygdala_tl.api import train as train_verb
+from amygdala_tl.api.layers import compare_layers
 from amygdala_tl.corpus.io import read_corpus
 from amygdala_tl.demo import demo_graph_path
 from amygdala_tl.diagnostics.separation import best_layers
-from amygdala_tl.pipeline.layers import compare_layers
-from amygdala_tl.readout.bundle import load_readout
-from amygdala_tl.readout.fit_file import load_fit, save_fit
+from amygdala_tl.readout.record import load_readout
+from amygdala_tl.settings import LAYERS
 from tests.cli.conftest import run
 
 
@@ -30,7 +30,7 @@ def readout(workplace, tiny_checkpoint):
 
 @pytest.fixture
 def verdicts(workplace):
-    return load_readout(workplace / "readout.safetensors").manifest["amygdala_tl"]["verdicts"]
+    return load_readout(workplace / "readout.safetensors").verdicts
 
 
 def held_out(workplace):
@@ -60,9 +60,9 @@ def test_evaluating_the_held_out_texts_as_a_file_gives_the_numbers_of_the_manife
     found = rows_of(out, verdicts)
     assert set(found) == set(verdicts)
     for concept, said in verdicts.items():
-        assert found[concept][0] == pytest.approx(said["auroc"], abs=2e-3)  # float16 vectors
-        assert any(number == pytest.approx(said["bag_of_words"], abs=6e-4) for number in found[concept][1:])
-        assert f"{said['n_positive']}/{said['n_negative']}" in out
+        assert found[concept][0] == pytest.approx(said.auroc, abs=2e-3)  # float16 vectors
+        assert any(number == pytest.approx(said.bag_of_words, abs=6e-4) for number in found[concept][1:])
+        assert f"{said.n_positive}/{said.n_negative}" in out
 
 
 def test_a_readout_is_judged_on_the_held_out_texts_of_its_own_corpus_only(capsys, workplace, readout, verdicts):
@@ -70,7 +70,7 @@ def test_a_readout_is_judged_on_the_held_out_texts_of_its_own_corpus_only(capsys
     assert code == 0
     assert f"{len(held_out(workplace))} texts" in out
     for concept, numbers in rows_of(out, verdicts).items():
-        assert numbers[0] == pytest.approx(verdicts[concept]["auroc"], abs=2e-3)
+        assert numbers[0] == pytest.approx(verdicts[concept].auroc, abs=2e-3)
 
 
 def test_the_passages_shown_have_the_highest_and_the_lowest_z(capsys, workplace, readout, verdicts, tiny, tmp_path):
@@ -79,7 +79,7 @@ def test_the_passages_shown_have_the_highest_and_the_lowest_z(capsys, workplace,
     code, out, _ = run(capsys, "evaluate", "--data", tmp_path / "texts.txt", *readout, "--passages", 2)
     assert code == 0
     bundle = load_readout(workplace / "readout.safetensors")
-    z = score_texts(texts, workplace / "readout.safetensors", tiny, calibrated=True)
+    z = score(texts, workplace / "readout.safetensors", tiny, calibrated=True)
     blocks = dict(
         zip(
             re.findall(r"^ +(\w+), layer \d", out, re.M),
@@ -89,7 +89,7 @@ def test_the_passages_shown_have_the_highest_and_the_lowest_z(capsys, workplace,
     )
     assert set(blocks) == set(bundle.concepts)
     for place, concept in enumerate(bundle.concepts):
-        values = z[:, bundle.layers.index(verdicts[concept]["layer"]), place].sort(descending=True).values.tolist()
+        values = z[:, bundle.layers.index(verdicts[concept].layer), place].sort(descending=True).values.tolist()
         shown = [float(number) for number in re.findall(r"^([+-]\d+\.\d) ", blocks[concept], re.M)]
         expected = [*values[:2], *values[-2:]]
         assert shown == pytest.approx(expected, abs=0.051), concept
@@ -103,12 +103,12 @@ def test_the_readouts_own_auroc_in_the_cross_talk_is_that_of_its_verdict(capsys,
         assert out.count("(correlation of scores") <= 1
         found = rows_of(out, verdicts)
         for concept, said in verdicts.items():
-            if said["layer"] == layer and concept in found:
-                assert found[concept][0] == pytest.approx(said["auroc"], abs=2e-3)
+            if said.layer == layer and concept in found:
+                assert found[concept][0] == pytest.approx(said.auroc, abs=2e-3)
 
 
 def test_auto_layers_are_those_that_training_folds_choose(capsys, workplace, tiny_checkpoint, tmp_path, monkeypatch):
-    monkeypatch.setattr(options, "LAYER_SLOTS", 1)
+    monkeypatch.setattr(train_verb, "LAYERS", dataclasses.replace(LAYERS, slots=1))
     how = ("--model", tiny_checkpoint("llama"), "--target-layers", "auto", "--aggregator", "mean", "--no-verdicts")
     output = tmp_path / "r.safetensors"
     assert run(capsys, "train", "--training-data-dir", workplace / "corpus", "--output", output, *how)[0] == 0
@@ -123,24 +123,24 @@ def test_auto_layers_are_those_that_training_folds_choose(capsys, workplace, tin
 
 def test_a_fit_is_judged_unless_told_not_to_be_and_only_readable_takes_the_verdicts(capsys, workplace, tmp_path):
     where = ("--training-data-dir", workplace / "corpus", "--activations-dir", workplace / "activations")
-    code, out, _ = run(capsys, "fit", *where, "--output", tmp_path / "fit", "--aggregator", "mean")
+    fitted, plain, output = (tmp_path / f"{name}.safetensors" for name in ("fit", "plain", "some"))
+    code, out, _ = run(capsys, "fit", *where, "--output", fitted, "--aggregator", "mean")
     assert code == 0
     assert "16 concepts on held-out texts" in out
-    judged = load_fit(tmp_path / "fit")
+    judged = load_readout(fitted)
     assert set(judged.verdicts) == set(judged.concepts)
-    code, out, _ = run(capsys, "fit", *where, "--output", tmp_path / "plain", "--aggregator", "mean", "--no-verdicts")
+    code, out, _ = run(capsys, "fit", *where, "--output", plain, "--aggregator", "mean", "--no-verdicts")
     assert code == 0
     assert "on held-out texts" not in out
-    assert load_fit(tmp_path / "plain").verdicts == {}
+    assert load_readout(plain).verdicts == {}
     readable = {
-        concept: {**entry, "verdict": "readable" if concept in ("awe", "shame") else "weak"}
-        for concept, entry in judged.verdicts.items()
+        concept: dataclasses.replace(verdict, verdict="readable" if concept in ("awe", "shame") else "weak")
+        for concept, verdict in judged.verdicts.items()
     }
-    save_fit(dataclasses.replace(judged, verdicts=readable), tmp_path / "some")
-    output = tmp_path / "some.safetensors"
-    assert run(capsys, "export", "--fit-file", tmp_path / "some", "--output", output, "--only-readable")[0] == 0
+    dataclasses.replace(judged, provenance=dataclasses.replace(judged.provenance, verdicts=readable)).save(fitted)
+    assert run(capsys, "export", "--fit-file", fitted, "--output", output, "--only-readable")[0] == 0
     assert load_readout(output).concepts == ("awe", "shame")
-    assert len(load_readout(output).manifest["amygdala_tl"]["left_out"]) == 14
+    assert len(load_readout(output).provenance.left_out) == 14
 
 
 def test_another_corpus_is_told_before_a_model_is_loaded(capsys, workplace, tmp_path):
@@ -175,4 +175,4 @@ def test_a_norm_that_is_no_finite_number_is_refused(capsys, workplace, readout, 
     norms = ("--norms", tmp_path / "n.csv", "--out", tmp_path / "page.html")
     code, _, err = run(capsys, "report", "--training-data-dir", workplace / "corpus", *readout, *norms)
     assert code == 2
-    assert "a norm is no number" in err
+    assert "a norm is not a number" in err

@@ -42,7 +42,7 @@ def test_a_graph_without_tags_says_what_a_tag_line_is(capsys, tmp_path):
 
 def test_too_few_examples_for_every_concept_names_the_best(capsys, tmp_path):
     said = message(capsys, "extract", *GRAPH, "--output-dir", tmp_path / "c", "--min-examples", 400)
-    assert "--min-examples" in said
+    assert "`min_examples`" in said
 
 
 @pytest.mark.parametrize("layers", ["40", "-5", "1.5", "middle"])

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from amygdala_tl.corpus import LabelRules, build_corpus, count_examples
 from amygdala_tl.corpus.choose import choose
 from amygdala_tl.corpus.hashing import text_id
+from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.errors import CorpusError, InputError
-from amygdala_tl.records import Corpus, CorpusText, Node
+from amygdala_tl.records import CorpusText, Node
 
 CONCEPTS = ("calm", "grief", "joy", "warmth")
 LOOSE = LabelRules(min_examples=1, min_content_chars=10)
@@ -252,9 +253,9 @@ def test_tagged_nodes_that_are_all_unusable_are_told_apart_from_no_tags() -> Non
 @pytest.mark.parametrize(
     ("nodes", "message"),
     [
-        ([note(i, "joy:7 calm:2") for i in range(30)], "at best calm with 0 positive.*Lower --min-positive-score"),
-        ([note(i, "joy:9") for i in range(3)], "at best joy with 3 positive training.*need: 5.*--min-examples"),
-        ([note(i, "joy:9") for i in range(30)], "at best joy with 30 positive and 0 negative.*--max-negative-score"),
+        ([note(i, "joy:7 calm:2") for i in range(30)], "at best calm with 0 positive.*Lower `min_positive_score"),
+        ([note(i, "joy:9") for i in range(3)], "at best joy with 3 positive training.*need: 5.*min_examples"),
+        ([note(i, "joy:9") for i in range(30)], "at best joy with 30 positive and 0 negative.*max_negative_score"),
     ],
 )
 def test_no_concept_with_enough_examples_names_the_best_and_the_flag(nodes: list[Node], message: str) -> None:
@@ -263,7 +264,7 @@ def test_no_concept_with_enough_examples_names_the_best_and_the_flag(nodes: list
 
 
 def test_an_unknown_node_type_is_refused() -> None:
-    with pytest.raises(InputError, match="--node-types dream"):
+    with pytest.raises(InputError, match="node_types dream"):
         build_corpus(graph(), LabelRules(node_types=("dream",)))
 
 

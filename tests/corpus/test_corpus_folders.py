@@ -1,12 +1,14 @@
+import json
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from amygdala_tl.corpus import LabelRules, build_corpus, read_training_data, write_corpus
+from amygdala_tl.corpus import LabelRules, build_corpus, read_again, read_training_data, write_corpus
+from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.errors import CorpusError, InputError
-from amygdala_tl.records import Corpus, CorpusText, Node
+from amygdala_tl.records import CorpusText, Node
 
 
 def put(root: Path, files: dict[str, str | bytes]) -> Path:
@@ -193,7 +195,7 @@ def test_a_folder_that_is_missing_or_a_file_is_an_input_error(tmp_path: Path) ->
 
 
 def test_rules_out_of_range_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="--min-examples"):
+    with pytest.raises(InputError, match="min_examples"):
         read_training_data(tmp_path, min_examples=0)
     with pytest.raises(InputError, match="heldout_fraction"):
         read_training_data(tmp_path, heldout_fraction=1.0)
@@ -215,7 +217,7 @@ def test_concepts_with_too_few_texts_are_left_out_and_their_texts_do_not_pass_fo
 
 def test_a_folder_without_enough_of_anything_says_what_comes_closest(tmp_path: Path) -> None:
     put(tmp_path, {"direct/joy.txt": "a\nb\nc", "direct/awe.txt": "d"})
-    with pytest.raises(CorpusError, match=r"at best joy with 3 positive and 1 negative.*lower --min-examples"):
+    with pytest.raises(CorpusError, match=r"at best joy with 3 positive and 1 negative.*lower `min_examples`"):
         read(tmp_path, min_examples=5)
     with pytest.raises(CorpusError, match="at best joy with 3 positive and 0 negative"):
         read(put(tmp_path / "b", {"direct/joy.txt": "a\nb\nc", "direct/_x.txt": "d"}), min_examples=3)
@@ -260,3 +262,17 @@ def test_a_scenario_is_never_on_both_sides_of_the_split(
         return
     for scenario in scenarios:
         assert len({text.split for text in corpus.texts if text.group == scenario}) == 1
+
+
+def test_a_folder_is_read_again_by_the_parameters_of_its_corpus(tmp_path: Path) -> None:
+    files = {f"direct/{name}.txt": "".join(f"{name} {n} by the sea.\n" for n in range(40)) for name in ("joy", "grief")}
+    root = put(tmp_path, files | {"direct/awe.txt": "One.\nTwo.\nThree.\nFour.\nFive.\nSix.\nSeven.\nEight."})
+    corpus = read_training_data(root, min_examples=9, heldout_fraction=0.3, seed=4)
+    assert corpus.concepts == ("grief", "joy")
+    assert read_training_data(root, seed=4, heldout_fraction=0.3).sha256 != corpus.sha256
+    # As a manifest keeps them.
+    assert read_again(root, json.loads(json.dumps(corpus.parameters))) == corpus
+    write_corpus(corpus, tmp_path / "written")
+    assert read_again(tmp_path / "written", corpus.parameters) == corpus
+    with pytest.raises(InputError, match=r"corpus parameters: unexpected value at `min_examples`"):
+        read_again(root, {"min_examples": "many"})

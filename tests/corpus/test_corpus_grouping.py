@@ -77,5 +77,5 @@ def test_a_graph_whose_own_type_is_called_journal_is_understood() -> None:
 
 @pytest.mark.parametrize("asked", ["dream", "digest"])
 def test_a_type_that_occurs_nowhere_is_refused_with_the_types_that_do(asked: str) -> None:
-    with pytest.raises(InputError, match=f"--node-types {asked}.*got: Person, semantic"):
+    with pytest.raises(InputError, match=f"node_types {asked}.*got: Person, semantic"):
         matching_kinds(("semantic", asked), {"semantic", "Person"})

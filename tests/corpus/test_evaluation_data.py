@@ -129,7 +129,7 @@ def test_a_number_may_have_leading_zeros_and_must_be_a_line_of_the_names(tmp_pat
     data = read_evaluation_data(put(tmp_path / "test.tsv", f"One.\t{'0' * 12}1\nTwo.\t00\n"))
     assert [text.positive for text in data.texts] == [("amusement",), ("admiration",)]
     for number in ("3", "0000000003", "1" * 5_000):
-        with pytest.raises(InputError, match=r"test\.tsv line 1: .*labels\.txt"):
+        with pytest.raises(InputError, match=r"test\.tsv, line 1: .*labels\.txt"):
             read_evaluation_data(put(tmp_path / "test.tsv", f"One.\t{number}\n"))
 
 
@@ -139,12 +139,10 @@ def test_names_are_folded_as_tags_are(tmp_path):
     assert data.labels == {fold_name("\u0390")}
 
 
-@pytest.mark.parametrize("key", ["text", "labels", "negative", "group"])
-def test_half_a_surrogate_pair_is_told_with_its_line(tmp_path, key):
-    row = {"text": "One.", "labels": ["joy"], "negative": ["grief"], "group": "monday"}
-    bad = row | {key: ["\ud800"] if isinstance(row[key], list) else "\ud800"}
-    with pytest.raises(InputError, match=r"a\.jsonl line 2: .*not valid Unicode"):
-        read_evaluation_data(put(tmp_path / "a.jsonl", rows(row, bad)))
+def test_half_a_surrogate_pair_becomes_a_replacement_character_as_in_a_memory_graph(tmp_path):
+    row = {"text": "\ud800 One.", "labels": ["joy\ud800"], "negative": ["\udc00"], "group": "\ud800"}
+    (text,) = read_evaluation_data(put(tmp_path / "a.jsonl", rows(row))).texts
+    assert text == EvaluationText("\ufffd One.", "\ufffd", ("joy\ufffd",), ("\ufffd",))
 
 
 def test_numbers_without_a_file_of_names_are_names(tmp_path):
@@ -347,12 +345,11 @@ FINE = rows({"text": "Fine.", "labels": ["joy"]})
         ("a.jsonl", '{"text": "  "}\n' + FINE, "line 1"),
         ("a.jsonl", FINE + '{"text": 7}\n', "line 2"),
         ("a.jsonl", FINE + '{"messages": [{"role": "user", "content": "Hi."}, {"role": "user"}]}\n', "line 2"),
-        ("a.jsonl", FINE + '{"text": "x", "labels": "joy"}\n', "line 2.*list of names"),
-        ("a.jsonl", FINE + '{"text": "x", "positive": [1]}\n', "line 2.*list of names"),
-        ("a.jsonl", FINE + '{"text": "x", "negative": "joy"}\n', "line 2.*list of names"),
-        ("a.jsonl", FINE + '{"text": "x", "negative": 0}\n', "line 2.*list of names"),
+        ("a.jsonl", FINE + '{"text": "x", "labels": "joy"}\n', r"line 2.*`labels`"),
+        ("a.jsonl", FINE + '{"text": "x", "positive": [1]}\n', r"line 2.*`positive\[0\]`"),
+        ("a.jsonl", FINE + '{"text": "x", "negative": "joy"}\n', r"line 2.*`negative`"),
+        ("a.jsonl", FINE + '{"text": "x", "negative": 0}\n', r"line 2.*`negative`"),
         ("a.jsonl", FINE + '{"text": "x", "positive": ["Joy"], "negative": ["joy"]}\n', "line 2.*joy"),
-        ("a.jsonl", FINE + '{"text": "\\ud800"}\n', "line 2"),
         ("a.jsonl", FINE + "[" * 100_000, "line 2"),
         ("a.tsv", "One.\tjoy\nTwo.\t9\n", r"line 2.*9 of 2 in labels\.txt"),
         ("a.tsv", "One.\tjoy\n\tgrief\n", "line 2"),
@@ -379,7 +376,7 @@ def test_a_bad_line_is_named_by_file_and_line(tmp_path, name, content, said):
     ],
 )
 def test_a_file_without_text_is_named(tmp_path, name, content, said):
-    with pytest.raises(InputError, match=f"{name}.*{said}.*Check --data"):
+    with pytest.raises(InputError, match=f"{name}.*{said}.*Check `data`"):
         read_evaluation_data(put(tmp_path / name, content))
 
 

@@ -84,8 +84,8 @@ def test_a_requests_answer_is_whole_or_refused(said):
         {"first": float("nan")},
     ],
 )
-def test_numbers_that_are_none_are_refused(wrong):
-    with pytest.raises(LiveUnreachable, match="here: "):
+def test_values_that_are_not_numbers_are_refused(wrong):
+    with pytest.raises(LiveUnreachable, match="here, an event of the stream: "):
         generated_of(json.dumps(event(SAID, "x", lambda *_: 1.0, n=2) | wrong), SERVED, "here")
 
 

@@ -1,6 +1,7 @@
 """The bundle: what every reader knows, and everything that makes a reader refuse it."""
 
 import contextlib
+import hashlib
 import json
 
 import pytest
@@ -10,42 +11,13 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from amygdala_tl.errors import InputError, ReadoutError
-from amygdala_tl.readout.bundle import export_readout, load_readout
-from amygdala_tl.readout.fit_file import load_fit, save_fit
-from amygdala_tl.records import Calibration, CaptureSettings, Fit, ModelInfo
-
-CONCEPTS = ("awe", "joy", "grief")
-LAYERS = (3, 10)
-
-
-def a_fit(**changes):
-    """A fit of random unit directions."""
-    generator = torch.Generator().manual_seed(0)
-    directions = torch.nn.functional.normalize(torch.randn(3, 2, 16, generator=generator), dim=-1)
-    calibration = Calibration(torch.randn(2, 3, generator=generator), torch.rand(2, 3, generator=generator) + 0.5, 40)
-    values = {
-        "concepts": CONCEPTS,
-        "layers": LAYERS,
-        "directions": directions,
-        "text_calibration": calibration,
-        "token_calibration": calibration,
-        "model": ModelInfo("m", None, "f" * 64, "A", "TransformerBridge", {"torch": "2"}, "float32", 12, 16, 512),
-        "settings": CaptureSettings(chat_template="user"),
-        "read_position": "last",
-        "estimator": {"aggregator": "mean"},
-        "denoisers": ({"denoiser": "neutral-pca", "share": 0.5},),
-        "corpus_sha256": "c" * 64,
-        "counts": {concept: {"positive": 9, "negative": 30} for concept in CONCEPTS},
-        "left_out": {"calm": "2 positive training texts, need 5"},
-        **changes,
-    }
-    return Fit(**values)
+from amygdala_tl.readout.record import Readout, load_readout
+from tests.readout.example import CONCEPTS, LAYERS, a_readout
 
 
 @pytest.fixture
 def bundle(tmp_path):
-    path, _ = export_readout(a_fit(), tmp_path / "readout.safetensors")
-    return path
+    return a_readout().save(tmp_path / "readout.safetensors")
 
 
 def edit(path, change):
@@ -64,21 +36,38 @@ def test_a_reader_that_knows_only_the_four_contracted_keys_can_project(bundle):
         assert vectors.dtype == getattr(torch, manifest["dtype"])
         scores = dict(zip(manifest["concepts"], (vectors.float() @ hidden).tolist(), strict=True))
         for column, concept in enumerate(CONCEPTS):
-            assert scores[concept] == pytest.approx(float(a_fit().directions[column, index] @ hidden), abs=2e-2)
+            assert scores[concept] == pytest.approx(float(a_readout().vectors[index, column] @ hidden), abs=2e-2)
     assert len(tensors) == len(manifest["layers"])
 
 
-def test_what_is_loaded_is_what_was_exported(bundle):
-    readout, fit = load_readout(bundle), a_fit()
-    assert readout.concepts == CONCEPTS
-    assert readout.layers == LAYERS
-    torch.testing.assert_close(readout.vectors, fit.directions.transpose(0, 1), rtol=1e-3, atol=1e-3)
-    torch.testing.assert_close(readout.text_calibration.mean, fit.text_calibration.mean)
-    torch.testing.assert_close(readout.token_calibration.std, fit.token_calibration.std)
-    said = readout.manifest["amygdala_tl"]
-    assert said["hooks"] == {"3": "blocks.3.hook_resid_post", "10": "blocks.10.hook_resid_post"}
-    assert said["read_position"] == "last"
-    assert said["left_out"] == dict(fit.left_out)
+def test_what_is_loaded_is_what_was_saved(bundle):
+    loaded, saved = load_readout(bundle), a_readout()
+    assert loaded.concepts == CONCEPTS
+    assert loaded.layers == LAYERS
+    torch.testing.assert_close(loaded.vectors, saved.vectors, rtol=1e-3, atol=1e-3)
+    for name in ("text_calibration", "token_calibration"):
+        one, other = getattr(loaded, name), getattr(saved, name)
+        torch.testing.assert_close(one.mean, other.mean)
+        torch.testing.assert_close(one.std, other.std)
+        assert one.n == other.n
+    assert loaded.provenance == saved.provenance
+    assert loaded.provenance.hooks == {"3": "blocks.3.hook_resid_post", "10": "blocks.10.hook_resid_post"}
+    assert loaded.provenance.verdicts["awe"] == saved.provenance.verdicts["awe"]
+    assert loaded.provenance.verdicts["joy"].interval == (0.5, 0.75)
+
+
+def test_the_manifest_names_what_is_stored_as_readers_know_it(bundle):
+    said = json.loads(bundle.with_suffix(".json").read_text())
+    assert list(said) == ["concepts", "layers", "hidden_size", "dtype", "amygdala_tl"]
+    about, saved = said["amygdala_tl"], a_readout()
+    assert about["format_version"] == 1
+    assert about["tensors_sha256"] == hashlib.sha256(bundle.read_bytes()).hexdigest()
+    assert about["read_position"] == "last"
+    assert about["capture"] == {"chat_template": "user", "max_tokens": 1024, "token_components": 0}
+    assert about["left_out"] == dict(saved.provenance.left_out)
+    assert about["model"]["fingerprint"] == saved.provenance.model.fingerprint
+    assert about["calibration"]["tokens"]["mean"][1] == pytest.approx(saved.token_calibration.mean[1].tolist())
+    assert about["verdicts"]["grief"]["redundant_with"] == "awe"
 
 
 def test_a_bundle_with_only_the_four_keys_is_taken_without_calibration(bundle):
@@ -86,6 +75,8 @@ def test_a_bundle_with_only_the_four_keys_is_taken_without_calibration(bundle):
     readout = load_readout(bundle)
     assert readout.concepts == CONCEPTS
     assert readout.text_calibration is None
+    assert readout.token_calibration is None
+    assert readout.verdicts == {}
 
 
 def damage(change):
@@ -168,29 +159,59 @@ def test_any_value_of_a_manifest_key_is_taken_or_refused_never_another_error(bun
     manifest_path.write_text(whole)
 
 
-def test_a_fit_with_a_zero_direction_cannot_be_exported(tmp_path):
-    fit = a_fit()
-    fit.directions[2, 0] = 0.0
+def test_a_readout_with_a_zero_direction_cannot_be_saved(tmp_path):
+    readout = a_readout()
+    readout.vectors[0, 2] = 0.0
     with pytest.raises(ReadoutError, match="grief"):
-        export_readout(fit, tmp_path / "readout.safetensors")
+        readout.save(tmp_path / "readout.safetensors")
     assert not list(tmp_path.iterdir())
 
 
 def test_another_ending_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"\.safetensors"):
-        export_readout(a_fit(), tmp_path / "readout.pt")
+        a_readout().save(tmp_path / "readout.pt")
+    assert not list(tmp_path.iterdir())
 
 
-def test_a_fit_comes_back_from_its_file_as_it_was(tmp_path):
-    save_fit(a_fit(), tmp_path / "fit.safetensors")
-    again, fit = load_fit(tmp_path / "fit.safetensors"), a_fit()
-    torch.testing.assert_close(again.directions, fit.directions)
-    torch.testing.assert_close(again.token_calibration.std, fit.token_calibration.std)
-    for name in ("concepts", "layers", "model", "settings", "read_position", "estimator", "denoisers", "counts"):
-        assert getattr(again, name) == getattr(fit, name), name
+@pytest.mark.parametrize("how", ["whole", "of some concepts", "with nothing but vectors"])
+def test_what_is_saved_loaded_and_saved_again_is_the_same_bundle(tmp_path, how):
+    readout = a_readout()
+    if how == "of some concepts":
+        readout = readout.of_concepts(["joy", "grief"], {"awe": "too close"})
+    elif how == "with nothing but vectors":
+        readout = Readout(CONCEPTS, LAYERS, readout.vectors)
+    once = readout.save(tmp_path / "once.safetensors")
+    loaded = load_readout(once)
+    twice = loaded.save(str(tmp_path / "twice.safetensors"))
+    again = load_readout(twice)
+    assert torch.equal(again.vectors, loaded.vectors)
+    assert again.provenance == loaded.provenance
+    one, other = (json.loads(path.with_suffix(".json").read_text()) for path in (once, twice))
+    for manifest in (one, other):
+        manifest["amygdala_tl"].pop("tensors_sha256")  # safetensors writes its header in any order
+    if how == "with nothing but vectors":
+        assert one["amygdala_tl"].pop("hooks") == {}
+        assert other["amygdala_tl"].pop("hooks") == {"3": "blocks.3.hook_resid_post", "10": "blocks.10.hook_resid_post"}
+    assert one == other
 
 
-def test_a_file_that_is_no_fit_says_so(tmp_path):
-    (tmp_path / "x").write_bytes(b"nothing")
-    with pytest.raises(ReadoutError, match="is no fit"):
-        load_fit(tmp_path / "x")
+def test_a_damaged_manifest_says_where_it_is_wrong(bundle):
+    for change, where in (
+        (lambda m: m["amygdala_tl"]["verdicts"]["joy"].update(auroc="high"), "amygdala_tl.verdicts"),
+        (lambda m: m["amygdala_tl"]["model"].pop("fingerprint"), "amygdala_tl.model"),
+        (lambda m: m.update(layers=[3, -10]), "layers"),
+    ):
+        whole = bundle.with_suffix(".json").read_text()
+        edit(bundle, change)
+        with pytest.raises(ReadoutError) as refused:
+            load_readout(bundle)
+        assert where in str(refused.value)
+        assert str(bundle.with_suffix(".json")) in str(refused.value)
+        bundle.with_suffix(".json").write_text(whole)
+
+
+def test_a_key_that_this_version_does_not_know_is_ignored(bundle):
+    edit(bundle, lambda m: m.update(new=1))
+    edit(bundle, lambda m: m["amygdala_tl"].update(new={"deep": [1]}))
+    edit(bundle, lambda m: m["amygdala_tl"]["verdicts"]["joy"].update(new="x"))
+    assert load_readout(bundle).verdicts["joy"] == a_readout().verdicts["joy"]

@@ -25,6 +25,9 @@ from amygdala_tl.diagnostics.records import (
     ReadText,
     Verdict,
 )
+from amygdala_tl.readout.provenance import Provenance
+from amygdala_tl.readout.record import Readout
+from amygdala_tl.records import Calibration, ModelInfo
 
 SCRIPT = "<script>window.hacked = 1</script>"
 FAMILIES = {
@@ -91,7 +94,7 @@ def example_diagnosis(
     return Diagnosis(
         concepts=concepts,
         layers=tuple(layers),
-        manifest=_manifest(concepts, layers),
+        readout=_readout(concepts, layers, vectors),
         by_layer=by_layer,
         crosstalk=crosstalk,
         evaluation=evaluation,
@@ -294,47 +297,36 @@ def _texts(
     return texts
 
 
-def _manifest(concepts: tuple[str, ...], layers: Sequence[int]) -> dict[str, object]:
-    return {
-        "concepts": list(concepts),
-        "layers": list(layers),
-        "hidden_size": 576,
-        "dtype": "float16",
-        "amygdala_tl": {
-            "format_version": 1,
-            "tensors_sha256": "9a56daba" * 8,
-            "model": {
-                "id": "embedded",
-                "revision": None,
-                "fingerprint": "7d6cbd88" * 8,
-                "architecture": "LlamaForCausalLM",
-                "engine": "HookedTransformer",
-                "versions": {"amygdala-tl": "0.1.0", "transformer-lens": "3.9.0", "torch": "2.13.0+cpu"},
-                "dtype": "float32",
-                "n_layers": 30,
-                "d_model": 576,
-                "n_ctx": 8192,
-            },
-            "hooks": {str(layer): f"blocks.{layer}.hook_resid_post" for layer in layers},
-            "capture": {"chat_template": "none", "max_tokens": 1024},
-            "read_position": "pooled",
-            "estimator": {
-                "aggregator": "whitened",
-                "shrinkage": [0.9, 0.9, 0.7, 0.7][: len(layers)],
-                "labels": "classes",
-                "chosen_from": [
-                    {"method": "mean", "auroc": 0.8253, "auroc_by_layer": [0.81] * len(layers)},
-                    {"method": "whitened", "auroc": 0.8826, "auroc_by_layer": [0.87] * len(layers)},
-                    {"method": "pca", "failed": "no pairs"},
-                ],
-            },
-            "denoisers": [{"name": "neutral-pca", "share": 0.5}],
-            "corpus_sha256": "4e97ab1b" * 8,
-            "counts": {concept: {"positive": 30, "negative": 270} for concept in concepts},
-            "left_out": {"boredom-of-tuesdays": "4 positive texts, 8 needed"},
-            "calibration": {
-                "texts": {"mean": [], "std": [], "n": 339},
-                "tokens": {"mean": [], "std": [], "n": 51393},
-            },
+def _readout(concepts: tuple[str, ...], layers: Sequence[int], vectors: Sequence[Tensor]) -> Readout:
+    shape = len(layers), len(concepts)
+    provenance = Provenance(
+        model=ModelInfo(
+            id="embedded",
+            revision=None,
+            fingerprint="7d6cbd88" * 8,
+            architecture="LlamaForCausalLM",
+            engine="HookedTransformer",
+            versions={"amygdala-tl": "0.1.0", "transformer-lens": "3.9.0", "torch": "2.13.0+cpu"},
+            dtype="float32",
+            n_layers=30,
+            d_model=576,
+            n_ctx=8192,
+        ),
+        hooks={str(layer): f"blocks.{layer}.hook_resid_post" for layer in layers},
+        estimator={
+            "aggregator": "whitened",
+            "shrinkage": [0.9, 0.9, 0.7, 0.7][: len(layers)],
+            "labels": "classes",
+            "chosen_from": [
+                {"method": "mean", "auroc": 0.8253, "auroc_by_layer": [0.81] * len(layers)},
+                {"method": "whitened", "auroc": 0.8826, "auroc_by_layer": [0.87] * len(layers)},
+                {"method": "pca", "failed": "no pairs"},
+            ],
         },
-    }
+        denoisers=({"name": "neutral-pca", "share": 0.5},),
+        corpus_sha256="4e97ab1b" * 8,
+        counts={concept: {"positive": 30, "negative": 270} for concept in concepts},
+        left_out={"boredom-of-tuesdays": "4 positive texts, 8 needed"},
+    )
+    calibrations = (Calibration(torch.zeros(shape), torch.ones(shape), n) for n in (339, 51393))
+    return Readout(concepts, tuple(layers), torch.stack(list(vectors)), *calibrations, provenance)

@@ -8,8 +8,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from amygdala_tl.readout.provenance import Provenance
+from amygdala_tl.report.packing import NOTHING, packed
 from amygdala_tl.report.page import report_html, write_report
-from amygdala_tl.report.page_data import NOTHING, packed, page_data
+from amygdala_tl.report.page_data import page_data
 from tests.report.chromium import CUT_LABELS, OVERFLOWING, needs_chromium
 from tests.report.example import ODD_NAMES, SCRIPT, example_diagnosis
 
@@ -283,7 +285,8 @@ def test_names_and_texts_are_shown_as_they_are_and_never_run(visit, n_concepts):
 @needs_chromium
 def test_it_opens_without_texts_without_norms_with_one_layer_and_two_concepts(visit, tmp_path):
     few = example_diagnosis(2, layers=(7,), n_texts=0, odd=False)
-    few = replace(few, manifest={}, geometry=tuple(replace(found, norms={}) for found in few.geometry))
+    unnamed = replace(few.readout, provenance=Provenance())
+    few = replace(few, readout=unnamed, geometry=tuple(replace(found, norms={}) for found in few.geometry))
     write_report(few, tmp_path / "few.html")
     write_report(replace(few, crosstalk=(), geometry=()), tmp_path / "fewer.html")
     for name in ("few", "fewer"):
@@ -307,7 +310,7 @@ def test_the_data_hold_no_nan_and_no_markup():
     data = re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.DOTALL).group(1)
     assert "NaN" not in data
     assert "<" not in data
-    assert json.loads(data)["concepts"] == list(example_diagnosis(16).concepts)
+    assert json.loads(data)["diagnosis"]["concepts"] == list(example_diagnosis(16).concepts)
 
 
 def test_packed_numbers_are_exact_to_the_decimal_shown():

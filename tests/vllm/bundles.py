@@ -2,18 +2,14 @@
 
 import hashlib
 import json
+from dataclasses import asdict
 
 import torch
 from safetensors.torch import save
 
-from amygdala_tl.records import hook_name
+from amygdala_tl.records import ModelInfo, hook_name
 
-
-# What a test does not say of the model.
-UNSAID = {
-    "id": "", "revision": None, "fingerprint": "", "architecture": "", "engine": "TransformerBridge", "versions": {},
-    "dtype": "float32", "n_layers": 0, "d_model": 0, "n_ctx": 0,
-}  # fmt: skip
+MODEL = ModelInfo("m", None, "0" * 64, "LlamaForCausalLM", "HookedTransformer", {}, "float32", 40, 64, 512)
 
 
 def write_bundle(path, *, d_model, layers, concepts=("awe", "calm", "grief"), hooks=None, model=None, **said):
@@ -25,7 +21,7 @@ def write_bundle(path, *, d_model, layers, concepts=("awe", "calm", "grief"), ho
         layers: layer indices.
         concepts: names.
         hooks: layer -> layer that its hook names, where another.
-        model: what the manifest says of the model.
+        model: fields of `ModelInfo` that matter, the others are made up; None for a manifest that names no model.
         said: further keys below `amygdala_tl`.
     """
     generator = torch.Generator().manual_seed(d_model)
@@ -44,7 +40,7 @@ def write_bundle(path, *, d_model, layers, concepts=("awe", "calm", "grief"), ho
             "format_version": 1,
             "tensors_sha256": hashlib.sha256(data).hexdigest(),
             "hooks": {str(layer): hook_name((hooks or {}).get(layer, layer)) for layer in layers},
-            "model": model and {**UNSAID, **model},
+            "model": None if model is None else {**asdict(MODEL), "d_model": d_model, **model},
             **said,
         },
     }

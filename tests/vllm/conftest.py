@@ -9,6 +9,8 @@ from amygdala_tl.vllm.golden import has_vllm
 # Small enough for two cores and a test machine's memory; read when vLLM starts.
 os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
 os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+# Two servers side by side would each choose the same core.
+os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
 
 
 def pytest_configure(config):

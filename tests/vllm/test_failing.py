@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from amygdala_tl.lens.hugging_face import run_decoder_layers
-from amygdala_tl.readout.bundle import load_readout
+from amygdala_tl.readout.record import load_readout
 from tests.vllm.bundles import write_bundle
 from tests.vllm.serving import TINY_SERVER, stream, vllm_server
 
@@ -99,7 +99,7 @@ def test_without_its_socket_the_server_generates_the_same_and_counts_what_is_mis
         metrics = running.metrics()
         assert metrics['failures_total{where="receive"}'] == number
         assert metrics['positions_missing_total{reason="lost"}'] == number * (len(IDS) + N_TOKENS - 1)
-        assert number == 1 or seconds < 2.0  # rows that never come are waited for once
+        assert number == 1 or seconds < 4.0  # rows that never come are waited for once, for 5 seconds
     chunks = stream(running, "/v1/completions", {**ASK, "stream": True})
     assert [token for chunk in chunks for token in chunk["choices"][0]["token_ids"]] == right
     assert running.log.read_text().count("a failure (receive)") == 1

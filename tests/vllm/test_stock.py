@@ -11,7 +11,8 @@ CODE = """
 import importlib, pkgutil, sys
 
 # What amygdala-tl depends on and vLLM 0.32 does not ask for.
-ABSENT = {"transformer_lens", "jaxtyping", "sklearn", "scipy", "httpx", "httpx_sse", "rich", "textual", "typer", "plotly", "tomli_w"}
+ABSENT = {"transformer_lens", "jaxtyping", "sklearn", "scipy", "httpx", "httpx_sse", "rich", "textual", "typer",
+          "plotly", "tomli_w"}
 
 class Absent:
     def find_spec(self, name, path=None, target=None):
@@ -20,7 +21,7 @@ class Absent:
 
 sys.meta_path.insert(0, Absent())
 import amygdala_tl.vllm
-from amygdala_tl.readout.bundle import load_readout
+from amygdala_tl.readout.record import load_readout
 
 for module in pkgutil.iter_modules(amygdala_tl.vllm.__path__):
     if module.name not in OFFLINE:

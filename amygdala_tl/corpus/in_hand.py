@@ -1,0 +1,237 @@
+"""Texts and labels that a program already holds, for a corpus.
+
+    Corpus.from_texts(["The lamp went out.", ...], [["grief"], ...], groups=days)
+    Corpus.from_texts(texts, matrix, concepts=["joy", "grief"])      a 0/1 array [text, concept]
+    Corpus.from_dataframe(frame, text="body", labels=["joy", "grief"], group="day")
+
+The labels of a text are complete: a text is a positive of its labels and a negative of every other concept that it does
+not mention by name. An empty list of labels means that nothing is known, so the text is neutral. A row of zeros in an
+array says that no concept applies, so the text is a negative of all.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+from amygdala_tl.corpus.grouping import split_of
+from amygdala_tl.corpus.hashing import text_id
+from amygdala_tl.corpus.labels import LabelRules, check_split_rules, count_mentions
+from amygdala_tl.corpus.reasons import DUPLICATE, NO_EXAMPLE, NOT_UNICODE, TOO_SHORT
+from amygdala_tl.errors import InputError
+from amygdala_tl.names import fold_name
+from amygdala_tl.records import CorpusText
+
+_DEFAULTS = LabelRules()
+_Positive = frozenset[str] | None
+"""The concepts of one text, None if nothing is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledCorpusTexts:
+    """Unique texts with all their labels, before concepts with too few of them are left out.
+
+    Attributes:
+        concepts: all concepts that the texts may be examples of.
+        texts: unique texts.
+        min_examples: training texts that a concept needs of each polarity.
+        more: how a user gets more examples, for an error's remedy.
+        parameters, dropped: what the corpus records of its making.
+    """
+
+    concepts: Sequence[str]
+    texts: Sequence[CorpusText]
+    min_examples: int
+    more: str
+    parameters: Mapping[str, Any]
+    dropped: Mapping[str, int]
+
+
+def texts_in_hand(
+    texts: Iterable[str],
+    labels: Any,
+    *,
+    concepts: Sequence[str] | None = None,
+    groups: Iterable[object] | None = None,
+    heldout_fraction: float = _DEFAULTS.heldout_fraction,
+    min_examples: int = _DEFAULTS.min_examples,
+    max_negative_mentions: int = _DEFAULTS.max_negative_mentions,
+    seed: int = _DEFAULTS.seed,
+) -> LabelledCorpusTexts:
+    """Merge texts that come twice, and give every text its split and its negatives.
+
+    A text that comes twice enters once, with the union of its labels and the first of its groups in sorted order. Blank texts
+    and texts with lone surrogates are dropped and counted.
+
+    Args:
+        texts: what the model will read.
+        labels: for each text a list of labels, one label, or None; or a 0/1 array or tensor [text, concept]. Names are
+            compared case-folded.
+        concepts: the concepts, by default all labels; required for an array, where they name its columns.
+        groups: for each text a value that dependent texts share (a day, a scene, an author), so that the split into training
+            and held-out texts never separates them. By default, and for None, a text is its own group.
+        heldout_fraction: expected share of groups that are held out, 0 <= f < 1.
+        min_examples: concepts with fewer positive or negative training texts are left out.
+        max_negative_mentions: a negative names the concept at most this many times.
+        seed: seed of the split.
+
+    Raises:
+        InputError: lengths differ, a text or label is not a string, a label is not among `concepts`, or a value is out of its
+            range; the error names the index.
+    """
+    check_split_rules(min_examples, heldout_fraction)
+    given, rows = _listed(texts), _listed(labels)
+    places = [None] * len(given) if groups is None else _listed(groups)
+    if not given:
+        raise InputError("no texts", label="texts", remedy="give at least one text")
+    for name, values in (("labels", rows), ("groups", places)):
+        if len(values) != len(given):
+            raise InputError(
+                "the lengths differ", label=name, got=len(values), need=f"{len(given)}, one for each text",
+                remedy="give texts and labels in the same order",
+            )  # fmt: skip
+    names = None if concepts is None else _folded_concepts(concepts)
+    known = _of_matrix(rows, names) if _is_matrix(rows) else _of_lists(rows, names)
+    wanted = sorted(names if names is not None else {name for one in known for name in one or ()})
+    dropped: Counter[str] = Counter()
+    seen: dict[str, list[tuple[_Positive, object]]] = defaultdict(list)
+    for index, (text, positive, group) in enumerate(zip(given, known, places, strict=True)):
+        if not isinstance(text, str):
+            raise _not_a_string(f"texts[{index}]", text)
+        if reason := _unusable(text):
+            dropped[reason] += 1
+        else:
+            seen[text.strip()].append((positive, group))
+    entering = []
+    for text, sightings in seen.items():
+        dropped[DUPLICATE] += len(sightings) - 1
+        group = min((str(group) for _, group in sightings if not _missing(group)), default=text_id(text))
+        sets = [positive for positive, _ in sightings if positive is not None]
+        positive = frozenset[str]().union(*sets)
+        negative = [
+            name for name in wanted if name not in positive and count_mentions(text, name) <= max_negative_mentions
+        ]
+        if sets and not positive and not negative:
+            dropped[NO_EXAMPLE] += 1  # it would pass for neutral
+            continue
+        split = split_of(group, heldout_fraction=heldout_fraction, seed=seed)
+        sides = (tuple(sorted(positive)), tuple(negative)) if sets else ((), ())
+        entering.append(CorpusText(text_id(text), text, group, split, {}, *sides))
+    return LabelledCorpusTexts(
+        wanted,
+        entering,
+        min_examples=min_examples,
+        more="give more texts",
+        parameters={
+            "source": "texts in hand",
+            "heldout_fraction": heldout_fraction,
+            "max_negative_mentions": max_negative_mentions,
+            "seed": seed,
+        },
+        dropped=dropped,
+    )
+
+
+def table_in_hand(
+    frame: Any, *, text: str, labels: str | Sequence[str], group: str | None, **options: Any
+) -> LabelledCorpusTexts:
+    """Read the columns of a table, see `Corpus.from_dataframe`."""
+    if isinstance(labels, str):
+        rows = _column(frame, labels)
+    else:
+        options = {"concepts": list(labels), **options}
+        rows = [list(row) for row in zip(*(_column(frame, name) for name in labels), strict=True)]
+    groups = None if group is None else _column(frame, group)
+    return texts_in_hand(_column(frame, text), rows, groups=groups, **options)
+
+
+def _column(frame: Any, name: str) -> list[Any]:
+    columns = list(getattr(frame, "columns", frame))
+    if name not in columns:
+        raise InputError(
+            "no such column", label=name, got=", ".join(map(str, columns)), remedy="name a column of the table"
+        )
+    return _listed(frame[name])
+
+
+def _listed(values: Any) -> list[Any]:
+    """Return the values of a sequence, an array, a tensor or a column as a list."""
+    for name in ("to_list", "tolist"):
+        if hasattr(values, name):
+            return list(getattr(values, name)())
+    return list(values)
+
+
+def _folded_concepts(concepts: Sequence[str]) -> list[str]:
+    folded = [_folded(name, f"concepts[{index}]") for index, name in enumerate(concepts)]
+    if not folded or "" in folded or len(set(folded)) < len(folded):
+        raise InputError(
+            "cannot be used", label="concepts", got=", ".join(concepts) or "no names", need="different names",
+            remedy="give every concept one name",
+        )  # fmt: skip
+    return folded
+
+
+def _is_matrix(rows: list[Any]) -> bool:
+    first = next((row for row in rows if not (isinstance(row, str) or _missing(row))), None)
+    return first is not None and any(isinstance(value, Real) for value in _listed(first))
+
+
+def _of_matrix(rows: list[Any], names: list[str] | None) -> list[_Positive]:
+    if names is None:
+        raise InputError("an array of labels needs names", label="concepts", remedy="give one name for each column")
+    known = []
+    for index, row in enumerate(rows):
+        values = _listed(row)
+        if len(values) != len(names) or not all(value in (0, 1) for value in values):
+            raise InputError(
+                "not a row of zeros and ones", label=f"labels[{index}]", got=values,
+                need=f"{len(names)} values, one for each concept", remedy="correct the row",
+            )  # fmt: skip
+        known.append(frozenset(name for name, value in zip(names, values, strict=True) if value))
+    return list(known)
+
+
+def _of_lists(rows: list[Any], names: list[str] | None) -> list[_Positive]:
+    known: list[_Positive] = []
+    for index, row in enumerate(rows):
+        label = f"labels[{index}]"
+        values = [] if _missing(row) else [row] if isinstance(row, str) or not _iterable(row) else _listed(row)
+        folded = frozenset(_folded(value, label) for value in values) - {""}
+        if names is not None and (unknown := sorted(folded - set(names))):
+            raise InputError(
+                "not among the concepts", label=label, got=", ".join(unknown), need=", ".join(names),
+                remedy="add the label to `concepts`, or take it off the text",
+            )  # fmt: skip
+        known.append(folded or None)
+    return known
+
+
+def _folded(name: object, label: str) -> str:
+    if not isinstance(name, str):
+        raise _not_a_string(label, name)
+    return fold_name(name).strip()
+
+
+def _iterable(value: object) -> bool:
+    return isinstance(value, Iterable) or hasattr(value, "tolist")
+
+
+def _missing(value: object) -> bool:
+    """Say whether a cell is empty: None, or NaN, which pandas puts there."""
+    return value is None or (isinstance(value, float) and value != value)
+
+
+def _unusable(text: str) -> str | None:
+    if not text.strip():
+        return TOO_SHORT
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return NOT_UNICODE
+    return None
+
+
+def _not_a_string(label: str, got: object) -> InputError:
+    return InputError("not a string", label=label, got=type(got).__name__, remedy="give texts and labels as strings")

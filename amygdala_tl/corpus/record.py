@@ -1,0 +1,146 @@
+"""`Corpus`, and the last steps of making one from any source: concepts with enough examples, order, hash, counts."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from amygdala_tl.corpus.concepts import ExampleCount, keep_sufficient
+from amygdala_tl.corpus.hashing import corpus_sha256
+from amygdala_tl.corpus.in_hand import LabelledCorpusTexts, table_in_hand, texts_in_hand
+from amygdala_tl.corpus.labels import Polarity
+from amygdala_tl.corpus.reasons import NO_EXAMPLE
+from amygdala_tl.records import CorpusText, Split
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Corpus:
+    """Unique texts with their labels.
+
+    Attributes:
+        concepts: concepts with enough examples, in the order of every concept axis.
+        texts: sorted by id, so that a corpus does not depend on the order of its source.
+        parameters: the options it was made with.
+        dropped: reason -> how many nodes were left out for it.
+        left_out: concept -> why it is not among `concepts`.
+        sha256: of concepts, texts, labels and splits.
+    """
+
+    concepts: tuple[str, ...]
+    texts: tuple[CorpusText, ...]
+    parameters: Mapping[str, Any]
+    dropped: Mapping[str, int]
+    left_out: Mapping[str, str]
+    sha256: str
+
+    @classmethod
+    def from_texts(cls, texts: Iterable[str], labels: Any, **options: Any) -> "Corpus":
+        """Make a corpus from texts and labels in hand.
+
+        Args:
+            texts: what the model will read.
+            labels: for each text a list of labels, one label, or None; or a 0/1 array or tensor [text, concept].
+            options: `concepts`, `groups`, `heldout_fraction`, `min_examples`, `max_negative_mentions` and `seed`, see
+                `amygdala_tl.corpus.in_hand.texts_in_hand`.
+
+        Raises:
+            InputError: lengths differ, a text or label is not a string, or a label is not among the concepts.
+            CorpusError: no concept has enough examples.
+        """
+        return assemble_labelled(texts_in_hand(texts, labels, **options))
+
+    @classmethod
+    def from_dataframe(
+        cls,
+        frame: Any,
+        *,
+        text: str = "text",
+        labels: str | Sequence[str] = "labels",
+        group: str | None = None,
+        **options: Any,
+    ) -> "Corpus":
+        """Make a corpus from a table (pandas, polars, or any mapping of names to columns).
+
+        Args:
+            frame: the table.
+            text: the column of texts.
+            labels: the column of labels (a list of labels or one label in each row), or several 0/1 columns named for concepts.
+            group: the column of groups.
+            options: as for `from_texts`.
+
+        Raises:
+            InputError: a column is missing; else as for `from_texts`.
+            CorpusError: no concept has enough examples.
+        """
+        return assemble_labelled(table_in_hand(frame, text=text, labels=labels, group=group, **options))
+
+    def __repr__(self) -> str:
+        groups = len({text.group for text in self.texts})
+        return f"Corpus({len(self.texts)} texts in {groups} groups, {len(self.concepts)} concepts: {', '.join(self.concepts)})"
+
+
+def assemble(
+    concepts: tuple[str, ...],
+    texts: Iterable[CorpusText],
+    *,
+    parameters: Mapping[str, Any],
+    dropped: Mapping[str, int],
+    left_out: Mapping[str, str],
+) -> Corpus:
+    """Return the corpus of these texts, sorted by id and hashed, without the reasons that dropped nothing."""
+    ordered = tuple(sorted(texts, key=lambda text: text.id))
+    return Corpus(
+        concepts=concepts,
+        texts=ordered,
+        parameters=dict(parameters),
+        dropped={reason: n for reason, n in dropped.items() if n},
+        left_out=dict(left_out),
+        sha256=corpus_sha256(concepts, ordered),
+    )
+
+
+def assemble_labelled(found: LabelledCorpusTexts) -> Corpus:
+    """Return the corpus of labelled texts, without the concepts that have too few training examples.
+
+    Raises:
+        CorpusError: no concept has enough examples.
+    """
+    texts = found.texts
+    training = [text for text in texts if text.split == "train"]
+    positive = Counter(concept for text in training for concept in text.positive)
+    negative = Counter(concept for text in training for concept in text.negative)
+    kept, left_out = keep_sufficient(
+        {concept: ExampleCount(positive[concept], negative[concept]) for concept in found.concepts},
+        min_examples=found.min_examples,
+        more_positives=found.more,
+        more_negatives=found.more,
+    )
+    # A text that loses its last concept would pass for neutral, although it has labels.
+    reduced = [(text, _only(text, frozenset(kept))) for text in texts]
+    entering = [new for old, new in reduced if old.neutral or not new.neutral]
+    return assemble(
+        kept,
+        entering,
+        parameters={**found.parameters, "min_examples": found.min_examples},
+        dropped=Counter(found.dropped) + Counter({NO_EXAMPLE: len(texts) - len(entering)}),
+        left_out=left_out,
+    )
+
+
+def _only(text: CorpusText, concepts: frozenset[str]) -> CorpusText:
+    positive, negative = (tuple(name for name in names if name in concepts) for names in (text.positive, text.negative))
+    return replace(text, positive=positive, negative=negative)
+
+
+def count_examples(corpus: Corpus) -> dict[str, dict[Split, dict[Polarity, int]]]:
+    """Count the examples of every concept: concept -> split -> polarity -> texts."""
+    counts: dict[str, dict[Split, dict[Polarity, int]]] = {
+        concept: {"train": {"positive": 0, "negative": 0}, "heldout": {"positive": 0, "negative": 0}}
+        for concept in corpus.concepts
+    }
+    for text in corpus.texts:
+        for concept in text.positive:
+            counts[concept][text.split]["positive"] += 1
+        for concept in text.negative:
+            counts[concept][text.split]["negative"] += 1
+    return counts

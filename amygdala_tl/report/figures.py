@@ -1,0 +1,159 @@
+"""Plotly figures with one row a concept, best first: a dot with its interval, on a bar as wide as chance reaches.
+
+Arrays go by concept, and `order` lists the concepts from top to bottom. The page drops the rows that its filters leave out and
+names the others. Colours are custom properties of the page's style sheet, such as `var(--ink)`, because the page changes between
+light and dark.
+"""
+
+import math
+from collections.abc import Sequence
+from html import escape
+from typing import Any, get_args
+
+import plotly.graph_objects as go
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from amygdala_tl.diagnostics.records import Diagnosis, Verdict
+from amygdala_tl.report.packing import plain
+from amygdala_tl.report.page_text import UNKNOWN, counted, slug
+from amygdala_tl.steering.records import Ablation, SteeringReport
+
+BAND = 1.96
+"""Deviations of random directions that hold 95% of them."""
+
+SYMBOLS = {"readable": "circle", "weak": "diamond", "redundant": "square", "not readable": "circle-open"}
+
+Row = Float[Tensor, " concept"]
+
+
+def held_out_figure(diagnosis: Diagnosis) -> dict[str, Any]:
+    """Draw held-out AUROC beside what permuted labels, random directions and a bag of words reach."""
+    scores, quality = diagnosis.evaluation, diagnosis.quality
+    auroc, low, high = scores.auroc.value, scores.auroc.low, scores.auroc.high
+    hover = [
+        "<br>".join(
+            (
+                f"{_heading(diagnosis.concepts[i])}, {quality[i].verdict}",
+                f"AUROC {_fixed(auroc[i])} ({_fixed(low[i])} to {_fixed(high[i])})",
+                f"null {_fixed(scores.permutation_null[i])}, random directions {_fixed(scores.random_null[i])}",
+                f"bag of words {_fixed(scores.bag_of_words[i])}, token embeddings {_fixed(scores.embedding[i])}",
+                f"{scores.n_positive[i]} positive, {scores.n_negative[i]} negative texts, layer {quality[i].layer}",
+            )
+        )
+        for i in range(len(auroc))
+    ]
+    height = _height(len(auroc))
+    tick = {"symbol": "line-ns", "size": 0.55 * height, "line": {"width": 1.6, "color": "var(--muted)"}}
+    cross = {"symbol": "x-thin", "size": 7, "line": {"width": 1.5, "color": "var(--ink)"}}
+    traces = [
+        _bars(torch.full_like(auroc, 0.5), scores.permutation_null),
+        go.Scatter(x=plain(scores.random_null), mode="markers", marker=tick, hoverinfo="skip"),
+        go.Scatter(x=plain(scores.bag_of_words), mode="markers", marker=cross, hoverinfo="skip"),
+    ]
+    for verdict in get_args(Verdict):
+        own = torch.tensor([each.verdict == verdict for each in quality])
+        marker = {"symbol": SYMBOLS[verdict], "size": 10 if verdict == "weak" else 9}
+        traces.append(_dots(auroc.where(own, torch.nan), low, high, hover, f"var(--{slug(verdict)})", marker))
+    start = min(0.5, *_finite(torch.stack((auroc, low, scores.bag_of_words))))
+    axis = {"range": [max(0, math.floor(10 * start - 0.2)) / 10, 1.005], "tickformat": ".1f"}
+    return {
+        "order": auroc.nan_to_num(-1).argsort(descending=True, stable=True).tolist(),
+        "row": height,
+        **_figure(traces, origin=0.5, title="AUROC on held-out texts", **axis),
+    }
+
+
+def ablation_figures(report: SteeringReport) -> list[dict[str, Any]]:
+    """Draw the fall of each concept's words without its direction, beside random directions: one named figure a place."""
+    places: list[tuple[str, list[Ablation | None]]] = [
+        (f"layer {layer}", [found.layers[place].ablation for found in report.concepts])
+        for place, layer in enumerate(report.plan.layers)
+    ]
+    places += [
+        ("all these layers together", [found.ablation_together for found in report.concepts]),
+        ("every layer of the model", [found.ablation_everywhere for found in report.concepts]),
+    ]
+    return [{"name": name, "figure": _ablation(report, found)} for name, found in places if any(found)]
+
+
+def _ablation(report: SteeringReport, found: Sequence[Ablation | None]) -> dict[str, Any]:
+    names = ("fall", "low", "high", "random_mean", "random_deviation", "p_value")
+    fall, low, high, mean, deviation, p = (
+        torch.tensor([torch.nan if (value := getattr(each, name, None)) is None else value for each in found])
+        for name in names
+    )
+    hover = [
+        ""
+        if each is None
+        else "<br>".join(
+            (
+                f"{_heading(concept.concept)}, {concept.verdict}",
+                f"fall {_fixed(fall[i], '+.2f')} nats ({_fixed(low[i], '.2f')} to {_fixed(high[i], '.2f')}), "
+                f"{counted(each.texts, 'carrying text')}",
+                f"random {_fixed(mean[i], '+.2f')} \u00b1 {_fixed(deviation[i], '.2f')}, p {_fixed(p[i])}",
+            )
+        )
+        for i, (concept, each) in enumerate(zip(report.concepts, found, strict=True))
+    ]
+    chance = (mean - BAND * deviation, mean + BAND * deviation)
+    symbols = ["circle" if significant else "circle-open" for significant in (p <= report.plan.level).tolist()]
+    traces = [_bars(*chance), _dots(fall, low, high, hover, "var(--accent)", {"symbol": symbols, "size": 9})]
+    known = [0.0, *_finite(torch.stack((fall, low, high, *chance)))]
+    room = 0.04 * (max(known) - min(known) or 1)
+    axis = {"range": [min(known) - room, max(known) + room], "tickformat": ".2~f"}
+    order = fall.nan_to_num(-torch.inf).argsort(descending=True, stable=True)
+    return {
+        "order": order[: int(fall.isfinite().sum())].tolist(),
+        "row": _height(len(fall)),
+        **_figure(traces, origin=0.0, title="fall of the concept's words, nats", **axis),
+    }
+
+
+def _figure(traces: Sequence[Any], *, origin: float, title: str, **axis: Any) -> dict[str, Any]:
+    """Traces and layout, with an upright line at `origin`."""
+    xaxis = {"title": {"text": title}, "nticks": 10, **axis}
+    line = {"yref": "paper", "layer": "below", "line": {"color": "var(--muted)", "width": 1}}
+    shapes = [{"type": "line", "x0": origin, "x1": origin, "y0": 0, "y1": 1, **line}]
+    figure: dict[str, Any] = go.Figure(traces, {"xaxis": xaxis, "shapes": shapes}).to_plotly_json()
+    del figure["layout"]["template"]  # the page has its own looks
+    return figure
+
+
+def _bars(low: Row, high: Row) -> go.Bar:
+    marker = {"color": "var(--null)"}
+    return go.Bar(base=plain(low), x=plain(high - low), orientation="h", width=0.62, marker=marker, hoverinfo="skip")
+
+
+def _dots(value: Row, low: Row, high: Row, hover: list[str], colour: str, marker: dict[str, Any]) -> go.Scatter:
+    ends = {"array": plain(high - value), "arrayminus": plain(value - low)}
+    return go.Scatter(
+        x=plain(value),
+        mode="markers",
+        hoverinfo="text",
+        hovertext=hover,
+        marker={**marker, "color": colour, "line": {"width": 1.6, "color": colour}},
+        error_x={"type": "data", "symmetric": False, **ends, "color": colour, "thickness": 1.5, "width": 0},
+    )
+
+
+def _height(n_concepts: int) -> int:
+    """Pixels of a row."""
+    return 18 if n_concepts > 40 else 24
+
+
+def _heading(concept: str) -> str:
+    """A name in bold that plotly takes as text: it reads a little markup in hover texts."""
+    line = " ".join(concept.split())
+    short = line if len(line) <= 40 else line[:39] + "\u2026"
+    return f"<b>{escape(short, quote=False)}</b>"
+
+
+def _finite(values: Tensor) -> list[float]:
+    found: list[float] = values[values.isfinite()].tolist()
+    return found
+
+
+def _fixed(value: Tensor, form: str = ".3f") -> str:
+    return f"{value:{form}}".replace("-", "\u2212") if value.isfinite() else UNKNOWN
