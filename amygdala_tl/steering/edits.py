@@ -200,13 +200,15 @@ class Clamp:
 def mean_norm(residual: Float[Tensor, "*text token d_model"]) -> Float[Tensor, "*text"]:
     """Mean norm of each text's tokens in float32, without the first of several and other attention sinks."""
     rest = residual[..., 1:, :] if residual.shape[-2] > 1 else residual
-    return norms_without_sinks(rest.detach()).nanmean(dim=-1)
+    result: Tensor = norms_without_sinks(rest.detach()).nanmean(dim=-1)
+    return result
 
 
 def norms_without_sinks(residual: Float[Tensor, "*text token d_model"]) -> Float[Tensor, "*text token"]:
     """Norm of every token in float32, NaN for attention sinks."""
     norms = residual.float().norm(dim=-1)
-    return norms.masked_fill(norms > SINK_RATIO * norms.median(dim=-1, keepdim=True).values, torch.nan)
+    result: Tensor = norms.masked_fill(norms > SINK_RATIO * norms.median(dim=-1, keepdim=True).values, torch.nan)
+    return result
 
 
 def _check_unit(direction: Tensor) -> None:
@@ -224,7 +226,7 @@ def _rows(
     direction: Float[Tensor, "*rows d_model"], residual: Float[Tensor, "batch position width"]
 ) -> Float[Tensor, "_ d_model"]:
     """The direction in float32 on the stream's device, as one row for all or one a row of the batch."""
-    rows = torch.atleast_2d(direction).to(residual.device).float()
+    rows: Tensor = (direction if direction.ndim == 2 else direction[None]).to(residual.device).float()
     if rows.shape[1] != residual.shape[2] or len(rows) not in (1, len(residual)):
         raise InputError(
             "the direction does not fit the residual stream", got=f"direction {list(direction.shape)}",

@@ -5,6 +5,7 @@ journal keeps every block; what it has is not measured again.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 
@@ -55,7 +56,7 @@ def measure_ablations(
     """Measure the ablations of a check alone; arguments as in `measure`."""
     measured = []
     for block in ablation_blocks(check):
-        found = journal.block(block, FoundAblations, lambda block=block: _ablate(lens, block))
+        found = journal.block(block, FoundAblations, partial(_ablate, lens, block))
         reads = None if found.reads is None else from_rows(found.reads)
         measured.append(MeasuredAblation(block.layers, block.concept, from_rows(found.words), reads))
         advance()
@@ -96,7 +97,7 @@ def _layer(
     kl, loss = torch.full((n, doses), torch.nan), torch.full((n, doses), torch.nan)
     words, reads = torch.empty(0), None
     for rows, column, block in addition_blocks(check, material, arms, norm):
-        found = journal.block(block, FoundAdditions, lambda block=block: benches.add(block))
+        found = journal.block(block, FoundAdditions, partial(benches.add, block))
         if not len(words):
             words = torch.full((n, doses, len(block.prompts), concepts), torch.nan)
             reads = None if readers is None else torch.full((n, doses, 2, concepts), torch.nan)
