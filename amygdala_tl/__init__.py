@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from amygdala_tl.lens.model import load_model as load_model
     from amygdala_tl.lens.wrap import wrap as wrap
     from amygdala_tl.live.client import readout_client as readout_client
-    from amygdala_tl.readout.bundle import load_readout as load_readout
     from amygdala_tl.readout.record import Readout as Readout
+    from amygdala_tl.readout.record import load_readout as load_readout
     from amygdala_tl.steering.edits import Ablate as Ablate
     from amygdala_tl.steering.edits import Add as Add
     from amygdala_tl.steering.edits import Clamp as Clamp
@@ -55,7 +55,7 @@ _PUBLIC = {
     "intervene": "steering.hooks",
     "judge": "api.judge",
     "load_model": "lens.model",
-    "load_readout": "readout.bundle",
+    "load_readout": "readout.record",
     "read_corpus": "corpus.io",
     "read_training_data": "corpus.folders",
     "readout_client": "live.client",

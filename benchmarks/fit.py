@@ -29,11 +29,10 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.nn import functional as F
 
-from amygdala_tl.directions import Estimate, LabelledActivations, ungrouped
-from amygdala_tl.directions.logistic import logistic
-from amygdala_tl.directions.logistic_l1 import logistic_l1
-from amygdala_tl.directions.mean import mean_streamed
-from amygdala_tl.directions.whitened import whitened_streamed
+from amygdala_tl.directions import Estimate, LabelledActivations, logistic, logistic_l1
+from amygdala_tl.directions.data import ungrouped
+from amygdala_tl.directions.difference_of_means import mean_streamed
+from amygdala_tl.directions.whitening import whitened_streamed
 
 BLOCK = 64
 PARTS = ("whitened", "logistic", "logistic_l1")

@@ -27,8 +27,9 @@ from amygdala_tl.activations.capture import capture_texts
 from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.directions import LabelledActivations
 from amygdala_tl.directions.auroc import auroc
+from amygdala_tl.directions.choice import CANDIDATES, held_out_auroc
 from amygdala_tl.directions.folds import group_folds
-from amygdala_tl.directions.method import CANDIDATES, Method, apply_method, held_out_auroc, parse_method
+from amygdala_tl.directions.method import Method, apply_method, parse_method
 from amygdala_tl.records import CaptureSettings, ReadPosition
 from amygdala_tl.report.progress import capture_progress
 

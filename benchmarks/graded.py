@@ -20,10 +20,11 @@ from torch import Tensor
 
 from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.corpus.folders import read_training_data
-from amygdala_tl.directions import ESTIMATORS, LabelledActivations
+from amygdala_tl.directions import LabelledActivations
 from amygdala_tl.directions.auroc import auroc
 from amygdala_tl.directions.folds import group_folds
 from amygdala_tl.directions.labels import grade_matrix, group_numbers, label_matrix
+from amygdala_tl.directions.method import ESTIMATORS
 from amygdala_tl.directions.requested import GRADED_ESTIMATORS
 
 FOLDS = 5

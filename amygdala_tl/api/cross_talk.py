@@ -12,7 +12,7 @@ from amygdala_tl.api.labelled import judged_texts
 from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.diagnostics.diagnose import layer_cross_talk
 from amygdala_tl.diagnostics.records import CrossTalk
-from amygdala_tl.directions import ungrouped
+from amygdala_tl.directions.data import ungrouped
 from amygdala_tl.directions.labels import group_numbers, label_matrix
 from amygdala_tl.errors import InputError
 from amygdala_tl.readout.record import Readout

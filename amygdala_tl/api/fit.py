@@ -9,8 +9,9 @@ from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.api.labelled import LabelledTexts
 from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.corpus.training import trainable_concepts
-from amygdala_tl.directions import check_classes
-from amygdala_tl.directions.method import apply_method, apply_streamed, choose_method
+from amygdala_tl.directions.choice import choose_method
+from amygdala_tl.directions.estimator import check_classes
+from amygdala_tl.directions.method import apply_method, apply_streamed
 from amygdala_tl.directions.requested import requested_method
 from amygdala_tl.errors import FitError
 from amygdala_tl.lens.hooks import parse_layers

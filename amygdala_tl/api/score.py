@@ -13,8 +13,7 @@ from amygdala_tl.activations.runner import pool_texts, run_batches, tokenize_for
 from amygdala_tl.api.models import lens_of
 from amygdala_tl.errors import InputError
 from amygdala_tl.lens.model import Lens
-from amygdala_tl.readout.bundle import load_readout
-from amygdala_tl.readout.record import Readout
+from amygdala_tl.readout.record import Readout, load_readout
 
 
 @dataclass(frozen=True, slots=True)

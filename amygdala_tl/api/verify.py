@@ -15,8 +15,7 @@ from amygdala_tl.lens.identity import golden_tokens, other_weights
 from amygdala_tl.lens.model import Lens, load_model
 from amygdala_tl.lens.parity import TOLERANCES, check_layers
 from amygdala_tl.lens.residuals import run_resid_post
-from amygdala_tl.readout.bundle import load_readout
-from amygdala_tl.readout.record import Readout
+from amygdala_tl.readout.record import Readout, load_readout
 from amygdala_tl.records import LayerCheck, LayerOutput, Verification, hook_name
 from amygdala_tl.vllm.golden import has_vllm, vllm_layers
 from amygdala_tl.vllm.mapping import layer_of_hook

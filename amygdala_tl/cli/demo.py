@@ -44,7 +44,7 @@ def demo(
     from amygdala_tl.api.inputs import store_of
     from amygdala_tl.api.judge import judge
     from amygdala_tl.api.score import score
-    from amygdala_tl.readout.bundle import load_readout
+    from amygdala_tl.readout.record import load_readout
     from amygdala_tl.report.page import write_report
 
     console = Console(highlight=False)

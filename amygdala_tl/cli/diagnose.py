@@ -64,7 +64,7 @@ def evaluate(
     """
     from amygdala_tl.api import evaluate as verb
     from amygdala_tl.api.models import lens_of
-    from amygdala_tl.readout.bundle import load_readout
+    from amygdala_tl.readout.record import load_readout
     from amygdala_tl.report.tables import evaluation_table, passages_table
 
     bundle = load_readout(readout)
@@ -88,7 +88,7 @@ def crosstalk(
 ) -> None:
     """Show how much each readout answers to other concepts, and which pairs are not independent axes."""
     from amygdala_tl.api.cross_talk import cross_talk
-    from amygdala_tl.readout.bundle import load_readout
+    from amygdala_tl.readout.record import load_readout
     from amygdala_tl.report.tables import crosstalk_table
 
     bundle = load_readout(readout)
@@ -107,7 +107,7 @@ def quality(
     model: options.ModelOption = None,
 ) -> None:
     """Judge every concept on held-out groups; with --concepts, show outliers, neurons and tokens of some."""
-    from amygdala_tl.readout.bundle import load_readout
+    from amygdala_tl.readout.record import load_readout
 
     bundle = load_readout(readout)
     wanted = named_concepts((concepts or "").split(","), bundle.concepts)
@@ -141,7 +141,7 @@ def report(
 ) -> None:
     """Write one self-contained HTML page with all diagnostics, and print their short form."""
     words = None if norms is None else read_norms(norms)
-    from amygdala_tl.readout.bundle import load_readout
+    from amygdala_tl.readout.record import load_readout
     from amygdala_tl.steering.results import read_run
 
     run = None if steering is None else read_run(steering)

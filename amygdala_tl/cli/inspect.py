@@ -11,6 +11,6 @@ from amygdala_tl.report.summaries import readout_summary
 
 def inspect(readout: Annotated[Path, typer.Argument(help="The bundle's .safetensors file.")]) -> None:
     """Describe a readout bundle from its manifest, and check that it is whole."""
-    from amygdala_tl.readout.bundle import load_readout
+    from amygdala_tl.readout.record import load_readout
 
     Console(highlight=False).print(readout_summary(load_readout(readout), [readout, readout.with_suffix(".json")]))

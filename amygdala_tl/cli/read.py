@@ -34,7 +34,7 @@ def read(
     model: Annotated[str | None, typer.Option(help="The model, if the manifest's name does not lead to it.")] = None,
 ) -> None:
     """Read texts: calibrated scores (z over the training texts) of their strongest concepts."""
-    from amygdala_tl.readout.bundle import load_readout
+    from amygdala_tl.readout.record import load_readout
 
     console = Console(highlight=False)
     wanted = _texts(texts, file)

@@ -145,7 +145,7 @@ def run_settings(settings: RunSettings, out: Path, *, seed: int | None = None) -
     words = None if steering.words is None else read_words(Path(steering.words))
     console = Console(highlight=False)
     file = Path(source.file) if source.file is not None else _trained(console, settings, out)
-    from amygdala_tl.readout.bundle import load_readout
+    from amygdala_tl.readout.record import load_readout
 
     readout = load_readout(file)
     _check_plan(readout, settings)
@@ -220,9 +220,9 @@ def _trained(console: Console, settings: RunSettings, out: Path) -> Path:
     from amygdala_tl.cli.stages import Stages
     from amygdala_tl.cli.train import run_train
     from amygdala_tl.corpus.folders import read_training_data
-    from amygdala_tl.directions.method import AUTO, parse_method
+    from amygdala_tl.directions.method import parse_method
     from amygdala_tl.names import named_concepts
-    from amygdala_tl.settings import FIT, ModelSettings
+    from amygdala_tl.settings import AUTO, FIT, ModelSettings
 
     source = settings.readout
     assert source.corpus is not None

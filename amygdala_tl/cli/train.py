@@ -153,7 +153,7 @@ def export(
     ] = False,
 ) -> None:
     """Write a readout again, if asked without the concepts that are not readable."""
-    from amygdala_tl.readout.bundle import load_readout
+    from amygdala_tl.readout.record import load_readout
 
     readout = load_readout(fit_file)
     (readout.only_readable() if only_readable else readout).save(output)

@@ -1,12 +1,12 @@
 """Nodes of a memory graph -> a corpus.
 
-Nodes are sorted by key first, so the corpus does not depend on which server gave them in which order. Then, in turn:
-other types go, the tag line is taken off, unusable texts go (each counted with its reason), groups are split, texts are
-labelled, concepts with too few training examples go, and the examples of the others are chosen.
+Nodes are sorted by key first, so the corpus does not depend on the server or its order. Then the steps are: drop other
+types, cut off the tag line, drop unusable texts (each counted with its reason), split groups, label texts, leave out
+concepts with too few training examples, and choose the examples of the others.
 
-What enters: every chosen example, every held-out tagged text (chosen or not: the measure of a readout should not depend
-on what was chosen), and every neutral text. Training texts that are no example of anything would only cost time in the
-model; they are counted as "no example of any concept".
+The corpus holds every chosen example, every held-out tagged text (chosen or not, because the measure of a readout should
+not depend on the choice), and every neutral text. Training texts without a label would only cost time in the model; they
+are counted as "no example of any concept".
 """
 
 import dataclasses
@@ -36,13 +36,13 @@ _Pools = Mapping[tuple[str, Polarity, Split], Sequence[str]]
 
 
 def build_corpus(nodes: Iterable[Node], rules: LabelRules) -> Corpus:
-    """Make a corpus of a memory graph's nodes by the rules.
+    """Make a corpus from the nodes of a memory graph.
 
     `dropped` counts nodes by reason, with one exception: "score outside 0-10 (ignored)" counts scores.
 
     Raises:
         CorpusError: no node has a tag line, no tagged text is usable, or no concept has enough examples.
-        InputError: `rules.node_types` names a type that no node has.
+        InputError: no node has a type that `rules.node_types` names.
     """
     ordered = sorted(nodes, key=lambda node: (node.key, node.kind, node.content))
     dropped: Counter[str] = Counter()
@@ -73,7 +73,7 @@ def build_corpus(nodes: Iterable[Node], rules: LabelRules) -> Corpus:
 
 
 def _usable_texts(nodes: Sequence[Node], rules: LabelRules, dropped: Counter[str]) -> list[CorpusText]:
-    """Unique, long enough texts of the chosen types with their scores, groups and splits, yet without labels."""
+    """Return the unique, sufficiently long texts of the chosen types with scores, groups and splits, but without labels."""
     kinds = matching_kinds(rules.node_types, {node.kind for node in nodes})
     texts: dict[str, CorpusText] = {}
     tag_lines = 0
@@ -110,13 +110,13 @@ def _usable_texts(nodes: Sequence[Node], rules: LabelRules, dropped: Counter[str
 
 
 def _unusable(key: str, text: str, scoreless: bool, rules: LabelRules) -> str | None:
-    # An empty text has no token to read, whatever `min_content_chars` says.
+    # An empty text has no token, whatever `min_content_chars` says.
     if len(text) < max(1, rules.min_content_chars):
         return TOO_SHORT
     if scoreless:
         return NO_VALID_SCORE
     try:
-        # JSON lets lone surrogates through; no file and no tokenizer takes them.
+        # A program may pass lone surrogates, which no file and no tokenizer accepts.
         (key + text).encode("utf-8")
     except UnicodeEncodeError:
         return NOT_UNICODE
@@ -124,9 +124,9 @@ def _unusable(key: str, text: str, scoreless: bool, rules: LabelRules) -> str | 
 
 
 def _pools(tagged: Sequence[CorpusText], wanted: Sequence[str], rules: LabelRules) -> _Pools:
-    """All examples of every concept by polarity and split, before any are chosen.
+    """Return all examples of every concept by polarity and split, before the choice.
 
-    Negatives are sought only for concepts with enough positives: a graph can have thousands of tags that occur once.
+    Only concepts with enough positives get negatives, since a graph can have thousands of tags that occur once.
     """
     pools: dict[tuple[str, Polarity, Split], list[str]] = defaultdict(list)
     tried = set(wanted)
@@ -162,7 +162,7 @@ def _sufficient(pools: _Pools, wanted: Sequence[str], rules: LabelRules) -> tupl
 def _chosen_labels(
     concepts: Sequence[str], pools: _Pools, rules: LabelRules
 ) -> defaultdict[tuple[str, Polarity], set[str]]:
-    """Map (text id, polarity) to the concepts that this text was chosen as an example of."""
+    """Map (text id, polarity) to the concepts for which this text is a chosen example."""
     labels: defaultdict[tuple[str, Polarity], set[str]] = defaultdict(set)
     splits: tuple[Split, ...] = ("train", "heldout")
     for concept in concepts:
@@ -176,7 +176,7 @@ def _chosen_labels(
 
 
 def _parameters(rules: LabelRules) -> dict[str, Any]:
-    """The rules as plain JSON values, so that a corpus read back from disk equals the one written."""
+    """Return the rules as plain JSON values, so that a corpus read back from disk equals the one written."""
     return {
         name: list(value) if isinstance(value, tuple) else value for name, value in dataclasses.asdict(rules).items()
     }

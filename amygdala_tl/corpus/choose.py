@@ -1,8 +1,8 @@
-"""Which examples of a concept are used when there are more than enough.
+"""The choice of examples for a concept that has more than enough.
 
-The cap holds for a concept, a polarity and a split each: at most `max_examples_per_emotion` training positives, as many
-training negatives, and separately as many held-out ones. One cap over both splits would make the number of training
-texts depend on how many held-out ones there happen to be.
+The cap holds separately for each concept, polarity and split: at most `max_examples_per_emotion` training positives, as many
+training negatives, and as many held-out ones. One cap over both splits would make the number of training texts depend on
+the number of held-out ones.
 """
 
 import heapq
@@ -13,9 +13,9 @@ from amygdala_tl.corpus.labels import Polarity
 
 
 def choose(ids: Collection[str], *, concept: str, polarity: Polarity, limit: int, seed: int) -> frozenset[str]:
-    """Choose at most `limit` text ids: those whose seeded hash with the concept and polarity is smallest.
+    """Choose at most `limit` text ids: those with the smallest seeded hash of concept, polarity and id.
 
-    An id's place depends on nothing but itself: adding k ids displaces at most k others, and order does not matter.
+    The rank of an id depends only on the id: adding k ids displaces at most k others, and order does not matter.
     """
     if len(ids) <= limit:
         return frozenset(ids)

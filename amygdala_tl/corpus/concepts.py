@@ -1,4 +1,4 @@
-"""Which concepts a corpus is about: those asked for or found, less those with too few examples."""
+"""The concepts of a corpus: those requested or found, without those that have too few examples."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from amygdala_tl.names import fold_name
 
 @dataclass(frozen=True, slots=True)
 class ExampleCount:
-    """Training examples of one concept; `negative` is None where positives alone rule the concept out."""
+    """Training examples of one concept; `negative` is None if the positives alone rule the concept out."""
 
     positive: int
     negative: int | None
@@ -20,7 +20,7 @@ def wanted_concepts(tag_counts: Mapping[str, int], rules: LabelRules) -> tuple[s
     """Return the concepts to try, alphabetically: the named ones and the N most common tags, or all tags.
 
     Args:
-        tag_counts: folded tag -> how many texts carry it; ties go to the name that sorts first.
+        tag_counts: folded tag -> number of texts with it; the alphabetically first name wins a tie.
         rules: `emotions` and `top_emotions`.
     """
     if rules.emotions is None and rules.top_emotions is None:
@@ -34,15 +34,15 @@ def wanted_concepts(tag_counts: Mapping[str, int], rules: LabelRules) -> tuple[s
 def keep_sufficient(
     counts: Mapping[str, ExampleCount], *, min_examples: int, more_positives: str, more_negatives: str
 ) -> tuple[tuple[str, ...], dict[str, str]]:
-    """Part concepts into those with enough training examples, alphabetically, and the others with the reason.
+    """Separate concepts with enough training examples, alphabetically, from the others with the reason.
 
     Args:
         counts: training examples of every concept.
-        min_examples: needed of each polarity.
-        more_positives, more_negatives: what a user can change to get more, for the error's remedy.
+        min_examples: training texts that a concept needs of each polarity.
+        more_positives, more_negatives: how a user gets more examples, for the error's remedy.
 
     Raises:
-        CorpusError: no concept has enough; it names the one that comes closest.
+        CorpusError: no concept has enough; the error names the closest one.
     """
     left_out = {
         concept: reason

@@ -1,7 +1,7 @@
-"""Groups of texts that belong together, and the split into training and held-out texts that never cuts one.
+"""Groups of dependent texts, and the split into training and held-out texts that keeps each group together.
 
-Notes of one day tell of the same events in nearly the same words. With one of them in training and the other held out,
-a readout is rewarded for remembering the day. So the day (or week, or document) is drawn as a whole, by its own hash:
+Notes of one day describe the same events in nearly the same words. If one of them is in training and another held out, a
+readout is rewarded for remembering the day. So a day (or week, or document) is drawn as a whole, by its own hash, and
 adding a node moves no other node to the other side.
 """
 
@@ -35,5 +35,5 @@ def day_or_week(name: str) -> str | None:
 
 
 def split_of(group: str, *, heldout_fraction: float, seed: int) -> Split:
-    """Say on which side a group falls: held out if its seeded hash in [0, 1) lies below `heldout_fraction`."""
+    """Return the side of a group: held out if its seeded hash in [0, 1) is below `heldout_fraction`."""
     return "heldout" if unit_hash("split", seed, group) < heldout_fraction else "train"

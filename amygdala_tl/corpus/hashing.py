@@ -1,7 +1,7 @@
-"""Every hash of this room: identities of texts, seeded draws that do not depend on each other, the hash of a corpus.
+"""The hashes of this room: ids of texts, independent seeded draws, the sha256 of a corpus.
 
-Draws come from hashes and not from a random generator, since a generator's n-th draw depends on the n-1 before it: one
-added node would move all later ones. A hash of the thing itself moves nothing but the thing itself.
+Draws come from hashes, not from a random generator, because a generator's n-th draw depends on the n-1 before it: one added
+node would change all later draws.
 """
 
 import hashlib
@@ -15,20 +15,20 @@ def text_id(text: str) -> str:
     """Return the sha256 of a text's UTF-8 bytes, hexadecimal.
 
     Raises:
-        UnicodeEncodeError: the text has lone surrogates, which no UTF-8 can carry.
+        UnicodeEncodeError: the text has lone surrogates, which UTF-8 cannot encode.
     """
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
 def unit_hash(*parts: str | int) -> float:
-    """Map parts to a number in [0, 1), the same one always, as if drawn evenly."""
+    """Map parts to a fixed number in [0, 1), as if drawn uniformly."""
     digest = hashlib.sha256(canonical_json(parts)).digest()
-    # 53 bits are what a float holds exactly; with 64 the largest would round up to 1.0.
+    # A float holds 53 bits exactly; with 64 the largest would round up to 1.0.
     return (int.from_bytes(digest[:8], "big") >> 11) / 2**53
 
 
 def ranking(*parts: str | int) -> Callable[[str], bytes]:
-    """Return a function that gives any id its place in an order that looks random and is fixed by the parts."""
+    """Return a sort key for ids: the order looks random, and the parts fix it."""
     start = hashlib.sha256(canonical_json(parts))
 
     def rank(identity: str) -> bytes:
@@ -50,5 +50,5 @@ def corpus_sha256(concepts: Sequence[str], texts: Iterable[CorpusText]) -> str:
 
 
 def canonical_json(value: object) -> bytes:
-    """Return the one JSON spelling of a value: sorted names, no spaces, ASCII."""
+    """Return the canonical JSON of a value: sorted names, no spaces, ASCII."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode("ascii")

@@ -1,10 +1,9 @@
-"""Which texts are positive and which are negative examples of a concept, and the rules that say so.
+"""The rules that make a text a positive or a negative example of a concept.
 
-A text is a *positive* of a concept when its tag scores the concept high. It is a *negative* when the tag line does not
-name the concept (or scores it as low as `max_negative_score`) and the text does not talk about it either: a note that
-says "no warmth today" is left out of the negatives of warmth, since its words alone would teach the wrong thing. What
-lies between is neither. A text without any tag line is *neutral*: nobody has said what is not in it, so it is never a
-negative.
+A text is a *positive* of a concept if its tag gives the concept a high score. It is a *negative* if the tag line does not
+name the concept (or scores it at most `max_negative_score`) and the text does not mention it: a note that says "no warmth
+today" is not a negative of warmth, since its words alone would teach the wrong thing. Scores in between make neither. A
+text without a tag line is *neutral* and never a negative, since its concepts are unknown.
 """
 
 import re
@@ -24,23 +23,23 @@ POLARITIES: tuple[Polarity, ...] = ("positive", "negative")
 
 @dataclass(frozen=True, slots=True)
 class LabelRules:
-    """How nodes become labelled texts.
+    """Rules that turn nodes into labelled texts.
 
     Attributes:
-        min_positive_score: a score of at least this makes a positive.
-        max_negative_score: a score of at most this counts as absent.
+        min_positive_score: the lowest score of a positive.
+        max_negative_score: the highest score that counts as absent.
         max_negative_mentions: a negative names the concept at most this many times.
         min_content_chars: shorter texts are dropped.
         max_examples_per_emotion: cap for each concept, polarity and split.
         min_examples: concepts with fewer positive or negative training texts are left out.
         heldout_fraction: expected share of groups that are held out, 0 <= f < 1.
-        seed: of the split and of the choice of examples.
-        top_emotions: this many of the most common tags are concepts; None: all, unless `emotions` is given.
-        emotions: names of concepts, in any case; None: none by name.
-        node_types: node types that are read (see `node_types.py`); None: all.
+        seed: seed of the split and of the choice of examples.
+        top_emotions: take this many of the most common tags; None takes all, unless `emotions` is given.
+        emotions: names of further concepts, in any case.
+        node_types: node types to read (see `node_types.py`); None reads all.
 
     Raises:
-        InputError: a value out of its range.
+        InputError: a value is out of its range.
     """
 
     min_positive_score: float = 8.0
@@ -80,7 +79,7 @@ class LabelRules:
         if self.top_emotions is not None:
             _check("top_emotions", self.top_emotions, self.top_emotions >= 1, "1 or more")
         if self.emotions is not None:
-            _check("emotions", "no names", len(self.emotions) > 0, "a name a line")
+            _check("emotions", "no names", len(self.emotions) > 0, "at least one name")
             for name in self.emotions:
                 _check("emotions", repr(name), _is_tag_name(name), "names of letters, digits, `_` and `-`")
         if self.node_types is not None:
@@ -88,17 +87,17 @@ class LabelRules:
 
 
 def check_split_rules(min_examples: int, heldout_fraction: float) -> None:
-    """Check the two rules that hold for graphs and for folders of texts alike.
+    """Check the rules that apply to every source of texts.
 
     Raises:
-        InputError: a value out of its range.
+        InputError: a value is out of its range.
     """
     _check("min_examples", min_examples, min_examples >= 1, "1 or more")
     _check("heldout_fraction", heldout_fraction, 0 <= heldout_fraction < 1, "from 0 to below 1")
 
 
 def polarity(concept: str, text: str, scores: Mapping[str, float], rules: LabelRules) -> Polarity | None:
-    """Say whether a text is a positive or a negative example of a concept, or neither.
+    """Return whether a text is a positive or a negative example of a concept, or neither.
 
     Args:
         concept: folded name (`memory.tags.fold_name`).
@@ -116,10 +115,10 @@ def polarity(concept: str, text: str, scores: Mapping[str, float], rules: LabelR
 
 
 def count_mentions(text: str, concept: str) -> int:
-    """Count how often a text names a concept: whole words in any case, `-` and `_` of the name also matching spaces."""
+    """Count the mentions of a concept in a text: whole words in any case; `-` and `_` in the name also match spaces."""
     first, pattern = _mention_pattern(concept)
     folded = _fold(text)
-    # A plain substring search rules out nearly every pair, ten times faster than the expression does.
+    # A plain substring search rules out nearly every pair, ten times faster than the expression.
     if not first or first not in folded:
         return 0
     return len(pattern.findall(folded))
@@ -129,18 +128,18 @@ def count_mentions(text: str, concept: str) -> int:
 def _mention_pattern(concept: str) -> tuple[str, re.Pattern[str]]:
     words = [word for word in re.split(r"[-_]+", fold_name(concept)) if word]
     body = r"[\s_-]+".join(re.escape(word) for word in words)
-    # Not \b: it takes `_` for a letter and would miss the emphasis of markdown, _joy_.
+    # \b treats `_` as a letter and would miss the emphasis of markdown, _joy_.
     return (words[0] if words else ""), re.compile(rf"(?<![^\W_]){body}(?![^\W_])")
 
 
 @lru_cache(maxsize=4)
 def _fold(text: str) -> str:
-    """A text is asked about every concept in turn; folding it once is enough."""
+    """Fold a text once for all concepts."""
     return fold_name(text)
 
 
 def _is_tag_name(name: str) -> bool:
-    """True for what could be a tag, by the tag line's own grammar; `quiet joy` could not, and would match nothing."""
+    """Say whether a name could be a tag; `quiet joy` could not, and would never match."""
     tag_line = split_tag_line(f"{name}:0")[1]
     return tag_line is not None and list(tag_line.scores) == [fold_name(name)]
 

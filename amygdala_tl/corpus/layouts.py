@@ -1,12 +1,12 @@
-"""The folder layouts that people already have, read as sightings: which text was seen where, as an example of what.
+"""The folder layouts that people already have, read as sightings: a text, its place, and its label there.
 
     <concept>/positive/*.txt and <concept>/negative/*.txt     one file, one text; the labels are the folders'
     stories/<concept>.txt                                     one file, one text
     paired/<scenario>/<concept>.txt with baseline.txt         one file, one text; a scenario is a group
     direct/<concept>.txt                                      a text a line, or a block between blank lines
 
-The last three may lie side by side. Their texts are positive for the concept of their file and negative for all others;
-a baseline is negative for all. In every layout files named `_*.txt` are neutral. Names with a leading dot are skipped.
+The last three may be combined in one folder. Their texts are positive for the concept of their file and negative for all
+others; a baseline is negative for all. In every layout files named `_*.txt` are neutral. Names with a leading dot are skipped.
 """
 
 from collections import Counter
@@ -39,9 +39,9 @@ class Sighting:
     Attributes:
         path: the file.
         text: stripped, not empty.
-        group: the scenario or day that the place names, or None.
-        concept: what it was seen as an example of; None for a baseline and for neutral texts.
-        polarity: of that example; None for neutral texts. A baseline is "negative" with `concept` None.
+        group: the scenario or day in its place, or None.
+        concept: the concept of its label; None for a baseline and for neutral texts.
+        polarity: the polarity of its label; None for neutral texts. A baseline is "negative" with `concept` None.
     """
 
     path: Path
@@ -57,7 +57,7 @@ class FoundTexts:
 
     Attributes:
         layouts: names of the layouts found (`concept folders`, or some of `SHARED_LAYOUTS`).
-        concepts: alphabetical; those of folders and files, texts or none.
+        concepts: the names of folders and files, alphabetical, even without texts.
         sightings: in the order of their paths.
         skipped: reason -> files and folders.
     """
@@ -69,20 +69,20 @@ class FoundTexts:
 
     @property
     def shared(self) -> bool:
-        """True for stories, paired and direct: a positive of one concept is a negative of all others."""
+        """True for stories, paired and direct, where a positive of one concept is a negative of all others."""
         return self.layouts != ("concept folders",)
 
 
 def read_layouts(root: Path) -> FoundTexts:
-    """Read a folder of texts in the layouts that it has.
+    """Read a folder of texts in all its layouts.
 
     Raises:
-        InputError: the folder is not there.
-        CorpusError: it has no known layout or contradictory ones, or a file is not UTF-8.
+        InputError: the folder is missing.
+        CorpusError: the folder has no known layout or contradictory ones, or a file is not UTF-8.
     """
     if not root.is_dir():
         raise InputError(
-            "is no folder", label=root, got="a file" if root.exists() else "nothing there", remedy="give a folder"
+            "not a folder", label=root, got="a file" if root.exists() else "nothing there", remedy="give a folder"
         )
     entries = _entries(root)
     concept_folders = [entry for entry in entries if any((entry / side).is_dir() for side in ("positive", "negative"))]
@@ -91,7 +91,7 @@ def read_layouts(root: Path) -> FoundTexts:
     ]
     if not concept_folders and not shared:
         raise CorpusError(
-            "no training data in a layout that is known",
+            "no training data in a known layout",
             label=root,
             got=", ".join(entry.name for entry in entries[:5]) or "an empty folder",
             need=_DESCRIPTION,
@@ -133,7 +133,7 @@ def _concept_folder(folder: Path, skipped: Counter[str]) -> Iterator[Sighting]:
 
 
 def _places(folder: Path, skipped: Counter[str]) -> list[Path]:
-    """The folders that hold the text files of a shared layout: itself, or its scenarios."""
+    """Return the folders that hold the text files of a shared layout: the folder itself, or its scenarios."""
     if folder.name != "paired":
         return [folder]
     scenarios = [entry for entry in _entries(folder) if entry.is_dir()]
@@ -153,7 +153,7 @@ def _shared_place(place: Path, layout: str, skipped: Counter[str]) -> Iterator[S
 
 
 def _concept_of(path: Path) -> str | None:
-    """The concept that a file of a shared layout is named for; None for neutral files and for baselines of `paired`."""
+    """Return the concept in the name of a file of a shared layout; None for neutral files and baselines of `paired`."""
     is_baseline = _name(path) == BASELINE and path.parent.parent.name == "paired"
     return None if is_baseline or path.name.startswith("_") else _name(path)
 

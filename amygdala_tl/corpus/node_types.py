@@ -1,4 +1,4 @@
-"""Which nodes of a graph are read: by the graph's own type names, or by the short names people say."""
+"""The choice of nodes by type: by the graph's own type names, or by short names."""
 
 from collections.abc import Collection, Mapping
 
@@ -12,14 +12,14 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
 
 
 def matching_kinds(node_types: Collection[str] | None, kinds: Collection[str]) -> frozenset[str]:
-    """Return those of a graph's type names that are asked for, in any case, by their own names or by `ALIASES`.
+    """Return the graph's type names that match the requested ones, in any case, directly or through `ALIASES`.
 
     Args:
-        node_types: names asked for; None asks for all.
-        kinds: the type names that occur in the graph; for an empty graph nothing can match and nothing is refused.
+        node_types: the requested names; None requests all.
+        kinds: the type names of the graph; an empty graph matches nothing and raises nothing.
 
     Raises:
-        InputError: a name asked for matches no type of the graph.
+        InputError: a requested name matches no type of the graph.
     """
     if node_types is None or not kinds:
         return frozenset(kinds)

@@ -1,13 +1,13 @@
-"""A memory graph to try everything on, and a server that serves it.
+"""A demo memory graph and a server for it.
 
-`graph.jsonl` is authored data in the reference memory server's format: notes with keys, types, days and tag lines as a
-model's own would have. `server.py` serves it (or any such file) over MCP as a node server, on the official SDK, so that
-the demo walks the whole way that a real memory graph walks.
+`graph.jsonl` is authored data in the reference memory server's format: notes with keys, types, days and tag lines like a
+model's own. `server.py` serves it (or any such file) over MCP as a node server, on the official SDK, so that the demo takes
+the same path as a real memory graph.
 """
 
 from pathlib import Path
 
 
 def demo_graph_path() -> Path:
-    """Where the demo memory graph lies in the installed package."""
+    """Return the path of the demo memory graph in the installed package."""
     return Path(__file__).with_name("graph.jsonl")

@@ -1,4 +1,4 @@
-"""Run a web application on a loopback port in a thread, for as long as a `with` block lasts."""
+"""A web application on a loopback port, in a thread, for the length of a `with` block."""
 
 import socket
 import threading
@@ -17,12 +17,12 @@ _STOP_LIMIT = 5
 
 @contextmanager
 def running_app(app: ASGIApp, *, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
-    """Serve `app` in a thread and yield its address (`http://127.0.0.1:41234`), accepting connections already.
+    """Serve `app` in a thread and yield its address (`http://127.0.0.1:41234`), ready for connections.
 
-    At the end of the block the server has stopped and the port is closed.
+    The block ends with the server stopped and the port closed.
 
     Raises:
-        InputError: the port is taken, or the host is not one of this machine's.
+        InputError: the port is taken, or the host does not belong to this machine.
         MemoryGraphError: the application did not start.
     """
     with _listening(host, port) as listener:
@@ -46,10 +46,10 @@ def running_app(app: ASGIApp, *, host: str = "127.0.0.1", port: int = 0) -> Iter
 
 
 def _listening(host: str, port: int) -> socket.socket:
-    # Bound here and not by uvicorn, which would print and exit the process where the port is taken.
+    # Bound here because uvicorn would print and exit the process if the port is taken.
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # The protocol is named because asyncio sets TCP_NODELAY only then; without it every answer of two packets waits
-    # for a delayed ACK, 40 ms (400 notes took 19 s one by one, now 1).
+    # asyncio sets TCP_NODELAY only if the protocol is named; without it every answer of two packets waits 40 ms for a
+    # delayed ACK (400 notes took 19 s one by one, now 1).
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,6 +1,6 @@
 """The demo memory server: a graph file, served over MCP like the memory of a running model.
 
-A node server on the official SDK, which speaks both protocol eras over streamable HTTP:
+It is a node server on the official SDK and speaks both protocol eras over streamable HTTP:
 
     memory_query{type?, cursor?, limit?}   the nodes' keys, types and days, a page at a time
     memory_render{key}                     one node's markdown
@@ -36,12 +36,12 @@ _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 def demo_app(nodes: Sequence[Node], *, sessions: bool = True, stream: bool = True) -> Starlette:
-    """The web application that serves `nodes` at `/mcp`.
+    """Return the web application that serves `nodes` at `/mcp`.
 
     Args:
-        nodes: what to serve, in the order to list it.
-        sessions: whether clients of the handshake era get a session, or every request stands alone.
-        stream: whether answers may come as an event stream, or are always JSON.
+        nodes: the nodes, in the order of the list.
+        sessions: give clients of the handshake era a session.
+        stream: allow answers as an event stream instead of JSON.
     """
     by_key = {node.key: node for node in nodes}
     server = _new_server()
@@ -68,7 +68,7 @@ def demo_app(nodes: Sequence[Node], *, sessions: bool = True, stream: bool = Tru
 
     @server.tool()
     def journal_tail(count: int = 10) -> dict[str, object]:
-        """The latest `count` session notes, newest first."""
+        """Return the latest `count` session notes, newest first."""
         journal = sorted((node for node in nodes if node.kind == _JOURNAL_KIND), key=_day, reverse=True)
         return {"nodes": [listed(node) | {"content": node.content} for node in journal[: max(count, 0)]]}
 
@@ -81,9 +81,9 @@ def demo_app(nodes: Sequence[Node], *, sessions: bool = True, stream: bool = Tru
 def running_demo_server(
     graph_file: str | PathLike[str] | None = None, *, host: str = "127.0.0.1", port: int = 0
 ) -> Iterator[str]:
-    """Serve a graph file (the demo graph without one) and yield the MCP address, ready for the first request.
+    """Serve a graph file (by default the demo graph) and yield the MCP address, ready for the first request.
 
-    At the end of the block the server has stopped.
+    The block ends with the server stopped.
 
     Raises:
         GraphFileError: the file cannot be read.
@@ -103,7 +103,7 @@ def serve(
 ) -> None:
     """Serve a graph file until interrupted (Ctrl-C).
 
-    The address goes to `announce`, or to standard output, once requests are taken.
+    Once the server is ready, the address goes to `announce` or to standard output.
 
     Raises:
         GraphFileError: the file cannot be read.
@@ -118,13 +118,13 @@ def serve(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line of `python -m amygdala_tl.demo.server`; returns the exit code."""
+    """Run the command line of `python -m amygdala_tl.demo.server` and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m amygdala_tl.demo.server", description="Serve a memory graph.")
     parser.add_argument("--graph", metavar="FILE", help="JSONL of a reference memory server (default: the demo graph)")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one (default)")
     given = parser.parse_args(arguments)
-    # A shell that starts it in the background lets it ignore SIGINT, and SIGTERM would leave the port to time out.
+    # A shell makes background processes ignore SIGINT, and SIGTERM would leave the port to time out.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
@@ -136,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _new_server() -> MCPServer[None]:
-    # The SDK's constructor gives the root logger a handler; the demo runs in its user's process, whose log it is not.
+    # The SDK's constructor adds a handler to the root logger, which belongs to the user's process.
     root = logging.getLogger()
     level, handlers = root.level, root.handlers.copy()
     server: MCPServer[None] = MCPServer("amygdala-demo-memory", log_level="ERROR")
@@ -147,7 +147,7 @@ def _new_server() -> MCPServer[None]:
 
 def _print_line(line: str) -> None:
     sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()  # whoever started the server through a pipe waits for the address
+    sys.stdout.flush()  # a parent process may wait for the address at a pipe
 
 
 def _day(node: Node) -> str:

@@ -5,9 +5,10 @@ how rare the concept is; a readout that knows nothing has the share of positive 
 """
 
 import torch
-from einops import rearrange
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
+
+from amygdala_tl.directions.auroc import runs
 
 
 def average_precision(
@@ -23,19 +24,9 @@ def average_precision(
     """
     values, order = scores.sort(dim=0, descending=True)
     plus, minus = positive.gather(0, order).double(), negative.gather(0, order).double()
-    last = ends_of_runs(values)
+    _, last = runs(values)
     found, wrong = plus.cumsum(dim=0).gather(0, last), minus.cumsum(dim=0).gather(0, last)
     n_positive = plus.sum(dim=0)
     precision = torch.where(plus > 0, found / (found + wrong), 0.0)
     result: Tensor = (plus * precision).sum(dim=0) / n_positive
     return result.masked_fill((minus.sum(dim=0) == 0) | scores.isnan().any(dim=0), torch.nan)
-
-
-def ends_of_runs(values: Float[Tensor, "text concept"]) -> Int[Tensor, "text concept"]:
-    """Of every place in sorted columns, the last place that holds the same value."""
-    n = len(values)
-    ends = torch.ones_like(values, dtype=torch.bool)
-    ends[:-1] = values[1:] != values[:-1]
-    place = rearrange(torch.arange(n, device=values.device), "text -> text 1")
-    last: Tensor = torch.where(ends, place, n - 1).flip(0).cummin(dim=0).values.flip(0)
-    return last

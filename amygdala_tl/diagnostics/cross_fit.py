@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 from einops import einsum
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from amygdala_tl.directions.data import LabelledActivations
@@ -54,11 +54,11 @@ def cross_fitted_scores(
     fold = group_folds(data.groups, min(n_folds, n_groups), seed)
     for held_out in range(int(fold.max()) + 1):
         kept, left = data.take(fold != held_out), data.take(fold == held_out)
-        usable = _usable(kept)
+        usable = kept.complete()
         if not usable.any():
             continue
         directions = fit(kept.of_concepts(usable))
-        known, new = _project(kept, directions), _project(left, directions)
+        known, new = kept.scores(directions), left.scores(directions)
         mean, deviation = known.mean(dim=1, keepdim=True), known.std(dim=1, keepdim=True)
         places = (fold == held_out).nonzero(), usable.nonzero()[:, 0]  # [text, 1] and [concept]
         scores[:, places[0], places[1]] = ((new - mean) / deviation).float()
@@ -89,7 +89,7 @@ def split_half_cosine(
     for split in range(splits):
         half = group_folds(data.groups, 2, seed + split)
         one, other = data.take(half == 0), data.take(half == 1)
-        usable = _usable(one) & _usable(other)
+        usable = one.complete() & other.complete()
         if not usable.any():
             continue
         first, second = (fit(part.of_concepts(usable)) for part in (one, other))
@@ -97,16 +97,3 @@ def split_half_cosine(
         found[split, usable] = cosine.float()
     mean: Tensor = found.nanmean(dim=0)
     return mean
-
-
-def _usable(data: LabelledActivations) -> Bool[Tensor, " concept"]:
-    """Concepts with both classes."""
-    return data.positive.any(dim=0) & data.negative.any(dim=0)
-
-
-def _project(
-    data: LabelledActivations, directions: Float[Tensor, "concept layer d_model"]
-) -> Float[Tensor, "layer text concept"]:
-    return einsum(
-        data.activations.float(), directions, "text layer d_model, concept layer d_model -> layer text concept"
-    )

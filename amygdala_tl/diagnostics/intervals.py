@@ -27,9 +27,9 @@ from jaxtyping import Bool, Float, Int
 from scipy.special import stdtrit
 from torch import Tensor
 
-from amygdala_tl.diagnostics.average_precision import average_precision, ends_of_runs
+from amygdala_tl.diagnostics.average_precision import average_precision
 from amygdala_tl.diagnostics.records import Interval
-from amygdala_tl.directions.auroc import auroc
+from amygdala_tl.directions.auroc import auroc, runs
 
 REPLICATES = 500
 """Enough for a standard error that is itself known to 3%."""
@@ -99,7 +99,7 @@ def average_precision_interval(
         values, order = scores[known, concept].sort(descending=True)
         drawn = weights[:, index[known][order]]
         plus = drawn * positive[known, concept][order]
-        last = ends_of_runs(rearrange(values, "text -> text 1"))[:, 0]
+        last = runs(rearrange(values, "text -> text 1"))[1][:, 0]
         found, all_found = plus.cumsum(dim=1)[:, last], drawn.cumsum(dim=1)[:, last]
         precision = torch.where(plus > 0, found / all_found, 0.0)
         n_plus, n_all = plus.sum(dim=1), drawn.sum(dim=1)

@@ -1,11 +1,11 @@
-"""Area under the ROC curve of many scores at once, with ties counted half and texts that belong to neither class left out.
+"""Area under the ROC curve of many scores at once. Ties count half, and texts of neither class do not count.
 
 It is the probability that a positive text scores higher than a negative one (Mann-Whitney U over the number of pairs).
 """
 
 import torch
 from einops import rearrange
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
@@ -14,7 +14,7 @@ def auroc(
     positive: Bool[Tensor, "text concept"],
     negative: Bool[Tensor, "text concept"],
 ) -> Float[Tensor, " concept"]:
-    """AUROC of every concept's scores on its own labels, float64 in [0, 1]; NaN for a concept without both classes.
+    """Compute the AUROC of every concept's scores on its own labels, float64 in [0, 1]; NaN for a concept with an empty class.
 
     Args:
         scores: higher for texts that carry the concept.
@@ -24,15 +24,20 @@ def auroc(
     plus = positive.gather(0, order).double()
     minus = negative.gather(0, order).double()
     through = minus.cumsum(dim=0)
-    # Within a run of equal scores every text sees half of the run's negatives: those up to its end and up to its start.
-    text = rearrange(torch.arange(len(values), device=values.device), "text -> text 1")
-    starts = torch.ones_like(values, dtype=torch.bool)
-    starts[1:] = values[1:] != values[:-1]
-    first = torch.where(starts, text, 0).cummax(dim=0).values
-    ends = torch.ones_like(starts)
-    ends[:-1] = starts[1:]
-    last = torch.where(ends, text, len(values) - 1).flip(0).cummin(dim=0).values.flip(0)
+    # Within a run of equal scores every text counts half of the run's negatives: the mean of those up to its end and its start.
+    first, last = runs(values)
     below = torch.where(first > 0, through.gather(0, (first - 1).clamp_min(0)), 0.0)
     wins = (plus * (below + through.gather(0, last)) / 2).sum(dim=0)
     result: Tensor = wins / (plus.sum(dim=0) * minus.sum(dim=0))
     return result
+
+
+def runs(values: Float[Tensor, "text concept"]) -> tuple[Int[Tensor, "text concept"], Int[Tensor, "text concept"]]:
+    """Find the first and the last place with the same value, for every place in sorted columns."""
+    place = rearrange(torch.arange(len(values), device=values.device), "text -> text 1")
+    starts = torch.ones_like(values, dtype=torch.bool)
+    starts[1:] = values[1:] != values[:-1]
+    first = torch.where(starts, place, 0).cummax(dim=0).values
+    ends = starts.roll(-1, dims=0)  # the first place always starts a run, so the last one ends one
+    last = torch.where(ends, place, len(values)).flip(0).cummin(dim=0).values.flip(0)
+    return first, last

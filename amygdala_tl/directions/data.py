@@ -1,27 +1,28 @@
-"""What an estimator is given: activations of texts, and what is known of the texts."""
+"""Records that estimators take and return: labelled activations in, an estimate out."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
+from einops import einsum
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledActivations:
-    """Activations of texts with their labels.
+    """Activations and labels of texts.
 
     Attributes:
         activations: [text, layer, d_model] in the units of the residual stream.
         positive: [text, concept], True where the text is an example of the concept.
         negative: [text, concept], True where it is an example of the concept's absence; a text may be neither.
         groups: [text], equal for texts of one day, scene or pair; no fold cuts a group.
-        grades: [text, concept], how strongly the text carries the concept, 0-1 (tag score / 10; 0 without the tag), NaN
-            where that is not known; None where labels are not graded.
+        grades: [text, concept], strength of the concept in the text, 0-1 (tag score / 10; 0 without the tag), NaN where it is
+            unknown; None for labels without grades.
         spread: [text, layer, component, d_model], the leading principal directions of each text's tokens about the text's
-            activation, each as long as the tokens' deviation along it; None where they were not captured.
+            activation, each as long as the tokens' deviation along it; None if they were not captured.
     """
 
     activations: Float[Tensor, "text layer d_model"]
@@ -32,11 +33,11 @@ class LabelledActivations:
     spread: Float[Tensor, "text layer component d_model"] | None = None
 
     def take(self, texts: Bool[Tensor, " text"]) -> "LabelledActivations":
-        """The texts where `texts` is True."""
+        """Keep the texts where `texts` is True."""
         return self.take_rows(texts.nonzero()[:, 0])
 
     def take_rows(self, rows: Int[Tensor, " row"]) -> "LabelledActivations":
-        """The texts of these numbers, in this order."""
+        """Keep the texts of these rows, in this order."""
         return LabelledActivations(
             activations=self.activations[rows],
             positive=self.positive[rows],
@@ -47,7 +48,7 @@ class LabelledActivations:
         )
 
     def of_concepts(self, concepts: Bool[Tensor, " concept"]) -> "LabelledActivations":
-        """The same texts with the labels of the concepts where `concepts` is True."""
+        """Keep the labels of the concepts where `concepts` is True, and all texts."""
         return replace(
             self,
             positive=self.positive[:, concepts],
@@ -55,14 +56,24 @@ class LabelledActivations:
             grades=None if self.grades is None else self.grades[:, concepts],
         )
 
+    def complete(self) -> Bool[Tensor, " concept"]:
+        """Find the concepts with a text in each class."""
+        return self.positive.any(dim=0) & self.negative.any(dim=0)
+
+    def scores(self, directions: Float[Tensor, "concept layer d_model"]) -> Float[Tensor, "layer text concept"]:
+        """Project every text's activation onto the directions of its layer, in float32."""
+        return einsum(
+            self.activations.float(), directions, "text layer d_model, concept layer d_model -> layer text concept"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What an estimator gives.
+    """Vectors from an estimator.
 
     Attributes:
-        vectors: [concept, layer, d_model] of any length; their scale means nothing.
-        parameters: what was chosen on the way (a penalty's strength, a shrinkage), JSON-ready, for the manifest.
+        vectors: [concept, layer, d_model] of any length; their scale has no meaning.
+        parameters: choices made while fitting (a penalty's strength, a shrinkage), JSON-ready, for the manifest.
     """
 
     vectors: Float[Tensor, "concept layer d_model"]
@@ -74,5 +85,6 @@ def ungrouped(
     positive: Bool[Tensor, "text concept"],
     negative: Bool[Tensor, "text concept"],
 ) -> LabelledActivations:
-    """Labelled activations of texts that each stand alone."""
-    return LabelledActivations(activations, positive, negative, torch.arange(len(activations)))
+    """Label activations, with every text in a group of its own."""
+    groups = torch.arange(len(activations), device=activations.device)
+    return LabelledActivations(activations, positive, negative, groups)

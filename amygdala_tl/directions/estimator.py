@@ -1,41 +1,73 @@
-"""The one callable type of all estimators, their names on the command line, and the step from estimates to unit directions."""
+"""The two ways to call an estimator: on labelled activations of many concepts, or on two bare tensors of one.
 
-from collections.abc import Callable, Mapping, Sequence
+    whitened(data)                    -> Estimate, vectors [concept, layer, d_model] of any length
+    whitened(positive, negative)      -> unit directions [layer, d_model]
+
+An estimator is written once, as a function of `LabelledActivations`; the decorator `estimator` adds the second way.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any, Protocol, overload, runtime_checkable
 
 import torch
+from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from amygdala_tl.directions.data import Estimate, LabelledActivations
-from amygdala_tl.directions.linear import linear
-from amygdala_tl.directions.logistic import logistic
-from amygdala_tl.directions.logistic_l1 import logistic_l1
-from amygdala_tl.directions.mean import mean, mean_streamed
-from amygdala_tl.directions.pca import pca
-from amygdala_tl.directions.statistics import Parts
-from amygdala_tl.directions.subspace import subspace
-from amygdala_tl.directions.whitened import whitened, whitened_streamed
-from amygdala_tl.errors import FitError
+from amygdala_tl.errors import FitError, InputError
 
-Estimator = Callable[[LabelledActivations], Estimate]
-"""Labelled activations -> one vector a concept and layer, with what was chosen on the way."""
 
-ESTIMATORS: Mapping[str, Estimator] = {
-    "mean": mean,
-    "pca": pca,
-    "linear": linear,
-    "logistic": logistic,
-    "logistic_l1": logistic_l1,
-    "whitened": whitened,
-    "subspace": subspace,
-}
-"""`--aggregator` name -> estimator."""
+@runtime_checkable
+class Estimator(Protocol):
+    """Callable that turns activations of two classes into directions."""
 
-STREAMED: Mapping[str, Callable[[Parts, Tensor], Estimate]] = {"mean": mean_streamed, "whitened": whitened_streamed}
-"""`--aggregator` name -> the same estimator of texts in parts, for those that need no more of a corpus than its moments.
+    @overload
+    def __call__(self, data: LabelledActivations, /, **options: Any) -> Estimate: ...
 
-The second argument is the group of every text, [text].
-"""
+    @overload
+    def __call__(
+        self,
+        positive: Float[Tensor, "positive *layer d_model"],
+        negative: Float[Tensor, "negative *layer d_model"],
+        /,
+        *,
+        paired: bool = False,
+        spread: tuple[Tensor, Tensor] | None = None,
+        **options: Any,
+    ) -> Float[Tensor, "*layer d_model"]: ...
+
+
+def estimator(fit: Callable[..., Estimate]) -> Estimator:
+    """Let an estimator of labelled activations also take two tensors, `positive` and `negative`.
+
+    The tensors are [text, layer, d_model], or [text, d_model] for a single layer. The result has unit length, and positive
+    texts score higher on it than negative ones. Options of the estimator are passed on, and two more are understood:
+
+        paired: row i of both tensors is one contrast pair; otherwise every text counts as its own group.
+        spread: for `subspace`, the token directions of the positive and of the negative texts,
+            each [text, layer, component, d_model].
+
+    With two tensors an estimator raises:
+        InputError: the shapes do not fit together.
+        FitError: a class is empty, an activation is not finite, or the direction is zero. The message holds the shapes.
+    """
+
+    @wraps(fit)
+    def either(data: LabelledActivations | Tensor, negative: Tensor | None = None, /, **options: Any) -> Any:
+        if isinstance(data, LabelledActivations):
+            return fit(data, **options)
+        if negative is None:
+            raise InputError(
+                "the negative texts are missing",
+                label=fit.__name__,
+                got=_shape("positive", data),
+                remedy=f"call {fit.__name__}(positive, negative), or {fit.__name__}(LabelledActivations(...))",
+            )
+        return _of_tensors(fit, data, negative, **options)
+
+    return either
 
 
 def check_classes(
@@ -57,7 +89,7 @@ def check_classes(
 def unit_directions(
     vectors: Float[Tensor, "concept layer d_model"], concepts: Sequence[str]
 ) -> Float[Tensor, "concept layer d_model"]:
-    """The vectors at length 1, float32.
+    """Scale the vectors to length 1, in float32.
 
     Raises:
         FitError: a vector is zero or not finite; names the concepts.
@@ -69,20 +101,56 @@ def unit_directions(
             "the direction is zero or not finite",
             label=", ".join(useless),
             remedy="check that positive and negative texts differ, that activations are finite, "
-            "and that no penalty is so strong that nothing is left",
+            "and that the penalty is not too strong",
         )
     directions: Tensor = (vectors / norms).float()
     return directions
 
 
-def fit_directions(
-    estimator: Estimator, data: LabelledActivations, concepts: Sequence[str]
-) -> tuple[Float[Tensor, "concept layer d_model"], Mapping[str, object]]:
-    """Unit directions of every concept at every layer, and what the estimator chose on the way.
+def _of_tensors(
+    fit: Callable[..., Estimate],
+    positive: Tensor,
+    negative: Tensor,
+    *,
+    paired: bool = False,
+    spread: tuple[Tensor, Tensor] | None = None,
+    **options: Any,
+) -> Tensor:
+    """Label two tensors with one concept, fit it, and bring its direction to unit length."""
+    shapes = f"{_shape('positive', positive)}, {_shape('negative', negative)}"
+    if positive.ndim not in (2, 3) or positive.shape[1:] != negative.shape[1:]:
+        raise InputError(
+            "the two tensors do not fit together",
+            label=fit.__name__,
+            got=shapes,
+            need="[text, layer, d_model] or [text, d_model], with equal layers and d_model",
+            remedy="check which axis counts texts",
+        )
+    if paired and len(positive) != len(negative):
+        raise InputError(
+            "pairs need as many positive as negative texts",
+            label=fit.__name__,
+            got=shapes,
+            remedy="leave paired=True out, or drop the texts without a counterpart",
+        )
+    values = torch.cat([positive, negative])
+    if values.ndim == 2:
+        values = rearrange(values, "text d_model -> text 1 d_model")
+    label = rearrange(torch.arange(len(values), device=values.device) < len(positive), "text -> text 1")
+    groups = torch.arange(len(values), device=values.device)
+    if paired:
+        groups = groups[: len(positive)].repeat(2)
+    data = LabelledActivations(values, label, ~label, groups, spread=None if spread is None else torch.cat(spread))
+    try:
+        check_classes(label, ~label, [fit.__name__])
+        if not torch.isfinite(values).all():
+            raise FitError("an activation is not finite", remedy="capture in bfloat16 or float32: float16 overflows")
+        direction = unit_directions(fit(data, **options).vectors, [fit.__name__])[0]
+    except FitError as error:
+        facts = shapes if error.got is None else f"{error.got}; {shapes}"
+        raise FitError(error.what, label=fit.__name__, got=facts, need=error.need, remedy=error.remedy) from error
+    return direction[0] if positive.ndim == 2 else direction
 
-    Raises:
-        FitError: a class is empty, or a vector is zero or not finite; names the concepts.
-    """
-    check_classes(data.positive, data.negative, concepts)
-    estimate = estimator(data)
-    return unit_directions(estimate.vectors, concepts), estimate.parameters
+
+def _shape(name: str, tensor: Tensor) -> str:
+    return f"{name} {list(tensor.shape)}"

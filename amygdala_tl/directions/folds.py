@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def group_folds(groups: Int[Tensor, " text"], n_folds: int, seed: int = 0) -> Int[Tensor, " text"]:
-    """Number of the fold, 0 to n_folds - 1, of every text; texts of one group share it, and folds have like numbers of groups.
+    """Assign every text a fold, 0 to n_folds - 1. Texts of one group share a fold, and folds hold about as many groups each.
 
     Args:
         groups: equal for texts that must stay together.
@@ -20,17 +20,17 @@ def group_folds(groups: Int[Tensor, " text"], n_folds: int, seed: int = 0) -> In
 def fold_assignment(
     groups: Int[Tensor, " text"], n_folds: int, seed: int = 0
 ) -> tuple[Int[Tensor, " group"], Int[Tensor, " group"]]:
-    """The different groups, ascending, and the fold of each, for `folds_of`: of a corpus whose texts come in parts."""
+    """Assign every group a fold, for `folds_of`: the groups in ascending order, and the fold of each."""
     names = torch.unique(groups)
-    order = torch.randperm(len(names), generator=torch.Generator().manual_seed(seed))
-    fold_of_name = torch.empty(len(names), dtype=torch.long)
-    fold_of_name[order] = torch.arange(len(names)) % n_folds
+    order = torch.randperm(len(names), generator=torch.Generator().manual_seed(seed)).to(names.device)
+    fold_of_name = torch.empty_like(order)
+    fold_of_name[order] = torch.arange(len(names), device=names.device) % n_folds
     return names, fold_of_name
 
 
 def folds_of(
     groups: Int[Tensor, " text"], names: Int[Tensor, " group"], fold_of_name: Int[Tensor, " group"]
 ) -> Int[Tensor, " text"]:
-    """The fold of each text whose group is among `names`."""
+    """Look up the fold of each text; its group must be among `names`."""
     folds: Tensor = fold_of_name[torch.searchsorted(names, groups)]
     return folds

@@ -1,9 +1,8 @@
-"""Smooth convex regressions, all fitted together by limited-memory BFGS.
+"""Smooth convex regressions, fitted together by limited-memory BFGS.
 
-Every problem has its own curvature memory, line search and end; a problem that is done leaves the batch. A score is linear
-in the weights, so that a line search moves along scores that are known and costs no matrix product: an iteration is two.
-The start of the inverse Hessian is the diagonal of the true one, which in the principal axes of the rows (`rotate`) is
-nearly all of it.
+Every problem has its own curvature memory and line search, and leaves the batch when it has converged. Scores are linear in the
+weights, so that a line search needs no matrix product and an iteration needs two. The inverse Hessian starts from the diagonal of
+the true Hessian, which is nearly complete in the principal axes of the rows (`rotate`).
 
 Source: Nocedal & Wright 2006, Numerical Optimization, algorithms 7.4 (two-loop recursion) and 3.6 (line search; for a convex
 function the bracket by the sign of the slope is enough).
@@ -14,10 +13,10 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from amygdala_tl.directions.batched_logistic import Problems
+from amygdala_tl.directions.problems import Problems
 
 MEMORY = 10
-"""Pairs of steps and gradient changes that are kept; more than 10 bought no iterations on standardised residual streams."""
+"""Number of steps and gradient changes to remember; more than 10 saved no iterations on standardised residual streams."""
 
 _Rows = Float[Tensor, "problem feature"]
 _Values = Float[Tensor, " problem"]
@@ -27,13 +26,13 @@ _Pair = tuple[Tensor, Tensor, Tensor]
 def minimise(
     problems: Problems, start: _Rows | None = None, *, tolerance: float = 1e-7, max_iterations: int = 300
 ) -> tuple[_Rows, int]:
-    """Weights that minimise loss + sum_j penalty_j w_j^2 / 2 of every problem, and how many problems did not converge.
+    """Find the weights that minimise loss + sum_j penalty_j w_j^2 / 2 of every problem, and count those that did not converge.
 
     Args:
         problems: rows, targets, weights and penalty.
         start: weights to start from; zeros if None.
-        tolerance: a problem ends when a further step promises to lower its objective by less than this share.
-        max_iterations: a bound; strengths worth choosing need 5 to 30, a penalty of a millionth of the data hundreds.
+        tolerance: a problem is solved when the next step would lower its objective by less than this share.
+        max_iterations: upper bound. Usual strengths need 5 to 30, a penalty of a millionth of the data hundreds.
     """
     features = problems.design.rows.shape[-1]
     point = problems.weights.new_zeros(len(problems.weights), features) if start is None else start.clone()
@@ -66,7 +65,7 @@ def minimise(
         value, gradient = _value_and_gradient(problems, point, scores)
         changed = gradient - before
         product = (moved * changed).sum(dim=-1, keepdim=True)
-        # A pair without curvature (a step of length 0, or rounding) would divide by zero: 0 leaves it out of the recursion.
+        # A pair without curvature (a step of length 0, or rounding) would divide by zero; 0 drops it from the recursion.
         rho = torch.where(product > 0, 1.0 / product.clamp_min(torch.finfo(product.dtype).tiny), 0.0)
         history = [*history[-MEMORY + 1 :], (moved, changed, rho)]
     solution[alive] = point
@@ -82,7 +81,7 @@ def _value_and_gradient(
 
 
 def _inverse_hessian_times(gradient: _Rows, history: list[_Pair], diagonal: _Rows) -> _Rows:
-    """The two-loop recursion, all problems at once."""
+    """Run the two-loop recursion for all problems at once."""
     turned = gradient
     kept = []
     for moved, changed, rho in reversed(history):
@@ -110,9 +109,9 @@ def _line_search(
     slope: _Values,
     max_trials: int = 25,
 ) -> _Values:
-    """Lengths at which every problem's slope is at most half the first one, and its objective no higher (strong Wolfe).
+    """Find lengths at which every problem's slope is at most half the first one and its objective no higher (strong Wolfe).
 
-    The bracket is cut by the secant of the slopes; a problem for which nothing is found keeps its best lower end.
+    The secant of the slopes narrows the bracket. A problem without such a length takes the lower end of its bracket.
     """
     low, high = torch.zeros_like(slope), torch.full_like(slope, torch.inf)
     low_slope, high_slope = slope, torch.zeros_like(slope)

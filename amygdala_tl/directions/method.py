@@ -1,25 +1,43 @@
-"""How directions are made of labelled activations: denoisers, an estimator, and the choice of both by cross-validation."""
+"""Method of fitting: denoisers around an estimator, named on the command line, applied to labelled activations."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from einops import einsum
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from amygdala_tl.directions import ESTIMATORS, STREAMED, Estimate, LabelledActivations, check_classes, unit_directions
-from amygdala_tl.directions.auroc import auroc
-from amygdala_tl.directions.denoise import DENOISERS, DenoiseStep, denoise, denoise_vectors, parse_steps
+from amygdala_tl.directions.data import Estimate, LabelledActivations
+from amygdala_tl.directions.denoise.chain import DENOISERS, DenoiseStep, denoise, denoise_vectors, parse_steps
 from amygdala_tl.directions.denoise.removal import Removal, nothing
-from amygdala_tl.directions.folds import group_folds
+from amygdala_tl.directions.difference_of_means import mean, mean_streamed
+from amygdala_tl.directions.estimator import Estimator, check_classes, unit_directions
+from amygdala_tl.directions.linear_regression import linear
+from amygdala_tl.directions.logistic_regression import logistic
+from amygdala_tl.directions.pair_pca import pca
+from amygdala_tl.directions.sparse_logistic import logistic_l1
 from amygdala_tl.directions.statistics import Parts
-from amygdala_tl.errors import FitError, InputError
+from amygdala_tl.directions.token_subspaces import subspace
+from amygdala_tl.directions.whitening import whitened, whitened_streamed
+from amygdala_tl.errors import InputError
+from amygdala_tl.settings import AUTO
 
-AUTO = "auto"
+ESTIMATORS: Mapping[str, Estimator] = {
+    "mean": mean,
+    "pca": pca,
+    "linear": linear,
+    "logistic": logistic,
+    "logistic_l1": logistic_l1,
+    "whitened": whitened,
+    "subspace": subspace,
+}
+"""Estimators by name."""
 
-N_FOLDS = 5
+STREAMED: Mapping[str, Callable[[Parts, Tensor], Estimate]] = {"mean": mean_streamed, "whitened": whitened_streamed}
+"""Estimators that need only the moments of a corpus, and so accept its texts in parts.
+
+The second argument is the group of every text, [text].
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,26 +54,16 @@ class Method:
 
     @property
     def streamable(self) -> bool:
-        """Whether the corpus's moments are all it needs, so that its texts can come in parts."""
+        """Whether the method needs only the moments of a corpus, so that texts can come in parts."""
         return self.aggregator in STREAMED and not any(step.name in DENOISERS for step in self.steps)
 
     def __str__(self) -> str:
         return " + ".join([self.aggregator, *map(str, self.steps)])
 
 
-CANDIDATES = (
-    Method("mean"),
-    Method("mean", parse_steps("neutral-pca")),
-    Method("whitened"),
-    Method("linear"),
-    Method("logistic"),
-)
-"""What `auto` compares."""
-
-
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """Directions and what was chosen on the way to them.
+    """Directions and the choices made while fitting them.
 
     Attributes:
         directions: [concept, layer, d_model] unit rows.
@@ -69,23 +77,23 @@ class Fitted:
 
 
 def parse_method(aggregator: str, denoise_spec: str) -> Method:
-    """The method that the command line names.
+    """Read a method from the name of an aggregator and a comma-separated list of denoisers.
 
     Raises:
-        InputError: no such aggregator or denoiser.
+        InputError: an unknown aggregator or denoiser.
     """
     if aggregator not in ESTIMATORS:
         raise InputError(
-            "no such aggregator", got=aggregator, need=", ".join([AUTO, *ESTIMATORS]), remedy="change --aggregator"
+            "no such aggregator", got=aggregator, need=", ".join([AUTO, *ESTIMATORS]), remedy="change aggregator"
         )
     return Method(aggregator, parse_steps(denoise_spec))
 
 
 def read_method(text: str) -> Method:
-    """The inverse of `str(method)`, which a fit keeps as `estimator["method"]`.
+    """Read the `str(method)` that a readout keeps in its provenance.
 
     Raises:
-        InputError: no such aggregator or denoiser.
+        InputError: an unknown aggregator or denoiser.
     """
     aggregator, *steps = text.split(" + ")
     return parse_method(aggregator, ",".join(steps))
@@ -97,7 +105,7 @@ def apply_method(
     neutral: Float[Tensor, "neutral layer d_model"],
     concepts: Sequence[str],
 ) -> Fitted:
-    """Denoise, estimate, denoise the vectors, and bring them to unit length.
+    """Denoise, estimate, denoise the vectors, and scale them to unit length.
 
     Raises:
         FitError: a class is empty, a denoiser cannot be fitted, or a vector is zero or not finite.
@@ -109,16 +117,16 @@ def apply_method(
 
 
 def apply_streamed(method: Method, parts: Parts, groups: Int[Tensor, " text"], concepts: Sequence[str]) -> Fitted:
-    """The same for a `streamable` method, from texts in parts, so that memory does not grow with the corpus.
+    """Apply a `streamable` method to texts in parts, so that memory does not grow with the corpus.
 
     Args:
-        method: what to do.
-        parts: the texts that the estimator sees, a pass each time it is called.
+        method: a streamable method.
+        parts: the texts that the estimator sees, one pass for each call.
         groups: of all these texts.
-        concepts: names.
+        concepts: names; each must have a text in both classes.
 
     Raises:
-        FitError: as `apply_method`; but classes must have been checked.
+        FitError: as in `apply_method`.
     """
     estimate = STREAMED[method.aggregator](parts, groups)
     _, n_layers, _ = estimate.vectors.shape
@@ -135,60 +143,3 @@ def _finish(
         estimator={"aggregator": method.aggregator, **estimate.parameters},
         denoisers=(*parameters, *of_vectors),
     )
-
-
-def choose_method(
-    data: LabelledActivations,
-    neutral: Float[Tensor, "neutral layer d_model"],
-    candidates: Sequence[Method] = CANDIDATES,
-) -> tuple[Method, list[dict[str, Any]]]:
-    """The candidate with the best AUROC on held-out groups, averaged over folds, concepts and layers, and the table of all.
-
-    Args:
-        data: training texts only.
-        neutral: neutral training texts, for denoisers that need them; a candidate that cannot be fitted stands in the table
-            with the reason.
-        candidates: at least one that can be fitted.
-
-    Raises:
-        FitError: no candidate can be fitted.
-    """
-    fold = group_folds(data.groups, max(2, min(N_FOLDS, len(torch.unique(data.groups)))))
-    table: list[dict[str, Any]] = []
-    best, best_score = None, -1.0
-    for method in candidates:
-        try:
-            by_layer = held_out_auroc(method, data, neutral, fold)
-        except FitError as reason:
-            table.append({"method": str(method), "failed": str(reason)})
-            continue
-        score = float(by_layer.mean())
-        layers = [round(value, 4) for value in by_layer.tolist()]
-        table.append({"method": str(method), "auroc": round(score, 4), "auroc_by_layer": layers})
-        if score > best_score:
-            best, best_score = method, score
-    if best is None:
-        raise FitError("no method could be fitted", got=table[0]["failed"], remedy="name one with --aggregator")
-    return best, table
-
-
-def held_out_auroc(
-    method: Method, data: LabelledActivations, neutral: Float[Tensor, "neutral layer d_model"], fold: Tensor
-) -> Float[Tensor, " layer"]:
-    """Mean over folds and concepts of the AUROC on the texts of a fold, with directions of the other folds."""
-    results = []
-    for held_out in range(int(fold.max()) + 1):
-        kept, left = data.take(fold != held_out), data.take(fold == held_out)
-        usable = kept.positive.any(dim=0) & kept.negative.any(dim=0)
-        kept = kept.of_concepts(usable)
-        names = [str(index) for index in usable.nonzero()[:, 0].tolist()]
-        directions = apply_method(method, kept, neutral, names).directions
-        scores = einsum(
-            left.activations.float(), directions, "text layer d_model, concept layer d_model -> layer text concept"
-        )
-        plus, minus = left.positive[:, usable], left.negative[:, usable]
-        results.append(torch.stack([auroc(layer, plus, minus).nanmean() for layer in scores]))
-    mean: Tensor = torch.stack(results).nanmean(dim=0)
-    if mean.isnan().any():
-        raise FitError("no fold holds both classes of any concept", remedy="label more texts, or name an --aggregator")
-    return mean

@@ -1,4 +1,4 @@
-"""Paired examples: one positive and one negative text a group, as contrast pairs and scenarios give them."""
+"""Paired examples, such as contrast pairs: one positive and one negative text in each group."""
 
 import torch
 from jaxtyping import Bool, Int
@@ -8,11 +8,11 @@ from torch import Tensor
 def pairs_of(
     positive: Bool[Tensor, " text"], negative: Bool[Tensor, " text"], groups: Int[Tensor, " text"]
 ) -> Int[Tensor, "pair 2"] | None:
-    """Rows (positive, negative) of every group, or None if some group of the concept has not exactly one of each.
+    """Find the rows (positive, negative) of every group; None unless each group of the concept has exactly one of each.
 
     Args:
         positive, negative: labels of one concept.
-        groups: texts of a pair have the same number.
+        groups: equal for the texts of a pair.
     """
     plus, minus = positive.nonzero()[:, 0], negative.nonzero()[:, 0]
     if len(plus) != len(minus) or len(plus) == 0:

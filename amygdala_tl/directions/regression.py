@@ -1,4 +1,4 @@
-"""What the three regressions (`logistic`, `logistic_l1`, `linear`) share: which concepts are paired, and their rows."""
+"""Shared parts of `linear`, `logistic` and `logistic_l1`: paired and unpaired concepts, their rows, ridge fits."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -8,37 +8,37 @@ from einops import repeat
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from amygdala_tl.directions.batched_logistic import Problems, Task
-from amygdala_tl.directions.data import LabelledActivations
+from amygdala_tl.directions.data import Estimate, LabelledActivations
 from amygdala_tl.directions.design import Design, at_least_float32, rotate, standardise
 from amygdala_tl.directions.lbfgs import minimise
 from amygdala_tl.directions.pairs import pairs_of
+from amygdala_tl.directions.problems import Problems, Task
 from amygdala_tl.directions.strength import choose_strength
 from amygdala_tl.errors import FitError
 
 PER_TEXT = (0.0625, 0.25, 1.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0, 16384.0, 65536.0)
-"""Candidates for the strength C of a ridge penalty, times the number of texts, so that twice the corpus means half the C.
+"""Candidates for the strength C of a ridge penalty, times the number of texts: twice the corpus means half the C.
 
-On standardised features a logistic loss with balanced classes curves by about n / 4 along a direction of unit variance, so at 4
-penalty and data weigh the same there: what real texts want (GoEmotions, SmolLM2). The weak end is for directions of a
-ten-thousandth of that variance, which is what a huge direction shared by all features leaves to the others."""
+On standardised features a logistic loss with balanced classes has a curvature of about n / 4 along a direction of unit variance.
+At 4, penalty and data therefore weigh the same there, which suits real texts (GoEmotions, SmolLM2). The weak end is for
+directions with a ten-thousandth of that variance: a huge direction shared by all features leaves the others about that much."""
 
 DEFAULT_PER_TEXT = 3
-"""Index of the candidate that is used where texts cannot be cut into folds: 4."""
+"""Index of the candidate for texts that cannot be cut into folds: 4."""
 
 ROWS_AT_ONCE = 2**26
-"""Numbers in the pairs' rows that are fitted together: 256 MB of float32."""
+"""Bound on the numbers in the rows of pairs that are fitted together: 256 MB of float32."""
 
 ROUGH = 1e-4
-"""Tolerance of the fits that only choose a strength: AUROC has settled long before."""
+"""Tolerance of the fits that only choose a strength: AUROC settles long before."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kinds:
-    """Concepts by what is known of them.
+    """Paired and unpaired concepts.
 
     Attributes:
-        pairs: concept -> rows (positive, negative) of its pairs, where each of its groups is a pair.
+        pairs: concept -> rows (positive, negative) of its pairs, for a concept with one pair in each of its groups.
         unpaired: all other concepts.
         texts: [text], True for texts with a label of an unpaired concept.
     """
@@ -49,7 +49,7 @@ class Kinds:
 
 
 def kinds_of(data: LabelledActivations) -> Kinds:
-    """Which concepts come in pairs."""
+    """Find the concepts that come in pairs."""
     pairs = {
         concept: found
         for concept in range(data.positive.shape[1])
@@ -61,12 +61,12 @@ def kinds_of(data: LabelledActivations) -> Kinds:
 
 @dataclass(frozen=True, slots=True)
 class Halves:
-    """Half differences of some concepts' pairs: a pair centred on its midpoint is +half and -half.
+    """Half differences of pairs: a pair centred on its midpoint is +half and -half.
 
     Attributes:
-        concepts: which.
-        rows: [concept, pair, d_model], (positive - negative) / 2, zero where a concept has fewer pairs.
-        present: [concept, pair].
+        concepts: their numbers.
+        rows: [concept, pair, d_model], (positive - negative) / 2; zero past a concept's last pair.
+        present: [concept, pair], False past a concept's last pair.
     """
 
     concepts: list[int]
@@ -75,7 +75,7 @@ class Halves:
 
 
 def halves_of(values: Float[Tensor, "text d_model"], pairs: dict[int, Int[Tensor, "pair 2"]]) -> Iterator[Halves]:
-    """Half differences of all paired concepts, a bounded number of concepts at a time."""
+    """Yield the half differences of all paired concepts, a bounded number of concepts at a time."""
     concepts = sorted(pairs, key=lambda concept: len(pairs[concept]))
     while concepts:
         count = 1
@@ -92,10 +92,10 @@ def halves_of(values: Float[Tensor, "text d_model"], pairs: dict[int, Int[Tensor
 
 
 def layers_of(data: LabelledActivations) -> Iterator[Float[Tensor, "text d_model"]]:
-    """Activations of a layer at a time, in float32 or wider.
+    """Yield the activations of one layer at a time, in float32 or wider.
 
     Raises:
-        FitError: one of them is not finite.
+        FitError: an activation is not finite.
     """
     for layer in range(data.activations.shape[1]):
         values = at_least_float32(data.activations[:, layer])
@@ -109,12 +109,56 @@ def layers_of(data: LabelledActivations) -> Iterator[Float[Tensor, "text d_model
 
 
 def fit_ridge(
+    data: LabelledActivations,
+    kinds: Kinds,
+    task: Callable[[Design], Task],
+    solve_pairs: Callable[[Halves], tuple[Float[Tensor, "concept d_model"], int]],
+    strength: float | None,
+    *,
+    paired_strength: float | None,
+) -> Estimate:
+    """Fit the ridge regressions of all concepts, layer by layer.
+
+    Args:
+        data: activations and labels.
+        kinds: its paired and unpaired concepts.
+        task: makes the regressions of the unpaired concepts from their rows.
+        solve_pairs: fits paired concepts; returns their vectors and how many did not converge.
+        strength: C of the unpaired concepts; chosen at every layer if None.
+        paired_strength: recorded as a parameter if there are paired concepts.
+    """
+    vectors: list[Tensor] = []
+    strengths: list[float] = []
+    aurocs: list[Sequence[float]] = []
+    unconverged = 0
+    for values in layers_of(data):
+        vector = values.new_zeros(data.positive.shape[1], values.shape[1])
+        if kinds.unpaired:
+            vector[kinds.unpaired], chosen, auroc, failed = _fit_layer(values[kinds.texts], task, strength)
+            strengths.append(chosen)
+            aurocs.append(auroc)
+            unconverged += failed
+        for halves in halves_of(values, kinds.pairs):
+            vector[halves.concepts], failed = solve_pairs(halves)
+            unconverged += failed
+        vectors.append(vector)
+    parameters: dict[str, object] = {"strength": strengths}
+    if any(aurocs):
+        parameters["tried_strength_times_texts"], parameters["tried_auroc"] = PER_TEXT, [list(each) for each in aurocs]
+    if unconverged:
+        parameters["not_converged"] = unconverged
+    if kinds.pairs:
+        parameters["paired_strength"] = paired_strength  # None: no penalty
+    return Estimate(torch.stack(vectors, dim=1), parameters)
+
+
+def _fit_layer(
     values: Float[Tensor, "text d_model"], task: Callable[[Design], Task], strength: float | None
 ) -> tuple[Float[Tensor, "concept d_model"], float, Sequence[float], int]:
-    """Ridge regressions of all concepts on one layer's standardised activations, with an unpenalised intercept.
+    """Fit all unpaired concepts on one layer's standardised activations, with an unpenalised intercept.
 
     Returns:
-        the vectors for activations as they are; the strength; the AUROC of the strengths tried; how many did not converge.
+        The vectors for raw activations, the strength, the AUROC of the strengths tried, and how many did not converge.
     """
     rows, scale = standardise(values)
     rotated = rotate(Design(rows))
@@ -131,18 +175,3 @@ def fit_ridge(
 
 def _roughly(problems: Problems, start: Float[Tensor, "problem feature"] | None) -> Float[Tensor, "problem feature"]:
     return minimise(problems, start, tolerance=ROUGH)[0]
-
-
-def unpaired_parameters(
-    strengths: Sequence[float], auroc: Sequence[Sequence[float]], unconverged: int
-) -> dict[str, object]:
-    """What ridge regressions of unpaired concepts write about themselves."""
-    return {
-        "strength": list(strengths),
-        **(
-            {"tried_strength_times_texts": PER_TEXT, "tried_auroc": [list(each) for each in auroc]}
-            if any(auroc)
-            else {}
-        ),
-        **({"not_converged": unconverged} if unconverged else {}),
-    }

@@ -1,8 +1,8 @@
 """Counts, sums and second moments of labelled activations, gathered in one pass, so that memory does not grow with the corpus.
 
-They are all that `mean` and `whitened` need, for all texts and, for cross-validation, for all texts but a fold's. Sums are kept
-about a fixed origin (the first texts' mean), because a residual stream's mean is far from zero beside its spread, and float32
-products about zero would lose the difference.
+`mean` and `whitened` need nothing else, for all texts and, in cross-validation, for all texts outside a fold. Sums are kept
+about a fixed origin (the first texts' mean): a residual stream's mean is large compared with its spread, and float32 products
+about zero would lose the difference.
 """
 
 from collections.abc import Callable, Iterable
@@ -17,7 +17,7 @@ from amygdala_tl.directions.data import LabelledActivations
 from amygdala_tl.errors import FitError
 
 Parts = Callable[[], Iterable[LabelledActivations]]
-"""Called for one pass over a corpus: its texts in parts, each in memory for as long as it is looked at."""
+"""Function that starts one pass over a corpus and yields its texts in parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +25,12 @@ class Statistics:
     """Sufficient statistics of labelled activations.
 
     Attributes:
-        n: how many texts.
+        n: number of texts.
         mean: [layer, d_model] of all texts.
-        covariance: [layer, d_model, d_model] of all texts, divided by n, or None if it was not asked for.
-        n_positive, n_negative: [concept] how many texts of each class.
+        covariance: [layer, d_model, d_model] of all texts, divided by n; None without second moments.
+        n_positive, n_negative: [concept] number of texts of each class.
         positive_mean, negative_mean: [concept, layer, d_model]; NaN for an empty class.
-        grade_covariance: [concept, layer, d_model] of activation and grade, over texts whose grade is known; None without
+        grade_covariance: [concept, layer, d_model] of activation and grade, over texts with a known grade; None without
             grades.
     """
 
@@ -45,17 +45,17 @@ class Statistics:
 
     @property
     def difference(self) -> Float[Tensor, "concept layer d_model"]:
-        """Mean of the positive minus mean of the negative texts."""
+        """Mean of the positive texts minus mean of the negative ones."""
         return self.positive_mean - self.negative_mean
 
     @property
     def signal(self) -> Float[Tensor, "concept layer d_model"]:
-        """What the labels say: the covariance of activation and grade where there are grades, else the difference of means."""
+        """Covariance of activation and grade if there are grades, otherwise the difference of means."""
         return self.difference if self.grade_covariance is None else self.grade_covariance
 
 
 class _Sums:
-    """Running sums about a fixed origin; those of two sets of texts about one origin can be added and subtracted."""
+    """Running sums about a fixed origin. Sums about the same origin can be added and subtracted."""
 
     def __init__(
         self, origin: Float[Tensor, "layer d_model"], n_concepts: int, *, graded: bool, second_moments: bool
@@ -66,7 +66,7 @@ class _Sums:
         self.total = torch.zeros_like(origin)
         self.product = origin.new_zeros(layers, d_model, d_model) if second_moments else None
         self.counts = torch.zeros(2, n_concepts, dtype=torch.long, device=origin.device)
-        # Rows: sums over positive texts, negative texts, texts of known grade, and these weighted by grade.
+        # Rows: sums over positive texts, negative texts, texts of known grade, and the last ones weighted by grade.
         self.classes = origin.new_zeros(4 if graded else 2, n_concepts, layers, d_model)
         self.grades = torch.zeros(2, n_concepts, dtype=torch.float64, device=origin.device) if graded else None
 
@@ -92,7 +92,7 @@ class _Sums:
                 self.product[layer].addmm_(values[:, layer].T, values[:, layer])
 
     def like(self) -> "_Sums":
-        """Sums of no text, about the same origin."""
+        """Make empty sums about the same origin."""
         return _Sums(
             self.origin,
             self.counts.shape[1],
@@ -101,13 +101,13 @@ class _Sums:
         )
 
     def accumulate(self, other: "_Sums", sign: int) -> None:
-        """Add (`sign` 1) or take off (-1) the sums of other texts."""
+        """Add the sums of other texts (`sign` 1), or subtract them (-1)."""
         for name in ("n", "total", "product", "counts", "classes", "grades"):
             if (mine := getattr(self, name)) is not None:
                 mine.add_(getattr(other, name), alpha=sign)
 
     def statistics(self) -> Statistics:
-        """The statistics of these sums, which are used up."""
+        """Compute the statistics. The sums are overwritten and cannot be used again."""
         n = int(self.n)
         shift = self.total / n
         covariance = None
@@ -137,17 +137,17 @@ class _Sums:
 
 
 class FoldedStatistics:
-    """Statistics of all texts, and of all texts but those of one fold, from one pass; what is kept is one set of sums a fold."""
+    """Statistics of all texts, and of all texts outside a fold, from one pass that keeps one set of sums for each fold."""
 
     def __init__(self, sums: list[_Sums]) -> None:
         self._sums = sums
 
     def whole(self) -> Statistics:
-        """Of all texts."""
+        """Compute the statistics of all texts."""
         return self._of(range(len(self._sums)))
 
     def without(self, fold: int) -> Statistics:
-        """Of all texts outside `fold`."""
+        """Compute the statistics of all texts outside `fold`."""
         return self._of(other for other in range(len(self._sums)) if other != fold)
 
     def _of(self, folds: Iterable[int]) -> Statistics:
@@ -160,12 +160,12 @@ class FoldedStatistics:
 def gather_folds(
     parts: Iterable[tuple[LabelledActivations, Int[Tensor, " text"]]], n_folds: int, *, second_moments: bool
 ) -> FoldedStatistics:
-    """Statistics of texts in parts, each looked at once.
+    """Gather the statistics of texts in parts, in one pass.
 
     Args:
         parts: some texts, and the fold of each, 0 to n_folds - 1.
-        n_folds: how many folds there are; 1 where there is no need of folds.
-        second_moments: also the covariance, whose cost is texts x layers x d_model^2.
+        n_folds: number of folds; 1 for no folds.
+        second_moments: also compute the covariance, at a cost of texts x layers x d_model^2.
 
     Raises:
         FitError: there is no text.
@@ -186,15 +186,10 @@ def gather_folds(
 
 
 def gather(parts: Iterable[LabelledActivations], *, second_moments: bool) -> Statistics:
-    """Statistics of all texts of all parts, each looked at once.
+    """Gather the statistics of all texts of all parts, in one pass.
 
     Raises:
         FitError: there is no text.
     """
     one_fold = ((part, torch.zeros(len(part.activations), dtype=torch.long)) for part in parts)
     return gather_folds(one_fold, 1, second_moments=second_moments).whole()
-
-
-def statistics_of(data: LabelledActivations, *, second_moments: bool) -> Statistics:
-    """Statistics of activations that are in memory."""
-    return gather([data], second_moments=second_moments)

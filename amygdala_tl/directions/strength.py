@@ -1,10 +1,10 @@
-"""How strong a penalty should be: cross-validation over groups, one choice for all concepts of a layer.
+"""Choice of a penalty's strength: cross-validation over groups, one choice for all concepts of a layer.
 
-A strength is scikit-learn's C, the weight of the data against the penalty: *larger is a weaker penalty*. A concept with 10
-to 30 positive texts has two to six of them in a fold; its own best strength would be chosen by noise. The mean over concepts
-is steady, so they share the choice: the value itself, or its multiple of the value at which each concept's vector
-becomes non-zero. A few concepts judge for all, which is as steady and does not grow with their number. The score is held-out
-AUROC, because a readout ranks texts; it does not depend on the vector's length or on class weights.
+A strength is scikit-learn's C, the weight of the data against the penalty: *larger is a weaker penalty*. A concept with 10 to
+30 positive texts has two to six of them in a fold, so that noise would choose its own best strength. The mean over concepts is
+steady, and they share the choice: the strength itself, or a multiple of the strength at which each concept's vector becomes
+non-zero. A few concepts judge for all, which is as steady and costs no more for many concepts. The criterion is held-out AUROC,
+because a readout ranks texts. AUROC depends neither on the vector's length nor on class weights.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,30 +16,29 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from amygdala_tl.directions.auroc import auroc
-from amygdala_tl.directions.batched_logistic import Problems, Task
 from amygdala_tl.directions.design import Design
 from amygdala_tl.directions.folds import group_folds
+from amygdala_tl.directions.problems import Problems, Task
 
 N_FOLDS = 5
 
 JUDGES = 16
-"""Concepts whose held-out AUROC is averaged: with five folds, 80 fits a strength."""
+"""Number of concepts to average the held-out AUROC over: with five folds, 80 fits for each strength."""
 
 FALLEN = 0.01
-"""The path from strong to weak penalties ends where the AUROC has fallen this far below its best."""
+"""The path from strong to weak penalties ends when the AUROC has fallen this far below its best."""
 
 Solve = Callable[[Problems, Float[Tensor, "problem feature"] | None], Float[Tensor, "problem feature"]]
-"""Problems, where to start -> their solutions."""
+"""Problems, start -> their solutions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A strength and why.
+    """A chosen strength and the scores of all.
 
     Attributes:
         index: of the chosen strength.
-        auroc: mean held-out AUROC of every strength that was tried, strongest penalty first; empty if the texts could not
-            be cut into folds.
+        auroc: mean held-out AUROC of every strength tried, strongest penalty first; empty if no fold can be scored.
     """
 
     index: int
@@ -54,23 +53,23 @@ def choose_strength(
     default: int,
     widest: float = float("inf"),
 ) -> Choice:
-    """The strength with the best held-out AUROC, averaged over folds and concepts; the stronger penalty of equal ones.
+    """Find the strength with the best held-out AUROC, averaged over folds and concepts. Of equal ones the stronger penalty wins.
 
-    All folds are fitted together, since a fold is a weight of 0, and each strength starts from the one before.
+    All folds are fitted together, because a fold is a weight of 0. Each strength starts from the solution of the one before.
 
     Args:
-        task: what is fitted.
-        solve: how.
+        task: regressions to fit.
+        solve: their solver.
         strengths: ascending candidates of every concept.
-        default: index of the candidate to use where no fold can be scored.
-        widest: the path ends where vectors have more non-zero weights than this on average.
+        default: index of the candidate to use if no fold can be scored.
+        widest: the path ends when vectors have more non-zero weights than this on average.
     """
     n_folds = min(N_FOLDS, len(torch.unique(task.groups)))
     if n_folds < 2:
         return Choice(default, [])
     judges = _judges(task)
     task, strengths = task.of(judges), strengths[:, judges]
-    fold = group_folds(task.groups.cpu(), n_folds).to(task.groups.device)
+    fold = group_folds(task.groups, n_folds)
     weights = torch.cat([task.weights(fold != held_out) for held_out in range(n_folds)])
     solution = None
     means: list[float] = []
@@ -88,7 +87,7 @@ def choose_strength(
 
 
 def _judges(task: Task) -> Int[Tensor, " chosen"]:
-    """Concepts evenly spaced in the order of their numbers of positives, so that rare and common ones both have a say."""
+    """Choose concepts evenly spaced by their numbers of positives, so that rare and common ones both count."""
     order = task.positive.sum(dim=0).argsort(stable=True)
     if len(order) <= JUDGES:
         return order
@@ -96,7 +95,7 @@ def _judges(task: Task) -> Int[Tensor, " chosen"]:
 
 
 def _held_out_auroc(task: Task, solution: Float[Tensor, "fold concept feature"], fold: Int[Tensor, " text"]) -> float:
-    """Mean over folds and concepts, each fold scored on its own."""
+    """Average the AUROC over folds and concepts, with each fold scored on its own."""
     found = []
     for held_out, weights in enumerate(solution):
         texts = fold == held_out

@@ -1,5 +1,6 @@
-"""The only door to TransformerLens: load a model, name its hooks, read its residual stream.
+"""The only door to TransformerLens: wrap or load a model, read its residual stream, compare it with other engines.
 
-Everything downstream sees a `Lens`: a model that runs with hooks, its tokenizer and a `ModelInfo`. Weights are loaded
-without processing (no LayerNorm folding, no centring), so that resid_post is the stream that other engines compute too.
+Everything downstream sees a `Lens`: a model that runs with hooks, its tokenizer and a `ModelInfo`. `load_model` leaves weights
+as they are stored, so that resid_post is the stream that other engines compute; `wrap` takes processed weights too, and records
+what was done to them.
 """

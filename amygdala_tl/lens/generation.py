@@ -1,4 +1,4 @@
-"""Token by token, with or without a KV cache, the same on both engines."""
+"""Generation token by token, with or without a KV cache, the same on both engines."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,14 +21,14 @@ def generate(
     temperature: float = 1.0,
     cached: bool = True,
 ) -> Int[Tensor, "batch step"]:
-    """The next `new_tokens` tokens of every row. Rows have one length: nothing is padded, and nothing stops early.
+    """Return the next `new_tokens` tokens of every row. All rows have the same length, and none stops early.
 
     Args:
         loaded: the model; its hooks fire.
         tokens: prompts.
-        new_tokens: how many.
-        noise: (step, size of the vocabulary) -> Gumbel noise: the argmax of logits / temperature + noise is a sample. Greedy
-            without it.
+        new_tokens: number of tokens.
+        noise: (step, size of the vocabulary) -> Gumbel noise: the argmax of logits / temperature + noise is a sample. Without
+            it, generation is greedy.
         temperature: of sampling.
         cached: keep keys and values, so that each step runs one token.
     """
@@ -49,10 +49,10 @@ def generate(
 def _step(
     loaded: Lens, tokens: Int[Tensor, "batch position"], cache: Any, cached: bool
 ) -> tuple[Float[Tensor, "batch vocab"], Any]:
-    """Logits behind the last token, and the cache that holds these tokens."""
+    """Return logits after the last token, and the cache that holds these tokens."""
     model = loaded.model
     if loaded.info.engine == "HookedTransformer":
-        # With a cache it wants a mask, or else a tokenizer to make one with.
+        # With a cache it needs a mask, or a tokenizer to make one.
         mask = None if cache is None else torch.ones_like(tokens)
         return model(tokens, past_kv_cache=cache, attention_mask=mask)[:, -1].float(), cache
     if not cached:

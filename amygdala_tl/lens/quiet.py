@@ -1,4 +1,4 @@
-"""Without Hugging Face's progress bars: the command line shows its own."""
+"""Hugging Face's progress bars, switched off: the command line shows its own."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from transformers.utils import logging
 
 @contextmanager
 def without_progress_bars() -> Iterator[None]:
-    """Bars off inside, and on again after it if they were on."""
+    """Switch the bars off inside the block, and back on after it if they were on."""
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:

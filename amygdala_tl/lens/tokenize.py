@@ -1,8 +1,8 @@
-"""Texts to token ids, once, as a vLLM server would make them, with a mark on the tokens that belong to the text itself.
+"""Token ids of texts, made once, as a vLLM server would make them, with a mark on the tokens of the text itself.
 
-TransformerLens' `to_tokens` prepends a BOS token where the model's own tokenizer does not, and vLLM does not either; a readout
-fitted behind one more token than it will be read behind is a readout of something else. So ids come from the Hugging Face
-tokenizer with its own defaults, and only ids are passed on.
+TransformerLens's `to_tokens` prepends a BOS token even if the model's own tokenizer, and so vLLM, does not. A readout fitted
+behind one token more than a server runs would read something else. So ids come from the Hugging Face tokenizer with its own
+defaults.
 """
 
 from collections.abc import Sequence
@@ -19,8 +19,8 @@ class TokenizedText:
 
     Attributes:
         ids: all ids, in order: special tokens, template tokens, the text.
-        content: True for the tokens of the text itself; BOS and template tokens are never read.
-        last_content: position of the last token of the text that has a letter or a digit in it.
+        content: True for the tokens of the text itself, False for BOS and template tokens, which are never read.
+        last_content: position of the text's last token with a letter or a digit in it.
         spans: (start, end) of each content token in the text that was run, in characters.
         cut: True if the text was longer than `max_tokens`.
     """
@@ -40,16 +40,16 @@ class TokenizedText:
 def tokenize(
     tokenizer: Any, texts: Sequence[str], *, chat_template: ChatTemplate = "none", max_tokens: int = 1024
 ) -> list[TokenizedText]:
-    """Token ids of every text, cut at `max_tokens` tokens of the text.
+    """Return token ids of every text, cut at `max_tokens` tokens of the text.
 
     Args:
         tokenizer: a fast Hugging Face tokenizer.
-        texts: at least one character of other than white space each.
+        texts: each with at least one character that is not white space.
         chat_template: `none`, or wrap each text as one turn of that role in the tokenizer's own template.
-        max_tokens: tokens of a text past this many are left out; template tokens do not count.
+        max_tokens: most tokens of a text; template tokens do not count.
 
     Raises:
-        ModelError: the tokenizer is slow (without offsets), has no chat template, or its template does not contain the text.
+        ModelError: the tokenizer is slow (without offsets) or has no chat template, or its template changes the text.
     """
     if not texts:
         return []
@@ -75,21 +75,19 @@ def tokenize(
 
 
 def _wrap(tokenizer: Any, text: str, role: ChatTemplate) -> tuple[str, int, int]:
-    """The string to run, and where the text stands in it."""
+    """Return the string to run, and where the text starts and ends in it."""
     if role == "none":
         return text, 0, len(text)
     if not tokenizer.chat_template:
-        raise ModelError(
-            "the tokenizer has no chat template", got=f"--chat-template {role}", remedy="use --chat-template none"
-        )
-    stripped = text.strip()  # many templates strip, and a text without its margins is found in either case
+        raise ModelError("the tokenizer has no chat template", got=f"chat_template={role}", remedy="use `none`")
+    stripped = text.strip()  # many templates strip, and the stripped text is found either way
     wrapped = tokenizer.apply_chat_template([{"role": role, "content": stripped}], tokenize=False)
     start = wrapped.rfind(stripped)
     if start < 0:
         raise ModelError(
             "the chat template changes the text it wraps",
-            got=f"--chat-template {role}",
-            remedy="use --chat-template none",
+            got=f"chat_template={role}",
+            remedy="use `none`",
         )
     return wrapped, start, start + len(stripped)
 

@@ -1,4 +1,4 @@
-"""What the model's own weights write and read: MLP output rows, the unembedding behind the final norm, token embeddings."""
+"""Directions in the model's own weights: MLP output rows, the unembedding behind the final norm, token embeddings."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from amygdala_tl.lens.model import Lens
 
 @dataclass(frozen=True, slots=True)
 class Unembedding:
-    """How a residual stream becomes logits.
+    """The map from residual stream to logits.
 
     Attributes:
         matrix: [d_model, vocab].
         gain: [d_model] of the final norm.
-        centred: True where the final norm takes the mean over d_model away (LayerNorm), False where not (RMSNorm).
+        centred: True if the final norm removes the mean over d_model (LayerNorm), False if not (RMSNorm).
     """
 
     matrix: Float[Tensor, "d_model vocab"]
@@ -26,22 +26,22 @@ class Unembedding:
 
 
 def mlp_outputs(loaded: Lens) -> Iterator[tuple[int, Float[Tensor, "neuron d_model"]]]:
-    """(layer, rows that each MLP neuron adds to the stream) of every layer that has one plain MLP, one layer at a time."""
+    """Yield (layer, rows that the MLP neurons add to the stream) for every layer with one plain MLP."""
     for layer, block in enumerate(loaded.model.blocks):
         try:
             rows = block.mlp.W_out
-        except AttributeError:  # no MLP of this kind: experts, for example
+        except AttributeError:  # another kind of MLP, such as experts
             continue
         if isinstance(rows, Tensor) and rows.ndim == 2 and rows.shape[1] == loaded.info.d_model:
             yield layer, rows.detach().float().cpu()
 
 
 def unembedding(loaded: Lens) -> Unembedding:
-    """The unembedding and the final norm, without folding.
+    """Return the unembedding and the final norm's gain, which is 1 where it is folded into the matrix.
 
-    The norm's gain is measured, not read: engines and architectures keep it under different names, and some (Gemma) keep it
-    less one. A vector of +1 and -1 has mean 0 (for an even d_model) and length 1 in the norm's eyes, so it comes out as gain
-    times itself.
+    The gain is measured, because engines and architectures keep it under different names, and some (Gemma) store it minus one.
+    A vector of alternating +1 and -1 has mean 0 (for an even d_model) and root mean square 1, so the norm multiplies it by the
+    gain only.
     """
     matrix = loaded.model.W_U.detach()
     norm = loaded.model.ln_final
@@ -59,8 +59,9 @@ def unembedding(loaded: Lens) -> Unembedding:
 
 
 def token_embeddings(loaded: Lens) -> Float[Tensor, "vocab d_model"]:
-    """Embedding of every token, without positions, up to one factor for all: Gemma multiplies by sqrt(d_model) on the way in,
-    which HookedTransformer folds into the table and the bridge does not.
+    """Return the embedding of every token, without positions, up to one common factor.
+
+    Gemma multiplies by sqrt(d_model) on the way in; HookedTransformer folds that into the table and the bridge does not.
     """
     table: Tensor = loaded.model.W_E.detach().float().cpu()
     return table

@@ -1,8 +1,9 @@
-"""What a running vLLM server reads, as it reads it: a client for programs, and the screen of `amygdala-tl watch`.
+"""Live readouts of a running vLLM server: a client for programs, and the screen of `amygdala-tl watch`.
 
-client.py   the server's routes as typed records; the only file here that asks the server anything
-feed.py     the client in a thread of its own, which keeps trying: what a screen is fed from
-state.py    what the screen shows, from what has arrived: steady order, means, last tokens; no input or output
-paint.py    that, as lines of styled text of a given width
+client.py   the server's routes; the only file here that talks to the server
+answers.py  the server's JSON, decoded into the records of records.py
+feed.py     the client in its own thread, which keeps trying and feeds the screen
+state.py    the content of the screen: steady order, means, last tokens; without input or output
+paint.py    the content as lines of styled text of a given width
 screen.py   keys, time and the terminal
 """

@@ -1,8 +1,8 @@
-"""Lines of the live screen: what the state says, as styled text that is never wider than it may be.
+"""The lines of the live screen: the state as styled text that fits the given width.
 
-Colours are the terminal's own sixteen, so that they fit a dark and a light one; what they say is also said by characters, for
-terminals without any. Text that the model or a bundle chose is shown and never obeyed: no markup is read, and control characters
-are replaced.
+Colours are the terminal's own sixteen, so that they suit dark and light themes, and characters carry the same information for
+terminals without colours. Text from the model or a bundle is only shown: markup has no effect, and control characters are
+replaced.
 """
 
 import unicodedata
@@ -23,12 +23,12 @@ _SHOWN = {"\n": "↵", "\t": "→", "\r": "␍"}
 
 
 def visible(text: str) -> str:
-    """`text` in one line, control, format and unassigned characters replaced by `·`."""
+    """Return `text` in one line, with `·` for control, format and unassigned characters."""
     return "".join(_SHOWN.get(one) or ("·" if _unsafe(one) else one) for one in text)
 
 
 def fitted(text: str, width: int) -> str:
-    """`text`, made visible, in exactly `width` cells; cut at its end with an ellipsis."""
+    """Return `text`, made visible, in exactly `width` cells, cut with an ellipsis."""
     shown = visible(text[: 4 * max(width, 1)])
     if cell_len(shown) > width > 1:
         return set_cell_size(shown, width - 1) + "…"
@@ -38,15 +38,15 @@ def fitted(text: str, width: int) -> str:
 def header(
     served: Served | None, model: str, server: str, view: View, rate: float, tokens: int, width: int
 ) -> list[Content]:
-    """Two lines: what is looked at, and how; in shorter words where there is little room.
+    """Return two lines with the server and the view, in shorter words if the width is small.
 
     Args:
-        served: the readout, None where there is none yet.
+        served: the readout, None before the server has answered.
         model: the server's name for its model.
         server: its address.
-        view: what is looked at.
-        rate: tokens a second.
-        tokens: how many have arrived.
+        view: the user's choice of what to show.
+        rate: tokens per second.
+        tokens: number of tokens so far.
         width: cells of a line.
     """
     name = visible(model)
@@ -64,11 +64,11 @@ def header(
 
 
 def trouble_lines(waiting: Waiting, width: int) -> list[Content]:
-    """Why there is nothing to see, that it is tried again, and what to do."""
+    """Return lines that say what is wrong and what to do."""
     said = {
         "unreachable": "server unreachable; trying again",
         "off": "readouts are off on this server; still asking",
-        "key": "the server wants an API key; still asking",
+        "key": "the server requires an API key; still asking",
     }[waiting.trouble]
     return [Content.styled(line, TROUBLE) for line in folded(said, width)] + [
         Content(line) for line in folded(f"{waiting.what}. To do: {waiting.remedy}.", width)
@@ -76,7 +76,7 @@ def trouble_lines(waiting: Waiting, width: int) -> list[Content]:
 
 
 def folded(text: str, width: int) -> list[str]:
-    """`text`, made visible, in lines of at most `width` cells, broken between words where they fit."""
+    """Return `text`, made visible, in lines of at most `width` cells, broken between words if possible."""
     lines = [""]
     for word in visible(text).split():
         joined = f"{lines[-1]} {word}".lstrip()
@@ -88,19 +88,19 @@ def folded(text: str, width: int) -> list[str]:
 
 
 def chart_lines(chart: Chart, served: Served, view: View, width: int, height: int) -> list[Content]:
-    """A title and as many of the strongest concepts as there is room for."""
+    """Return a title and as many of the strongest concepts as fit."""
     rows = chart.bars[: max(0, height - 1)]
     number = f"{len(rows)} of {len(chart.bars)}" if len(rows) < len(chart.bars) else f"all {len(rows)}"
     short = f"{number}, full bar {chart.scale:g} {_unit(served, view)}"
     lines = [rule(_longest((f"strongest concepts: {short}", short), width), width)]
-    # As wide as the longest of all names, not of those shown: columns stay where they are.
+    # The width of the longest of all names, shown or not, keeps the columns in place.
     longest = max((cell_len(visible(bar.concept)) for bar in chart.bars), default=0)
     name = max(4, min(longest, _LONGEST_NAME, width // 3))
     return lines + [_bar_line(bar, name, max(0, width - name - 1 - _NUMBER)) for bar in rows]
 
 
 def piece_lines(pieces: Sequence[Piece], concepts: Sequence[str], width: int, height: int) -> list[Content]:
-    """A title and the last pieces of text, the newest last, each with its strongest concept."""
+    """Return a title and the last pieces of text, the newest last, each with its strongest concept."""
     lines = [rule("last tokens", width)]
     longest = max((cell_len(visible(concept)) for concept in concepts), default=0)
     name = max(4, min(longest, _LONGEST_NAME, width // 3))
@@ -110,7 +110,7 @@ def piece_lines(pieces: Sequence[Piece], concepts: Sequence[str], width: int, he
 
 
 def rule(title: str, width: int) -> Content:
-    """A title with a line behind it."""
+    """Return a title followed by a line."""
     title = fitted(title, min(width, cell_len(title)))
     line = "─" * (width - cell_len(title) - 1)
     return Content.assemble((title, "bold"), (f" {line}" if line else "", QUIET))
@@ -144,7 +144,7 @@ def _piece_line(piece: Piece, text: int, name: int) -> Content:
 
 
 def number_of(value: float) -> str:
-    """A value with its sign, in at most six characters; 0.0 has none."""
+    """Return a value with its sign in at most six characters; 0.0 has no sign."""
     if abs(value) < 999.95:
         said = f"{value:+.1f}"
         return said if said.strip("+-0.") else "0.0"
@@ -156,7 +156,7 @@ def _unit(served: Served, view: View) -> str:
 
 
 def _longest(texts: Sequence[str], width: int) -> str:
-    """The first of `texts` that fits, the last cut if none does."""
+    """Return the first of `texts` that fits, or the last one cut."""
     return next((text for text in texts if cell_len(text) <= width), fitted(texts[-1], width))
 
 

@@ -1,4 +1,4 @@
-"""`amygdala-tl watch`: the terminal, its keys, and when to paint."""
+"""The terminal of `amygdala-tl watch`: keys and painting."""
 
 import time
 from typing import ClassVar
@@ -16,28 +16,28 @@ from amygdala_tl.live.client import ReadoutClient
 from amygdala_tl.live.feed import Arrived, Connected, Feed, Waiting
 from amygdala_tl.live.state import KEPT, LiveState, View
 
-_PERIOD = 0.1  # seconds between paints: faster than anyone reads, slow enough for a terminal far away
-_WIDE = 100  # cells from which tokens stand beside the bars, not below
+_PERIOD = 0.1  # seconds between paints: faster than anyone reads, slow enough for a remote terminal
+_WIDE = 100  # minimum cells to put the tokens beside the bars instead of below
 _KEYS = "1-9 layer  r raw/z  m now/mean  space hold  ? help  q quit"
 _KEYS_NARROW = "1-9 r m space ? help q quit"
 _HELP = """\
 1-9, ← →   layer: 1 is the first of the readout
 r          raw projections, or z-scores
 m          last token, or mean of the last 64
-space      hold the picture, and let it go on
+space      hold the picture, or resume
 ?          this help
 q          quit
 
-A bar is a concept's score, ░ below zero; │ is the mean
-of the last 64 tokens. Rows are ordered by that mean and
-move only when it does. z is in standard deviations of
-what ordinary tokens score. A line of text is what the
-server sent at once: a token where answers are streamed.
+A bar is a concept's score, ░ if negative; │ is the mean
+of the last 64 tokens. Rows follow that mean. z counts
+standard deviations of the scores of ordinary tokens. A
+line of text is what the server sent at once: a token if
+answers are streamed.
 """
 
 
 class Help(ModalScreen[None]):
-    """The keys; any but q closes it."""
+    """The list of keys; any key but q closes it."""
 
     DEFAULT_CSS = """
     Help { align: center middle; }
@@ -47,11 +47,11 @@ class Help(ModalScreen[None]):
     _leaving = False
 
     def compose(self) -> ComposeResult:
-        """The text alone."""
+        """Show the text."""
         yield Static(Content(_HELP + "\nany other key closes this"))
 
     def on_key(self, event: Key) -> None:
-        """Close, once, however many keys are waiting; `q` quits here too."""
+        """Close once, even if several keys are waiting; `q` quits."""
         if event.key == "q":
             self.app.exit()
         elif not self._leaving:
@@ -60,7 +60,7 @@ class Help(ModalScreen[None]):
 
 
 class WatchApp(App[None]):
-    """The screen over the readouts of one server."""
+    """The screen for the readouts of one server."""
 
     ENABLE_COMMAND_PALETTE = False
     CSS = """
@@ -88,7 +88,7 @@ class WatchApp(App[None]):
     ]
 
     def __init__(self, client: ReadoutClient) -> None:
-        """A screen over `client`, which is its own from now on."""
+        """Take over `client`."""
         super().__init__(ansi_color=True)
         self._server = client.label
         self._feed = Feed(client)
@@ -101,7 +101,7 @@ class WatchApp(App[None]):
         self._painted: dict[str, str] = {}
 
     def compose(self) -> ComposeResult:
-        """Header, trouble if any, bars with tokens, keys."""
+        """Lay out the header, the trouble, bars with tokens, and the keys."""
         yield Static(id="header")
         yield Static(id="trouble")
         with Container(id="body"):
@@ -110,40 +110,40 @@ class WatchApp(App[None]):
         yield Static(id="keys")
 
     def on_mount(self) -> None:
-        """Begin to read and to paint."""
+        """Start reading and painting."""
         self._feed.start()
         self.set_interval(_PERIOD, self._tick)
 
     def on_unmount(self) -> None:
-        """Stop asking."""
+        """Stop reading."""
         self._feed.stop()
 
     def on_resize(self, event: Resize) -> None:
-        """Put the tokens beside the bars where there is room, and paint again once everything has its place."""
+        """Put the tokens beside the bars if they fit, and repaint after the layout."""
         body = self.query_one("#body")
         body.set_class(event.size.width >= _WIDE, "wide")
         self.query_one("#pieces").styles.height = None if event.size.width >= _WIDE else max(3, event.size.height // 4)
         self.call_after_refresh(self._paint)
 
     def action_layer(self, index: int) -> None:
-        """Look at the layer of this index, if there is one."""
+        """Show the layer with this index, if it exists."""
         if self._state is not None and 0 <= index < len(self._state.served.layers):
             self._look(View(index, self._view.raw, self._view.mean))
 
     def action_layer_by(self, step: int) -> None:
-        """Look at a layer further down or up."""
+        """Show a lower or higher layer."""
         self.action_layer(self._view.layer + step)
 
     def action_raw(self) -> None:
-        """Raw projections, or z-scores."""
+        """Switch between raw projections and z-scores."""
         self._look(View(self._view.layer, not self._view.raw, self._view.mean))
 
     def action_mean(self) -> None:
-        """The last token, or the mean of recent ones."""
+        """Switch between the last token and the mean of recent ones."""
         self._look(View(self._view.layer, self._view.raw, not self._view.mean))
 
     def action_hold(self) -> None:
-        """Hold the picture, or let it go on."""
+        """Hold the picture, or resume."""
         self._held = not self._held
         self._paint()
 
@@ -157,7 +157,7 @@ class WatchApp(App[None]):
 
     def _tick(self) -> None:
         if self._held:
-            return  # what arrives waits in the feed, which forgets the oldest
+            return  # updates wait in the feed, which drops the oldest
         for update in self._feed.take():
             if isinstance(update, Waiting):
                 self._waiting = update
@@ -175,7 +175,7 @@ class WatchApp(App[None]):
                 self._view = View(0, self._view.raw, self._view.mean)
 
     def _paint(self) -> None:
-        """Paint what has changed since the last time: a screen on which nothing happens costs nothing."""
+        """Paint what has changed, so that an idle screen costs nothing."""
         state, view, width = self._state, self._view, self.size.width
         served = None if state is None else state.served
         rate, tokens = (0.0, 0) if state is None else (state.rate(time.monotonic()), state.tokens)
@@ -204,10 +204,10 @@ class WatchApp(App[None]):
 
     def _put(self, name: str, lines: list[Content]) -> None:
         text = Content("\n").join(lines)
-        if self._painted.get(name) != text.plain:  # the same words have the same colours
+        if self._painted.get(name) != text.plain:  # equal words have equal colours
             self._painted[name] = text.plain
-            self._place(name).update(text, layout=name == "trouble")  # the only one whose height its text decides
+            self._place(name).update(text, layout=name == "trouble")  # only this height depends on the text
 
     def _place(self, name: str) -> Static:
-        # Of the first screen: the help may stand above it.
+        # On the first screen, since the help may be on top.
         return self.screen_stack[0].query_one(f"#{name}", Static)

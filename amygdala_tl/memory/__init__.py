@@ -1,13 +1,13 @@
-"""The first room: notes come in.
+"""The first room: notes of a memory graph, read from a running server over MCP or from a file.
 
-A memory graph is a set of *nodes*, notes with a key, a kind and markdown content whose last line may be a tag line
-(`warmth:9 clarity:10`). It is read from a running server over MCP or from a file:
+A memory graph is a set of *nodes*: notes with a key, a kind and markdown content that may end in a tag line
+(`warmth:9 clarity:10`).
 
-    read_memory_server("http://127.0.0.1:7777")   client -> session (two protocol eras) -> wire (HTTP)
+    read_memory_server("http://127.0.0.1:7777")   client -> shapes, tools -> session (two protocol eras) -> wire (HTTP)
     read_graph_file("memory.jsonl")               the reference memory server's own file
-    split_tag_line(node.content)                  the text that the model may see, and what it was labelled
+    split_tag_line(node.content)                  the text that the model may see, and its tags
 
-Both readers give `list[Node]`, and the same graph gives the same list. What to make of it is the next room's job.
+Both readers return `list[Node]`, and the same graph gives the same list.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ __all__ = ["TagLine", "ToolNames", "read_graph_file", "read_memory_server", "spl
 
 
 def __getattr__(name: str) -> Any:
-    # httpx takes a tenth of a second to import, which who only parses tag lines need not pay.
+    # httpx takes a tenth of a second to import, and a program that only parses tag lines does not need it.
     if name == "read_memory_server":
         from amygdala_tl.memory.client import read_memory_server
 

@@ -1,4 +1,4 @@
-"""The two shapes of memory server, told apart by the tools that they list.
+"""The two shapes of memory server, distinguished by the tools that they list.
 
 - A *node server* lists its nodes with `memory_query` and gives one node's markdown with `memory_render{key}`.
 - The *reference server* (npm `@modelcontextprotocol/server-memory`) gives its whole graph with `read_graph`.

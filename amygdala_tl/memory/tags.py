@@ -1,11 +1,11 @@
-"""Tag lines: what a note says its writer felt.
+"""Tag lines: a note's own labels.
 
-The agents that tend a memory graph end each note with one line such as `warmth:9 clarity:10`. The line is a
-label, not prose: it is parsed here and cut off, because a model that reads it would be shown the answer.
+The agents that tend a memory graph end each note with one line such as `warmth:9 clarity:10`. The line is a label, not
+prose. It is parsed and cut off, because it would show the model the answer.
 
-The grammar: the last line that is not blank, if it is nothing but `name:score` pairs with spaces or commas
-between them. A name is made of letters, digits, `_` and `-` with at least one letter, so `10:30` is a time and
-not a tag; a score is a number 0-10. One word that is no pair, and the whole line is prose.
+The grammar: the last non-blank line, if it consists only of `name:score` pairs with spaces or commas between them. A name
+consists of letters, digits, `_` and `-` with at least one letter, so `10:30` is a time and not a tag. A score is a number
+0-10. A single word that is not a pair makes the whole line prose.
 """
 
 import math
@@ -29,8 +29,8 @@ class TagLine:
 
     Attributes:
         scores: case-folded name -> score in 0..10, in the order of the line. A name given twice keeps its last
-            usable score, as a correction would read.
-        ignored: the pairs, as written, whose score is outside 0..10 or not a number (`nan`).
+            usable score, as a correction.
+        ignored: the pairs, as written, with a score outside 0..10 or `nan`.
     """
 
     scores: Mapping[str, float]
@@ -44,8 +44,8 @@ def split_tag_line(content: str) -> tuple[str, TagLine | None]:
         content: the note as its server gives it, any line ends.
 
     Returns:
-        The text without its tag line, right-stripped, and the tag line; None where the note has none.
-        Only one line is taken: a second line of pairs above it stays in the text.
+        The text without its tag line, right-stripped, and the tag line or None.
+        Only one line is a tag line: a second line of pairs above it stays in the text.
     """
     body = content.rstrip()
     starts = [match.end() for match in _LINE_END.finditer(body)]
@@ -65,13 +65,13 @@ def _parse(line: str) -> TagLine | None:
             return None
         if LOWEST_SCORE <= score <= HIGHEST_SCORE:
             scores[fold_name(name)] = score
-        else:  # nan compares false to everything and lands here too
+        else:  # also nan, which compares false to everything
             ignored.append(token)
     return TagLine(scores, tuple(ignored)) if tokens else None
 
 
 def _number(written: str) -> float | None:
-    # float() also reads `1_0` and digits of other scripts, which no tag writer means.
+    # float() also accepts `1_0` and digits of other scripts.
     if not written.isascii() or "_" in written:
         return None
     try:
@@ -82,6 +82,6 @@ def _number(written: str) -> float | None:
 
 
 def _is_name(name: str) -> bool:
-    # Marks (M*) belong to the letters before them: Hindi or decomposed Vietnamese cannot be written without.
+    # Marks (M*) belong to the letters before them: Hindi and decomposed Vietnamese need them.
     kinds = [unicodedata.category(character)[0] for character in name if character not in "_-"]
     return "L" in kinds and set(kinds) <= {"L", "M", "N"}

@@ -101,7 +101,9 @@ class Wire:
         Raises:
             ServerUnreachable: no attempt brought an HTTP answer.
         """
-        for attempt in range(1, ATTEMPTS + 1):
+        attempt = 0
+        while True:
+            attempt += 1
             asked = None
             try:
                 answer = self._once(message, headers, silence or self.timeout)
@@ -116,7 +118,6 @@ class Wire:
                     raise self._unreachable(error, attempt) from error
             # Jitter keeps clients that failed together from coming back together.
             time.sleep(_FIRST_PAUSE * 2 ** (attempt - 1) * random.uniform(0.5, 1.0) if asked is None else asked)
-        raise AssertionError("the last attempt returns or raises")
 
     def delete(self, headers: Mapping[str, str]) -> None:
         """End the session on the server; a failure does not matter."""

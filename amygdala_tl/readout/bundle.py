@@ -1,35 +1,25 @@
-"""Write a bundle atomically; read one and refuse it unless it is whole."""
+"""The two files of a bundle: written atomically, and refused unless they are whole."""
 
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
+from torch import Tensor
 
 from amygdala_tl.errors import InputError, ReadoutError
 from amygdala_tl.files import atomic_write_bytes, atomic_write_text, make_folder
-from amygdala_tl.readout.manifest import (
-    FORMAT_VERSION,
-    About,
-    CalibrationRows,
-    Calibrations,
-    Manifest,
-    manifest_json,
-    read_manifest,
-)
-from amygdala_tl.readout.provenance import Provenance
-from amygdala_tl.readout.record import Readout
-from amygdala_tl.records import Calibration
+from amygdala_tl.readout.manifest import Manifest, manifest_json, read_manifest
 
 _UNIT_TOLERANCE = 5e-3  # float16 rounds a unit row to within 1e-3 of length 1
 
 
-def save_readout(readout: Readout, path: str | Path) -> Path:
-    """Write a bundle: the vectors to `path`, the manifest beside it with the ending `.json`.
+def write_bundle(path: str | Path, vectors: Tensor, manifest: Manifest) -> Path:
+    """Write the vectors [layer, concept, d_model] to `path`, and the manifest beside it with the ending `.json`.
 
     The manifest is written last and names the hash of the vectors. A reader sees the old pair, the new pair, or two files that
     it refuses, never a wrong pair that it takes.
@@ -40,54 +30,22 @@ def save_readout(readout: Readout, path: str | Path) -> Path:
         StorageError: the disk refused.
     """
     path = vectors_path(path)
-    _check_vectors(readout.vectors, readout.concepts)
+    _check_vectors(vectors, manifest.concepts)
     tensors = {
-        f"layer_{layer}.vectors": readout.vectors[index].to(torch.float16).contiguous()
-        for index, layer in enumerate(readout.layers)
+        f"layer_{layer}.vectors": vectors[index].to(torch.float16).contiguous()
+        for index, layer in enumerate(manifest.layers)
     }
-    names = {"concepts": json.dumps(list(readout.concepts)), "layers": json.dumps(list(readout.layers))}
+    names = {"concepts": json.dumps(manifest.concepts), "layers": json.dumps(manifest.layers)}
     data = save(tensors, metadata=names)
+    about = replace(manifest.amygdala_tl, tensors_sha256=hashlib.sha256(data).hexdigest())
     make_folder(path.parent)
     atomic_write_bytes(path, data)
-    atomic_write_text(path.with_suffix(".json"), manifest_json(manifest_of(readout, hashlib.sha256(data).hexdigest())))
+    atomic_write_text(path.with_suffix(".json"), manifest_json(replace(manifest, amygdala_tl=about)))
     return path
 
 
-def manifest_of(readout: Readout, tensors_sha256: str | None = None) -> Manifest:
-    """Return the manifest of a readout.
-
-    Args:
-        readout: vectors with their provenance.
-        tensors_sha256: of the whole safetensors file.
-    """
-    said = {each.name: getattr(readout.provenance, each.name) for each in fields(Provenance)}
-    return Manifest(
-        concepts=list(readout.concepts),
-        layers=list(readout.layers),
-        hidden_size=readout.d_model,
-        dtype="float16",
-        amygdala_tl=About(
-            **said,
-            format_version=FORMAT_VERSION,
-            tensors_sha256=tensors_sha256,
-            calibration=Calibrations(_rows(readout.text_calibration), _rows(readout.token_calibration)),
-        ),
-    )
-
-
-def load_readout(path: str | Path, manifest_path: str | Path | None = None) -> Readout:
-    """Read the bundle whose vectors are at `path`.
-
-    A bundle with only the four contracted keys is taken too, without calibration.
-
-    Args:
-        path: of the vectors.
-        manifest_path: of the manifest; beside the vectors, with the ending `.json`, if None.
-
-    Raises:
-        ReadoutError: a file is missing or damaged, or hash, shapes, order, length or finiteness do not fit.
-        InputError: `path` does not end in `.safetensors`.
-    """
+def read_bundle(path: str | Path, manifest_path: str | Path | None = None) -> tuple[Manifest, Tensor]:
+    """Read and check the manifest and the vectors [layer, concept, d_model], float32; raises as `load_readout`."""
     path = vectors_path(path)
     manifest_path = path.with_suffix(".json") if manifest_path is None else Path(manifest_path)
     manifest = read_manifest(_read(manifest_path), str(manifest_path))
@@ -95,30 +53,16 @@ def load_readout(path: str | Path, manifest_path: str | Path | None = None) -> R
     expected, found = manifest.amygdala_tl.tensors_sha256, hashlib.sha256(data).hexdigest()
     if expected is not None and expected != found:
         raise ReadoutError(
-            "the vectors are not those the manifest was written for",
-            label=str(path),
-            got=f"sha256 {found[:12]}...",
-            need=f"{expected[:12]}...",
-            remedy="copy both files again, or export again",
-        )
+            "the vectors are not those the manifest was written for", label=str(path), got=f"sha256 {found[:12]}...",
+            need=f"{expected[:12]}...", remedy="copy both files again, or export again",
+        )  # fmt: skip
     vectors = _read_vectors(path, data, manifest)
     _check_order(path, data, manifest)
-    return Readout(
-        concepts=tuple(manifest.concepts),
-        layers=tuple(manifest.layers),
-        vectors=vectors,
-        text_calibration=_calibration(manifest.amygdala_tl.calibration.texts),
-        token_calibration=_calibration(manifest.amygdala_tl.calibration.tokens),
-        provenance=manifest.provenance,
-    )
+    return manifest, vectors
 
 
 def vectors_path(path: str | Path) -> Path:
-    """`path`, if it ends in `.safetensors`.
-
-    Raises:
-        InputError: it does not.
-    """
+    """Return `path`, which must end in `.safetensors`; raises InputError if not."""
     path = Path(path)
     if path.suffix != ".safetensors":
         raise InputError("a readout's vectors end in .safetensors", got=str(path), remedy="name the .safetensors file")
@@ -130,16 +74,6 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as cause:
         raise ReadoutError("cannot be read", label=str(path), got=cause.strerror, remedy="check the path") from cause
-
-
-def _rows(calibration: Calibration | None) -> CalibrationRows | None:
-    if calibration is None:
-        return None
-    return CalibrationRows(calibration.mean.tolist(), calibration.std.tolist(), calibration.n)
-
-
-def _calibration(rows: CalibrationRows | None) -> Calibration | None:
-    return None if rows is None else Calibration(torch.tensor(rows.mean), torch.tensor(rows.std), rows.n)
 
 
 def _read_vectors(path: Path, data: bytes, manifest: Manifest) -> torch.Tensor:

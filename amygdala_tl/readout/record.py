@@ -4,7 +4,7 @@ Nothing here imports more than a stock vLLM installs, so that the plugin can loa
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +13,8 @@ from einops import einsum
 from torch import Tensor
 
 from amygdala_tl.errors import InputError, ReadoutError
+from amygdala_tl.readout.bundle import read_bundle, write_bundle
+from amygdala_tl.readout.manifest import FORMAT_VERSION, About, CalibrationRows, Calibrations, Manifest
 from amygdala_tl.readout.provenance import Provenance, Verdicts
 from amygdala_tl.records import Calibration, hook_name
 from amygdala_tl.show import html_table
@@ -181,9 +183,14 @@ class Readout:
             ReadoutError: a vector is not finite or not of unit length.
             StorageError: the disk refused.
         """
-        from amygdala_tl.readout.bundle import save_readout
-
-        return save_readout(self, path)
+        said = {each.name: getattr(self.provenance, each.name) for each in fields(Provenance)}
+        about = About(
+            **said,
+            format_version=FORMAT_VERSION,
+            calibration=Calibrations(_rows(self.text_calibration), _rows(self.token_calibration)),
+        )
+        manifest = Manifest(list(self.concepts), list(self.layers), self.d_model, "float16", about)
+        return write_bundle(path, self.vectors, manifest)
 
     def column(self, layer: int) -> int:
         """Return the position of a layer on the layer axis.
@@ -256,3 +263,40 @@ class Readout:
             for concept in self.concepts
         ]
         return html_table(("concept", "layer", "positive", "negative", "verdict", "AUROC"), rows, caption=repr(self))
+
+
+def load_readout(path: str | Path, manifest_path: str | Path | None = None) -> Readout:
+    """Read the bundle with its vectors at `path`.
+
+    A bundle with only the four contracted keys has no calibration and no provenance.
+
+    Args:
+        path: of the vectors.
+        manifest_path: of the manifest; beside the vectors, with the ending `.json`, if None.
+
+    Raises:
+        ReadoutError: a file is missing or damaged, or hash, shapes, order, length or finiteness do not fit.
+        InputError: `path` does not end in `.safetensors`.
+    """
+    manifest, vectors = read_bundle(path, manifest_path)
+    calibration = manifest.amygdala_tl.calibration
+    return Readout(
+        concepts=tuple(manifest.concepts),
+        layers=tuple(manifest.layers),
+        vectors=vectors,
+        text_calibration=_calibration(calibration.texts),
+        token_calibration=_calibration(calibration.tokens),
+        provenance=manifest.provenance,
+    )
+
+
+def _rows(calibration: Calibration | None) -> CalibrationRows | None:
+    return (
+        None
+        if calibration is None
+        else CalibrationRows(calibration.mean.tolist(), calibration.std.tolist(), calibration.n)
+    )
+
+
+def _calibration(rows: CalibrationRows | None) -> Calibration | None:
+    return None if rows is None else Calibration(torch.tensor(rows.mean), torch.tensor(rows.std), rows.n)

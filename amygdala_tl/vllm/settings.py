@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from amygdala_tl.errors import InputError
-from amygdala_tl.readout.bundle import load_readout
-from amygdala_tl.readout.record import Readout
+from amygdala_tl.readout.record import Readout, load_readout
 
 VECTORS = "VLLM_READOUT_VECTORS"
 MANIFEST = "VLLM_READOUT_MANIFEST"

@@ -11,7 +11,8 @@ from amygdala_tl.api.score import score_tokens
 from amygdala_tl.corpus.build import build_corpus
 from amygdala_tl.corpus.labels import LabelRules
 from amygdala_tl.demo import demo_graph_path
-from amygdala_tl.directions.method import CANDIDATES, Method
+from amygdala_tl.directions.choice import CANDIDATES
+from amygdala_tl.directions.method import Method
 from amygdala_tl.errors import ActivationStoreError, FitError, InputError, ModelError, ReadoutError
 from amygdala_tl.lens.residuals import run_resid_post
 from amygdala_tl.memory.graph_file import read_graph_file

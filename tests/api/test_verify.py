@@ -13,9 +13,8 @@ from amygdala_tl.errors import ReadoutError
 from amygdala_tl.lens.engines import has_hooked_transformer
 from amygdala_tl.lens.model import load_model
 from amygdala_tl.lens.wrap import exported, wrap
-from amygdala_tl.readout.bundle import load_readout
 from amygdala_tl.readout.provenance import Provenance
-from amygdala_tl.readout.record import Readout
+from amygdala_tl.readout.record import Readout, load_readout
 from tests.vllm.bundles import write_bundle
 
 TYPES = ["gpt2", "llama"]

@@ -3,7 +3,7 @@
 import json
 
 from amygdala_tl.demo import demo_graph_path
-from amygdala_tl.readout.bundle import load_readout
+from amygdala_tl.readout.record import load_readout
 from tests.cli.conftest import run
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from amygdala_tl.readout.bundle import load_readout
+from amygdala_tl.readout.record import load_readout
 from tests.cli.conftest import run
 
 

@@ -13,7 +13,7 @@ from amygdala_tl.api.layers import compare_layers
 from amygdala_tl.corpus.io import read_corpus
 from amygdala_tl.demo import demo_graph_path
 from amygdala_tl.diagnostics.separation import best_layers
-from amygdala_tl.readout.bundle import load_readout
+from amygdala_tl.readout.record import load_readout
 from amygdala_tl.settings import LAYERS
 from tests.cli.conftest import run
 

@@ -10,9 +10,9 @@ from amygdala_tl.diagnostics.intervals import auroc_interval, average_precision_
 from amygdala_tl.diagnostics.nulls import holm, permutation_null, permuted_texts, random_direction_null
 from amygdala_tl.diagnostics.records import Evaluation, Interval, PairWarning
 from amygdala_tl.diagnostics.verdicts import verdicts
-from amygdala_tl.directions import unit_directions
+from amygdala_tl.directions import mean
 from amygdala_tl.directions.data import LabelledActivations
-from amygdala_tl.directions.mean import mean
+from amygdala_tl.directions.estimator import unit_directions
 from tests.diagnostics.worlds import planted
 
 

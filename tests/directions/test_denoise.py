@@ -1,4 +1,4 @@
-"""Denoisers: projections with naive loops as oracles, planted nuisances, and the chain that `--denoise` names."""
+"""Denoisers: projections with naive loops as oracles, planted nuisances, and the chain that a list of names makes."""
 
 import numpy
 import pytest
@@ -8,22 +8,12 @@ from hypothesis import strategies as st
 from sklearn.decomposition import PCA
 from torch.nn.functional import cosine_similarity, normalize
 
-from amygdala_tl.directions import LabelledActivations, fit_directions, ungrouped
-from amygdala_tl.directions.denoise import (
-    DENOISERS,
-    DenoiseStep,
-    Removal,
-    combine,
-    denoise,
-    denoise_vectors,
-    grand_mean,
-    massive,
-    neutral_pca,
-    parse_steps,
-    topic,
-)
-from amygdala_tl.directions.mean import mean
+from amygdala_tl.directions import LabelledActivations, Removal, grand_mean, massive, mean, neutral_pca, topic
+from amygdala_tl.directions.data import ungrouped
+from amygdala_tl.directions.denoise.chain import DENOISERS, DenoiseStep, denoise, denoise_vectors, parse_steps
+from amygdala_tl.directions.denoise.removal import combine
 from amygdala_tl.errors import FitError, InputError
+from tests.directions.fitting import fit_directions
 
 CONCEPTS = ("awe", "joy", "grief")
 LAYERS, WIDTH = 2, 10
@@ -47,6 +37,11 @@ def problem(seed, texts=60, groups=12):
     activations[..., 4] += 300.0
     neutral[..., 4] += 300.0
     return LabelledActivations(activations, label == 1, label == -1, group), neutral
+
+
+def topic_of(data, share=0.5):
+    """The topic of labelled activations."""
+    return topic(data.activations, data.groups, data.positive, data.negative, share=share)
 
 
 def projectors(removal):
@@ -176,7 +171,7 @@ def test_topic_directions_are_those_of_a_naive_loop(seed):
     data, _ = problem(seed)
     data = data.take(torch.arange(60) != 11)
     data.groups[5] = 77  # a text alone: it says nothing of topics
-    removal = topic(data, 0.5)
+    removal = topic_of(data, 0.5)
     for layer in range(LAYERS):
         design = numpy.concatenate([numpy.ones((59, 1)), data.positive.numpy() * 1.0 - data.negative.numpy()], axis=1)
         values = data.activations[:, layer].double().numpy()
@@ -267,7 +262,7 @@ def test_an_emotion_that_coincides_with_a_day_is_not_taken_for_its_topic():
     activations = 0.3 * torch.randn(200, 24, generator=generator) + 5.0 * positive * truth
     activations = activations + torch.randn(10, 1, generator=generator)[day] * other
     data = LabelledActivations(activations[:, None], positive, ~positive, day)
-    removal = topic(data, 0.5)
+    removal = topic_of(data, 0.5)
     assert removal.apply(truth[None, None]).norm() > 0.95
     assert removal.apply(other[None, None]).norm() < 0.5
 
@@ -279,7 +274,7 @@ def test_groups_that_differ_by_chance_alone_have_no_topic(seed, groups, width):
     uneven = torch.linspace(1.0, 5.0, width)
     activations = torch.randn(300, 1, width, generator=generator) * uneven
     some = torch.rand(300, 1, generator=generator) < 0.5
-    removal = topic(LabelledActivations(activations, some, ~some, torch.arange(300) % groups), 0.9)
+    removal = topic(activations, torch.arange(300) % groups, some, ~some, share=0.9)
     assert removal.parameters["between_groups"][0] < 0.05
     assert removal.parameters["components"] == [0]
 
@@ -307,7 +302,7 @@ def test_each_step_is_fitted_on_what_the_one_before_left():
     data, neutral = problem(0)
     first = neutral_pca(neutral, 0.5)
     left = LabelledActivations(first.apply(data.activations), data.positive, data.negative, data.groups)
-    second = topic(left, 0.4)
+    second = topic_of(left, 0.4)
     _, removal, parameters = denoise(data, neutral, parse_steps("neutral-pca:0.5,topic:0.4"))
     assert parameters == [{"name": "neutral-pca", **first.parameters}, {"name": "topic", **second.parameters}]
     torch.testing.assert_close(projectors(removal), projectors(first) + projectors(second), rtol=0, atol=1e-3)
@@ -365,7 +360,7 @@ def test_too_few_neutral_texts_groups_or_concepts_are_errors_with_a_remedy():
         denoise(data, neutral[:9], parse_steps("neutral-pca"))
     alone = ungrouped(data.activations, data.positive, data.negative)
     with pytest.raises(FitError, match=r"0 groups.*same group"):
-        topic(alone)
+        topic_of(alone)
     with pytest.raises(FitError, match=r"2 concepts.*3 or more"):
         grand_mean(mean(data).vectors[:2])
 
@@ -373,7 +368,7 @@ def test_too_few_neutral_texts_groups_or_concepts_are_errors_with_a_remedy():
 @pytest.mark.parametrize("share", [0.0, 1.0, -0.5, float("nan")])
 def test_a_share_that_is_none_is_refused(share):
     data, neutral = problem(0)
-    for fit in (lambda: neutral_pca(neutral, share), lambda: topic(data, share)):
+    for fit in (lambda: neutral_pca(neutral, share), lambda: topic_of(data, share)):
         with pytest.raises(InputError, match="between 0 and 1"):
             fit()
 

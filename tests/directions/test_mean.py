@@ -5,9 +5,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amygdala_tl.directions import ESTIMATORS, fit_directions, ungrouped
-from amygdala_tl.directions.mean import mean
+from amygdala_tl.directions import mean
+from amygdala_tl.directions.data import ungrouped
+from amygdala_tl.directions.method import ESTIMATORS
 from amygdala_tl.errors import FitError
+from tests.directions.fitting import fit_directions
 
 CONCEPTS = ("awe", "joy", "grief")
 

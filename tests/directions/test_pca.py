@@ -6,11 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import cosine_similarity, normalize
 
-from amygdala_tl.directions import LabelledActivations, fit_directions, ungrouped
-from amygdala_tl.directions import pca as pca_module
-from amygdala_tl.directions.mean import mean
-from amygdala_tl.directions.pca import pca, principal_components
+from amygdala_tl.directions import LabelledActivations, mean, pca
+from amygdala_tl.directions import pair_pca as pca_module
+from amygdala_tl.directions.data import ungrouped
+from amygdala_tl.directions.pair_pca import principal_components
 from amygdala_tl.errors import FitError
+from tests.directions.fitting import fit_directions
 
 CONCEPTS = ("awe", "joy")
 LAYERS, WIDTH = 2, 12

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from torch.nn.functional import cosine_similarity
 
 from amygdala_tl.activations.spread import token_spread
-from amygdala_tl.directions import fit_directions, ungrouped
-from amygdala_tl.directions.denoise import denoise, parse_steps
-from amygdala_tl.directions.mean import mean
-from amygdala_tl.directions.subspace import subspace, subspace_bases
+from amygdala_tl.directions import mean, subspace
+from amygdala_tl.directions.data import ungrouped
+from amygdala_tl.directions.denoise.chain import denoise, parse_steps
+from amygdala_tl.directions.token_subspaces import subspace_bases
 from amygdala_tl.errors import FitError
+from tests.directions.fitting import fit_directions
 
 CONCEPTS = ("awe", "joy")
 K, LAYERS, WIDTH = 2, 2, 8
@@ -178,7 +179,7 @@ def test_classes_with_the_same_subspaces_are_an_error_that_names_the_concept():
 
 def test_without_token_directions_it_says_how_to_capture_them():
     values, positive, negative = problem(0)
-    with pytest.raises(FitError, match="--token-components"):
+    with pytest.raises(FitError, match="token_components"):
         subspace(ungrouped(values.mean(dim=1), positive, negative))
 
 

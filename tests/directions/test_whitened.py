@@ -8,18 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from amygdala_tl.directions import fit_directions, ungrouped
-from amygdala_tl.directions.data import LabelledActivations
+from amygdala_tl.directions import mean, whitened
+from amygdala_tl.directions.data import LabelledActivations, ungrouped
 from amygdala_tl.directions.folds import group_folds
-from amygdala_tl.directions.mean import mean
-from amygdala_tl.directions.statistics import gather, gather_folds, statistics_of
-from amygdala_tl.directions.whitened import (
-    STRENGTHS,
-    covariance_shrinkage,
-    whitened,
-    whitened_streamed,
-)
+from amygdala_tl.directions.statistics import gather, gather_folds
+from amygdala_tl.directions.whitening import STRENGTHS, covariance_shrinkage, whitened_streamed
 from amygdala_tl.errors import FitError
+from tests.directions.fitting import fit_directions
 
 CONCEPTS = ("awe", "joy", "grief")
 SEEDS = st.integers(0, 10_000)
@@ -131,7 +126,7 @@ def graded(seed):
 @pytest.mark.parametrize("make", [problem, graded])
 def test_statistics_gathered_in_parts_are_those_of_the_whole(make):
     data = make(5)
-    parts, whole = gather(pieces(data, 1, 29, 50), second_moments=True), statistics_of(data, second_moments=True)
+    parts, whole = gather(pieces(data, 1, 29, 50), second_moments=True), gather([data], second_moments=True)
     for name in (
         "n_positive",
         "n_negative",
@@ -156,7 +151,7 @@ def test_statistics_without_a_fold_are_those_of_the_other_texts():
     fold = group_folds(data.groups, 4)
     folds = gather_folds([(data, fold)], 4, second_moments=True)
     for number in range(4):
-        naive = statistics_of(data.take(fold != number), second_moments=True)
+        naive = gather([data.take(fold != number)], second_moments=True)
         for name in ("n", "n_positive", "mean", "covariance", "positive_mean", "grade_covariance"):
             torch.testing.assert_close(getattr(folds.without(number), name), getattr(naive, name), rtol=1e-4, atol=1e-4)
 
@@ -172,7 +167,7 @@ def test_texts_in_parts_give_the_same_vectors_and_the_same_strengths(make):
 def test_with_enough_texts_not_every_fold_is_scored_and_all_texts_are_fitted_on(monkeypatch):
     data = problem(7)
     every = whitened(data)
-    monkeypatch.setattr("amygdala_tl.directions.whitened.ENOUGH_TEXTS", 30)  # of 80: two folds of 16
+    monkeypatch.setattr("amygdala_tl.directions.whitening.ENOUGH_TEXTS", 30)  # of 80: two folds of 16
     some = whitened_streamed(lambda: pieces(data, 17, 40, 3, 20), data.groups)
     assert some.parameters["auroc_by_shrinkage"] != every.parameters["auroc_by_shrinkage"]
     strength = some.parameters["shrinkage"]

@@ -17,7 +17,7 @@ from amygdala_tl.demo import demo_graph_path
 from amygdala_tl.demo.server import running_demo_server
 from amygdala_tl.lens.embedded import embedded_gguf
 from amygdala_tl.lens.model import load_model
-from amygdala_tl.readout.bundle import load_readout
+from amygdala_tl.readout.record import load_readout
 from tests.live.readout_server import ReadoutServer, event
 
 SIZES = {"num_hidden_layers": 20, "hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2}

@@ -10,8 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from amygdala_tl.readout.bundle import load_readout
 from amygdala_tl.readout.provenance import Verdict
+from amygdala_tl.readout.record import load_readout
 
 BUNDLE = Path(__file__).parent / "data" / "readout_0_1_0.safetensors"
 SAID = json.loads(BUNDLE.with_suffix(".json").read_text())
@@ -83,6 +83,8 @@ def test_saved_again_it_says_all_that_it_said(readout, tmp_path):
     again = json.loads(readout.save(tmp_path / "again.safetensors").with_suffix(".json").read_text())
     about = again.pop("amygdala_tl")
     assert again == {key: value for key, value in SAID.items() if key != "amygdala_tl"}
+    new = {key: about["model"].pop(key) for key in ("weights", "golden")}  # which that version did not know
+    assert new == {"weights": "as stored", "golden": ""}
     for key in ABOUT.keys() - {"tensors_sha256"}:
         assert about[key] == ABOUT[key], key
     assert about["corpus"] == {}

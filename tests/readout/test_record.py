@@ -11,9 +11,8 @@ from transformers import AutoModelForCausalLM
 
 from amygdala_tl.errors import InputError, ReadoutError
 from amygdala_tl.lens.model import load_model
-from amygdala_tl.readout.bundle import load_readout
 from amygdala_tl.readout.provenance import Verdict, Verdicts
-from amygdala_tl.readout.record import Readout
+from amygdala_tl.readout.record import Readout, load_readout
 from tests.readout.example import CONCEPTS, D_MODEL, LAYERS, a_readout
 
 TEXT = "The lamp went out and nobody lit it again."

@@ -16,7 +16,7 @@ import pytest
 
 from amygdala_tl.lens.embedded import embedded_checkpoint
 
-START_LIMIT = 400  # seconds; a minute on an idle machine
+START_LIMIT = 1800  # seconds; a minute on an idle machine, half an hour on a very busy one
 TINY_SERVER = ("--enforce-eager", "--no-enable-prefix-caching", "--max-model-len", "512")
 """Arguments for a server of a tiny checkpoint in which every position gets a row."""
 

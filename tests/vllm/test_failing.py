@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from amygdala_tl.lens.hugging_face import run_decoder_layers
-from amygdala_tl.readout.bundle import load_readout
+from amygdala_tl.readout.record import load_readout
 from tests.vllm.bundles import write_bundle
 from tests.vllm.serving import TINY_SERVER, stream, vllm_server
 

@@ -128,7 +128,7 @@ def test_watch_shows_what_the_server_generates(server):
 
 def test_watch_says_that_a_key_is_needed(server):
     with terminal("watch", server.url) as seen:
-        seen.until("the server wants an API key", "AMYGDALA_VLLM_TOKEN", gone=["secret"])
+        seen.until("the server requires an API key", "AMYGDALA_VLLM_TOKEN", gone=["secret"])
         seen.press("q")
         assert seen.ended() == 0
 

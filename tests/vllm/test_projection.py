@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from amygdala_tl.errors import InputError, ModelError, ReadoutError
-from amygdala_tl.readout.bundle import load_readout
+from amygdala_tl.readout.record import load_readout
 from amygdala_tl.vllm import mapping
 from amygdala_tl.vllm.projection import Projection, raise_failures
 from amygdala_tl.vllm.refusals import refuse_other_model, refuse_other_size

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from amygdala_tl.lens.residuals import run_resid_post
-from amygdala_tl.readout.bundle import load_readout
+from amygdala_tl.readout.record import load_readout
 from tests.vllm.bundles import write_bundle
 from tests.vllm.serving import refusal, stream, vllm_server
 

@@ -21,7 +21,7 @@ class Absent:
 
 sys.meta_path.insert(0, Absent())
 import amygdala_tl.vllm
-from amygdala_tl.readout.bundle import load_readout
+from amygdala_tl.readout.record import load_readout
 
 for module in pkgutil.iter_modules(amygdala_tl.vllm.__path__):
     if module.name not in OFFLINE:

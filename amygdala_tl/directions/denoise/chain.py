@@ -1,4 +1,4 @@
-"""`--denoise`: the names of the denoisers, their order, and the two places where they act.
+"""Chain of denoisers: their names, their order, and the two places in which they act.
 
     activations, by projection    sink, neutral-pca, topic
     vectors, after estimation     grand-mean
@@ -9,7 +9,7 @@ A caller denoises, estimates, and denoises the vectors:
     denoised, removal, parameters = denoise(data, neutral, steps)
     vectors = denoise_vectors(mean(denoised).vectors, removal, steps)
 
-The vectors are projected like the activations, so that a server scores activations that nobody denoised.
+The vectors are projected like the activations, so a server can score raw activations with them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -29,20 +29,22 @@ from amygdala_tl.directions.denoise.topic import topic
 from amygdala_tl.errors import InputError
 
 Denoiser = Callable[[LabelledActivations, Tensor, float], Removal]
-"""Labelled activations, activations of neutral texts, share of variance -> the subspace to remove."""
+"""Labelled activations, activations of neutral texts, share of variance -> subspace to remove."""
 
 DENOISERS: Mapping[str, Denoiser] = {
     "sink": lambda data, neutral, share: massive(data.activations),
     "neutral-pca": lambda data, neutral, share: neutral_pca(neutral, share),
-    "topic": lambda data, neutral, share: topic(data, share),
+    "topic": lambda data, neutral, share: topic(
+        data.activations, data.groups, data.positive, data.negative, share=share
+    ),
 }
-"""`--denoise` name -> denoiser of activations."""
+"""Denoisers of activations by name."""
 
 VECTOR_DENOISERS: Mapping[str, Callable[[Tensor], Tensor]] = {"grand-mean": grand_mean}
-"""`--denoise` name -> denoiser of vectors."""
+"""Denoisers of vectors by name."""
 
 SHARES = {"neutral-pca": 0.5, "topic": 0.5}
-"""Denoisers that take a share of variance, and the one they take if none is given."""
+"""Default share of variance of the denoisers that take one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +52,8 @@ class DenoiseStep:
     """One denoiser.
 
     Attributes:
-        name: as on the command line.
-        parameter: the share of variance, between 0 and 1; None for denoisers without one.
+        name: in `DENOISERS` or `VECTOR_DENOISERS`.
+        parameter: share of variance, between 0 and 1; None for denoisers without one.
     """
 
     name: str
@@ -62,18 +64,18 @@ class DenoiseStep:
 
 
 def parse_steps(spec: str) -> tuple[DenoiseStep, ...]:
-    """Steps of a `--denoise` argument: names with commas between, `neutral-pca:0.3` where one takes a share of variance.
+    """Read a comma-separated list of denoisers, such as `sink,neutral-pca:0.3` with a share of variance.
 
-    A blank argument has no steps.
+    A blank text has no steps.
 
     Raises:
-        InputError: a name is unknown or comes twice, or a share is no number between 0 and 1; lists the names.
+        InputError: a name is unknown or repeated, or a share is not a number between 0 and 1; lists the names.
     """
     steps = tuple(_parse_step(part.strip()) for part in spec.split(",")) if spec.strip() else ()
     for index, step in enumerate(steps):
         if step.name in {other.name for other in steps[:index]}:
             raise InputError(
-                "the denoiser is named twice", label=f"--denoise {spec}", got=step.name, remedy="name it once"
+                "the denoiser is named twice", label=f"denoise={spec}", got=step.name, remedy="name it once"
             )
     return steps
 
@@ -81,14 +83,14 @@ def parse_steps(spec: str) -> tuple[DenoiseStep, ...]:
 def denoise(
     data: LabelledActivations, neutral: Float[Tensor, "neutral layer d_model"], steps: Sequence[DenoiseStep]
 ) -> tuple[LabelledActivations, Removal, list[dict[str, Any]]]:
-    """The data without what the steps remove, the removal itself, and what each step chose.
+    """Remove the subspaces that the steps find from the activations.
 
-    Each step is fitted on what the ones before it left, of the data and of the neutral texts. Steps that act on vectors are
-    passed over.
+    Each step is fitted on the data and neutral texts that the steps before it have denoised. Steps that act on vectors are
+    skipped.
 
     Args:
         data: activations and labels.
-        neutral: activations of neutral texts; there may be none where no step needs them.
+        neutral: activations of neutral texts; may be empty if no step needs them.
         steps: from `parse_steps`.
 
     Returns:
@@ -107,7 +109,7 @@ def denoise(
             found = DENOISERS[step.name](left, left_neutral, share)
             parameters.append({"name": step.name, **found.parameters})
             removal = combine([removal, found])
-            # Always from the originals: what a later step finds need not be orthogonal to what an earlier one removed.
+            # Always from the originals: the subspaces of two steps need not be orthogonal.
             left, left_neutral = _without(data, removal), removal.apply(neutral)
     return left, removal, parameters
 
@@ -115,9 +117,9 @@ def denoise(
 def denoise_vectors(
     vectors: Float[Tensor, "concept layer d_model"], removal: Removal, steps: Sequence[DenoiseStep]
 ) -> Float[Tensor, "concept layer d_model"]:
-    """Vectors that were estimated from denoised activations, without what was removed, and denoised themselves; any length.
+    """Remove the same subspaces from vectors estimated on denoised activations, then apply the steps that act on vectors.
 
-    Their score of an activation h as the model has it is the score of the denoised h.
+    The results have any length. Their score of a raw activation is their score of the denoised one.
 
     Raises:
         FitError: a step cannot be applied.
@@ -143,13 +145,11 @@ def _parse_step(text: str) -> DenoiseStep:
         f"{each}[:{SHARES[each]}]" if each in SHARES else each for each in [*DENOISERS, *VECTOR_DENOISERS]
     )
     if name not in DENOISERS and name not in VECTOR_DENOISERS:
-        raise InputError(
-            "there is no such denoiser", label="--denoise", got=text, need=known, remedy="choose from these"
-        )
+        raise InputError("no such denoiser", label="denoise", got=text, need=known, remedy="choose from these")
     if name not in SHARES:
         if colon:
             raise InputError(
-                "the denoiser takes no number", label="--denoise", got=text, need=known, remedy=f"write {name}"
+                "the denoiser takes no number", label="denoise", got=text, need=known, remedy=f"write {name}"
             )
         return DenoiseStep(name)
     if not colon:
@@ -159,8 +159,8 @@ def _parse_step(text: str) -> DenoiseStep:
         check_share(share)
     except (ValueError, InputError) as error:
         raise InputError(
-            "the share of variance is no number between 0 and 1",
-            label="--denoise",
+            "the share of variance is not a number between 0 and 1",
+            label="denoise",
             got=text,
             need=known,
             remedy=f"write for example {name}:{SHARES[name]}",

@@ -1,6 +1,6 @@
-"""What all concepts' directions share is no concept: subtract their mean.
+"""Common part of all concepts' directions, which is subtracted.
 
-A readout of a note written with feeling, or merely a long one, answers for every concept at once; that common part makes up
+The readout of a note with strong feeling, or merely of a long note, rises for every concept at once. That common part makes up
 most of the cosine between concepts.
 """
 
@@ -11,25 +11,25 @@ from torch import Tensor
 from amygdala_tl.errors import FitError
 
 FEWEST_CONCEPTS = 3
-"""Of two unit vectors only their difference would be left, with one sign and the other."""
+"""From two unit vectors only their difference would remain, once with each sign."""
 
 
 def grand_mean(vectors: Float[Tensor, "concept layer d_model"]) -> Float[Tensor, "concept layer d_model"]:
-    """Unit vectors minus their mean over concepts, at each layer; not of unit length.
+    """Subtract the mean over concepts from the unit vectors at each layer; the result has any length.
 
-    They are brought to length 1 first, so that no concept decides what is common. A vector that is zero or not finite comes out
-    as NaN and does not touch the others.
+    The vectors are scaled to length 1 first, so that no concept dominates the mean. A vector that is zero or not finite becomes
+    NaN and does not affect the others.
 
     Raises:
         FitError: there are fewer than 3 concepts.
     """
     if len(vectors) < FEWEST_CONCEPTS:
         raise FitError(
-            "too few concepts to have something in common",
+            "too few concepts to have a common part",
             label="grand-mean",
             got=f"{len(vectors)} concepts",
             need=f"{FEWEST_CONCEPTS} or more",
-            remedy="fit more concepts, or leave grand-mean out of --denoise",
+            remedy="fit more concepts, or leave grand-mean out of denoise",
         )
     norms = vectors.float().norm(dim=-1, keepdim=True)
     units = torch.where(torch.isfinite(norms) & (norms > 0.0), vectors.float() / norms, torch.nan)

@@ -1,11 +1,10 @@
-"""Massive-activation dimensions: the few coordinates that are larger than all others by orders of magnitude.
+"""Massive-activation dimensions: the few coordinates that exceed all others by orders of magnitude.
 
-Source: Sun et al. 2024, "Massive Activations in Large Language Models", arXiv:2402.17762. They act as constants that the
-model keeps its attention sinks with, and say nothing of the text, but in a dot product they weigh the most. They are found
-from the data: at each layer the coordinates whose second moment is more than 100 times the median coordinate's (10 times in
-root mean square), which neither the number of such coordinates nor the unit of the activations changes. This is the `sink`
-denoiser's half that looks at dimensions; its other half, tokens that are sinks, is done when activations are captured, and
-such tokens never enter a text's mean.
+Source: Sun et al. 2024, "Massive Activations in Large Language Models", arXiv:2402.17762. They are constants that the model
+keeps its attention sinks with. They tell nothing about the text but dominate a dot product. At each layer they are the
+coordinates with a second moment of more than 100 times the median coordinate's (10 times in root mean square), a rule that
+depends neither on their number nor on the unit of the activations. This is the part of the `sink` denoiser that looks at
+dimensions. The other part, sink tokens, is done at capture: such tokens never enter a text's mean.
 """
 
 import torch
@@ -16,16 +15,16 @@ from torch import Tensor
 from amygdala_tl.directions.denoise.removal import Removal
 
 MASSIVE = 100.0
-"""Times the median second moment."""
+"""Multiple of the median second moment."""
 
 
 def massive(activations: Float[Tensor, "text layer d_model"]) -> Removal:
-    """The coordinate axes with a second moment above 100 times the median, at each layer; often there is none.
+    """Find the coordinate axes with a second moment above 100 times the median, at each layer; often there are none.
 
-    Second moments are about zero, not about the mean: a massive activation is massive because it never changes.
+    Second moments are about zero, not about the mean, because a massive activation hardly changes.
 
     Returns:
-        The axes; parameters name the dimensions at each layer.
+        The axes. The parameters name the dimensions at each layer.
     """
     moments = reduce(activations.float().square(), "text layer d_model -> layer d_model", "mean")
     limits = MASSIVE * moments.median(dim=1, keepdim=True).values

@@ -1,28 +1,28 @@
-"""What varies in texts that show no emotion cannot be one: project their principal components out.
+"""Principal components of neutral texts: variation without any emotion, which is projected out.
 
-Source: Sofroniew et al. 2026, on emotion concepts in a language model, who project out the components of neutral texts
-that explain half of their variance.
+Source: Sofroniew et al. 2026, on emotion concepts in a language model. They project out the components that explain half of the
+variance of neutral texts.
 """
 
 from jaxtyping import Float
 from torch import Tensor
 
 from amygdala_tl.directions.denoise.removal import Removal, check_share, components_for, orthonormal
-from amygdala_tl.directions.pca import principal_components
+from amygdala_tl.directions.pair_pca import principal_components
 from amygdala_tl.errors import FitError
 
 FEWEST_NEUTRAL = 10
 
 
 def neutral_pca(neutral: Float[Tensor, "neutral layer d_model"], share: float = 0.5) -> Removal:
-    """Fewest principal components of neutral texts, centred, that explain at least `share` of their variance, at each layer.
+    """Find the fewest principal components that explain at least `share` of the variance of neutral texts, at each layer.
 
     Args:
-        neutral: activations of texts without any tag, read as the labelled ones are.
+        neutral: activations of texts without any tag, at the same read position as the labelled ones.
         share: of variance, between 0 and 1.
 
     Returns:
-        The components; parameters say how many, and which share they reach, at each layer.
+        The components. The parameters hold their number and the share that they reach, at each layer.
 
     Raises:
         FitError: there are fewer than 10 neutral texts.
@@ -31,11 +31,11 @@ def neutral_pca(neutral: Float[Tensor, "neutral layer d_model"], share: float = 
     check_share(share)
     if len(neutral) < FEWEST_NEUTRAL:
         raise FitError(
-            "too few neutral texts to find what varies in them",
+            "too few neutral texts for principal components",
             label="neutral-pca",
             got=f"{len(neutral)} neutral texts",
             need=f"{FEWEST_NEUTRAL} or more",
-            remedy="add texts without a tag line, or leave neutral-pca out of --denoise",
+            remedy="add texts without a tag line, or leave neutral-pca out of denoise",
         )
     bases, reached = [], []
     for layer in range(neutral.shape[1]):

@@ -1,4 +1,4 @@
-"""A subspace of the residual stream to project out at each layer: what every denoiser of activations comes to."""
+"""Subspace of the residual stream to project out at each layer: the result of every denoiser of activations."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,40 +11,51 @@ from torch import Tensor
 from amygdala_tl.errors import InputError
 
 NEGLIGIBLE = 1e-4
-"""Length below which what is left of a unit vector, after projecting others out, is rounding error in float32."""
+"""Length below which the rest of a unit vector, after projecting others out, is rounding error in float32."""
 
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """One subspace a layer, and how it was found.
+    """One subspace for each layer.
 
     Attributes:
-        bases: [component, d_model] with orthonormal rows, one a layer; there may be no row.
-        parameters: what was chosen on the way, JSON-ready, for the manifest.
+        bases: [component, d_model] with orthonormal rows for each layer; there may be no row.
+        parameters: choices made while fitting, JSON-ready, for the manifest.
     """
 
     bases: tuple[Float[Tensor, "_ d_model"], ...]
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
-    def apply(self, activations: Float[Tensor, "row layer d_model"]) -> Float[Tensor, "row layer d_model"]:
-        """x - x B^T B at each layer, float32: the rows (texts, or the directions of concepts) without the subspace.
+    def apply(self, activations: Float[Tensor, "*row layer d_model"]) -> Float[Tensor, "*row layer d_model"]:
+        """Project the subspace out of activations, or of directions: x - x B^T B at each layer, in float32.
 
-        The projection P is symmetric, so (P h) . v = h . (P v): a direction that was itself projected gives an activation that
-        was not the same score as one that was, and a server need not know of the denoiser.
+        The projection P is symmetric, so (P h) . v = h . (P v): a projected direction gives a raw activation the same score as a
+        projected one. A server therefore needs no denoiser.
+
+        Raises:
+            InputError: the activations have a different number of layers or another d_model.
         """
+        expected = [len(self.bases), *self.bases[0].shape[1:]] if self.bases else [0]
+        if list(activations.shape[-2:]) != expected:
+            raise InputError(
+                "the activations do not fit the removal",
+                got=list(activations.shape),
+                need=f"[..., layer, d_model] with [layer, d_model] {expected}",
+                remedy="apply it to activations of the layers that it was fitted on",
+            )
         kept = activations.to(torch.float32, copy=True)
         for layer, basis in enumerate(self.bases):
-            kept[:, layer] -= (kept[:, layer] @ basis.T) @ basis
+            kept[..., layer, :] -= (kept[..., layer, :] @ basis.T) @ basis
         return kept
 
 
 def nothing(n_layers: int, like: Float[Tensor, "row layer d_model"]) -> Removal:
-    """The removal that leaves all as it is, on the device of `like`."""
+    """Make the removal that changes nothing, on the device of `like`."""
     return Removal(tuple(like.new_zeros(0, like.shape[2], dtype=torch.float32) for _ in range(n_layers)))
 
 
 def combine(removals: Sequence[Removal]) -> Removal:
-    """One orthonormal removal of all that any of `removals`, at least one, removes; their bases need not be orthogonal.
+    """Merge one or more removals into a single orthonormal one; their bases need not be orthogonal.
 
     Its parameters are empty: each step keeps its own.
     """
@@ -60,12 +71,12 @@ def combine(removals: Sequence[Removal]) -> Removal:
 def orthonormal(
     rows: Float[Tensor, "row d_model"], beyond: Float[Tensor, "known d_model"] | None = None
 ) -> Float[Tensor, "component d_model"]:
-    """Orthonormal rows that span `rows`, of about unit length, as far as the orthonormal rows of `beyond` do not."""
+    """Make orthonormal rows that span `rows` (of about unit length), except for the span of the orthonormal rows of `beyond`."""
     if not len(rows):
         return rows
     left = rows
     if beyond is not None:
-        for _ in range(2):  # the second time takes off what rounding left, as in Gram-Schmidt
+        for _ in range(2):  # the second pass removes rounding errors, as in Gram-Schmidt
             left = left - (left @ beyond.T) @ beyond
     _, lengths, axes = torch.linalg.svd(left, full_matrices=False)
     axes = axes[lengths > NEGLIGIBLE]
@@ -79,7 +90,7 @@ def check_share(share: float) -> None:
     """Refuse a share of variance that is not between 0 and 1.
 
     Raises:
-        InputError: says what was given.
+        InputError: the share is out of range.
     """
     if not 0.0 < share < 1.0:
         raise InputError(
@@ -91,7 +102,7 @@ def check_share(share: float) -> None:
 
 
 def components_for(variances: Float[Tensor, " component"], share: float, total: float) -> int:
-    """How many of the leading variances, largest first, it takes to reach `share` of `total`; 0 where total is not positive."""
+    """Count the leading variances, largest first, that reach `share` of `total`; 0 if the total is not positive."""
     if total <= 0.0:
         return 0
     reached = variances.double().cpu().cumsum(0) >= share * total * (1.0 - 1e-6)

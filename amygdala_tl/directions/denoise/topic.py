@@ -1,16 +1,16 @@
-"""What texts of one day or scene share is their topic: project the directions in which groups differ out.
+"""Topic of texts of one day or scene: the directions along which groups differ, which are projected out.
 
-Notes of a day tell of the same things, and a concept that is frequent on some days picks their topics up. The directions
-are the principal components of the group means, weighted by the groups' sizes, of what the labels do not explain: the
-activations are first regressed on the labels of all concepts together, so that an emotion that coincides with a day is
-not taken for its topic (nor is the day's topic then removed: the data cannot tell the two apart).
+Notes of one day share their subject, and a concept that is frequent on some days picks it up. The directions are the principal
+components of the group means, weighted by group size. The activations are first regressed on the labels of all concepts
+together, so that an emotion that coincides with a day is not mistaken for its topic. (The day's topic then stays as well: the
+data cannot separate the two.)
 
-Group means differ by chance too: a mean of n texts has the covariance W/n, with W the one within groups. In the sum of squares
-between G groups chance makes up (G - 1) tr(W), which is taken off it as in an analysis of variance; in the sum of squares along
-a component of which w = v^T W v lies within groups, tr(W) + (G - 1) w, which is the eigenvalue that a direction without any
-topic gets, in spaces of more dimensions than groups as of fewer. A component is removed only where its sum of squares is above
-(sqrt(tr W) + sqrt((G - 1) w))^2, the largest that chance gives (Chevet's inequality for Gaussian matrices; for equal variances
-the edge of Marchenko and Pastur). So where groups do not differ, nothing is removed.
+Group means also differ by chance: a mean of n texts has the covariance W/n, with W the covariance within groups. Chance
+contributes (G - 1) tr(W) to the sum of squares between G groups, which is subtracted as in an analysis of variance. Along a
+component with w = v^T W v within groups it contributes tr(W) + (G - 1) w, the eigenvalue of a direction without any topic,
+whether there are more dimensions than groups or fewer. A component is removed only if its sum of squares exceeds (sqrt(tr W) +
+sqrt((G - 1) w))^2, the largest that chance gives (Chevet's inequality for Gaussian matrices; for equal variances the edge of
+Marchenko and Pastur). If groups do not differ, nothing is removed.
 """
 
 import torch
@@ -18,42 +18,52 @@ from einops import rearrange, reduce
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from amygdala_tl.directions.data import LabelledActivations
 from amygdala_tl.directions.denoise.removal import Removal, check_share, components_for, orthonormal
-from amygdala_tl.directions.pca import principal_components
+from amygdala_tl.directions.pair_pca import principal_components
 from amygdala_tl.errors import FitError
 
 
-def topic(data: LabelledActivations, share: float = 0.5) -> Removal:
-    """Fewest directions that hold at least `share` of the variance between groups that chance does not explain, at each layer.
+def topic(
+    activations: Float[Tensor, "text layer d_model"],
+    groups: Int[Tensor, " text"],
+    positive: Bool[Tensor, "text concept"] | None = None,
+    negative: Bool[Tensor, "text concept"] | None = None,
+    *,
+    share: float = 0.5,
+) -> Removal:
+    """Find the fewest directions with at least `share` of the variance between groups that chance does not explain.
 
     Args:
-        data: activations, labels and groups; only groups of two or more texts are looked at.
+        activations: of texts.
+        groups: equal for texts of one day or scene; only groups of two or more texts count.
+        positive, negative: labels, to keep concepts out of the topic; None if there are none.
         share: of the variance between groups, between 0 and 1.
 
     Returns:
-        The directions; parameters say how many there are at each layer, of how many groups, which share they reach (less than
-        asked for where the rest cannot be told from chance), and which part of all variance lies between groups.
+        The directions at each layer. The parameters hold the number of directions and groups, the share that they reach (less
+        than `share` if the rest may be chance), and the part of all variance that lies between groups.
 
     Raises:
         FitError: fewer than two groups have two texts or more.
         InputError: `share` is not between 0 and 1.
     """
+    positive = groups.new_zeros(len(groups), 0, dtype=torch.bool) if positive is None else positive
+    negative = torch.zeros_like(positive) if negative is None else negative
     check_share(share)
-    _, group, sizes = torch.unique(data.groups, return_inverse=True, return_counts=True)
+    _, group, sizes = torch.unique(groups, return_inverse=True, return_counts=True)
     shared = sizes[group] >= 2
-    _, group, sizes = torch.unique(data.groups[shared], return_inverse=True, return_counts=True)
+    _, group, sizes = torch.unique(groups[shared], return_inverse=True, return_counts=True)
     if len(sizes) < 2:
         raise FitError(
             "there are no topics to compare",
             label="topic",
             got=f"{len(sizes)} groups of two or more texts",
             need="2 or more",
-            remedy="give texts of one day or scene the same group, or leave topic out of --denoise",
+            remedy="give texts of one day or scene the same group, or leave topic out of denoise",
         )
     bases, reached, between = [], [], []
-    for layer in range(data.activations.shape[1]):
-        values = without_labels(data.activations[:, layer].float(), data.positive, data.negative)[shared]
+    for layer in range(activations.shape[1]):
+        values = without_labels(activations[:, layer].float(), positive, negative)[shared]
         values = values - values.mean(dim=0)
         means = group_means(values, group, sizes)
         squares, components = principal_components(rearrange(sizes.float().sqrt(), "group -> group 1") * means)
@@ -86,7 +96,7 @@ def without_labels(
     positive: Bool[Tensor, "text concept"],
     negative: Bool[Tensor, "text concept"],
 ) -> Float[Tensor, "text d_model"]:
-    """Residual of the least-squares fit of `values` on a constant and all concepts' labels (1, -1, or 0 for neither)."""
+    """Compute the residual of a least-squares fit of `values` on a constant and all labels (1, -1, or 0 for neither)."""
     labels = positive.float() - negative.float()
     labels = labels - reduce(labels, "text concept -> 1 concept", "mean")
     centred = values - values.mean(dim=0)
@@ -98,6 +108,6 @@ def without_labels(
 def group_means(
     values: Float[Tensor, "text d_model"], group: Int[Tensor, " text"], sizes: Int[Tensor, " group"]
 ) -> Float[Tensor, "group d_model"]:
-    """Mean of each group's texts; `group` numbers them from 0."""
+    """Compute the mean of each group's texts; `group` numbers the groups from 0."""
     sums = values.new_zeros(len(sizes), values.shape[1]).index_add_(0, group, values)
     return sums / rearrange(sizes, "group -> group 1")

@@ -1,24 +1,23 @@
 """First principal component of the differences between positive texts and their negative counterparts.
 
-Source: Zou et al. 2023, "Representation Engineering", arXiv:2310.01405, as steering-vectors' `pca_aggregator` computes it:
-the component is uncentred, so that the mean difference counts as well as its spread.
+Source: Zou et al. 2023, "Representation Engineering", arXiv:2310.01405, as steering-vectors' `pca_aggregator` computes it: the
+component is uncentred, so that the mean difference counts as well as its spread.
 
-What makes it work are the pairs. Two texts of a pair share their topic, which cancels in their difference; two texts that
-met by chance do not, and since topics vary far more than concepts, the first component of chance pairs is the topic.
-Where the corpus has no pairs they are therefore made by matching each positive text with a negative of its own group, or
-else with its nearest negative. The details matter:
+The method depends on pairs. Two texts of a pair share their topic, which cancels in their difference. Two texts paired by
+chance do not share it, and since topics vary far more than concepts, the first component of chance pairs is the topic. In a
+corpus without pairs, each positive text is therefore matched with a negative of its own group, or else with its nearest
+negative:
 
-- The concept itself must not count in the distance, or a positive is matched with the negative that looks most like the
-  concept. So its mean difference is projected out before matching. The plain difference of class means will not do: where
-  topics are large it is mostly topic, and projecting it out blinds the matching to what it should match. So a first
-  matching in the whole space gives a mean difference that is free of the topic, and a second one, with that projected
-  out, gives the pairs.
-- The differences of matched pairs are brought to length 1. Matches at the fringe of the cloud are bad ones, and squared
-  lengths would make a few of them the first component (spherical principal components, Locantore et al. 1999, Test 8(1)).
+- The distance must ignore the concept itself; otherwise a positive is matched with the negative that looks most like the concept.
+  So the concept's mean difference is projected out before matching. The plain difference of class means does not serve: with
+  large topics it is mostly topic, and projecting it out hides the very thing that should match. A first matching in the whole
+  space gives a mean difference without the topic, and a second one, with that projected out, gives the pairs.
+- The differences of matched pairs are scaled to length 1. Matches at the fringe of the cloud are poor, and their squared
+  lengths would dominate the first component (spherical principal components, Locantore et al. 1999, Test 8(1)).
 
 With a topic axis 50 times as wide as the concept's effect (400 texts, 24 dimensions, mean of 30 seeds) the cosine to the truth is
 .00 for chance pairs, .40 for the difference of class means, .21 for matching with that difference projected out, .15 without
-bringing differences to length 1, and .94 as it is done here. Matches need candidates: with 200 texts it is .48.
+scaling differences to length 1, and .94 with this method. Matching needs candidates: with 200 texts it is .48.
 """
 
 from collections.abc import Sequence
@@ -30,24 +29,29 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from amygdala_tl.directions.data import Estimate, LabelledActivations
+from amygdala_tl.directions.estimator import estimator
 from amygdala_tl.directions.pairs import pairs_of
 from amygdala_tl.errors import FitError
 
 ANCHORS_AT_ONCE = 1024
-"""Texts whose distances to all others are in memory at one time: 40 MB beside 10,000 texts."""
+"""Number of texts with their distances to all others in memory at a time: 40 MB beside 10,000 texts."""
 
 
+@estimator
 def pca(data: LabelledActivations) -> Estimate:
-    """Unit first principal component of positive - negative differences of every concept at every layer.
+    """Compute the unit first principal component of positive - negative differences of every concept at every layer.
 
-    A concept whose groups hold exactly one positive and one negative text each is fitted on these pairs as they are; any
-    other on matched pairs (see the module). Its sign is such that positives score higher than their counterparts on
-    average. Deterministic; where two negatives are equally near, the first counts. Every concept must have a text in
-    each class; its vectors are zero otherwise, as they are where all differences are zero.
+    `pca(positive, negative)` takes two tensors and returns unit directions [layer, d_model]; see `estimator`, and give
+    `paired=True` for contrast pairs.
+
+    A concept with exactly one positive and one negative text in each of its groups is fitted on these pairs, any other concept
+    on matched pairs (see the module). On average positives score higher than their counterparts. The result is deterministic: of
+    two equally near negatives the first one counts. Vectors are zero for a concept with an empty class, and for differences that
+    are all zero.
 
     Returns:
-        Unit vectors, and as parameters how many pairs were given or matched by group and by neighbour, over all concepts,
-        and the first component's share of the differences' squared length at each layer, mean over concepts.
+        Unit vectors. The parameters count the pairs by group and by neighbour, over all concepts, and give the first component's
+        share of the differences' squared length at each layer, mean over concepts.
 
     Raises:
         FitError: an activation is not finite.
@@ -91,14 +95,14 @@ def match(
     negative: Bool[Tensor, "text concept"],
     groups: Int[Tensor, " text"],
 ) -> list[Int[Tensor, "pair 2"]]:
-    """Rows (positive, negative) of each concept: every positive text and its counterpart, in the order of the texts.
+    """Match every positive text of each concept with its counterpart: rows (positive, negative) in the order of the texts.
 
-    The counterpart is the nearest negative of the text's own group, or of all where its group has none, in the space
-    from which the concept's topic-free mean difference has been projected out. A negative may serve many positives.
+    The counterpart is the nearest negative of the text's own group, or of all groups if its own has none. Distances ignore the
+    concept's topic-free mean difference. A negative may serve many positives.
 
     Args:
         values: activations at one layer, centred.
-        positive, negative: labels; every concept has both.
+        positive, negative: labels; every concept has both classes.
         groups: equal for texts of one day or scene.
     """
     nowhere = values.new_zeros(positive.shape[1], values.shape[1])
@@ -112,13 +116,13 @@ def match(
 def principal_components(
     rows: Float[Tensor, "row d_model"], limit: int | None = None
 ) -> tuple[Float[Tensor, " component"], Float[Tensor, "component d_model"]]:
-    """Eigenvalues of rows^T rows (not centred, not divided), largest first, and their unit eigenvectors.
+    """Compute the eigenvalues of rows^T rows (not centred, not divided), largest first, and their unit eigenvectors.
 
-    Computed on the smaller of rows^T rows and rows rows^T. Eigenvectors of (nearly) zero eigenvalues are zero.
+    Works on the smaller of rows^T rows and rows rows^T. Eigenvectors of (nearly) zero eigenvalues are zero.
 
     Args:
-        rows: what to decompose.
-        limit: how many to return; all min(row, d_model) if None.
+        rows: matrix to decompose.
+        limit: number of components; all min(row, d_model) if None.
 
     Raises:
         FitError: a value is not finite, or too large to be squared.
@@ -140,7 +144,7 @@ def principal_components(
 def _first_component(
     differences: Float[Tensor, "pair d_model"],
 ) -> tuple[Float[Tensor, " d_model"], Float[Tensor, ""]]:
-    """Uncentred first component, with the sign of the mean difference, and its share of the squared length."""
+    """Compute the uncentred first component, with the sign of the mean difference, and its share of the squared length."""
     values, components = principal_components(differences, 1)
     sign = (components[0] @ differences.mean(dim=0)).sign()
     return sign * components[0], values[0] / differences.square().sum().clamp(min=torch.finfo(torch.float32).tiny)
@@ -153,9 +157,9 @@ def _nearest_negatives(
     groups: Int[Tensor, " text"],
     ignored: Float[Tensor, "concept d_model"],
 ) -> list[Int[Tensor, "pair 2"]]:
-    """Rows (positive, nearest negative) of each concept, where `ignored`, one unit vector or zero a concept, has no length.
+    """Find the rows (positive, nearest negative) of each concept, with distances along its row of `ignored` counted as zero.
 
-    Distances in the whole space are computed once for all concepts; the share of `ignored` is then taken off.
+    Distances in the whole space are computed once for all concepts; the part along `ignored` (unit or zero) is then subtracted.
     """
     along = einsum(values, ignored, "text d_model, concept d_model -> concept text")
     excluded = rearrange(~negative, "text concept -> concept text").contiguous()
@@ -178,7 +182,7 @@ def _nearest_negatives(
 def _count_pairs(
     data: LabelledActivations, given: Sequence[Int[Tensor, "pair 2"] | None], to_match: Sequence[int]
 ) -> tuple[int, int]:
-    """How many pairs, over all concepts, share a group, and how many do not."""
+    """Count the pairs, over all concepts, that share a group and those that do not."""
     by_group = sum(len(rows) for rows in given if rows is not None)
     by_neighbour = 0
     for concept in to_match:

@@ -1,14 +1,14 @@
-"""Difference of means in the metric of the pooled covariance: the direction of linear discriminant analysis.
+"""Whitened difference of means: the direction of linear discriminant analysis.
 
-The plain difference of means is long where activations vary much for any reason. Here it is divided by the covariance of
-the activations, so that what varies in every text counts little. The covariance is that of all texts: for one concept it
-is the within-class covariance plus a multiple of d d^T with d the difference of means, and by the Sherman-Morrison formula
-the direction S^-1 d is the same for both, so that one factorisation a layer serves all concepts.
+The plain difference of means is long along every axis on which activations vary, for whatever reason. Multiplying it by the
+inverse covariance of the activations gives such axes little weight. The covariance is that of all texts: for one concept it is
+the within-class covariance plus a multiple of d d^T, with d the difference of means. By the Sherman-Morrison formula both give
+the same direction S^-1 d, so one factorisation a layer serves all concepts.
 
-With fewer texts than would determine it, the covariance is shrunk towards its own diagonal (Schaefer & Strimmer 2005, Stat.
-Appl. Genet. Mol. Biol. 4(1):32, target D): every coordinate keeps its variance, so that a few massive dimensions do not set the
-scale for all others, as they do when the target is a multiple of the identity. How much, is chosen by cross-validation over
-groups: the strength that estimates the covariance best is far weaker than the one that separates unseen texts best.
+Few texts do not determine the covariance, so it is shrunk towards its own diagonal (Schaefer & Strimmer 2005, Stat. Appl. Genet.
+Mol. Biol. 4(1):32, target D). Every coordinate keeps its variance; with a multiple of the identity as the target, a few massive
+dimensions would set the scale of all others. Cross-validation over groups chooses the amount, because the best estimate of the
+covariance needs far less shrinkage than the best separation of unseen texts.
 """
 
 import math
@@ -22,6 +22,7 @@ from torch import Tensor
 
 from amygdala_tl.directions.auroc import auroc
 from amygdala_tl.directions.data import Estimate, LabelledActivations
+from amygdala_tl.directions.estimator import estimator
 from amygdala_tl.directions.folds import fold_assignment, folds_of
 from amygdala_tl.directions.statistics import FoldedStatistics, Parts, Statistics, gather, gather_folds
 from amygdala_tl.errors import FitError
@@ -32,21 +33,22 @@ STRENGTHS = (0.1, 0.3, 0.5, 0.7, 0.9)
 N_FOLDS = 5
 
 ENOUGH_TEXTS = 4000
-"""Cross-validation scores no further fold once this many texts are scored: the choice would not change, and each fold costs a
-factorisation of d_model x d_model a strength and layer."""
+"""Cross-validation stops after this many scored texts. More would not change the choice, and each fold costs one factorisation of
+d_model x d_model for every strength and layer."""
 
 
+@estimator
 def whitened(data: LabelledActivations, *, shrinkage: float | None = None) -> Estimate:
-    """Shrunk covariance^-1 (mean(positive) - mean(negative)) of every concept at every layer.
+    """Compute (shrunk covariance)^-1 (mean(positive) - mean(negative)) of every concept at every layer.
 
-    With graded labels the covariance of activation and grade stands in the place of the difference of means.
+    `whitened(positive, negative)` takes two tensors and returns unit directions [layer, d_model]; see `estimator`.
+    With graded labels the covariance of activation and grade replaces the difference of means.
 
     Args:
         data: activations and labels.
-        shrinkage: share of the diagonal, 0 to 1; if None, the one of `STRENGTHS` with the best AUROC on held-out groups (5
-            folds, scored until `ENOUGH_TEXTS` texts are), averaged over concepts, chosen for each layer. Where there are no
-            two groups, or no fold can be scored, it is the strength that estimates the covariance best
-            (`covariance_shrinkage`).
+        shrinkage: share of the diagonal, 0 to 1. If None, each layer takes the one of `STRENGTHS` with the best AUROC on
+            held-out groups (5 folds, at most about `ENOUGH_TEXTS` texts), averaged over concepts. With a single group, or if
+            no fold can be scored, it takes the one that estimates the covariance best (`covariance_shrinkage`).
 
     Raises:
         FitError: the covariance cannot be inverted.
@@ -55,9 +57,9 @@ def whitened(data: LabelledActivations, *, shrinkage: float | None = None) -> Es
 
 
 def whitened_streamed(parts: Parts, groups: Int[Tensor, " text"], *, shrinkage: float | None = None) -> Estimate:
-    """The same of texts in parts: one pass for the statistics, and one more to score held-out texts if `shrinkage` is None.
+    """Compute the same from texts in parts: one pass for the statistics, and a second one to choose the shrinkage.
 
-    Memory is that of one d_model x d_model matrix a layer and fold, and of the scores and labels of all texts.
+    Memory holds one d_model x d_model matrix for every layer and fold, and the scores and labels of all texts.
 
     Args:
         parts: the texts, in any order.
@@ -75,7 +77,7 @@ def whitened_streamed(parts: Parts, groups: Int[Tensor, " text"], *, shrinkage: 
     names, fold_of_name = fold_assignment(groups, n_folds)
 
     def folded() -> Iterator[tuple[LabelledActivations, Int[Tensor, " _"]]]:
-        for part in parts():  # folds that are not scored are kept as one
+        for part in parts():  # all folds that are not scored share one number
             yield part, folds_of(part.groups, names, fold_of_name).clamp_max(n_scored)
 
     folds = gather_folds(folded(), min(n_folds, n_scored + 1), second_moments=True)
@@ -92,17 +94,17 @@ def whitened_streamed(parts: Parts, groups: Int[Tensor, " text"], *, shrinkage: 
 
 
 def shrink(covariance: Float[Tensor, "d_model d_model"], strength: float) -> Float[Tensor, "d_model d_model"]:
-    """(1 - strength) S + strength diag(S)."""
+    """Compute (1 - strength) S + strength diag(S)."""
     shrunk = covariance * (1.0 - strength)
     shrunk.diagonal().copy_(covariance.diagonal())
     return shrunk
 
 
 def covariance_shrinkage(covariance: Float[Tensor, "d_model d_model"], n: int) -> float:
-    """Strength, 0 to 1, that minimises the expected squared error of the shrunk correlations.
+    """Compute the strength, 0 to 1, that minimises the expected squared error of the shrunk correlations.
 
-    Schaefer & Strimmer 2005: the sum of the correlations' variances over the sum of their squares; here with the variance
-    (1 - r^2)^2 / (n - 1) that correlations of n Gaussian samples have.
+    Schaefer & Strimmer 2005: the sum of the correlations' variances over the sum of their squares, with the variance
+    (1 - r^2)^2 / (n - 1) of a correlation of n Gaussian samples.
     """
     scale = covariance.diagonal().rsqrt().nan_to_num(posinf=0.0)
     squares = (covariance * rearrange(scale, "d -> d 1") * rearrange(scale, "d -> 1 d")).square()
@@ -113,7 +115,7 @@ def covariance_shrinkage(covariance: Float[Tensor, "d_model d_model"], n: int) -
 
 
 def _strengths(statistics: Statistics, shrinkage: float | None) -> list[float]:
-    """`shrinkage` at every layer, or what estimates each layer's covariance best."""
+    """Return `shrinkage` for every layer, or the strength that estimates each layer's covariance best."""
     assert statistics.covariance is not None
     return [
         covariance_shrinkage(covariance, statistics.n) if shrinkage is None else shrinkage
@@ -124,8 +126,9 @@ def _strengths(statistics: Statistics, shrinkage: float | None) -> list[float]:
 def _cross_validate(
     folds: FoldedStatistics, parts: Iterable[tuple[LabelledActivations, Int[Tensor, " _"]]], n_scored: int
 ) -> Float[Tensor, "strength layer"] | None:
-    """Mean AUROC over the first `n_scored` folds, each with vectors of all others, and over concepts, of every strength at
-    every layer; None where no fold can be scored.
+    """Compute the AUROC of every strength at every layer, averaged over concepts and the first `n_scored` folds.
+
+    Each fold is scored with vectors fitted on all others. The result is None if no fold can be scored.
     """
     fitted = [_all_strengths(folds.without(fold)) for fold in range(n_scored)]
     scores: list[list[Tensor]] = [[] for _ in range(n_scored)]
@@ -145,7 +148,7 @@ def _cross_validate(
     for number in range(n_scored):
         positive, negative = torch.cat(labels[number], dim=1)
         of_fold = torch.cat(scores[number], dim=2)
-        # A concept whose positives all fell into one fold has no difference of means without it: NaN vectors.
+        # A concept with all its positives in one fold has no difference of means without it: NaN vectors.
         usable = fitted[number].isfinite().all(dim=-1).all(dim=2).all(dim=0)
         tables.append(
             torch.stack(
@@ -162,7 +165,7 @@ def _cross_validate(
 
 
 def _all_strengths(statistics: Statistics) -> Float[Tensor, "strength concept layer d_model"]:
-    """The vectors at each of `STRENGTHS`; NaN for a concept without texts in one of its classes."""
+    """Compute the vectors at each of `STRENGTHS`; NaN for a concept with an empty class."""
     return torch.stack([_whiten(statistics, [strength] * len(statistics.mean)).vectors for strength in STRENGTHS])
 
 
@@ -181,9 +184,9 @@ def _whiten(statistics: Statistics, strengths: list[float], more: Mapping[str, A
 def _solve(
     covariance: Float[Tensor, "d_model d_model"], signal: Float[Tensor, "concept d_model"], strength: float
 ) -> Float[Tensor, "concept d_model"]:
-    """Shrunk covariance^-1 times every row of `signal`, solved in units of each coordinate's deviation.
+    """Multiply the inverse of the shrunk covariance with every row of `signal`, in units of each coordinate's deviation.
 
-    A coordinate that never varies separates nothing and gets 0.
+    A coordinate that never varies gets 0.
     """
     scale = covariance.diagonal().rsqrt()
     scale = scale.masked_fill(~torch.isfinite(scale), 0.0)

@@ -1,6 +1,6 @@
-"""Losses of many linear regressions at once, and the class weights they are fitted with.
+"""Many linear regressions at once: their losses, class weights and penalties.
 
-The objective is scikit-learn's: sum_i s_i * loss(y_i, f(x_i)) with weights s_i that hold the strength C, plus a penalty.
+The objective is scikit-learn's: sum_i s_i * loss(y_i, f(x_i)), with the strength C in the weights s_i, plus a penalty.
 """
 
 from collections.abc import Callable
@@ -18,10 +18,10 @@ Elementwise = Callable[
     [Float[Tensor, "problem text"], Float[Tensor, "problem text"]],
     tuple[Float[Tensor, "problem text"], Float[Tensor, "problem text"]],
 ]
-"""Scores, targets -> two values a score."""
+"""Scores, targets -> loss and slope of every score."""
 
 Curvature = Callable[[Float[Tensor, "problem text"], Float[Tensor, "problem text"]], Float[Tensor, "problem text"]]
-"""Scores, targets -> second derivative."""
+"""Scores, targets -> second derivative of the loss by every score."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Loss:
     """A convex loss of a score and a target.
 
     Attributes:
-        value_and_slope: the loss and its derivative by the score.
+        value_and_slope: loss and its derivative by the score.
         curvature: its second derivative.
     """
 
@@ -63,14 +63,14 @@ SQUARED = Loss(
 
 @dataclass(frozen=True, slots=True)
 class Problems:
-    """Regressions that are fitted together.
+    """Regressions to fit together.
 
     Attributes:
         design: their rows.
         loss: of a score and a target.
         targets: [problem, text].
-        weights: [problem, text], how much a row's loss counts: strength times class weight, 0 for a row left out.
-        penalty: [feature], how much a feature's weight is penalised: 1, or 0 for an intercept.
+        weights: [problem, text] of the rows' losses: strength times class weight, 0 for a row that does not count.
+        penalty: [feature], 1, or 0 for an unpenalised intercept.
     """
 
     design: Design
@@ -80,7 +80,7 @@ class Problems:
     penalty: Float[Tensor, " feature"]
 
     def keep(self, problems: Bool[Tensor, " problem"]) -> "Problems":
-        """Some of them."""
+        """Keep some problems."""
         return Problems(
             self.design.keep(problems), self.loss, self.targets[problems], self.weights[problems], self.penalty
         )
@@ -88,12 +88,12 @@ class Problems:
     def loss_and_slopes(
         self, scores: Float[Tensor, "problem text"]
     ) -> tuple[Float[Tensor, " problem"], Float[Tensor, "problem text"]]:
-        """Weighted loss of every problem, and its derivative by every score."""
+        """Compute the weighted loss of every problem, and its derivative by every score."""
         values, slopes = self.loss.value_and_slope(scores, self.targets)
         return (self.weights * values).sum(dim=-1), self.weights * slopes
 
     def curvatures(self, scores: Float[Tensor, "problem text"]) -> Float[Tensor, "problem text"]:
-        """Second derivative of the weighted loss by every score."""
+        """Compute the second derivative of the weighted loss by every score."""
         return self.weights * self.loss.curvature(scores, self.targets)
 
 
@@ -102,12 +102,12 @@ class Task:
     """The regressions of all concepts on one layer's rows, with an intercept.
 
     Attributes:
-        design: shared rows, whose last feature is 1.
+        design: shared rows; their last feature is 1.
         loss: of a score and a target.
         targets: [text, concept].
         positive, negative: labels.
-        groups: equal for texts that no fold may cut.
-        known: [text, concept], texts that count alike for a concept; None for labelled texts with balanced classes.
+        groups: equal for texts that must share a fold.
+        known: [text, concept], texts that count, all with the same weight; None for labelled texts with balanced classes.
     """
 
     design: Design
@@ -119,20 +119,20 @@ class Task:
     known: Bool[Tensor, "text concept"] | None = None
 
     def of(self, concepts: Int[Tensor, " chosen"]) -> "Task":
-        """The regressions of some concepts."""
+        """Keep the regressions of some concepts."""
         known = None if self.known is None else self.known[:, concepts]
         targets, positive, negative = (each[:, concepts] for each in (self.targets, self.positive, self.negative))
         return replace(self, targets=targets, positive=positive, negative=negative, known=known)
 
     def weights(self, used: Bool[Tensor, " text"]) -> Float[Tensor, "concept text"]:
-        """How much every text counts for every concept if only some texts are used."""
+        """Compute the weight of every text for every concept, 0 for texts that are not used."""
         rows = rearrange(used, "text -> text 1")
         if self.known is None:
             return balanced_weights(self.positive & rows, self.negative & rows, self.targets.dtype)
         return rearrange((self.known & rows).to(self.targets.dtype), "text concept -> concept text")
 
     def problems(self, weights: Float[Tensor, "problem text"]) -> Problems:
-        """Problems with these weights of the rows: all concepts, or all concepts of one fold after the other."""
+        """Make problems with these weights of the rows: all concepts, or all concepts of one fold after another."""
         penalty = torch.ones_like(self.design.rows[0])
         penalty[-1] = 0.0
         folds = len(weights) // self.targets.shape[1]
@@ -141,14 +141,14 @@ class Task:
 
 
 def signs(positive: Bool[Tensor, "text concept"], dtype: torch.dtype) -> Float[Tensor, "text concept"]:
-    """+1 for positives, -1 for all others."""
+    """Code positives as +1, and all other texts as -1."""
     return torch.where(positive, 1.0, -1.0).to(dtype)
 
 
 def balanced_weights(
     positive: Bool[Tensor, "text concept"], negative: Bool[Tensor, "text concept"], dtype: torch.dtype
 ) -> Float[Tensor, "concept text"]:
-    """scikit-learn's `class_weight="balanced"`: n / (2 n_class) for the n labelled texts of a concept, 0 for other texts.
+    """Compute scikit-learn's `class_weight="balanced"`: n / (2 n_class) for the n labelled texts of a concept, 0 for other texts.
 
     Both classes then weigh n / 2. All weights of a concept with an empty class are 0.
     """

@@ -1,0 +1,88 @@
+"""Choice among methods by cross-validation: the one with the best AUROC on groups of texts that it was not fitted on."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from amygdala_tl.directions.auroc import auroc
+from amygdala_tl.directions.data import LabelledActivations
+from amygdala_tl.directions.denoise.chain import parse_steps
+from amygdala_tl.directions.folds import group_folds
+from amygdala_tl.directions.method import Method, apply_method
+from amygdala_tl.errors import FitError
+
+N_FOLDS = 5
+
+CANDIDATES = (
+    Method("mean"),
+    Method("mean", parse_steps("neutral-pca")),
+    Method("whitened"),
+    Method("linear"),
+    Method("logistic"),
+)
+"""Methods that `auto` compares."""
+
+
+def choose_method(
+    data: LabelledActivations,
+    neutral: Float[Tensor, "neutral layer d_model"],
+    candidates: Sequence[Method] = CANDIDATES,
+) -> tuple[Method, list[dict[str, Any]]]:
+    """Find the candidate with the best AUROC on held-out groups, averaged over folds, concepts and layers.
+
+    Args:
+        data: training texts only.
+        neutral: neutral training texts, for denoisers that need them.
+        candidates: at least one that can be fitted.
+
+    Returns:
+        The best candidate, and a table of all. A candidate that cannot be fitted is in the table with the reason.
+
+    Raises:
+        FitError: no candidate can be fitted.
+    """
+    fold = group_folds(data.groups, max(2, min(N_FOLDS, len(torch.unique(data.groups)))))
+    table: list[dict[str, Any]] = []
+    best, best_score = None, -1.0
+    for method in candidates:
+        try:
+            by_layer = held_out_auroc(method, data, neutral, fold)
+        except FitError as reason:
+            table.append({"method": str(method), "failed": str(reason)})
+            continue
+        score = float(by_layer.mean())
+        layers = [round(value, 4) for value in by_layer.tolist()]
+        table.append({"method": str(method), "auroc": round(score, 4), "auroc_by_layer": layers})
+        if score > best_score:
+            best, best_score = method, score
+    if best is None:
+        raise FitError("no method could be fitted", got=table[0]["failed"], remedy="name an aggregator")
+    return best, table
+
+
+def held_out_auroc(
+    method: Method,
+    data: LabelledActivations,
+    neutral: Float[Tensor, "neutral layer d_model"],
+    fold: Int[Tensor, " text"],
+) -> Float[Tensor, " layer"]:
+    """Compute the AUROC on each fold with directions of the other folds, averaged over folds and concepts.
+
+    Raises:
+        FitError: the method cannot be fitted without a fold, or no fold holds both classes of any concept.
+    """
+    results = []
+    for held_out in range(int(fold.max()) + 1):
+        kept, left = data.take(fold != held_out), data.take(fold == held_out)
+        usable = kept.complete()
+        names = [str(index) for index in usable.nonzero()[:, 0].tolist()]
+        scores = left.scores(apply_method(method, kept.of_concepts(usable), neutral, names).directions)
+        plus, minus = left.positive[:, usable], left.negative[:, usable]
+        results.append(torch.stack([auroc(layer, plus, minus).nanmean() for layer in scores]))
+    mean: Tensor = torch.stack(results).nanmean(dim=0)
+    if mean.isnan().any():
+        raise FitError("no fold holds both classes of any concept", remedy="label more texts, or name an aggregator")
+    return mean
