@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from amygdala_tl.pipeline.run_config import read_run_config
+from amygdala_tl.steering.settings import read_settings
 
 from tests.docs.conftest import run
 from tests.docs.pages import PAGES, blocks, name
@@ -60,7 +60,7 @@ def follow_toml(block, servers, names):
         return
     with open("validation.toml", "w") as file:
         file.write(block.code)
-    read_run_config(Path("validation.toml"))
+    read_settings(Path("validation.toml"))
 
 
 def follow_text(block, servers, names):
