@@ -7,8 +7,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from amygdala_tl.steering.settings import read_settings
 
+from amygdala_tl.steering.settings import read_settings
 from tests.docs.conftest import run
 from tests.docs.pages import PAGES, blocks, name
 
