@@ -7,7 +7,7 @@ from torch import Tensor
 
 from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.corpus.record import Corpus
-from amygdala_tl.diagnostics.diagnose import JudgedTexts
+from amygdala_tl.diagnostics.evaluation import JudgedTexts
 from amygdala_tl.directions import LabelledActivations
 from amygdala_tl.directions.labels import grade_matrix, group_numbers, label_matrix
 from amygdala_tl.readout.record import Readout
@@ -85,7 +85,8 @@ def judged_texts(
         graded=said.graded and split == "train",
     )  # fmt: skip
     spread = said.estimator.get("aggregator") == "subspace"
-    return JudgedTexts(texts, labelled.whole(spread=spread))
+    data = labelled.whole(spread=spread)
+    return JudgedTexts([text.text for text in texts], data, [text.id for text in texts])
 
 
 def neutral_activations(
