@@ -14,13 +14,14 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from amygdala_tl.lens.decoder import decoder_of
 from amygdala_tl.lens.model import Lens, load_model
-from amygdala_tl.steering.arms import make_arms
+from amygdala_tl.steering.arms import LayerMaterial, make_arms
 from amygdala_tl.steering.bench import Bench
-from amygdala_tl.steering.check import mean_norms
-from amygdala_tl.steering.hooks import intervening
-from amygdala_tl.steering.interventions import NOT_FIRST, Add
-from amygdala_tl.steering.prompts import open_prompts
+from amygdala_tl.steering.edits import NOT_FIRST, Add
+from amygdala_tl.steering.hooks import intervene
+from amygdala_tl.steering.norms import mean_norms
+from amygdala_tl.steering.prompts import Tokens, open_prompts
 from amygdala_tl.steering.words import ConceptWords, concept_words
 
 CONCEPTS = (
@@ -30,26 +31,26 @@ CONCEPTS = (
 
 
 def batched(
-    loaded: Lens, layer: int, directions: Tensor, amounts: Tensor, prompts: list[list[int]], words: ConceptWords
+    loaded: Lens, layer: int, directions: Tensor, amounts: Tensor, prompts: Tokens, words: ConceptWords
 ) -> Tensor:
     """All arms on the batch axis, above the layer only."""
 
     def edits(rows: slice) -> dict[int, list[Add]]:
-        return {layer: [Add(directions[rows], amounts[rows], NOT_FIRST)]}
+        return {layer: [Add(directions[rows], amount=amounts[rows], where=NOT_FIRST)]}
 
     return Bench(loaded, layer, prompts).word_shift(words, len(directions), edits)[0]
 
 
 @torch.no_grad()
 def naive(
-    loaded: Lens, layer: int, directions: Tensor, amounts: Tensor, prompts: list[list[int]], words: ConceptWords
+    loaded: Lens, layer: int, directions: Tensor, amounts: Tensor, prompts: Tokens, words: ConceptWords
 ) -> Tensor:
     """One arm and one prompt at a time, from the tokens to all logits; the unsteered pass is made once a prompt."""
     tokens = [torch.tensor([prompt]) for prompt in prompts]
     plain = [loaded.model(some)[0, -1].log_softmax(dim=-1)[words.tokens] for some in tokens]
     rows = []
     for direction, amount in zip(directions, amounts, strict=True):
-        with intervening(loaded, {layer: [Add(direction[None], amount[None], NOT_FIRST)]}):
+        with intervene(loaded, {layer: Add(direction, amount=float(amount), where=NOT_FIRST)}):
             said = [loaded.model(some)[0, -1].log_softmax(dim=-1)[words.tokens] for some in tokens]
         rows.append(torch.stack([words.contrast(now - before) for now, before in zip(said, plain, strict=True)]))
     return torch.stack(rows)
@@ -70,7 +71,7 @@ def main() -> None:
     doses = [float(dose) for dose in arguments.doses.split(",")]
     words = concept_words(loaded.tokenizer, CONCEPTS)
     prompts = open_prompts(loaded.tokenizer)
-    norms = mean_norms(loaded, layers)
+    norms = mean_norms(decoder_of(loaded), layers)
     generator = torch.Generator().manual_seed(0)
     table = Table(
         title=f"{len(CONCEPTS)} concepts + 2 x {arguments.random} random directions in {len(doses)} doses, "
@@ -88,7 +89,8 @@ def main() -> None:
     total_ours = total_theirs = 0.0
     for layer in layers:
         drawn = torch.randn(len(CONCEPTS), loaded.info.d_model, generator=generator)
-        arms = make_arms(layer, drawn / drawn.norm(dim=-1, keepdim=True), arguments.random, generator)
+        material = LayerMaterial(layer, drawn / drawn.norm(dim=-1, keepdim=True))
+        arms = make_arms(material, arguments.random, generator)
         directions = arms.directions.repeat(len(doses), 1)
         amounts = torch.tensor(doses).repeat_interleave(len(arms.directions)) * norms[layer]
         some = torch.linspace(0, len(directions) - 1, arguments.sample).long()

@@ -1,6 +1,8 @@
 """The house: arrows between rooms go down only, imports stay light, files have one job."""
 
 import ast
+import graphlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -79,7 +81,62 @@ def test_each_third_party_engine_has_one_door(path):
         assert doors is None or room_of(path) in doors, f"{path.name} imports {module}"
 
 
-@pytest.mark.parametrize("name", ["arms", "comparing", "interventions", "judge", "significance", "summary", "verdict"])
+STEERING = re.findall(
+    r"^    (\w+)  ", ast.get_docstring(ast.parse((PACKAGE / "steering/__init__.py").read_text())), re.M
+)
+"""Files of the causal check, in the order that its docstring gives."""
+
+
+METHODS = {("amygdala_tl.readout.record", "amygdala_tl.readout.bundle")}
+"""Imports inside a method that hands its object on, as `Readout.save` does to the file that writes it."""
+
+
+def files_of_package():
+    """Module name -> modules of the package that it imports, for the runtime or for annotations."""
+    known = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path for path in SOURCES}
+    known = {name.removesuffix(".__init__"): path for name, path in known.items()}
+
+    def target(module):
+        return module if module in known else module.rpartition(".")[0]
+
+    return {
+        name: {
+            module
+            for module in map(target, imported_modules(path))
+            if module in known and (name, module) not in METHODS
+        }
+        - {name}
+        for name, path in known.items()
+        if name != PACKAGE.name  # its names are imported on first use
+    }
+
+
+def test_files_make_no_circle():
+    sorter = graphlib.TopologicalSorter(files_of_package())
+    sorter.prepare()  # names a circle, if there is one
+
+
+def test_a_circle_of_files_would_be_found():
+    graph = files_of_package()
+    assert "amygdala_tl.steering.edits" in graph["amygdala_tl.steering.hooks"]
+    graph["amygdala_tl.steering.edits"].add("amygdala_tl.steering.hooks")
+    with pytest.raises(graphlib.CycleError):
+        graphlib.TopologicalSorter(graph).prepare()
+
+
+def test_steering_is_a_straight_line():
+    files = files_of_package()
+    prefix = "amygdala_tl.steering."
+    assert sorted(STEERING) == sorted(name.removeprefix(prefix) for name in files if name.startswith(prefix))
+    for place, name in enumerate(STEERING):
+        own = {module.removeprefix(prefix) for module in files[prefix + name] if module.startswith(prefix)}
+        assert own <= set(STEERING[:place]), f"{name} imports {own - set(STEERING[:place])}"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["arms", "blocks", "comparing", "controls", "edits", "judge", "measured", "significance", "summary", "verdict"],
+)
 def test_the_mathematics_of_steering_sees_no_model(name):
     modules = imported_modules(PACKAGE / "steering" / f"{name}.py")
     assert not any(module.startswith("amygdala_tl.lens") for module in modules)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from statistics import mode
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -12,19 +13,17 @@ from amygdala_tl.api.labelled import judged_texts
 from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.diagnostics.diagnose import layer_cross_talk
 from amygdala_tl.diagnostics.records import CrossTalk
-from amygdala_tl.directions.data import ungrouped
 from amygdala_tl.directions.labels import group_numbers, label_matrix
 from amygdala_tl.errors import InputError
+from amygdala_tl.names import fold_name
 from amygdala_tl.readout.record import Readout
 from amygdala_tl.settings import FIT
-
-Labels = Sequence[Sequence[str]] | Bool[Tensor, "text concept"]
 
 
 def cross_talk(
     readout: Readout,
     activations: Float[Tensor, "text layer d_model"] | ActivationStore,
-    labels: Labels | Corpus,
+    labels: Corpus | Sequence[Sequence[str]] | Any,
     *,
     groups: Sequence[str] | None = None,
     layer: int | None = None,
@@ -36,14 +35,14 @@ def cross_talk(
         readout: from `train` or `load_readout`.
         activations: of texts that the readout was not fitted on, at its layers; or a store, with a corpus as `labels`, of
             which the held-out texts are taken.
-        labels: concepts of every text, or a 0/1 matrix [text, concept] in the readout's order. A text is a negative of every
-            concept that it does not have.
+        labels: names of every text's concepts, or a 0/1 matrix [text, concept] in the readout's order (a tensor, an array or
+            nested lists). A text is a negative of every concept that it does not have.
         groups: equal for texts that are not independent; every text alone if None. Not for a corpus, which has its own.
         layer: one of the readout's; the layer that most concepts are read at if None.
         seed: of the bootstrap.
 
     Raises:
-        InputError: sizes do not fit, or the readout does not have the layer.
+        InputError: sizes do not fit, no label is a concept of the readout, or the readout does not have the layer.
         ActivationStoreError: texts have not been captured.
     """
     layer = mode(readout.reading_layers.values()) if layer is None else layer
@@ -51,21 +50,51 @@ def cross_talk(
         if not isinstance(activations, ActivationStore):
             raise InputError("a corpus needs a store of its activations", remedy="pass the store, or labels")
         data = judged_texts(readout, labels, activations, "heldout").data
-    else:
-        if isinstance(activations, ActivationStore):
-            raise InputError("a store needs the corpus that it is of", remedy="pass the corpus as labels")
-        if isinstance(labels, Tensor) or not all(isinstance(row, Sequence) for row in labels):
-            positive = torch.as_tensor(labels).bool()
-        else:
-            positive = label_matrix(labels, readout.concepts)
-        data = ungrouped(activations, positive, ~positive)
-    numbers = data.groups if groups is None else group_numbers(groups)
-    shape = (len(data.activations), len(readout.concepts))
-    if tuple(data.positive.shape) != shape or len(numbers) != shape[0]:
+        return layer_cross_talk(readout, layer, data.activations, data.positive, data.negative, data.groups, seed)
+    if isinstance(activations, ActivationStore):
+        raise InputError("a store needs the corpus that it is of", remedy="pass the corpus as labels")
+    positive, n_texts = _positive(labels, readout), len(activations)
+    numbers = torch.arange(n_texts) if groups is None else group_numbers(groups)
+    shape = (n_texts, len(readout.concepts))
+    if tuple(positive.shape) != shape or len(numbers) != n_texts:
         raise InputError(
             "the labels do not fit",
-            got=f"labels {tuple(data.positive.shape)}, {len(numbers)} groups",
-            need=f"labels {shape}, {shape[0]} groups",
+            got=f"labels {tuple(positive.shape)}, {len(numbers)} groups",
+            need=f"labels {shape}, {n_texts} groups",
             remedy="pass one row a text and one column a concept of the readout",
         )
-    return layer_cross_talk(readout, layer, data.activations, data.positive, data.negative, numbers, seed)
+    return layer_cross_talk(readout, layer, activations, positive, ~positive, numbers, seed)
+
+
+def _positive(labels: Any, readout: Readout) -> Bool[Tensor, "text concept"]:
+    if isinstance(labels, Sequence) and all(map(_names, labels)):
+        folded = [fold_name(concept) for concept in readout.concepts]
+        positive = label_matrix([[fold_name(name) for name in row] for row in labels], folded)
+        if bool(positive.any()):
+            return positive
+        raise InputError(
+            "no label of these texts is a concept of the readout",
+            got=", ".join(sorted({name for row in labels for name in row})[:10]) or "no labels",
+            need=", ".join(readout.concepts),
+            remedy="label the texts with the readout's concepts",
+        )
+    try:
+        matrix = torch.as_tensor(labels)
+    except (TypeError, ValueError, RuntimeError) as cause:
+        raise _no_labels(type(labels).__name__) from cause
+    if matrix.ndim != 2 or not bool(((matrix == 0) | (matrix == 1)).all()):
+        raise _no_labels(f"shape {tuple(matrix.shape)}")
+    return matrix.bool()
+
+
+def _names(row: Any) -> bool:
+    return isinstance(row, Sequence) and not isinstance(row, str) and all(isinstance(name, str) for name in row)
+
+
+def _no_labels(got: str) -> InputError:
+    return InputError(
+        "the labels cannot be used",
+        got=got,
+        need="a list of names a text, or a 0/1 matrix [text, concept]",
+        remedy="pass one of the two",
+    )

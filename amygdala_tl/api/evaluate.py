@@ -16,13 +16,13 @@ from amygdala_tl.api.labelled import judged_texts
 from amygdala_tl.api.models import lens_of
 from amygdala_tl.corpus.evaluation_data import EvaluationData, of_corpus, read_evaluation_data
 from amygdala_tl.corpus.record import Corpus
+from amygdala_tl.diagnostics.diagnose import method_of
 from amygdala_tl.diagnostics.embedding import embedding_scores
 from amygdala_tl.diagnostics.evaluation import Reference, UnseenTexts
 from amygdala_tl.diagnostics.evaluation import evaluate as judge_scores
 from amygdala_tl.diagnostics.passages import extremes
 from amygdala_tl.diagnostics.records import Evaluation, Passages
 from amygdala_tl.directions.labels import group_numbers, label_matrix
-from amygdala_tl.directions.method import read_method
 from amygdala_tl.errors import CorpusError, InputError, ReadoutError
 from amygdala_tl.lens.model import Lens
 from amygdala_tl.names import fold_name
@@ -50,9 +50,11 @@ def evaluate(
         seed: of bootstrap and nulls.
 
     Raises:
-        InputError: no label is a concept of the readout, or no text has more than one token.
-        ReadoutError: the readout is of another model.
+        InputError: no label is a concept of the readout, no text has more than one token, or one of corpus and store is given.
+        ReadoutError: the readout is of another model, or does not say how it was fitted and a training corpus is given.
     """
+    if (corpus is None) != (store is None):
+        raise InputError("corpus and store go together", got="one of the two", remedy="give both, or none")
     data = evaluation_data(data, readout)
     known = [concept for concept in readout.concepts if fold_name(concept) in data.labels]
     if not known:
@@ -62,17 +64,18 @@ def evaluate(
             need=", ".join(readout.concepts),
             remedy="label the texts with the readout's concepts",
         )
+    method = None if corpus is None or store is None else method_of(readout)
     readout, lens = readout.of_concepts(known), lens_of(readout, lens)
     unseen = _unseen(data, readout, lens)
     layers = torch.tensor([readout.reading_layers[concept] for concept in readout.concepts])
-    if corpus is None or store is None:
+    if corpus is None or store is None or method is None:
         return judge_scores(readout.vectors, readout.concepts, readout.layers, layers, unseen, seed=seed)
     train = judged_texts(readout, corpus, store, "train")
     reference = Reference(
         [text.text for text in train.texts], train.data.activations, train.data.positive, train.data.negative
     )
     embedding = embedding_scores(
-        read_method(readout.provenance.method or ""),
+        method,
         train.data,
         *(mean_embeddings(lens, texts, readout.provenance.capture) for texts in (reference.texts, unseen.texts)),
     )
@@ -91,7 +94,12 @@ def passages(
         data: texts, or where they are; labels are ignored.
         lens: the readout's model, or its name; loaded by the readout's own name for it if None.
         most: number of texts a side.
+
+    Raises:
+        ReadoutError: the readout has no calibration of texts, or is of another model.
+        InputError: the texts cannot be read.
     """
+    readout.calibration("texts")  # a mistake comes before the model
     data = evaluation_data(data, readout)
     activations, fine = _activations(data, readout, lens_of(readout, lens))
     z = readout.z(activations, of="texts")

@@ -53,6 +53,8 @@ def score(
         InputError: a text is empty.
     """
     readout = readout if isinstance(readout, Readout) else load_readout(readout)
+    if calibrated:
+        readout.calibration("texts")  # a mistake comes before the model
     lens = lens_of(readout, lens)
     said = readout.provenance
     activations, fine = pool_texts(lens, _not_empty(texts), readout.layers, said.read_position, said.capture)

@@ -1,6 +1,7 @@
 """`steer`: what a readout's directions cause when they are added to the model's stream, and taken out of it."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from amygdala_tl.activations.store import ActivationStore
@@ -86,7 +87,7 @@ def steer(
         report, generated = run_check(
             check, lens, samples=samples, journal=journal,
             readable={name: verdict.readable for name, verdict in readout.verdicts.items()},
-            progress=lambda done, total, number=number: progress(number * total + done, len(plans) * total),
+            progress=partial(_over_seeds, progress, number, len(plans)),
         )  # fmt: skip
         reports.append(report)
         said += generated
@@ -97,6 +98,10 @@ def steer(
     if folder is not None:
         write_run(folder, run, places)
     return run
+
+
+def _over_seeds(progress: Progress, number: int, seeds: int, done: int, total: int) -> None:
+    progress(number * total + done, seeds * total)
 
 
 def _training_texts(readout: Readout, corpus: Corpus | None, store: ActivationStore | None) -> TrainingTexts | None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from amygdala_tl.api.models import check_fit
 from amygdala_tl.errors import InputError, ModelError, ReadoutError
 from amygdala_tl.lens.checkpoints import load_checkpoint, readable_source
-from amygdala_tl.lens.hugging_face import run_decoder_layers
+from amygdala_tl.lens.hugging_face import layer_outputs
 from amygdala_tl.lens.identity import golden_tokens, other_weights
 from amygdala_tl.lens.model import Lens, load_model
 from amygdala_tl.lens.parity import TOLERANCES, check_layers
@@ -74,7 +74,11 @@ def verify(
     outputs: dict[str, Sequence[LayerOutput]] = {}
     if name and engine != "vllm":
         try:
-            outputs["Hugging Face"] = _hugging_face(name, info.dtype, tokens, revision, trust_remote_code)
+            checkpoint = load_checkpoint(
+                name, getattr(torch, info.dtype), revision=revision, trust_remote_code=trust_remote_code
+            )
+            outputs["Hugging Face"] = layer_outputs(checkpoint.hf_model, tokens)
+            del checkpoint
         except ModelError as cause:
             if model is not None:
                 raise
@@ -98,16 +102,6 @@ def verify(
         model=name or info.id, dtype=info.dtype, n_tokens=tokens.shape[1], tolerance=tolerance,
         checks=tuple(checks), notes=tuple(notes),
     )  # fmt: skip
-
-
-def _hugging_face(
-    name: str, dtype: str, tokens: Tensor, revision: str | None, trust_remote_code: bool
-) -> list[LayerOutput]:
-    checkpoint = load_checkpoint(name, getattr(torch, dtype), revision=revision, trust_remote_code=trust_remote_code)
-    return [
-        LayerOutput(type(checkpoint.hf_model).__name__, "tensor", {"tensor": output[0].float().cpu()})
-        for output in run_decoder_layers(checkpoint.hf_model, tokens)
-    ]
 
 
 def _references(readout: Readout, lens: Lens) -> tuple[dict[int, Tensor], Tensor]:

@@ -70,6 +70,8 @@ def evaluate(
     bundle = load_readout(readout)
     texts = verb.evaluation_data(data, bundle)
     corpus, store = None, None
+    if not texts.labels:
+        bundle.calibration("texts")  # mistakes come before the model, which takes long
     if training_data_dir is not None:
         corpus, store = training_data(bundle, readout, training_data_dir, activations_dir)
     lens, console = lens_of(bundle, model), Console(highlight=False)

@@ -41,8 +41,10 @@ def read(
     bundle = load_readout(readout)
     column = bundle.column(bundle.middle_layer if layer is None else layer)
     named = named_concepts([] if concept is None else [concept], bundle.concepts)
+    for of in ("texts", "tokens") if tokens else ("texts",):
+        bundle.calibration(of)  # mistakes come before the model, which takes long
     from amygdala_tl.api.models import lens_of
-    from amygdala_tl.api.score import score  # brings the model's libraries: mistakes come first
+    from amygdala_tl.api.score import score
 
     lens = lens_of(bundle, model)
     scores = score(wanted, bundle, lens, calibrated=True)

@@ -2,9 +2,8 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-import click
 import typer
 from rich.console import Console
 from rich.rule import Rule
@@ -28,35 +27,45 @@ if TYPE_CHECKING:
     from amygdala_tl.readout.record import Readout
     from amygdala_tl.steering.results import SteeringRun
 
-BESIDE_CONFIG = {"config", "out", "check"}
-"""Options that may be combined with `--config`."""
+READOUT = Path("readout.safetensors")
 
 
 def steer(
-    context: typer.Context,
     config: Annotated[
-        Path | None, typer.Option(help="TOML file with all settings, several seeds included, instead of options.")
+        Path | None,
+        typer.Option(help="TOML file with all settings, several seeds included; no other settings beside it."),
     ] = None,
-    readout: options.ReadoutFile = Path("readout.safetensors"),
+    readout: Annotated[
+        Path | None, typer.Option(help="The bundle's .safetensors file.", show_default=str(READOUT))
+    ] = None,
     concepts: Annotated[str | None, typer.Option(help="Comma-separated.", show_default="all of the readout's")] = None,
     layers: Annotated[
         str | None, typer.Option(help="Where to add: layers of the readout.", show_default="all of the readout's")
     ] = None,
-    doses: Annotated[str, typer.Option(help="In units of the mean residual norm, comma-separated.")] = ",".join(
-        f"{dose:g}" for dose in DEFAULTS.doses
-    ),
-    random: Annotated[int, typer.Option(min=3, help="Random directions of each of two kinds.")] = DEFAULTS.random,
+    doses: Annotated[
+        str | None,
+        typer.Option(
+            help="In units of the mean residual norm, comma-separated.",
+            show_default=",".join(f"{dose:g}" for dose in DEFAULTS.doses),
+        ),
+    ] = None,
+    random: Annotated[
+        int | None,
+        typer.Option(min=3, help="Random directions of each of two kinds.", show_default=str(DEFAULTS.random)),
+    ] = None,
     samples: Annotated[
-        int, typer.Option(min=0, help="Generations for each concept, prompt and dose.")
-    ] = DEFAULTS.samples,
+        int | None,
+        typer.Option(min=0, help="Generations for each concept, prompt and dose.", show_default=str(DEFAULTS.samples)),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Results folder; what it has is not measured again.")] = Path("steering"),
     ablate: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="Where to take directions out of texts that carry their concept: at each layer, at all of them together, "
-            "everywhere in the model. Comma-separated; needs the training corpus."
+            "everywhere in the model. Comma-separated; needs the training corpus.",
+            show_default=",".join(ABLATION_PLACES),
         ),
-    ] = ",".join(ABLATION_PLACES),
+    ] = None,
     check: Annotated[bool, typer.Option("--check", help="Exit with 1 if one of the concepts does not steer.")] = False,
     training_data_dir: Annotated[
         Path | None,
@@ -66,41 +75,45 @@ def steer(
     words: Annotated[
         Path | None, typer.Option(help="JSON: concept -> list of its words, instead of those in the package.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of random directions, folds, intervals and generations.")] = DEFAULTS.seeds[
-        0
-    ],
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            help="Of random directions, folds, intervals and generations.", show_default=str(DEFAULTS.seeds[0])
+        ),
+    ] = None,
     model: options.ModelOption = None,
 ) -> None:
     """Check what each direction causes: add it, take it out, beside random directions of the same length."""
-    if config is not None:
-        given = [
-            name
-            for name in context.params
-            if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
-        ]
-        if extra := [name for name in given if name not in BESIDE_CONFIG]:
-            raise InputError(
-                "--config holds all settings", got=f"--{extra[0].replace('_', '-')} beside it",
-                remedy="write the setting into the file, or leave out --config",
-            )  # fmt: skip
-        run = run_settings(read_settings(config), out)
-    else:
+    given = _given(
+        readout=readout, concepts=concepts, layers=layers, doses=doses, random=random, samples=samples, ablate=ablate,
+        training_data_dir=training_data_dir, activations_dir=activations_dir, words=words, seed=seed, model=model,
+    )  # fmt: skip
+    if config is None:
         settings = RunSettings(
-            ReadoutSettings(str(readout), _text(training_data_dir), _text(activations_dir)),
+            ReadoutSettings(str(readout or READOUT), **_given(corpus=training_data_dir, activations=activations_dir)),
             model,
             SteeringSettings(
-                concepts=tuple(name for name in (concepts or "").split(",") if name.strip()),
-                layers=layers or DEFAULTS.layers,
-                doses=_doses(doses),
-                random=random,
-                seeds=(seed,),
-                samples=samples,
-                words=_text(words),
+                **_given(
+                    concepts=None if concepts is None else tuple(name for name in concepts.split(",") if name.strip()),
+                    layers=layers,
+                    doses=None if doses is None else _doses(doses),
+                    random=random,
+                    seeds=None if seed is None else (seed,),
+                    samples=samples,
+                    words=words,
+                )
             ),
-            AblationSettings(_places(ablate)),
+            AblationSettings(**_given(layers=None if ablate is None else _places(ablate))),
         )
-        run = run_settings(settings, out, seed=seed)
-    if check and any(found.verdict != "steers" for found in run.concepts.values()):
+        run = run_settings(settings, out, seed=settings.steering.seeds[0])
+    elif given:
+        raise InputError(
+            "--config holds all settings", got=f"--{next(iter(given)).replace('_', '-')} beside it",
+            remedy="write the setting into the file, or leave out --config",
+        )  # fmt: skip
+    else:
+        run = run_settings(read_settings(config), out)
+    if check and any(found.verdict != "steers" for found in run.concepts):
         raise typer.Exit(1)
 
 
@@ -247,8 +260,10 @@ def _trained(console: Console, settings: RunSettings, out: Path) -> Path:
     return output
 
 
-def _text(path: Path | None) -> str | None:
-    return None if path is None else str(path)
+def _given(**options: Any) -> dict[str, Any]:
+    """The options that a user gave; paths as texts."""
+    given = {name: value for name, value in options.items() if value is not None}
+    return {name: str(value) if isinstance(value, Path) else value for name, value in given.items()}
 
 
 def _places(text: str) -> tuple[AblationPlace, ...]:

@@ -1,1 +1,1 @@
-"""What can be believed of a readout: pure functions on tensors, with intervals and null models beside every number."""
+"""Evidence for and against a readout: pure functions on tensors, with intervals and null models beside every number."""

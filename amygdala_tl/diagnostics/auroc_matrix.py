@@ -1,8 +1,8 @@
-"""AUROC of every readout on every label: the confusion that matters, for hundreds of readouts, labels and thousands of texts.
+"""AUROC of every readout on every label, for hundreds of readouts and labels and thousands of texts.
 
-A readout is sorted once for all labels. In that order the wins of a label are the sum over its positive texts of how many of
-its negative texts lie below, which is a cumulative sum and a product a label; texts that are neither drop out by themselves.
-A run of equal scores is one step of the order, and its own negatives count half (Mann & Whitney 1947).
+A readout is sorted once for all labels. In that order, each positive text of a label wins against the label's negative texts
+below it: one cumulative sum and one product for each label. Texts of neither class drop out by themselves. A run of equal
+scores is one step of the order, and its own negatives count half (Mann & Whitney 1947).
 """
 
 import torch
@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 LABELS_AT_A_TIME = 16
-"""So that the texts' labels stay in the processor's cache: a third faster than all at once."""
+"""Keeps the texts' labels in the processor's cache, which is a third faster than all labels at once."""
 
 
 def auroc_matrix(
@@ -19,16 +19,16 @@ def auroc_matrix(
     positive: Bool[Tensor, "text label"],
     negative: Bool[Tensor, "text label"],
 ) -> Float[Tensor, "readout label"]:
-    """AUROC of readout i on the positive against the negative texts of label j, float64 in [0, 1], ties counted half.
+    """Compute the AUROC of readout i on the positive against the negative texts of label j, float64 in [0, 1]. Ties count half.
 
-    Exact up to 2^23 texts, because counts are kept in float32. 200 readouts x 200 labels x 10,000 texts take some 3 s.
+    Counts are float32, so the result is exact up to 2^23 texts. 200 readouts x 200 labels x 10,000 texts take about 3 s.
 
     Args:
-        scores: higher for texts that carry the concept; NaN for a text that the readout could not score.
+        scores: higher for texts that carry the concept; NaN for a text without a score.
         positive, negative: labels; texts that are neither do not count.
 
     Returns:
-        NaN for a label without both classes, and for a readout with a NaN among its scores.
+        NaN for a label with an empty class, and for a readout with a NaN among its scores.
     """
     columns = rearrange([positive, negative], "polarity text label -> polarity label text").float()
     blocks = torch.split(columns.contiguous(), LABELS_AT_A_TIME, dim=1)
@@ -48,12 +48,12 @@ def _wins(
     order: Int[Tensor, " text"],
     run: Int[Tensor, " text"] | None,
 ) -> Float[Tensor, " label"]:
-    """Pairs of a positive and a negative text of which the positive one scores higher, equal ones counted half.
+    """Count the pairs in which the positive text scores higher than the negative one. Ties count half.
 
     Args:
         plus, minus: 1.0 for positive, for negative texts.
         order: texts by score, lowest first.
-        run: number of the run of equal scores of each text in that order; None where all differ.
+        run: number of each text's run of equal scores, in that order; None if all scores differ.
     """
     # `plus[:, order]` takes four times as long.
     plus, minus = plus.index_select(1, order), minus.index_select(1, order)

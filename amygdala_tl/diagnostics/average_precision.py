@@ -1,7 +1,7 @@
-"""Average precision of many concepts at once: the mean, over positive texts, of the precision among the texts that score as high.
+"""Average precision of many concepts at once: the mean over positive texts of the precision at their score.
 
-It is the area under the precision-recall curve without interpolation, as scikit-learn computes it. Unlike AUROC it depends on
-how rare the concept is; a readout that knows nothing has the share of positive texts.
+It is the area under the precision-recall curve without interpolation, as scikit-learn computes it. Unlike AUROC it depends on the
+frequency of the concept: a random readout reaches the share of positive texts.
 """
 
 import torch
@@ -16,7 +16,7 @@ def average_precision(
     positive: Bool[Tensor, "text concept"],
     negative: Bool[Tensor, "text concept"],
 ) -> Float[Tensor, " concept"]:
-    """Average precision of every concept's scores on its own labels, float64 in [0, 1]; NaN for a concept without both classes.
+    """Compute the average precision of every concept's scores on its own labels, float64 in [0, 1]; NaN for an empty class.
 
     Args:
         scores: higher for texts that carry the concept.

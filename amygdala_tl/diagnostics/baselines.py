@@ -1,4 +1,4 @@
-"""What the words alone tell: a bag of words without any model. A readout that does not beat it has learnt words."""
+"""Bag-of-words baseline, which uses no model. A readout that does not beat it has learnt words."""
 
 from collections.abc import Sequence
 
@@ -15,10 +15,10 @@ def bag_of_words_scores(
     negative: Bool[Tensor, "text concept"],
     held_out: Sequence[str],
 ) -> Float[Tensor, "held_out concept"]:
-    """Log-odds of every held-out text by logistic regression on tf-idf of single words and pairs, one model a concept.
+    """Compute the log-odds of every held-out text by logistic regression on tf-idf of single words and pairs.
 
-    Term counts enter by their logarithm, words of one text only are left out where a corpus has 200 texts or more, classes are
-    balanced, C is 1: the usual strong baseline, not tuned for any corpus.
+    Each concept has its own model. Term counts enter by their logarithm, corpora of 200 texts or more drop words of a single
+    text, classes are balanced, and C is 1: the usual strong baseline, not tuned for any corpus.
 
     Args:
         texts: training texts.
@@ -26,7 +26,7 @@ def bag_of_words_scores(
         held_out: texts to score.
 
     Returns:
-        NaN for a concept without both classes, or without any word.
+        NaN for a concept with an empty class, or for texts without any word.
     """
     scores = torch.full((len(held_out), positive.shape[1]), torch.nan)
     if not held_out or not texts:

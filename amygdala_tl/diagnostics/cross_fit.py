@@ -1,4 +1,4 @@
-"""Scores of texts by directions that were fitted without their group, and how alike directions of two halves are."""
+"""Cross-fitted scores, by directions fitted without the text's group, and the cosine between directions of two halves."""
 
 from collections.abc import Callable
 
@@ -12,31 +12,31 @@ from amygdala_tl.directions.folds import group_folds
 from amygdala_tl.errors import FitError
 
 Fit = Callable[[LabelledActivations], Float[Tensor, "some layer d_model"]]
-"""Labelled activations, every concept with both classes -> unit directions of these concepts. It may raise `FitError`."""
+"""Labelled activations (both classes for every concept) -> unit directions of these concepts. May raise `FitError`."""
 
 N_FOLDS = 5
 
 SPLITS = 5
-"""Halvings that `split_half_cosine` averages over."""
+"""Number of halvings that `split_half_cosine` averages over."""
 
 
 def cross_fitted_scores(
     data: LabelledActivations, fit: Fit, n_folds: int = N_FOLDS, seed: int = 0
 ) -> Float[Tensor, "layer text concept"]:
-    """Score of every text at every layer by directions fitted on the other folds, in deviations of these folds' texts.
+    """Score every text at every layer with directions fitted on the other folds, in standard deviations of those folds' texts.
 
-    Directions of different folds have different means and lengths of projection, so each fold's scores are (score - mean) /
-    deviation over the texts that its directions were fitted on; then folds can be pooled. Pooling costs a little: where the
-    folds' training texts differ, AUROC is biased towards 0.5 and below it, never up.
+    Projections onto the directions of different folds have different means and spreads. Each fold's scores are therefore (score
+    - mean) / deviation over the texts that its directions were fitted on, and can be pooled. Pooling costs a little: if the
+    folds' training texts differ, it biases AUROC towards 0.5 and below it, never up.
 
     Args:
         data: activations and labels; texts of one group share a fold.
-        fit: what makes the directions. It is given the concepts that have both classes outside the fold.
-        n_folds: at least 2; fewer where there are fewer groups.
+        fit: makes the directions of the concepts that have both classes outside the fold.
+        n_folds: at least 2; there are never more folds than groups.
         seed: of the folds.
 
     Returns:
-        NaN where a concept lacks a class outside the fold.
+        NaN for a concept that lacks a class outside the fold.
 
     Raises:
         FitError: all texts are of one group, or `fit` failed.
@@ -68,12 +68,12 @@ def cross_fitted_scores(
 def split_half_cosine(
     data: LabelledActivations, fit: Fit, splits: int = SPLITS, seed: int = 0
 ) -> Float[Tensor, "concept layer"]:
-    """Mean cosine between the directions of two halves of the groups, over random halvings, in [-1, 1].
+    """Compute the mean cosine between the directions of two halves of the groups, over random halvings, in [-1, 1].
 
     Args:
         data: activations and labels.
-        fit: what makes the directions; it is given the concepts that have both classes in both halves.
-        splits: halvings.
+        fit: makes the directions of the concepts that have both classes in both halves.
+        splits: number of halvings.
         seed: of the first halving.
 
     Returns:

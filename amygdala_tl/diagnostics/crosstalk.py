@@ -1,7 +1,7 @@
-"""How much each readout answers to other concepts, and why: because they happen together, or because they cannot be told apart.
+"""Cross-talk: the response of each readout to other concepts, because they co-occur or because readouts cannot separate them.
 
-A cosine alone says neither. Two directions may be far apart and their scores the same, because the stream varies little where
-they differ; scores may go together because labels do. What decides is a contrast: on texts that carry one of two concepts only,
+A cosine alone shows neither. Two directions may be far apart and still give the same scores, because the stream varies little
+along their difference. Scores may also correlate because labels do. A contrast decides: on texts with only one of two concepts,
 does the difference of the two z-scores say which?
 """
 
@@ -35,11 +35,11 @@ def cross_talk(
     groups: Int[Tensor, " text"],
     generator: torch.Generator,
 ) -> CrossTalk:
-    """Cosines, AUROC of readout i on label j, correlations of labels and scores, redundancy, clusters and warnings.
+    """Compute cosines, AUROC of readout i on label j, correlations of labels and scores, redundancy, clusters and warnings.
 
     Args:
         concepts: names.
-        layer: index of the layer that the directions are of; for a table of reading layers, the one most are read at.
+        layer: index of the directions' layer; for a table of reading layers, the most frequent one.
         directions: unit rows.
         scores: of texts that the directions were not fitted on; no NaN.
         positive, negative: labels of these texts.
@@ -69,9 +69,9 @@ def cross_talk(
 
 
 def correlation(values: Float[Tensor, "text concept"]) -> Float[Tensor, "concept concept"]:
-    """Pearson correlations of columns, 1 on the diagonal; NaN for a column that never varies.
+    """Compute the Pearson correlations of columns, with 1 on the diagonal; NaN for a column that never varies.
 
-    Of columns of 0 and 1 it is the phi coefficient.
+    For columns of 0 and 1 this is the phi coefficient.
     """
     centred = values - values.mean(dim=0)
     lengths = centred.norm(dim=0)
@@ -84,11 +84,11 @@ def correlation(values: Float[Tensor, "text concept"]) -> Float[Tensor, "concept
 
 
 def ridge_r_squared(cosine: Float[Tensor, "concept concept"], penalty: float = RIDGE) -> Float[Tensor, " concept"]:
-    """Share of each unit direction that a ridge combination of the others gives, 0 to 1.
+    """Compute the share of each unit direction that a ridge combination of the others reproduces, 0 to 1.
 
-    The weights a minimise |v - sum of a_j v_j|^2 + penalty |a|^2 and the share is 1 - |v - sum of a_j v_j|^2. Without the penalty
-    it is 1 for every direction as soon as there are more concepts than dimensions, by weights that are huge and of
-    opposite signs. C random directions in d dimensions reach about (C - 1) / d.
+    The weights a minimise |v - sum of a_j v_j|^2 + penalty |a|^2, and the share is 1 - |v - sum of a_j v_j|^2. Without the
+    penalty every share is 1 as soon as there are more concepts than dimensions, with huge weights of opposite signs. C random
+    directions in d dimensions reach about (C - 1) / d.
 
     Args:
         cosine: of the unit directions.
@@ -106,11 +106,11 @@ def ridge_r_squared(cosine: Float[Tensor, "concept concept"], penalty: float = R
 def clusters(
     score_correlation: Float[Tensor, "concept concept"], threshold: float = CLUSTER_CORRELATION
 ) -> tuple[Int[Tensor, " concept"], tuple[int, ...]]:
-    """Cluster of every concept, numbered along the order, and an order with clusters together and near ones side by side.
+    """Cluster the concepts, and order them with clusters contiguous and near concepts adjacent. Clusters count along the order.
 
-    Average linkage on 1 - |score correlation|, cut at 1 - threshold; optimal leaf ordering (Bar-Joseph et al. 2001). Scores and
-    not cosines, because a reader sees scores; the absolute value, because two ends of one axis are one axis. A concept whose
-    score never varies is alone.
+    Average linkage on 1 - |score correlation|, cut at 1 - threshold, with optimal leaf ordering (Bar-Joseph et al. 2001). It uses
+    scores rather than cosines, because a reader sees scores, and absolute values, because two ends of one axis are one axis. A
+    concept with a constant score has a cluster of its own.
     """
     n = len(score_correlation)
     if n == 1:

@@ -18,7 +18,7 @@ from amygdala_tl.diagnostics.separation import layer_separation, reading_layers
 from amygdala_tl.diagnostics.verdicts import verdicts
 from amygdala_tl.diagnostics.weights import best_neurons, logit_lens
 from amygdala_tl.directions import LabelledActivations
-from amygdala_tl.directions.method import apply_method, read_method
+from amygdala_tl.directions.method import Method, apply_method, read_method
 from amygdala_tl.errors import ReadoutError
 from amygdala_tl.readout.provenance import Verdict
 from amygdala_tl.readout.record import Readout
@@ -72,13 +72,11 @@ class Diagnoser:
             ReadoutError: the readout does not say how it was fitted.
             FitError: a fold cannot be fitted.
         """
-        if readout.provenance.method is None:
-            raise ReadoutError("the readout does not say how it was fitted", remedy="train it again with this version")
         self.readout = readout
         self.train = train
         self.neutral = neutral
         self.seed = seed
-        self.method = read_method(readout.provenance.method)
+        self.method = method_of(readout)
         self.scores = cross_fitted_scores(train.data, self._fit_some, seed=seed)
 
     def _fit_some(self, data: LabelledActivations) -> Float[Tensor, "some layer d_model"]:
@@ -145,6 +143,17 @@ class Diagnoser:
         return (new - known.mean(dim=1, keepdim=True)) / known.std(dim=1, keepdim=True)
 
 
+def method_of(readout: Readout) -> Method:
+    """Return estimator and denoisers that a readout was fitted with.
+
+    Raises:
+        ReadoutError: the readout does not say.
+    """
+    if readout.provenance.method is None:
+        raise ReadoutError("the readout does not say how it was fitted", remedy="train it again with this version")
+    return read_method(readout.provenance.method)
+
+
 def _weights(
     directions: Float[Tensor, "concept d_model"], reading_layer: Tensor, weights: ModelWeights | None
 ) -> tuple[Any, list[tuple[str, ...]], list[tuple[str, ...]]]:
@@ -178,11 +187,11 @@ def layer_cross_talk(
         seed: of the bootstrap.
 
     Raises:
-        InputError: the readout does not have the layer.
+        InputError: the readout does not have the layer, or the activations do not fit it.
     """
     column = readout.column(layer)
     return cross_talk(
-        readout.concepts, layer, readout.vectors[column], scores_of(activations, readout.vectors)[column],
+        readout.concepts, layer, readout.vectors[column], readout.scores(activations)[:, column],
         positive, negative, groups, torch.Generator().manual_seed(seed),
     )  # fmt: skip
 

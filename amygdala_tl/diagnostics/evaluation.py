@@ -1,4 +1,4 @@
-"""How well directions read texts that they were not fitted on: against nulls, words and embeddings."""
+"""Evaluation of directions on texts that they were not fitted on, against nulls, words and embeddings."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ from amygdala_tl.directions.auroc import auroc
 
 @dataclass(frozen=True, slots=True)
 class UnseenTexts:
-    """Texts to judge readouts on, none of which (nor of whose groups) a direction was fitted on.
+    """Texts to judge readouts on. No direction was fitted on them or on texts of the same groups.
 
     Attributes:
-        what: in words, for the reader of a table.
-        texts: as they are.
+        what: description for the reader of a table.
+        texts: in plain form.
         activations: [text, layer, d_model] at the read position.
         positive, negative: [text, concept].
         groups: [text], equal for texts that are not independent.
@@ -37,10 +37,10 @@ class UnseenTexts:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What the readouts were fitted on, for nulls and baselines.
+    """Training texts of the readouts, for nulls and baselines.
 
     Attributes:
-        texts: as they are.
+        texts: in plain form.
         activations: [text, layer, d_model].
         positive, negative: [text, concept].
     """
@@ -70,15 +70,15 @@ def evaluate(
     embedding: Float[Tensor, "text concept"] | None = None,
     seed: int = 0,
 ) -> Evaluation:
-    """AUROC and average precision of every concept at its reading layer, with intervals, nulls and baselines.
+    """Compute AUROC and average precision of every concept at its reading layer, with intervals, nulls and baselines.
 
     Args:
         vectors: unit rows.
         concepts, layers: names of the axes.
         reading_layer: [concept] layer index that was chosen without these texts.
-        unseen: what to judge on.
-        reference: what the directions were fitted on; without it there is no bag of words, and random directions are drawn from
-            the unseen texts' own covariance.
+        unseen: texts to judge on.
+        reference: training texts. Without them there is no bag of words, and random directions have the covariance of the unseen
+            texts.
         embedding: scores of the unseen texts by directions fitted on mean token embeddings.
         seed: of bootstrap, permutations and random directions.
     """

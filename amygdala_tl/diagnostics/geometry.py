@@ -1,4 +1,4 @@
-"""The map of concepts: principal components of their directions, and whether the first ones are valence and arousal."""
+"""Map of concepts: principal components of their directions, and their correlation with norms such as valence and arousal."""
 
 from collections.abc import Mapping, Sequence
 
@@ -20,17 +20,17 @@ def geometry(
     norms: Mapping[str, Mapping[str, float]] | None = None,
     axes: int = AXES,
 ) -> Geometry:
-    """Principal components of the directions of one layer, centred on their mean over concepts.
+    """Compute the principal components of the directions of one layer, centred on their mean over concepts.
 
-    The sign of an axis is arbitrary; it is chosen so that the concept farthest from 0 is positive. With few concepts,
-    correlations with norms are easily large by chance: of 10 concepts one axis in twenty exceeds 0.63.
+    The sign of an axis is arbitrary; the concept farthest from 0 gets the positive side. With few concepts, correlations with
+    norms are easily large by chance: with 10 concepts one axis in twenty exceeds 0.63.
 
     Args:
         concepts: names.
         layer: index of the layer.
         directions: unit rows.
         norms: name of a norm -> concept -> value; concepts are matched by case-folded name, and any may lack it.
-        axes: how many; fewer where there are fewer concepts or dimensions.
+        axes: number of axes; at most the number of concepts or dimensions.
     """
     centred = directions.double() - directions.double().mean(dim=0)
     left, values, _ = torch.linalg.svd(centred, full_matrices=False)
@@ -61,7 +61,7 @@ def _values(concepts: Sequence[str], norm: Mapping[str, float]) -> Float[Tensor,
 def _correlations(
     coordinates: Float[Tensor, "concept axis"], norm: Float[Tensor, " concept"]
 ) -> Float[Tensor, " axis"]:
-    """Pearson correlation of each axis with the norm, over the concepts that have it; NaN for fewer than three."""
+    """Correlate each axis with the norm (Pearson), over the concepts that have it; NaN for fewer than three."""
     known = ~norm.isnan()
     if int(known.sum()) < 3:
         return torch.full((coordinates.shape[1],), torch.nan, dtype=torch.float64)

@@ -3,18 +3,18 @@
 Texts of one day or scene are alike, so a bootstrap over texts would count one day's mood as many observations. Here a replicate
 draws groups with replacement, and the texts of a group share its weight.
 
-Percentiles of the replicates are too narrow with few positive texts and near AUROC 1: in simulated corpora with 9 positive
-texts and a true AUROC of 0.95 they held it in 64-80% of cases, BCa in 71-86%, a studentised bootstrap of the logit in 74%, the
-influence-function variance of Obuchowski (1997) on the logit scale in 74-87%. What covers (90-98% there, 95% on average over 81
-scenarios: `benchmarks/diagnostics.py --coverage`) is a *smoothed bootstrap standard error with Student's quantile*:
+Percentiles of the replicates are too narrow with few positive texts and near AUROC 1. In simulated corpora with 9 positive
+texts and a true AUROC of 0.95 they covered it in 64-80% of cases, BCa in 71-86%, a studentised bootstrap of the logit in 74%,
+the influence-function variance of Obuchowski (1997) on the logit scale in 74-87%. A *smoothed bootstrap standard error with
+Student's quantile* covers it in 90-98%, and 95% on average over 81 scenarios (`benchmarks/diagnostics.py --coverage`):
 
-- the estimate and each replicate get half a text of the rarer class that scores at chance, so that a perfect sample has a
-  finite logit and a spread,
-- the standard error of the logit is the replicates' standard deviation,
-- the quantile is Student's with the effective number of groups of the rarer class less one for degrees of freedom, because that
-  is how many independent observations the standard error is made of.
+- The estimate and each replicate get half a text of the rarer class that scores at chance, so that a perfect sample has a finite
+  logit and a spread.
+- The standard error of the logit is the replicates' standard deviation.
+- The quantile is Student's. Its degrees of freedom are the effective number of groups of the rarer class minus one, the number of
+  independent observations behind the standard error.
 
-An interval never excludes its estimate. Where one group holds a whole class nothing is known, and the interval is everything.
+An interval always contains its estimate. If one group holds a whole class, the interval is the whole range.
 """
 
 import functools
@@ -32,10 +32,10 @@ from amygdala_tl.diagnostics.records import Interval
 from amygdala_tl.directions.auroc import auroc, runs
 
 REPLICATES = 500
-"""Enough for a standard error that is itself known to 3%."""
+"""Number of replicates; the standard error is then accurate to 3%."""
 
 PSEUDO_TEXTS = 0.5
-"""Texts of the rarer class at chance; 0.75 and 1 cover less (88-96% and 74-88%) with 9 positive texts near AUROC 1."""
+"""Number of added texts of the rarer class; 0.75 and 1 cover less (88-96% and 74-88%) with 9 positive texts near AUROC 1."""
 
 _PAIRS_AT_A_TIME = 4_000_000
 
@@ -48,16 +48,16 @@ def auroc_interval(
     generator: torch.Generator,
     replicates: int = REPLICATES,
 ) -> Interval:
-    """AUROC of every concept's scores on its own labels with its interval, [concept] each, float64 in [0, 1].
+    """Compute the AUROC of every concept's scores on its own labels with its interval, [concept] each, float64 in [0, 1].
 
-    A text whose score is NaN counts for neither class. NaN for a concept without both classes.
+    Texts with a NaN score count for neither class. The result is NaN for a concept with an empty class.
 
     Args:
         scores: higher for texts that carry the concept.
         positive, negative: labels; texts that are neither do not count.
         groups: equal for texts that are not independent.
         generator: of the replicates; all concepts share them.
-        replicates: how many.
+        replicates: their number.
     """
     scores, positive, negative = without_unscored(scores, positive, negative)
     value = auroc(scores, positive, negative)
@@ -86,9 +86,9 @@ def average_precision_interval(
     generator: torch.Generator,
     replicates: int = REPLICATES,
 ) -> Interval:
-    """Average precision with its interval, [concept] each; arguments and NaN as in `auroc_interval`.
+    """Compute the average precision with its interval, [concept] each; arguments and NaN as in `auroc_interval`.
 
-    It holds for texts with the share of positives that the groups have. The pseudo-text scores at that share.
+    It is valid for texts with the groups' share of positives. The pseudo-text scores at that share.
     """
     scores, positive, negative = without_unscored(scores, positive, negative)
     value = average_precision(scores, positive, negative)
@@ -119,7 +119,7 @@ def d_prime_interval(
     generator: torch.Generator,
     replicates: int = REPLICATES,
 ) -> Interval:
-    """d' = (mean of positives - mean of negatives) / sqrt of the mean of the two variances, [concept] each, unbounded.
+    """Compute d' = (mean of positives - mean of negatives) / sqrt of the mean of the two variances, [concept] each, unbounded.
 
     Arguments and NaN as in `auroc_interval`; the standard error is that of d' itself. Two equally wide Gaussians have AUROC
     Phi(d' / sqrt 2).
@@ -138,9 +138,9 @@ def d_prime_interval(
 
 
 def fisher_ratio_interval(d_prime: Interval) -> Interval:
-    """(mean of positives - mean of negatives)^2 / (sum of the two variances) = d'^2 / 2 with the interval that d' has.
+    """Compute (mean of positives - mean of negatives)^2 / (sum of the two variances) = d'^2 / 2, with the interval of d'.
 
-    Its low end is 0 where the classes may have the same mean; it does not know which class is higher.
+    Its low end is 0 if the classes may have the same mean. The ratio ignores which class is higher.
     """
     ends = torch.stack([d_prime.low, d_prime.high]).square()
     low = ends.amin(dim=0).masked_fill((d_prime.low <= 0) & (d_prime.high >= 0), 0.0)
@@ -150,7 +150,7 @@ def fisher_ratio_interval(d_prime: Interval) -> Interval:
 def group_weights(
     groups: Int[Tensor, " text"], generator: torch.Generator, replicates: int
 ) -> tuple[Int[Tensor, " text"], Float[Tensor, "replicate group"]]:
-    """Number of every text's group from 0, and how often each replicate draws each group."""
+    """Number the groups from 0, and count how often each replicate draws each group."""
     names, index = torch.unique(groups, return_inverse=True)
     drawn = torch.randint(len(names), (replicates, len(names)), generator=generator)
     weights = torch.zeros(replicates, len(names), dtype=torch.float64)
@@ -160,7 +160,7 @@ def group_weights(
 def degrees_of_freedom(
     positive: Bool[Tensor, "text concept"], negative: Bool[Tensor, "text concept"], index: Int[Tensor, " text"]
 ) -> Float[Tensor, " concept"]:
-    """(sum n)^2 / sum n^2 - 1 of the texts a group, of the class with the smaller one; NaN for an empty class."""
+    """Compute (sum n)^2 / sum n^2 - 1 over the groups' numbers of texts, for the class with the smaller value; NaN if one is empty."""
     effective = []
     for label in (positive, negative):
         counts = _by_group(label.double(), index)
@@ -169,7 +169,7 @@ def degrees_of_freedom(
 
 
 def student_quantile(degrees: Float[Tensor, " concept"]) -> Float[Tensor, " concept"]:
-    """97.5% quantile of Student's t; infinite where nothing is left to estimate a spread with."""
+    """Compute the 97.5% quantile of Student's t; infinite without degrees of freedom."""
     quantile = torch.from_numpy(stdtrit(degrees.clamp_min(0.1).numpy(), 0.975))
     return quantile.masked_fill(degrees < 1e-9, torch.inf)
 
@@ -179,7 +179,7 @@ def without_unscored(
     positive: Bool[Tensor, "text concept"],
     negative: Bool[Tensor, "text concept"],
 ) -> tuple[Float[Tensor, "text concept"], Bool[Tensor, "text concept"], Bool[Tensor, "text concept"]]:
-    """Float64 scores with 0 for NaN, and labels that leave the texts with NaN out."""
+    """Convert scores to float64 with 0 for NaN, and take the texts with NaN out of the labels."""
     scored = ~scores.isnan()
     return scores.double().nan_to_num(), positive & scored, negative & scored
 
@@ -190,7 +190,7 @@ def _logit_interval(
     weights: Float[Tensor, "replicate group"],
     degrees: Float[Tensor, " concept"],
 ) -> Interval:
-    """Smoothed estimate -/+ quantile x standard error, on the logit scale, of a share between 0 and 1."""
+    """Compute smoothed estimate -/+ quantile x standard error, on the logit scale, for a share between 0 and 1."""
     every = weights.new_ones(1, weights.shape[1])
     centre, spread = torch.full_like(value, torch.nan), torch.full_like(value, torch.nan)
     for concept in value.isfinite().nonzero()[:, 0].tolist():
@@ -206,7 +206,7 @@ def _interval(
     high: Float[Tensor, " concept"],
     widest: tuple[float, float],
 ) -> Interval:
-    """Interval that holds its value, and is everything where its ends are not known."""
+    """Build an interval that contains its value; unknown ends become those of the whole range."""
     return Interval(
         value,
         torch.minimum(value, low.nan_to_num(nan=widest[0])),
@@ -215,7 +215,7 @@ def _interval(
 
 
 def _spread(replicates: Float[Tensor, "replicate concept"]) -> Float[Tensor, " concept"]:
-    """Standard deviation over the replicates that drew both classes."""
+    """Compute the standard deviation over the replicates that drew both classes."""
     fine = replicates.isfinite()
     n = fine.sum(dim=0)
     kept = torch.where(fine, replicates, 0.0)
@@ -230,8 +230,8 @@ class _GroupWins:
     """Pairs won by the positive texts of one group against the negative texts of another.
 
     Attributes:
-        plus, minus: numbers of the groups that have positive, negative texts.
-        n_plus, n_minus: how many they have.
+        plus, minus: numbers of the groups with positive, negative texts.
+        n_plus, n_minus: counts of these texts.
         wins: pairs won, ties half.
     """
 
@@ -261,7 +261,7 @@ def _group_wins(
 
 
 def _by_group(values: Float[Tensor, "text concept"], index: Int[Tensor, " text"]) -> Float[Tensor, "group concept"]:
-    """Sums over the texts of each group."""
+    """Sum over the texts of each group."""
     return values.new_zeros(int(index.max()) + 1, values.shape[1]).index_add_(0, index, values)
 
 
@@ -272,7 +272,7 @@ def _d_prime(
     index: Int[Tensor, " text"],
     weights: Float[Tensor, "replicate group"],
 ) -> Float[Tensor, "replicate concept"]:
-    """d' of every replicate."""
+    """Compute d' for every replicate."""
     moments = []
     for label in (positive, negative):
         n, total, squares = (weights @ _by_group(label * scores**power, index) for power in range(3))

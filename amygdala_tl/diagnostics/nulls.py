@@ -1,7 +1,7 @@
-"""What AUROC looks like where there is nothing to read: labels permuted over groups, and directions drawn at random.
+"""Null models of AUROC: labels permuted over groups, and directions drawn at random.
 
-Two different nothings. Permuted labels ask whether the scores know anything of the labels at all. Random directions ask whether
-the direction had to be found: a stream with strong topics separates many labels a little along any direction.
+They test two things. Permuted labels test whether the scores depend on the labels at all. Random directions test whether the fitted
+direction matters: a stream with strong topics separates many labels a little along any direction.
 """
 
 from dataclasses import dataclass
@@ -12,14 +12,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from amygdala_tl.diagnostics.auroc_matrix import auroc_matrix
-from amygdala_tl.diagnostics.average_precision import ends_of_runs
 from amygdala_tl.diagnostics.intervals import without_unscored
-from amygdala_tl.directions.auroc import auroc
+from amygdala_tl.directions.auroc import auroc, runs
 
 MIN_PERMUTATIONS = 1000
 
 PERMUTATIONS_A_CONCEPT = 25
-"""So that the smallest p-value, 1 / (n + 1), stays below 0.05 after Holm's correction: 1/25 at the most."""
+"""Keeps the smallest p-value, 1 / (n + 1), below 0.05 after Holm's correction: it is at most 1/25."""
 
 RANDOM_DIRECTIONS = 300
 
@@ -32,9 +31,9 @@ class PermutationNull:
 
     Attributes:
         quantile: [concept] 95% quantile of the permuted AUROC.
-        p_value: [concept] share of permutations (the real order counted as one) whose AUROC is at least the real one; one-sided,
-            not corrected for the number of concepts.
-        permutations: how many.
+        p_value: [concept] share of permutations (the real order counts as one) with at least the real AUROC; one-sided, not
+            corrected for the number of concepts.
+        permutations: their number.
     """
 
     quantile: Float[Tensor, " concept"]
@@ -82,11 +81,11 @@ def permutation_null(
 def permuted_texts(
     groups: Int[Tensor, " text"], generator: torch.Generator, permutations: int
 ) -> Int[Tensor, "permutation text"]:
-    """Text whose labels each text gets: groups change places, and the texts of a group stay side by side in their order.
+    """Choose the text that gives its labels to each text. Groups change places, and the texts of a group stay in order.
 
-    The labels of all groups, in random order, are laid over the texts, group by group. Where groups are equally large each
-    takes the whole label pattern of another one. Where they are not, a pattern may run over the end of a group into the next, so
-    it is cut once or twice but never scattered; counts of labels, and which labels occur together, are always kept.
+    The labels of all groups, in random order, are laid over the texts, group by group. Groups of equal size each take the whole
+    label pattern of another group. With unequal sizes a pattern may continue into the next group, so it is cut once or twice but
+    never scattered. The counts of labels and their co-occurrence never change.
     """
     names, index = torch.unique(groups, return_inverse=True)
     by_group = index.argsort(stable=True)
@@ -106,19 +105,19 @@ def random_direction_null(
     directions: int = RANDOM_DIRECTIONS,
     quantile: float = 0.95,
 ) -> Float[Tensor, "layer concept"]:
-    """Quantile over random directions of |AUROC - 0.5| + 0.5, at every layer, float64; NaN for a concept without both classes.
+    """Compute the quantile over random directions of |AUROC - 0.5| + 0.5, at every layer, float64; NaN for an empty class.
 
-    A random direction is Gaussian with the covariance of the reference activations: a sum of their deviations from the mean,
-    each with a random weight. That is how a difference of means of blindly labelled texts is distributed, so leading
-    components (topic, length, style) have the weight that a careless estimator would give them. Isotropic directions would be
-    an easier null: nearly all of their variance is in the many coordinates where nothing happens, or in one massive one.
+    A random direction is Gaussian with the covariance of the reference activations: a sum of their deviations from the mean, each
+    with a random weight. Differences of means of randomly labelled texts have this distribution, so leading components (topic,
+    length, style) have the weight that a careless estimator would give them. Isotropic directions would be an easier null: nearly
+    all of their variance lies in the many coordinates without signal, or in one massive one.
 
     Args:
-        activations: texts to score; those that the readout is judged on.
+        activations: of the texts that the readout is judged on.
         positive, negative: their labels.
         reference: training activations.
         generator: of the weights.
-        directions: how many.
+        directions: their number.
         quantile: 0 to 1.
     """
     rows = []
@@ -133,9 +132,9 @@ def random_direction_null(
 
 
 def holm(p_values: Float[Tensor, " concept"]) -> Float[Tensor, " concept"]:
-    """p-values corrected for how many there are: with those at or below 0.05 taken for real, any error has probability 5%.
+    """Correct p-values for their number: accepting those up to 0.05 gives any error a probability of at most 5%.
 
-    Holm 1979: the k-th smallest of m times m - k + 1, made non-decreasing. NaN stays NaN and is not counted.
+    Holm 1979: the k-th smallest of m times m - k + 1, made non-decreasing. NaN stays NaN and does not count.
     """
     fine = p_values.isfinite()
     ordered, order = p_values[fine].sort()
@@ -150,10 +149,9 @@ def holm(p_values: Float[Tensor, " concept"]) -> Float[Tensor, " concept"]:
 def _permuted_auroc(
     scores: Float[Tensor, " text"], labels: Float[Tensor, " every"], sources: Int[Tensor, "permutation text"]
 ) -> Float[Tensor, " permutation"]:
-    """AUROC with the labels (1, 0, -1) of the source texts; NaN where they lack a class."""
+    """Compute the AUROC with the labels (1, 0, -1) of the source texts; NaN for an empty class."""
     values, order = scores.sort()
-    last = ends_of_runs(rearrange(values, "text -> text 1"))[:, 0]
-    first = len(values) - 1 - ends_of_runs(rearrange(values.flip(0), "text -> text 1"))[:, 0].flip(0)
+    first, last = (place[:, 0] for place in runs(rearrange(values, "text -> text 1")))
     ties = bool((first != last).any())
     result = []
     for some in torch.split(sources, max(1, _LABELS_AT_A_TIME // max(1, len(values)))):

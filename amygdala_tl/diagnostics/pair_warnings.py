@@ -1,4 +1,4 @@
-"""Pairs of concepts whose readouts must not be read as independent axes, each with the reason."""
+"""Pairs of concepts with readouts that are not independent axes, each with the reason."""
 
 from collections.abc import Sequence
 
@@ -10,19 +10,19 @@ from amygdala_tl.diagnostics.intervals import auroc_interval
 from amygdala_tl.diagnostics.records import Interval, PairFinding, PairWarning
 
 CLOSE = 0.5
-"""|cosine|, |score correlation| or phi coefficient of the labels from which a pair is looked at."""
+"""Pairs are examined from this |cosine|, |score correlation| or phi coefficient of the labels."""
 
 CO_OCCURRENCE = 0.2
-"""Phi coefficient of the labels from which they happen together."""
+"""Labels co-occur from this phi coefficient."""
 
 ENOUGH = 8
-"""Texts with one concept only, on each side, that a contrast needs."""
+"""Number of texts with only one concept, on each side, that a contrast needs."""
 
 TOLD_APART = 0.6
-"""Contrast (AUROC) below which readouts do not say which concept it is, whatever the interval; chance is 0.5."""
+"""Below this contrast (AUROC) readouts cannot separate two concepts, whatever the interval; chance is 0.5."""
 
 UNSURE = 0.7
-"""Contrast above which an interval that reaches chance is for want of texts, not for want of a difference."""
+"""Above this contrast, an interval that reaches chance shows a lack of texts rather than of a difference."""
 
 _FINDINGS: tuple[PairFinding, ...] = ("cannot be told apart", "close readouts", "happen together")
 
@@ -38,22 +38,22 @@ def pair_warnings(
     groups: Int[Tensor, " text"],
     generator: torch.Generator,
 ) -> tuple[PairWarning, ...]:
-    """Every close pair with what is known of it, those that cannot be told apart first, then by |score correlation|.
+    """Describe every close pair, first those that cannot be told apart, then by |score correlation|.
 
-    A pair is looked at if its cosine or score correlation is at least `CLOSE` in size, or its labels' phi coefficient. Then, in
-    this order:
+    A pair is examined if its |cosine|, |score correlation| or its labels' phi coefficient is at least `CLOSE`. The first rule that
+    holds gives the finding:
 
-        cannot be told apart   `ENOUGH` texts carry one only, on each side, and the contrast is below `TOLD_APART`, or below
-                               `UNSURE` with an interval that reaches 0.5
+        cannot be told apart   at least `ENOUGH` texts on each side carry only one concept, and the contrast is below `TOLD_APART`,
+                               or below `UNSURE` with an interval that reaches 0.5
         happen together        the phi coefficient is at least `CO_OCCURRENCE`, and the contrast's interval is above 0.5 or
                                directions and scores are not close
-        close readouts       neither is shown, or the two are ends of one axis
+        close readouts         otherwise: nothing is shown, or the two are ends of one axis
 
     Args:
         concepts: names.
         cosine, score_correlation, label_correlation: of the pairs.
         scores: of texts that the directions were not fitted on.
-        positive, negative: a text carries one only if it is positive for it and negative for the other.
+        positive, negative: a text carries only one concept if it is positive for it and negative for the other.
         groups: equal for texts that are not independent.
         generator: of the bootstrap.
     """
@@ -97,7 +97,7 @@ def _finding(contrast: tuple[float, float, float], n_fewer: int, *, together: bo
 
 
 def _numbers(interval: Interval, pair: int) -> tuple[float, float, float]:
-    """Value, low, high; NaN where there is no value."""
+    """Return value, low and high; all NaN without a value."""
     value = float(interval.value[pair])
     if value != value:
         return (value, value, value)

@@ -1,4 +1,4 @@
-"""How the positive texts of a concept lie about its direction, and which labels the readouts of the other texts contradict."""
+"""Spread of a concept's positive texts about its direction, and labels that cross-fitted readouts contradict."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,17 +11,17 @@ from torch import Tensor
 from amygdala_tl.diagnostics.records import Outlier
 
 WORDS = 12
-"""Of a text, that an outlier shows."""
+"""Number of words of a text that an outlier shows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """How the positive texts of every concept lie about its direction at one layer.
+    """Spread of the positive texts of every concept about its direction at one layer.
 
     Attributes:
         agreement: [concept] mean cosine between the direction and each positive text's activation, centred on the mean of all
-            texts; 1 if every positive text points along the direction, about 0 if they do not know it. In d dimensions of
-            noise it stays small even where the concept is read well.
+            texts; 1 if every positive text points along the direction, about 0 if none does. In d dimensions of noise it stays
+            small even for a concept that is read well.
         first_pc_share: [concept] share of the variance of the positive texts' activations on their first principal component.
         effective_dimension: [concept] participation ratio of that variance, (sum of eigenvalues)^2 / sum of their squares.
     """
@@ -36,7 +36,7 @@ def spread_about_directions(
     positive: Bool[Tensor, "text concept"],
     directions: Float[Tensor, "concept d_model"],
 ) -> Spread:
-    """Agreement, first-component share and effective dimension of every concept's positive texts; NaN for fewer than two.
+    """Compute agreement, first-component share and effective dimension of every concept's positive texts; NaN for fewer than two.
 
     Args:
         activations: at the layer of the directions.
@@ -68,22 +68,21 @@ def outliers(
     texts: Sequence[str],
     most: int = 5,
 ) -> tuple[Outlier, ...]:
-    """Texts of one concept whose label the readouts of the other texts contradict, most surprising first.
+    """Find the texts of one concept with labels that cross-fitted readouts contradict, most surprising first.
 
-    Surprise is the score in deviations of the *other* class from that class's mean, towards it and beyond: 0 for a positive
-    text that scores like an average negative one. It tells mislabelled texts from merely untypical ones by how normal they
-    would be on the other side. A class that is much larger has more extreme members and would fill one list alone, so each class
-    has its own; and where the concept is not readable all texts are "surprising", so outliers mean something for readable
-    concepts only.
+    Surprise is the score in deviations of the *other* class from that class's mean, towards it and beyond: 0 for a positive text
+    that scores like an average negative one. It separates mislabelled texts, which would be normal on the other side, from merely
+    untypical ones. Each class has its own list, because a much larger class has more extreme members and would fill a common one.
+    If the concept is not readable, all texts are "surprising": outliers are meaningful for readable concepts only.
 
     Args:
-        scores: of directions fitted without the text's group (`cross_fitted_scores`); a text with NaN is left out.
+        scores: of directions fitted without the text's group (`cross_fitted_scores`); texts with NaN are left out.
         positive, negative: labels; texts that are neither are left out.
         ids, texts: of the texts, in the order of the scores.
-        most: how many of each class at most.
+        most: limit for each class.
 
     Returns:
-        None where a class has fewer than two texts.
+        Nothing if a class has fewer than two texts.
     """
     known = scores.isfinite()
     positive, negative = positive & known, negative & known
@@ -111,7 +110,7 @@ def outliers(
 
 
 def first_words(text: str, most: int = WORDS) -> str:
-    """The first words of a text in one line, with an ellipsis where there are more."""
+    """Return the first words of a text in one line, with an ellipsis if there are more."""
     words = text.split(maxsplit=most)
     return " ".join(words[:most]) + (" ..." if len(words) > most else "")
 
@@ -119,7 +118,7 @@ def first_words(text: str, most: int = WORDS) -> str:
 def nearest_concepts(
     directions: Float[Tensor, "concept d_model"], concepts: Sequence[str], most: int = 5
 ) -> tuple[tuple[tuple[str, float], ...], ...]:
-    """Of every concept the others with the largest cosine of their unit directions, largest first."""
+    """Find the nearest other concepts of every concept, by the cosine of their unit directions, largest first."""
     cosine = einsum(directions.double(), directions.double(), "i d_model, j d_model -> i j")
     found = []
     for place, row in enumerate(cosine.tolist()):

@@ -1,6 +1,6 @@
-"""What the diagnostics find, as frozen records: made by the pure functions of this room, shown by `report/`.
+"""Records of diagnostic results: the pure functions of this room make them, and `report/` shows them.
 
-Orders of axes are those of the `concepts` and `layers` beside a tensor. A number that could not be computed is NaN.
+Axes follow the order of the `concepts` and `layers` in the same record. A number that could not be computed is NaN.
 """
 
 from collections import Counter
@@ -17,12 +17,12 @@ from amygdala_tl.show import html_table
 Verdict = Literal["readable", "weak", "redundant", "not readable"]
 
 PairFinding = Literal["cannot be told apart", "happen together", "close readouts"]
-"""Why two readouts must not be read as independent axes.
+"""Reason why two readouts are not independent axes.
 
-    cannot be told apart   on texts that carry one of the two concepts only, the readouts do not say which
-    happen together        the labels co-occur, but texts that carry one only are told apart
-    close readouts       large cosine or score correlation, and neither of the two is shown: too few texts carry one only, or
-                           the two are ends of one axis
+    cannot be told apart   on texts that carry only one of the two concepts, the readouts do not show which
+    happen together        the labels co-occur, but the readouts separate texts that carry only one
+    close readouts         large cosine or score correlation, with neither of the two shown: too few texts carry only one, or the
+                           two are ends of one axis
 """
 
 
@@ -37,7 +37,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class LayerSeparation:
-    """How well every concept's readout separates its classes at every layer.
+    """Separation of the classes by every concept's readout at every layer.
 
     Attributes:
         auroc, d_prime, fisher_ratio: [layer, concept].
@@ -57,17 +57,17 @@ class LayerSeparation:
 
 @dataclass(frozen=True, slots=True)
 class PairWarning:
-    """Two concepts whose readouts must not be read as independent axes.
+    """Two concepts with readouts that are not independent axes.
 
     Attributes:
         first, second: concepts.
-        finding: why.
+        finding: the reason.
         cosine: of the two directions.
         score_correlation: of the two scores over held-out texts.
         label_correlation: phi coefficient of the two labels.
-        contrast: AUROC (value, low, high) of the difference of the two z-scores between texts with `first` only and texts
-            with `second` only; NaN where there are none.
-        n_first_only, n_second_only: texts that `contrast` is over.
+        contrast: AUROC (value, low, high) of the difference of the two z-scores between texts with only `first` and texts with
+            only `second`; NaN if there are none.
+        n_first_only, n_second_only: numbers of these texts.
     """
 
     first: str
@@ -83,7 +83,7 @@ class PairWarning:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class CrossTalk:
-    """How much each readout answers to each concept, at one layer.
+    """Response of each readout to each concept, at one layer.
 
     Attributes:
         layer: index of the decoder layer.
@@ -92,7 +92,7 @@ class CrossTalk:
         n_positive, n_negative: [label] texts.
         label_correlation: [concept, concept] phi coefficient of the positive labels.
         score_correlation: [concept, concept] Pearson correlation of the scores over all texts.
-        r_squared: [concept] share of each unit direction that a ridge combination of the others gives, 0 to 1.
+        r_squared: [concept] share of each unit direction that a ridge combination of the others reproduces, 0 to 1.
         cluster: [concept] number of its cluster, from 0.
         order: concept indices, clusters together, near ones side by side.
         warnings: pairs, the most entangled first.
@@ -127,7 +127,7 @@ class Evaluation:
     """Held-out generalisation of every concept's readout at its reading layer, against nulls and baselines.
 
     Attributes:
-        data: what it was evaluated on, in words.
+        data: description of the texts.
         reading_layer: [concept] layer index, chosen on training folds.
         auroc, average_precision: [concept].
         p_value: [concept] of the permutation null, one-sided, Holm-corrected over concepts.
@@ -136,7 +136,7 @@ class Evaluation:
         bag_of_words: [concept] AUROC of tf-idf + logistic regression on the same texts, trained on the training texts.
         embedding: [concept] AUROC of the same estimator on mean token embeddings.
         n_positive, n_negative: [concept] texts.
-        n_groups: groups of texts that the intervals resample.
+        n_groups: number of groups that the intervals resample.
     """
 
     concepts: tuple[str, ...]
@@ -156,14 +156,14 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class Outlier:
-    """A text whose label the readouts of the other texts contradict: likely mislabelled.
+    """A text that is probably mislabelled: cross-fitted readouts contradict its label.
 
     Attributes:
         text: id of the text.
         words: its first words.
         labelled: `positive` or `negative`.
-        z: its score, of directions fitted without its group, in deviations of the other class from that class's mean, signed
-            so that larger is more surprising.
+        z: score by directions fitted without its group, in deviations of the other class from that class's mean. Larger is more
+            surprising.
     """
 
     text: str
@@ -174,19 +174,19 @@ class Outlier:
 
 @dataclass(frozen=True, slots=True)
 class ConceptQuality:
-    """All that is known of one concept's readout at its reading layer.
+    """Quality of one concept's readout at its reading layer.
 
     Attributes:
-        verdict, reason: what may be believed, and why, in one sentence.
-        redundant_with: the concept that it cannot be told from, if the verdict is `redundant`.
+        verdict, reason: the verdict, and the reason in one sentence.
+        redundant_with: the concept that it duplicates, if the verdict is `redundant`.
         agreement: mean cosine between the direction and each positive text's centred activation.
         first_pc_share: share of the variance of the positive texts' activations on their first principal component.
         effective_dimension: participation ratio of that variance.
         split_half_cosine: mean cosine of directions fitted on two halves of the groups.
         outliers: most surprising first.
         nearest: other concepts with the cosine of their directions, largest first.
-        neuron: (layer, index, cosine) of the MLP neuron whose output weights are nearest; None if no model was given.
-        tokens_up, tokens_down: tokens whose logits the direction raises and lowers most; empty if no model was given.
+        neuron: (layer, index, cosine) of the MLP neuron with the nearest output weights; None without a model.
+        tokens_up, tokens_down: tokens with the most raised and the most lowered logits; empty without a model.
     """
 
     concept: str
@@ -214,7 +214,7 @@ class Geometry:
         explained: [axis] share of the directions' variance.
         norms: name of a norm (`valence`, `arousal`) -> [axis] Pearson correlation with the axis, over the concepts that
             have the norm; empty if none were given.
-        n_norms: how many concepts have norms.
+        n_norms: number of concepts with norms.
     """
 
     concepts: tuple[str, ...]
@@ -231,8 +231,8 @@ class ReadText:
 
     Attributes:
         id: of the text.
-        labels: concepts it is positive for.
-        tokens: as the tokenizer cuts them, the text's own only.
+        labels: concepts that it is positive for.
+        tokens: of the text alone, as the tokenizer splits it.
         z: [token, layer, concept] calibrated scores, NaN at attention sinks.
     """
 
@@ -244,10 +244,10 @@ class ReadText:
 
 @dataclass(frozen=True, slots=True)
 class Passages:
-    """The texts that a concept's readout ranks highest and lowest, to be judged by eye.
+    """Texts that a concept's readout ranks highest and lowest, for a judgement by eye.
 
     Attributes:
-        layer: that it is read at.
+        layer: its reading layer.
         top, bottom: (z, text), the most extreme first.
     """
 
@@ -259,7 +259,7 @@ class Passages:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Diagnosis:
-    """All diagnostics of one readout: what a report shows.
+    """All diagnostics of one readout, the content of a report.
 
     Attributes:
         concepts, layers: of the readout.
@@ -269,7 +269,7 @@ class Diagnosis:
         evaluation: on the held-out groups.
         quality: one a concept, in the order of `concepts`.
         geometry: one a layer.
-        texts: a few held-out texts to look at, none where there was no model.
+        texts: a few held-out texts to look at; none without a model.
     """
 
     concepts: tuple[str, ...]

@@ -1,6 +1,6 @@
-"""How well every concept separates its classes at every layer, and which layers to read.
+"""Separation of every concept's classes at every layer, and the choice of layers to read.
 
-Choices here see only what they are given: give them scores of training folds (`cross_fit`), never of held-out texts.
+Base the choices on scores of training folds (`cross_fit`), never on held-out texts.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,10 +22,10 @@ from amygdala_tl.diagnostics.records import Interval, LayerSeparation
 from amygdala_tl.errors import InputError
 
 SMOOTHING = 2
-"""Layers that are this far apart or farther say nothing of each other; nearer ones count in proportion to their nearness."""
+"""Distance at which a layer has no weight in another one's mean. The weight falls linearly with distance."""
 
 STANDARD_ERRORS = 1.0
-"""By how many of them a concept's own layer must beat the common one."""
+"""Number of standard errors by which a concept's own layer must beat the common one."""
 
 
 def layer_separation(
@@ -39,16 +39,16 @@ def layer_separation(
     seed: int = 0,
     replicates: int = REPLICATES,
 ) -> LayerSeparation:
-    """AUROC, d' and Fisher ratio of every concept at every layer, with 95% intervals over groups; see `intervals`.
+    """Compute AUROC, d' and Fisher ratio of every concept at every layer, with 95% intervals over groups (see `intervals`).
 
     Args:
-        scores: of texts that the directions were not fitted on; NaN where a concept could not be fitted.
+        scores: of texts that the directions were not fitted on; NaN for a concept that could not be fitted.
         positive, negative: labels; texts that are neither do not count.
         groups: equal for texts that are not independent.
         concepts, layers: names of the axes.
-        of: where the scores are from.
+        of: source of the scores.
         seed: of the bootstrap; layers share the replicates, so that they can be compared.
-        replicates: how many.
+        replicates: their number.
     """
 
     def at_each_layer(make: Callable[..., Interval]) -> Interval:
@@ -72,14 +72,15 @@ def layer_separation(
 
 
 def best_layers(separation: LayerSeparation, slots: int) -> tuple[int, ...]:
-    """The layers for a number of slots, in rising order: chosen one after the other, so that the mean over concepts of the
-    AUROC at each concept's best chosen layer grows most. Equal ones go to the shallower layer.
+    """Choose the best layers for a number of slots, in rising order.
 
-    The AUROC is smoothed over adjacent layers (`SMOOTHING`), because the best of many noisy layers is partly luck.
+    Layers are chosen one after another. Each raises the AUROC at every concept's best chosen layer, averaged over concepts, as much as
+    possible; of equal ones the shallower wins. The AUROC is smoothed over adjacent layers (`SMOOTHING`), because the best of many
+    noisy layers is partly luck.
 
     Args:
         separation: of training folds.
-        slots: how many, at least 1; all layers if there are not more.
+        slots: number of layers to choose, at least 1.
 
     Raises:
         InputError: `slots` is below 1.
@@ -102,12 +103,12 @@ def best_layers(separation: LayerSeparation, slots: int) -> tuple[int, ...]:
 
 
 def reading_layers(separation: LayerSeparation) -> Int[Tensor, " concept"]:
-    """Layer index at which each concept is best read.
+    """Choose the layer index to read each concept at.
 
-    That is the layer with the best AUROC averaged over concepts, unless the concept's own best layer beats it by more than
-    `STANDARD_ERRORS` standard errors of the concept's AUROC (a quarter of its interval). With 10 positive texts the best of
-    30 layers is mostly noise, and the average over concepts is not. Both are smoothed over neighbouring layers; equal ones go
-    to the shallower.
+    It is the layer with the best AUROC averaged over concepts, unless the concept's own best layer beats it by more than
+    `STANDARD_ERRORS` standard errors of the concept's AUROC (a quarter of its interval). With 10 positive texts the best of 30
+    layers is mostly noise, unlike the average over concepts. Both are smoothed over adjacent layers; of equal ones the shallower
+    wins.
 
     Args:
         separation: of training folds.
@@ -126,8 +127,10 @@ def reading_layers(separation: LayerSeparation) -> Int[Tensor, " concept"]:
 def smoothed_over_layers(
     values: Float[Tensor, "layer concept"], layers: Sequence[int]
 ) -> Float[Tensor, "layer concept"]:
-    """Weighted mean of each layer and the adjacent ones: 1/4, 1/2, 1/4, or 2/3, 1/3 where there is one. A layer whose neighbours
-    were not captured stays as it is, because a mean with layers from elsewhere in the model would hide a peak."""
+    """Average each layer with the adjacent ones: 1/4, 1/2, 1/4, or 2/3, 1/3 if there is only one.
+
+    A layer without captured neighbours keeps its value: a mean with distant layers would hide a peak.
+    """
     depth = torch.tensor(layers, dtype=values.dtype)
     distance = (rearrange(depth, "layer -> layer 1") - rearrange(depth, "other -> 1 other")).abs()
     weight = (1 - distance / SMOOTHING).clamp(min=0)

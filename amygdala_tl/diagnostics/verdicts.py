@@ -1,16 +1,16 @@
-"""What may be believed of each readout, from held-out intervals against nulls, with the reason in one sentence.
+"""Verdict on each readout, from held-out intervals against nulls, with the reason in one sentence.
 
-Rules, the first that holds:
+The first rule that holds gives the verdict:
 
-    not readable   permuted labels do as well (p > 0.05 after Holm's correction over concepts), or the AUROC's interval reaches
-                   0.5: there is no evidence that the readout knows the concept
-    redundant      it cannot be told from another readable concept with a higher held-out AUROC, or their scores are one
+    not readable   permuted labels do as well (p > 0.05 after Holm's correction over concepts), or the AUROC's interval reaches 0.5:
+                   there is no evidence that the readout detects the concept
+    redundant      readouts cannot separate it from a readable concept with a higher held-out AUROC, or their scores are the same
                    number: reading both adds nothing
-    weak           it knows something, but one random direction in twenty does as well on the same texts, or its interval is
-                   wholly below what a bag of words gives: the direction adds nothing to a blind one, or to the words
+    weak           it detects something, but one random direction in twenty does as well on the same texts, or its interval is
+                   entirely below a bag of words: the direction adds nothing to a random one, or to the words
     readable       otherwise
 
-Of concepts that cannot be told from one another the one with the highest AUROC keeps its verdict.
+Of concepts that cannot be separated, the one with the highest AUROC keeps its verdict.
 """
 
 from collections.abc import Sequence
@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from amygdala_tl.diagnostics.records import Evaluation, PairWarning, Verdict
 
 LEVEL = 0.05
-"""Of the family of all concepts, by Holm's correction."""
+"""Significance level for the family of all concepts, by Holm's correction."""
 
 SAME_SCORE = 0.95
-"""Score correlation from which two readouts are one number, where too few texts carry one only to tell them apart."""
+"""Two readouts count as one number from this score correlation, if too few texts carry only one concept to separate them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +30,9 @@ class Judgement:
     """A verdict with its reason.
 
     Attributes:
-        verdict: one of four words.
-        reason: one sentence for people.
-        redundant_with: the concept that it cannot be told from, if the verdict is `redundant`.
+        verdict: one of the four words.
+        reason: one sentence for readers.
+        redundant_with: the concept that it duplicates, if the verdict is `redundant`.
     """
 
     verdict: Verdict
@@ -41,11 +41,11 @@ class Judgement:
 
 
 def verdicts(evaluation: Evaluation, warnings: Sequence[PairWarning] = ()) -> tuple[Judgement, ...]:
-    """Judgement of every concept, in the order of the evaluation's.
+    """Judge every concept, in the order of the evaluation.
 
     Args:
-        evaluation: on texts that the directions were not fitted on; a NaN baseline or random null is not compared with.
-        warnings: pairs, from scores of the same texts at the same layers; pairs of other concepts are ignored.
+        evaluation: on texts that the directions were not fitted on. NaN baselines and random nulls are ignored.
+        warnings: pairs, from scores of the same texts at the same layers. Pairs of other concepts are ignored.
     """
     concepts = evaluation.concepts
     unreadable = [_not_readable(evaluation, place) for place in range(len(concepts))]
@@ -84,7 +84,7 @@ def _not_readable(evaluation: Evaluation, place: int) -> str | None:
 
 
 def _inseparable(concept: str, kept: Sequence[str], warnings: Sequence[PairWarning]) -> PairWarning | None:
-    """The warning that ties a concept most to one that is kept."""
+    """Find the warning that ties a concept most closely to one that is kept."""
     ties = [
         warning
         for warning in warnings
@@ -118,7 +118,7 @@ def _redundant(concept: str, warning: PairWarning, auroc: dict[str, float]) -> J
 def _weak(evaluation: Evaluation, place: int) -> Judgement | None:
     value, high = float(evaluation.auroc.value[place]), float(evaluation.auroc.high[place])
     random, words = float(evaluation.random_null[place]), float(evaluation.bag_of_words[place])
-    # The null has the sampling error of these texts in it already, so the estimate and not its interval is held against it.
+    # The null already contains the sampling error of these texts, so it is compared with the estimate, not with its interval.
     if value <= random:
         reason = f"One random direction in twenty does as well: {random:.2f} against {value:.2f}."
         return Judgement("weak", reason)
@@ -130,7 +130,7 @@ def _weak(evaluation: Evaluation, place: int) -> Judgement | None:
 
 def _readable(evaluation: Evaluation, place: int) -> Judgement:
     value, random = float(evaluation.auroc.value[place]), float(evaluation.random_null[place])
-    # A random null that was not computed is not compared with.
+    # A random null that was not computed is left out.
     against = "" if random != random else f", above random directions ({random:.2f})"
     return Judgement("readable", f"AUROC {value:.2f}, {_interval(evaluation, place)}{against}.")
 

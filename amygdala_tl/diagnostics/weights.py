@@ -1,4 +1,4 @@
-"""What the model's own weights say of a direction: the MLP neuron that writes it, the tokens whose logits it moves."""
+"""Directions in terms of the model's weights: the MLP neuron that writes a direction, and the tokens that it promotes."""
 
 from collections.abc import Iterable, Sequence
 
@@ -14,7 +14,7 @@ def best_neurons(
     directions: Float[Tensor, "concept d_model"],
     upto: Sequence[int] | None = None,
 ) -> tuple[tuple[int, int, float] | None, ...]:
-    """Of every direction the MLP neuron whose output weights are nearest: (layer, index, cosine), by |cosine|.
+    """Find the MLP neuron with the nearest output weights for every direction: (layer, index, cosine), by |cosine|.
 
     Layers are looked at one at a time, so that memory is one layer's weights. Chance is not 0: of n random neurons in d
     dimensions the nearest has a cosine of about sqrt(2 ln(n) / d), which is 0.19 for 46,000 neurons in 576 and 0.06 for 600,000
@@ -50,7 +50,7 @@ def logit_lens(
     *,
     centred: bool = False,
 ) -> tuple[Int[Tensor, "concept k"], Int[Tensor, "concept k"]]:
-    """Ids of the tokens whose logits each direction raises most and lowers most, the strongest first.
+    """Find the tokens with the most raised and the most lowered logits for each direction: ids, the strongest first.
 
     The direction passes the final norm's gain and the unembedding (nostalgebraist 2020); the norm's division by the stream's
     length is one factor for all tokens and does not change their order.

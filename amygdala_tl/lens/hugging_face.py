@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from amygdala_tl.errors import ModelError
+from amygdala_tl.records import LayerOutput
 
 
 def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
@@ -61,3 +62,11 @@ def run_decoder_layers(
         for handle in handles:
             handle.remove()
     return outputs
+
+
+def layer_outputs(model: PreTrainedModel, tokens: Int[Tensor, "text token"]) -> list[LayerOutput]:
+    """Return the output of every decoder layer for one text, for `lens.parity`; arguments as in `run_decoder_layers`."""
+    kind = type(model).__name__
+    return [
+        LayerOutput(kind, "tensor", {"tensor": output[0].float().cpu()}) for output in run_decoder_layers(model, tokens)
+    ]

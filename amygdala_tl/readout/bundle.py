@@ -14,6 +14,7 @@ from torch import Tensor
 from amygdala_tl.errors import InputError, ReadoutError
 from amygdala_tl.files import atomic_write_bytes, atomic_write_text, make_folder
 from amygdala_tl.readout.manifest import Manifest, manifest_json, read_manifest
+from amygdala_tl.readout.rounding import round_keeping_sum
 
 _UNIT_TOLERANCE = 5e-3  # float16 rounds a unit row to within 1e-3 of length 1
 
@@ -31,10 +32,10 @@ def write_bundle(path: str | Path, vectors: Tensor, manifest: Manifest) -> Path:
     """
     path = vectors_path(path)
     _check_vectors(vectors, manifest.concepts)
-    tensors = {
-        f"layer_{layer}.vectors": vectors[index].to(torch.float16).contiguous()
-        for index, layer in enumerate(manifest.layers)
-    }
+    model = manifest.amygdala_tl.model
+    centred = model is not None and model.weights == "centred"
+    rounded = round_keeping_sum(vectors) if centred else vectors.to(torch.float16)
+    tensors = {f"layer_{layer}.vectors": rounded[index].contiguous() for index, layer in enumerate(manifest.layers)}
     names = {"concepts": json.dumps(manifest.concepts), "layers": json.dumps(manifest.layers)}
     data = save(tensors, metadata=names)
     about = replace(manifest.amygdala_tl, tensors_sha256=hashlib.sha256(data).hexdigest())

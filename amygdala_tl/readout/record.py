@@ -117,13 +117,22 @@ class Readout:
         """
         return self.calibrated(self.scores(residual), of=of)
 
-    def calibrated(self, scores: Tensor, *, of: Literal["tokens", "texts"]) -> Tensor:
-        """Turn scores [..., layer, concept] into z; raises as `z`."""
-        calibration = self.text_calibration if of == "texts" else self.token_calibration
-        if calibration is None:
+    def calibration(self, of: Literal["tokens", "texts"]) -> Calibration:
+        """Return mean and deviation of the scores of single tokens, or of whole texts.
+
+        Raises:
+            ReadoutError: the readout has no such calibration.
+        """
+        found = self.text_calibration if of == "texts" else self.token_calibration
+        if found is None:
             raise ReadoutError(
                 f"the readout has no calibration of {of}", remedy="use raw scores, or train it with amygdala-tl"
             )
+        return found
+
+    def calibrated(self, scores: Tensor, *, of: Literal["tokens", "texts"]) -> Tensor:
+        """Turn scores [..., layer, concept] into z; raises as `z`."""
+        calibration = self.calibration(of)
         return (scores - calibration.mean.to(scores.device)) / calibration.std.to(scores.device)
 
     def of_concepts(self, keep: Collection[str], dropped: Mapping[str, str] | None = None) -> "Readout":

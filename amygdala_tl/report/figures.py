@@ -113,7 +113,7 @@ def _ablation(report: SteeringReport, found: Sequence[Ablation | None]) -> dict[
 
 def _figure(traces: Sequence[Any], *, origin: float, title: str, **axis: Any) -> dict[str, Any]:
     """Traces and layout, with an upright line at `origin`."""
-    xaxis = {"title": {"text": title}, "nticks": 10, **axis}
+    xaxis = {"title": {"text": title}, "nticks": 12, **axis}
     line = {"yref": "paper", "layer": "below", "line": {"color": "var(--muted)", "width": 1}}
     shapes = [{"type": "line", "x0": origin, "x1": origin, "y0": 0, "y1": 1, **line}]
     figure: dict[str, Any] = go.Figure(traces, {"xaxis": xaxis, "shapes": shapes}).to_plotly_json()

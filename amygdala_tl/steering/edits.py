@@ -11,14 +11,14 @@ check runs many arms of an experiment as one batch: each row then has its own di
 absolute position of every token, so that an edit does the same to a text whether it runs at once or token by token.
 
 `Add(direction, dose=0.2)` adds 0.2 times the layer's mean residual norm. `intervene` and `steer` measure that norm on a few
-plain texts, without attention sinks. A bare hook function sees only the stream: it takes each row's own mean norm, again
-without sinks. `amount` is in the units of the stream and needs no norm.
+plain texts, without attention sinks (the first token among them). A bare hook function sees only the stream: it takes the mean
+norm of each row's own tokens, again without sinks. `amount` is in the units of the stream and needs no norm.
 
 Sources: adding, Turner et al. 2023, arXiv:2308.10248; ablating, Arditi et al. 2024, arXiv:2406.11717.
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from einops import einsum, rearrange
@@ -38,6 +38,7 @@ Size = float | int | Float[Tensor, " rows"]
 """One number for all rows of the batch, or one a row."""
 
 
+@runtime_checkable
 class Edit(Protocol):
     """What `intervene` takes: a function from a stream to the edited stream, of the same dtype."""
 
@@ -197,14 +198,17 @@ class Clamp:
 
 
 def mean_norm(residual: Float[Tensor, "*text token d_model"]) -> Float[Tensor, "*text"]:
-    """Mean norm of each text's tokens in float32, without attention sinks."""
-    return norms_without_sinks(residual).nanmean(dim=-1)
+    """Mean norm of each text's tokens in float32, without the first of several and other attention sinks."""
+    rest = residual[..., 1:, :] if residual.shape[-2] > 1 else residual
+    result: Tensor = norms_without_sinks(rest.detach()).nanmean(dim=-1)
+    return result
 
 
 def norms_without_sinks(residual: Float[Tensor, "*text token d_model"]) -> Float[Tensor, "*text token"]:
     """Norm of every token in float32, NaN for attention sinks."""
     norms = residual.float().norm(dim=-1)
-    return norms.masked_fill(norms > SINK_RATIO * norms.median(dim=-1, keepdim=True).values, torch.nan)
+    result: Tensor = norms.masked_fill(norms > SINK_RATIO * norms.median(dim=-1, keepdim=True).values, torch.nan)
+    return result
 
 
 def _check_unit(direction: Tensor) -> None:
@@ -222,7 +226,7 @@ def _rows(
     direction: Float[Tensor, "*rows d_model"], residual: Float[Tensor, "batch position width"]
 ) -> Float[Tensor, "_ d_model"]:
     """The direction in float32 on the stream's device, as one row for all or one a row of the batch."""
-    rows = torch.atleast_2d(direction).to(residual.device).float()
+    rows: Tensor = (direction if direction.ndim == 2 else direction[None]).to(residual.device).float()
     if rows.shape[1] != residual.shape[2] or len(rows) not in (1, len(residual)):
         raise InputError(
             "the direction does not fit the residual stream", got=f"direction {list(direction.shape)}",
@@ -232,7 +236,7 @@ def _rows(
     return rows
 
 
-def _shift(rows: Float[Tensor, "rows d_model"], amount: Size) -> Float[Tensor, "_ 1 d_model"]:
+def _shift(rows: Float[Tensor, "rows d_model"], amount: float | Tensor) -> Float[Tensor, "_ 1 d_model"]:
     """amount times direction, to be broadcast over positions."""
     amounts = torch.as_tensor(amount, device=rows.device).float().reshape(-1)
     return rearrange(rows * rearrange(amounts, "rows -> rows 1"), "rows d_model -> rows 1 d_model")

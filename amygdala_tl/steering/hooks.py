@@ -25,11 +25,12 @@ def intervene(model: Any, edits: Mapping[int, Edit | Sequence[Edit]]) -> Iterato
     put there, also after an exception, and no others.
 
     A `dose` is in units of the layer's mean residual norm. It is measured when the block is entered, on the plain texts that
-    `steer` uses, so it means the same as there; that takes six short forward passes. Where there is no tokenizer, the norm is
-    that of the first forward pass inside the block, and holds for the whole block.
+    `steer` uses, so it means the same as there; that takes six short forward passes. Without a tokenizer, the norm comes from the
+    first forward pass inside the block, and holds for the whole block.
 
     Args:
-        model: a `Lens`, HookedTransformer, TransformerBridge or Hugging Face decoder model.
+        model: a `Lens`, HookedTransformer, TransformerBridge or Hugging Face decoder model. A Lens gives exactly the dose of
+            `steer`: TransformerLens's own tokenizers may prepend BOS, which moves the norm by about 1%.
         edits: decoder layer, from 0 -> one edit or several. A direction per row needs a batch of as many rows.
 
     Raises:

@@ -5,6 +5,7 @@ journal keeps every block; what it has is not measured again.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 
@@ -46,13 +47,20 @@ def measure(check: SteeringCheck, lens: Lens, journal: Journal, advance: Callabl
         _layer(check, lens, material, norm, journal, advance)
         for material, norm in zip(check.material, norms, strict=True)
     ]
-    ablations = []
+    return Measurements(layers, measure_ablations(check, lens, journal, advance))
+
+
+def measure_ablations(
+    check: SteeringCheck, lens: Lens, journal: Journal, advance: Callable[[], None]
+) -> list[MeasuredAblation]:
+    """Measure the ablations of a check alone; arguments as in `measure`."""
+    measured = []
     for block in ablation_blocks(check):
-        found = journal.block(block, FoundAblations, lambda block=block: _ablate(lens, block))
+        found = journal.block(block, FoundAblations, partial(_ablate, lens, block))
         reads = None if found.reads is None else from_rows(found.reads)
-        ablations.append(MeasuredAblation(block.layers, block.concept, from_rows(found.words), reads))
+        measured.append(MeasuredAblation(block.layers, block.concept, from_rows(found.words), reads))
         advance()
-    return Measurements(layers, ablations)
+    return measured
 
 
 def count_blocks(check: SteeringCheck) -> int:
@@ -89,7 +97,7 @@ def _layer(
     kl, loss = torch.full((n, doses), torch.nan), torch.full((n, doses), torch.nan)
     words, reads = torch.empty(0), None
     for rows, column, block in addition_blocks(check, material, arms, norm):
-        found = journal.block(block, FoundAdditions, lambda block=block: benches.add(block))
+        found = journal.block(block, FoundAdditions, partial(benches.add, block))
         if not len(words):
             words = torch.full((n, doses, len(block.prompts), concepts), torch.nan)
             reads = None if readers is None else torch.full((n, doses, 2, concepts), torch.nan)

@@ -73,7 +73,8 @@ def make_plan(
         InputError: the readout has no such concept or layer, or the doses or controls make no check.
         ModelError: the model has no such layer.
     """
-    wanted = parse_layers(layers, n_layers) if layers else readout.layers
+    spec = layers if isinstance(layers, str) else ",".join(map(str, layers or ()))
+    wanted = parse_layers(spec, n_layers) if spec else readout.layers
     for layer in wanted:
         readout.column(layer)
     amounts = tuple(sorted({0.0, *doses}))
@@ -172,7 +173,7 @@ def sample_block(check: SteeringCheck, concept: int, layer: int, norm: float, sa
 
 def _ablation(check: SteeringCheck, place: tuple[int, ...], concept: int) -> AblationBlock:
     # A layer outside the plan takes the directions of the nearest one in it; of two, the lower one's.
-    nearest = [min(check.material, key=lambda of, layer=layer: abs(of.layer - layer)) for layer in place]
+    nearest = [_nearest(check.material, layer) for layer in place]
     # A readout above the highest ablated layer, or none: one below would not see the edit.
     readers = nearest[-1].readers if nearest[-1].layer == place[-1] else None
     return AblationBlock(
@@ -184,6 +185,10 @@ def _ablation(check: SteeringCheck, place: tuple[int, ...], concept: int) -> Abl
         words=check.words,
         readers=readers,
     )
+
+
+def _nearest(material: Sequence[LayerMaterial], layer: int) -> LayerMaterial:
+    return min(material, key=lambda of: abs(of.layer - layer))
 
 
 def _own_and_random(plan: SteeringPlan, material: LayerMaterial, concept: int) -> torch.Tensor:

@@ -100,12 +100,12 @@ class SteeringRun:
         return self.reports[0].plan
 
     @property
-    def concepts(self) -> Mapping[str, ConceptSummary]:
-        """Concept -> verdict and best dose, over all seeds."""
-        return {found.concept: found for found in summarise(self.reports)}
+    def concepts(self) -> tuple[ConceptSummary, ...]:
+        """Verdict and best dose of every concept, over all seeds."""
+        return tuple(summarise(self.reports))
 
     def __repr__(self) -> str:
-        verdicts = ", ".join(f"{name}: {found.verdict}" for name, found in self.concepts.items())
+        verdicts = ", ".join(f"{found.concept}: {found.verdict}" for found in self.concepts)
         return f"SteeringRun({verdicts})"
 
 
@@ -163,7 +163,8 @@ def read_run(folder: Path) -> SteeringRun:
             "is from another version", label=str(folder / RUN_FILE), got=file.format, need=FORMAT,
             remedy="run it again with this version",
         )  # fmt: skip
-    reports, samples = [], []
+    reports: list[SteeringReport] = []
+    samples: list[Sample] = []
     for path in file.reports.values():
         if not (report := folder / path).is_file():
             raise InputError(
@@ -172,7 +173,8 @@ def read_run(folder: Path) -> SteeringRun:
             )  # fmt: skip
         reports.append(_read(report, SteeringReport))
         if (lines := report.with_name(SAMPLES_FILE)).is_file():
-            samples += decode_lines(_bytes(lines), Sample, label=str(lines), remedy="delete it")
+            found = decode_lines(_bytes(lines), Sample, label=str(lines), remedy="delete it")
+            samples += [each for _, each in found]
     about = About(**{name: getattr(file, name) for name in About.__slots__})
     return SteeringRun(folder.resolve().name, tuple(reports), about if said else None, tuple(samples))
 

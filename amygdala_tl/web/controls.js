@@ -60,6 +60,9 @@ export const indexPicker = (texts, chosen, onchange, width = "short") =>
     width,
   );
 
+/** The same behind a name. @type {(name: string, ...list: Parameters<typeof indexPicker>) => HTMLElement} */
+export const indexField = (name, ...list) => field(name, indexPicker(...list));
+
 /** `onchange` gets "" for all. @type {(verdicts: string[], onchange: (verdict: string) => void) => HTMLElement} */
 export const verdictField = (verdicts, onchange) =>
   field("Verdict", picker([["", "all"], ...verdicts.map((name) => pair(name, name))], "", onchange));

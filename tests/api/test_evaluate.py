@@ -75,3 +75,9 @@ def test_passages_leave_out_what_has_no_score(tiny, fitted):
     for found in passages(fitted, EvaluationData(tuple(texts), frozenset()), tiny):
         shown = {text for _, text in (*found.top, *found.bottom)}
         assert shown == {"The lamp went out.", "Bread on the table."}
+
+
+def test_a_corpus_without_its_activations_is_refused(corpus, store, tiny, fitted):
+    for half in ({"corpus": corpus}, {"store": store}):
+        with pytest.raises(InputError, match="go together"):
+            evaluate(fitted, of_corpus(corpus, "heldout"), tiny, **half)

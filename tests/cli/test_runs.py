@@ -1,4 +1,4 @@
-"""`ablation-run` and `compare` on a tiny model, as a user runs them."""
+"""`steer --config`, its older name `ablation-run`, and `compare` on a tiny model, as a user runs them."""
 
 import csv
 import json
@@ -34,7 +34,8 @@ def rows(path):
 
 
 def test_a_run_is_a_folder_with_lines_a_summary_a_page_and_what_it_was_made_of(capsys, written, tmp_path):
-    code, out, err = run(capsys, "ablation-run", written(config("seeds = [0, 4]\nsamples = 1")), "--out", tmp_path)
+    settings = written(config("seeds = [0, 4]\nsamples = 1"))
+    code, out, err = run(capsys, "steer", "--config", settings, "--out", tmp_path)
     assert code == 0, err
     assert "seed 4" in out
     lines = rows(tmp_path / "results.jsonl")
@@ -130,7 +131,7 @@ def test_a_run_of_steer_and_an_ablation_run_can_be_compared(capsys, written, wor
     [
         ('[readout]\nfile = "nowhere.safetensors"', "nowhere.safetensors"),
         ('[readout]\nfile = "readout.safetensors"\n[steering]\nrandom = "many"', "steering.random"),
-        ('[readout]\nfile = "readout.safetensors"\n[steering]\nlevel = 0.1', "steering.level"),
+        ('[readout]\nfile = "readout.safetensors"\n[steering]\nlevel = 0.1', "`level`"),
         ('[readout]\nfile = "readout.safetensors"\n[steering]\nconcepts = ["nothing"]', "nothing"),
         ('[readout]\nfile = "readout.safetensors"\n[steering]\nlayers = [0]', "does not have the layer"),
         ('[readout]\ncorpus = "corpus"\n[steering]\nconcepts = ["nothing"]', "nothing"),

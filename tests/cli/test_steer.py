@@ -66,7 +66,7 @@ def test_check_fails_if_a_concept_does_not_steer(steer, tmp_path):
         (("--layers", "0"), "does not have the layer"),
         (("--doses", "0"), "--doses"),
         (("--doses", "much"), "--doses"),
-        (("--doses", "-1,1"), "--doses"),
+        (("--doses", "-1,1"), "doses"),
         (("--ablate", "each,somewhere"), "--ablate"),
     ],
 )
@@ -86,3 +86,22 @@ def test_a_word_list_is_read_and_a_bad_one_refused(steer, tmp_path):
     code, _, err = steer(*CHEAP, "--words", tmp_path / "words.json", "--out", tmp_path / "out")
     assert code == 2
     assert "word list" in err
+
+
+def test_options_beside_a_settings_file_are_refused(capsys, tmp_path):
+    (tmp_path / "run.toml").write_text('[readout]\ncorpus = "."')
+    for option in (("--random", 5), ("--training-data-dir", tmp_path), ("--seed", 0)):
+        code, _, err = run(capsys, "steer", "--config", tmp_path / "run.toml", *option, "--out", tmp_path / "out")
+        assert code == 2
+        assert option[0] in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_settings_of_a_run_repeat_it(steer, capsys, workplace, tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert steer(*CHEAP, "--training-data-dir", workplace / "corpus", "--seed", 3, "--out", first)[0] == 0
+    code, _, err = run(capsys, "steer", "--config", first / "config.toml", "--out", second)
+    assert code == 0, err
+    assert (second / "seed-3" / "report.json").read_bytes() == (first / "report.json").read_bytes()
+    assert (second / "summary.tsv").read_bytes() == (first / "summary.tsv").read_bytes()
+    assert "Causal check" in (first / "report.html").read_text()

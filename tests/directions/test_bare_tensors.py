@@ -147,16 +147,16 @@ def test_half_precision_is_read_and_the_direction_is_float32():
 
 def test_subspaces_take_the_directions_of_tokens():
     generator = torch.Generator().manual_seed(5)
-    tokens = torch.randn(30, 12, LAYERS, WIDTH, generator=generator)
-    tokens[:15, ::3, :, 2] += 6.0
-    spread = token_spread(tokens, torch.ones(30, 12, LAYERS, dtype=torch.bool), 3)
+    tokens = torch.randn(40, 60, LAYERS, 8, generator=generator)
+    tokens[:20, ::3, :, 2] += 9.0
+    spread = token_spread(tokens, torch.ones(40, 60, LAYERS, dtype=torch.bool), 1)
     means = tokens.mean(dim=1)
-    found = subspace(means[:15], means[15:], spread=(spread[:15], spread[15:]))
-    expected = subspace(labelled(means[:15], means[15:], spread=spread)).vectors[0]
+    found = subspace(means[:20], means[20:], spread=(spread[:20], spread[20:]))
+    expected = subspace(labelled(means[:20], means[20:], spread=spread)).vectors[0]
     torch.testing.assert_close(found, expected)
     assert found[:, 2].min() > 0.8
-    with pytest.raises(FitError, match=r"subspace: .*positive \[15, 2, 6\].*token_components"):
-        subspace(means[:15], means[15:])
+    with pytest.raises(FitError, match=r"subspace: .*positive \[20, 2, 8\].*token_components"):
+        subspace(means[:20], means[20:])
 
 
 @each

@@ -151,6 +151,28 @@ def test_everything_in_the_table_can_be_done_by_keyboard(visit):
 
 
 @needs_chromium
+@pytest.mark.parametrize(("scheme", "concept"), [("light", "a & b <b>bold</b> %{x}"), ("dark", "grief")])
+def test_a_dot_of_the_held_out_figure_has_its_verdicts_colour_and_says_its_numbers(visit, scheme, concept):
+    page = visit(scheme=scheme)
+    diagnosis, scores = example_diagnosis(16), example_diagnosis(16).evaluation
+    order = scores.auroc.value.nan_to_num(-1).argsort(descending=True).tolist()
+    readable = [diagnosis.concepts[index] for index in order if diagnosis.quality[index].verdict == "readable"]
+    # From back to front: random directions, bags of words, and one group of dots a verdict.
+    dots = page.locator("#heldout-figure [role=img] .scatterlayer .trace").nth(2).locator(".point")
+    assert dots.count() == len(readable)
+    colour = "getComputedStyle(document.documentElement).getPropertyValue('--readable').trim()"
+    wanted = f"const probe = document.createElement('i'); probe.style.color = {colour}; return probe.style.color"
+    assert dots.first.evaluate(f"node => {{ {wanted} }}") == dots.first.evaluate("node => node.style.fill")
+    dots.nth(readable.index(concept)).hover(force=True)
+    page.locator("#heldout-figure .hoverlayer text").last.wait_for()
+    said = page.locator("#heldout-figure .hoverlayer").last.text_content()
+    index = diagnosis.concepts.index(concept)
+    assert f"{concept}, readable" in said
+    assert f"AUROC {scores.auroc.value[index]:.3f} ({scores.auroc.low[index]:.3f} to" in said
+    assert f"bag of words {scores.bag_of_words[index]:.3f}" in said
+
+
+@needs_chromium
 @pytest.mark.parametrize("n_concepts", [16, 200])
 def test_the_layer_curves_follow_the_chosen_concept_and_measure(visit, n_concepts):
     page = visit(n_concepts)

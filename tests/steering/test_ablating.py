@@ -8,7 +8,7 @@ from amygdala_tl.steering.check import run_check
 from amygdala_tl.steering.edits import NOT_FIRST, Ablate
 from amygdala_tl.steering.hooks import intervene
 from amygdala_tl.steering.journal import Journal
-from amygdala_tl.steering.measure import measure
+from amygdala_tl.steering.measure import measure_ablations
 from amygdala_tl.steering.plan import SteeringCheck, ablation_places
 from amygdala_tl.steering.records import SteeringPlan
 from amygdala_tl.steering.words import concept_words
@@ -46,7 +46,7 @@ def test_no_set_of_layers_is_measured_twice(layers, ablate, places):
 
 def test_everywhere_equals_whole_passes_in_which_every_layer_loses_the_direction_of_the_nearest_one(model):
     check = check_of(model, ("everywhere",))
-    (found,) = measure(check, model, Journal(), lambda: None).ablations
+    (found,) = measure_ablations(check, model, Journal(), lambda: None)
     assert found.layers == (0, 1, 2, 3)
     assert found.words.shape == (4, 2)  # the concept's own direction and three random ones, two texts
     assert found.reads is None

@@ -153,17 +153,6 @@ def test_a_dose_becomes_an_amount_at_a_norm():
     assert Add(V, amount=1.5).at_norm(5.0).amount == 1.5
 
 
-def test_edits_are_transformer_lens_hook_functions():
-    from transformer_lens.hook_points import HookPoint
-
-    h, point = stream(), HookPoint()
-    for edit in (Add(V[0], amount=2.0), Add(V[0], dose=0.2), Ablate(V[0]), Clamp(V[0], 1.0)):
-        close(edit(h, point), edit(h))
-        point.add_hook(edit)
-        close(point(h), edit(h))
-        point.remove_hooks()
-
-
 def test_a_direction_that_does_not_fit_is_refused_with_both_shapes():
     with pytest.raises(InputError, match=r"direction \[16\].*\[3, 5, 8\]"):
         Ablate(V[0])(torch.zeros(3, 5, 8))

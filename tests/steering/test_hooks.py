@@ -5,7 +5,7 @@ import contextlib
 import pytest
 import torch
 
-from amygdala_tl.errors import ModelError
+from amygdala_tl.errors import InputError, ModelError
 from amygdala_tl.lens.generation import generate
 from amygdala_tl.lens.residuals import run_resid_post
 from amygdala_tl.lens.upper import can_start_above, head, run_above, run_whole
@@ -91,6 +91,11 @@ def test_hooks_are_gone_if_the_intervention_itself_fails(model):
 
 def test_a_layer_that_the_model_does_not_have_is_refused(model):
     with pytest.raises(ModelError, match="no such layer"), intervene(model, {4: []}):
+        pass
+
+
+def test_a_direction_of_another_width_is_refused(model):
+    with pytest.raises(InputError, match=r"layer 1.*\[32\].*\[64\]"), intervene(model, {1: Ablate(unit(32))}):
         pass
 
 

@@ -1,10 +1,10 @@
-"""The file of a validation run: what it may say, how mistakes are told, and that its copy says the same."""
+"""The settings file of a check: what it may say, how mistakes are reported, and that its copy says the same."""
 
 import pytest
-from amygdala_tl.pipeline.run_config import AblationPlaces, read_run_config, run_config_text
 
 from amygdala_tl.errors import InputError
-from amygdala_tl.steering.records import ABLATION_PLACES
+from amygdala_tl.settings import CAPTURE, FIT
+from amygdala_tl.steering.settings import ABLATION_PLACES, SteeringSettings, read_settings, write_settings
 
 WHOLE = """
 model = "embedded"
@@ -42,31 +42,45 @@ def written(tmp_path):
 def test_all_settings_are_read_and_paths_are_relative_to_the_file(written, monkeypatch, tmp_path):
     path = written(WHOLE)
     monkeypatch.chdir(tmp_path)
-    found = read_run_config(path)
+    found = read_settings(path)
     assert found.model == "embedded"
-    assert found.readout.file == path.parent / "readout.safetensors"
-    assert found.readout.corpus == path.parent / "corpus"
+    assert found.readout.file == str(path.parent / "readout.safetensors")
+    assert found.readout.corpus == str(path.parent / "corpus")
+    assert found.steering.words == str(path.parent / "words.json")
     assert found.steering.concepts == ("joy", 'gr\u00fcn "quoted"')
-    assert found.steering.layers == "14,-1,0.5"
+    assert found.steering.layers == (14, -1, 0.5)
     assert found.steering.doses == (0.0, 0.1, 0.4)
     assert (found.steering.random, found.steering.seeds, found.steering.samples) == (40, (0, 7), 2)
     assert found.ablation.layers == ("everywhere", "each")
 
 
 def test_what_is_not_said_is_as_in_the_commands(written):
-    found = read_run_config(written('[readout]\nfile = "readout.safetensors"'))
+    found = read_settings(written('[readout]\nfile = "readout.safetensors"'))
     assert found.model is None
+    assert found.steering == SteeringSettings()
     assert found.steering.doses == (0.0, 0.05, 0.1, 0.2, 0.4)
-    assert found.ablation.layers == AblationPlaces == ABLATION_PLACES
+    assert found.ablation.layers == ABLATION_PLACES
+    trained = read_settings(written('[readout]\ncorpus = "corpus"')).readout
+    assert (trained.target_layers, trained.aggregator, trained.labels) == (CAPTURE.layers, FIT.aggregator, FIT.labels)
 
 
 @pytest.mark.parametrize("text", [WHOLE, '[readout]\ncorpus = "corpus"\naggregator = "mean"\n[ablation]\nlayers = []'])
 def test_the_copy_in_the_results_says_the_same_from_there(written, tmp_path, text):
-    first = read_run_config(written(text))
+    first = read_settings(written(text))
     results = tmp_path / "results" / "deep"
     results.mkdir(parents=True)
-    (results / "config.toml").write_text(run_config_text(first, results), encoding="utf-8")
-    assert read_run_config(results / "config.toml") == first
+    assert write_settings(first, results) == results / "config.toml"
+    assert read_settings(results / "config.toml") == first
+
+
+def test_a_model_that_is_a_path_is_found_from_the_file_and_from_its_copy(written, tmp_path):
+    path = written('model = "corpus"\n[readout]\nfile = "readout.safetensors"')
+    first = read_settings(path)
+    assert first.model == str(path.parent / "corpus")
+    assert read_settings(write_settings(first, tmp_path)) == first
+    named = read_settings(written('model = "org/name"\n[readout]\nfile = "readout.safetensors"'))
+    assert named.model == "org/name"
+    assert 'model = "org/name"' in write_settings(named, tmp_path).read_text()
 
 
 @pytest.mark.parametrize(
@@ -78,51 +92,53 @@ def test_the_copy_in_the_results_says_the_same_from_there(written, tmp_path, tex
         ('[readout]\ncorpus = "nowhere"', "nowhere"),
         ('[readout]\nfile = "readout.safetensors"\naggregator = "mean"', "readout.aggregator"),
         ('[readout]\nfile = "readout.safetensors"\nactivations = "nowhere"', "nowhere"),
-        ('[readout]\nfle = "readout.safetensors"', "readout.fle"),
+        ('[readout]\nfle = "readout.safetensors"', "readout.*`fle`"),
         ('[readout]\nfile = 3', "readout.file"),
         ('[reedout]\nfile = "readout.safetensors"', "reedout"),
         ('model = 3\n[readout]\nfile = "readout.safetensors"', "model"),
         ('readout = "readout.safetensors"', "readout"),
-        ("[readout", "cannot be read"),
+        ("[readout", "TOML"),
     ],
 )  # fmt: skip
 def test_a_mistake_in_the_readout_is_one_message_that_names_it(written, text, said):
     with pytest.raises(InputError, match=said):
-        read_run_config(written(text))
+        read_settings(written(text))
 
 
 @pytest.mark.parametrize(
     ("line", "said"),
     [
         ('concepts = "joy"', "steering.concepts"),
-        ("concepts = [1]", "steering.concepts"),
+        ("concepts = [1]", r"steering.concepts\[0\]"),
+        ('concepts = ["joy", " "]', r"steering.concepts\[1\]"),
         ("layers = 14", "steering.layers"),
         ("layers = [true]", "steering.layers"),
-        ("doses = [0]", "steering.doses"),
-        ("doses = [-0.1]", "steering.doses"),
+        ("doses = [0]", "steering.*`doses`"),
+        ("doses = [-0.1]", r"steering.doses\[0\]"),
+        ("doses = [0.1, inf]", "steering.*`doses`"),
         ("doses = [nan]", "steering.doses"),
         ('doses = "0.1"', "steering.doses"),
         ("random = 2", "steering.random"),
         ("random = 20.5", "steering.random"),
         ("random = true", "steering.random"),
         ("seeds = []", "steering.seeds"),
-        ("seeds = [1, 1]", "steering.seeds"),
+        ("seeds = [1, 1]", "steering.*`seeds`"),
         ("seeds = 1", "steering.seeds"),
         ("samples = -1", "steering.samples"),
         ('words = "nowhere.json"', "nowhere.json"),
-        ("seed = 1", "steering.seed"),
+        ("seed = 1", "steering.*`seed`"),
         ('[ablation]\nlayers = ["somewhere"]', "ablation.layers"),
-        ('[ablation]\nplaces = ["each"]', "ablation.places"),
+        ('[ablation]\nplaces = ["each"]', "ablation.*`places`"),
     ],
 )
 def test_a_mistake_in_the_settings_is_one_message_that_names_it(written, line, said):
     with pytest.raises(InputError, match=said):
-        read_run_config(written(f'[readout]\nfile = "readout.safetensors"\n[steering]\n{line}'))
+        read_settings(written(f'[readout]\nfile = "readout.safetensors"\n[steering]\n{line}'))
 
 
 def test_a_file_that_is_missing_or_not_utf_8_is_told(tmp_path):
     with pytest.raises(InputError, match="cannot be read"):
-        read_run_config(tmp_path / "none.toml")
+        read_settings(tmp_path / "none.toml")
     (tmp_path / "latin.toml").write_bytes('model = "gr\u00fcn"'.encode("latin-1"))
-    with pytest.raises(InputError, match="cannot be read"):
-        read_run_config(tmp_path / "latin.toml")
+    with pytest.raises(InputError, match="TOML"):
+        read_settings(tmp_path / "latin.toml")

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from amygdala_tl.errors import InputError
-from amygdala_tl.steering.prompts import open_prompts, plain_tokens
-from amygdala_tl.steering.samples import repetition
-from amygdala_tl.steering.words import concept_words, word_list
+from amygdala_tl.steering.measure import repetition
+from amygdala_tl.steering.prompts import PLAIN_TEXTS, PLAIN_TOKENS, open_prompts, plain_tokens, sample_prompts
+from amygdala_tl.steering.words import concept_words, read_words, word_list
 
 
 def test_every_word_counts_for_one_concept_only_and_is_one_token(tiny):
@@ -38,7 +38,7 @@ def test_a_concept_without_a_word_of_its_own_has_no_effect_and_does_not_spoil_th
 
 
 def test_no_word_at_all_is_refused(tiny):
-    with pytest.raises(InputError, match="--words"):
+    with pytest.raises(InputError, match="in `words`"):
         concept_words(tiny.tokenizer, ("a", "b"), {"a": ["glad"], "b": ["glad"]})
 
 
@@ -46,7 +46,39 @@ def test_prompts_end_where_a_word_may_follow_and_texts_are_cut(tiny):
     for prompt in open_prompts(tiny.tokenizer):
         assert len(prompt) >= 2
         assert not tiny.tokenizer.decode(prompt).endswith(" ")
-    assert max(map(len, plain_tokens(tiny.tokenizer, 12))) == 12
+    assert sample_prompts(tiny.tokenizer)[0] == open_prompts(tiny.tokenizer)[0]
+    whole = [tuple(tiny.tokenizer(text).input_ids) for text in PLAIN_TEXTS]
+    assert list(plain_tokens(tiny.tokenizer)) == [ids[:PLAIN_TOKENS] for ids in whole]
+
+
+def test_a_tokenizer_without_a_chat_template_has_the_other_prompts(tiny, monkeypatch):
+    with_template = open_prompts(tiny.tokenizer)
+    monkeypatch.setattr(tiny.tokenizer, "chat_template", None)
+    assert open_prompts(tiny.tokenizer) == with_template[:-1]
+    assert len(sample_prompts(tiny.tokenizer)) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"joy": "sun"}', "joy|array"),
+        ('{"joy": []}', "length"),
+        ('{"joy": ["sun", 3]}', "str"),
+        ('{"joy": ["sun", " "]}', "pattern|regex"),
+        ('["sun"]', "object"),
+        ("{", "JSON"),
+    ],
+)
+def test_a_bad_word_list_is_refused_with_its_place(tmp_path, text, said):
+    (tmp_path / "words.json").write_text(text)
+    with pytest.raises(InputError, match=said) as caught:
+        read_words(tmp_path / "words.json")
+    assert "word list" in str(caught.value)
+
+
+def test_words_of_a_list_lose_their_margins(tmp_path):
+    (tmp_path / "words.json").write_text('{"joy": [" sun", "light "]}')
+    assert read_words(tmp_path / "words.json") == {"joy": ("sun", "light")}
 
 
 @pytest.mark.parametrize(
@@ -54,4 +86,4 @@ def test_prompts_end_where_a_word_may_follow_and_texts_are_cut(tiny):
     [([1, 2, 3, 4, 5], 0.0), ([1, 1, 1, 1, 1], 2 / 3), ([1, 2, 3, 1, 2, 3], 0.25), ([1, 2], 0.0)],
 )
 def test_repetition_is_the_share_of_three_token_sequences_said_before(tokens, expected):
-    assert repetition(torch.tensor(tokens)) == pytest.approx(expected)
+    assert repetition(tokens) == pytest.approx(expected)

@@ -1,7 +1,7 @@
 // Cross-talk at one layer: two matrices with one cursor, and what a cell means in words.
 
 /** @import { Diagnosis } from "./types.d.ts" */
-import { changer, field, indexPicker, matches, picker, searchField } from "../controls.js";
+import { changer, field, indexField, matches, picker, searchField } from "../controls.js";
 import { byId, el, empty } from "../dom.js";
 import { matrix } from "../matrix.js";
 import { fixed, MINUS, signed, unpack } from "../numbers.js";
@@ -9,16 +9,10 @@ import { clip, figure, scaleLegend } from "../plots.js";
 import { opening } from "./looks.js";
 import { listWarnings } from "./warnings.js";
 
-/** @type {{ key: "cosine" | "auroc", title: string, name: string, low: number, middle: string }[]} */
+/** @type {["cosine" | "auroc", title: string, name: string, low: number, middle: string][]} */
 const KINDS = [
-  { key: "cosine", title: "Cosine of the directions", name: "cosine", low: -1, middle: "(0: unrelated)" },
-  {
-    key: "auroc",
-    title: "AUROC of readout (row) on label (column)",
-    name: "AUROC",
-    low: 0,
-    middle: "(0.5: no answer)",
-  },
+  ["cosine", "Cosine of the directions", "cosine", -1, "(0: unrelated)"],
+  ["auroc", "AUROC of readout (row) on label (column)", "AUROC", 0, "(0.5: no answer)"],
 ];
 
 /** @param {Diagnosis} diagnosis */
@@ -29,7 +23,6 @@ export function showCrosstalk({ concepts, crosstalk, commonLayer }) {
   }
   const found = crosstalk.map((entry) => ({
     ...entry,
-
     cosine: unpack(entry.cosine),
     auroc: unpack(entry.auroc),
     labels: unpack(entry.labelCorrelation),
@@ -40,7 +33,7 @@ export function showCrosstalk({ concepts, crosstalk, commonLayer }) {
   const clusterField = el("span");
   const status = byId("crosstalk-status");
 
-  const matrices = KINDS.map(({ key, title, name, low, middle }) => {
+  const matrices = KINDS.map(([key, title, name, low, middle]) => {
     const tip = (/** @type {number} */ i, /** @type {number} */ j) =>
       `${concepts[i]} \u00d7 ${concepts[j]}\n${name} ${fixed(now()[key](i, j), 2)}\n${texts(j)}`;
     const drawn = matrix({ id: `matrix-${key}`, label: title, status: "crosstalk-status", tip, onselect });
@@ -80,20 +73,14 @@ export function showCrosstalk({ concepts, crosstalk, commonLayer }) {
 
   function listClusters() {
     const { cluster, order } = now();
-    /** @type {Map<number, string[]>} */
-    const members = new Map();
-    for (const index of order) members.set(cluster[index], [...(members.get(cluster[index]) ?? []), concepts[index]]);
-    const named = [...members].filter(([, names]) => names.length > 1);
-    const options = named.map(
-      ([number, names]) =>
-        /** @type {[number, string]} */ ([number, `${clip(names.join(", "), 220)} (${names.length})`]),
-    );
-    clusterField.replaceChildren(
-      field(
-        "Cluster",
-        picker([["", "all"], ...options], "", (cluster) => change({ cluster })),
-      ),
-    );
+    const members = Map.groupBy(order, (index) => cluster[index]);
+    const named = [...members].filter(([, list]) => list.length > 1);
+    const options = named.map(([number, list]) => {
+      const names = clip(list.map((index) => concepts[index]).join(", "), 220);
+      return /** @type {[number, string]} */ ([number, `${names} (${list.length})`]);
+    });
+    const list = picker([["", "all"], ...options], "", (cluster) => change({ cluster }));
+    clusterField.replaceChildren(field("Cluster", list));
   }
 
   function draw() {
@@ -114,7 +101,7 @@ export function showCrosstalk({ concepts, crosstalk, commonLayer }) {
     listClusters();
   };
   byId("crosstalk-controls").append(
-    field("Layer", indexPicker(layers, state.at, openLayer)),
+    indexField("Layer", layers, state.at, openLayer),
     clusterField,
     searchField("Find row", (wanted) => change({ wanted })),
   );

@@ -1,7 +1,7 @@
 // Concepts on the first two principal axes of their directions. Names are drawn where they do not collide.
 
 /** @import { Diagnosis, Geometry } from "./types.d.ts" */
-import { changer, field, indexPicker, matches, searchField } from "../controls.js";
+import { changer, indexField, matches, searchField } from "../controls.js";
 import { byId, el, empty } from "../dom.js";
 import { fixed, known, percent, signed } from "../numbers.js";
 import { axis, clip, colour, figure, heading, plain, plot, textWidth } from "../plots.js";
@@ -23,10 +23,7 @@ export function showMap({ concepts, quality, evaluation, geometry, commonLayer }
   byId("map-figure").append(node);
   const layers = geometry.map(({ layer }) => layer);
   byId("map-controls").append(
-    field(
-      "Layer",
-      indexPicker(layers, state.at, (at) => change({ at })),
-    ),
+    indexField("Layer", layers, state.at, (at) => change({ at })),
     searchField("Find concept", (wanted) => change({ wanted })),
   );
   byId("map-legend").append(...verdictLegend(quality));

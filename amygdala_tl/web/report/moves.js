@@ -1,7 +1,7 @@
 // Causal cross-talk at one layer and dose: which concepts' words move when a direction is added.
 
 /** @import { Steering } from "./types.d.ts" */
-import { changer, field, indexPicker, matches, searchField } from "../controls.js";
+import { changer, indexField, matches, searchField } from "../controls.js";
 import { byId, el } from "../dom.js";
 import { matrix } from "../matrix.js";
 import { fixed, MINUS, signed, unpack } from "../numbers.js";
@@ -71,14 +71,8 @@ export function showMoves(run) {
 
   const change = changer(state, draw);
   byId("moves-controls").append(
-    field(
-      "Layer",
-      indexPicker(layers, state.layer, (layer) => change({ layer })),
-    ),
-    field(
-      "Dose",
-      indexPicker(doses.map(doseName), state.dose, (dose) => change({ dose })),
-    ),
+    indexField("Layer", layers, state.layer, (layer) => change({ layer })),
+    indexField("Dose", doses.map(doseName), state.dose, (dose) => change({ dose })),
     searchField("Find row", (wanted) => change({ wanted })),
   );
   figure(draw);

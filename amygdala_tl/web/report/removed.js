@@ -1,7 +1,7 @@
 // Ablation: how far each concept's words fall when its direction is taken out. Python makes the figures, one a place.
 
 /** @import { Steering } from "./types.d.ts" */
-import { changer, field, indexPicker, isLong, matches, searchField } from "../controls.js";
+import { changer, indexField, isLong, matches, searchField } from "../controls.js";
 import { byId, empty, legendItem } from "../dom.js";
 import { figure } from "../plots.js";
 import { rowFigure } from "../rows.js";
@@ -18,12 +18,7 @@ export function showRemoved({ concepts, ablations }) {
   const draw = () => drawRows(ablations[state.at].figure, (index) => matches(concepts[index], state.wanted));
   const change = changer(state, draw);
   const places = ablations.map(({ name }) => name);
-  byId("removed-controls").append(
-    field(
-      "Taken out at",
-      indexPicker(places, 0, (at) => change({ at }), null),
-    ),
-  );
+  byId("removed-controls").append(indexField("Taken out at", places, 0, (at) => change({ at }), null));
   if (isLong(concepts)) {
     byId("removed-controls").append(searchField("Find concept", (wanted) => change({ wanted })));
   }

@@ -1,7 +1,7 @@
 // The text browser: one text, its tokens coloured by the z-score of a concept at a layer.
 
 /** @import { Diagnosis } from "./types.d.ts" */
-import { addConceptPicker, changer, field, indexPicker } from "../controls.js";
+import { addConceptPicker, changer, field, indexField, indexPicker } from "../controls.js";
 import { byId, el, empty, visible } from "../dom.js";
 import { DASH, MINUS, signed, unpack } from "../numbers.js";
 import { clip, scaleLegend } from "../plots.js";
@@ -32,12 +32,7 @@ export function showTexts({ concepts, layers, texts, commonLayer }) {
   const next = button("Next", () => openText(state.text + 1));
   byId("texts-controls").append(field("Text", textPicker), el("div", { class: "steps" }, previous, next));
   const setConcept = addConceptPicker("texts-controls", concepts, state.concept, (concept) => change({ concept }));
-  byId("texts-controls").append(
-    field(
-      "Layer",
-      indexPicker(layers, state.layer, (layer) => change({ layer })),
-    ),
-  );
+  byId("texts-controls").append(indexField("Layer", layers, state.layer, (layer) => change({ layer })));
 
   const labels = el("div", { class: "labels" });
   const reading = el("p", { class: "reading", role: "status" });

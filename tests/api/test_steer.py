@@ -1,0 +1,133 @@
+"""`steer` in Python does what the command does, also for a readout that says nothing of itself."""
+
+import inspect
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from typer.main import get_command
+
+import amygdala_tl as at
+from amygdala_tl.api.inputs import corpus_of, store_of
+from amygdala_tl.cli.main import app
+from amygdala_tl.errors import InputError, ModelError, ReadoutError
+from amygdala_tl.steering.results import read_run
+from amygdala_tl.steering.settings import AblationSettings, SteeringSettings
+from tests.cli.conftest import run, workplace  # noqa: F401 (a fixture)
+
+CHEAP = {"concepts": ["joy", "grief"], "layers": [2], "doses": [0.4], "random": 3}
+OPTIONS = ("--concepts", "joy,grief", "--layers", "2", "--doses", "0.4", "--random", 3)
+
+
+@pytest.fixture
+def readout(workplace):  # noqa: F811
+    return at.load_readout(workplace / "readout.safetensors")
+
+
+@pytest.fixture
+def four_keys(workplace, tmp_path):  # noqa: F811
+    """The readout with nothing but the four contracted keys in its manifest."""
+    manifest = json.loads((workplace / "readout.json").read_text())
+    (tmp_path / "four.json").write_text(
+        json.dumps({key: manifest[key] for key in ("concepts", "layers", "hidden_size", "dtype")})
+    )
+    (tmp_path / "four.safetensors").write_bytes((workplace / "readout.safetensors").read_bytes())
+    return tmp_path / "four.safetensors"
+
+
+def test_the_verb_and_the_command_give_the_same_run(capsys, readout, workplace, tiny_checkpoint, tiny, tmp_path):  # noqa: F811
+    data = ("--training-data-dir", workplace / "corpus", "--samples", 1, "--out", tmp_path / "command")
+    model = ("--model", tiny_checkpoint("llama"))
+    code, _, err = run(capsys, "steer", "--readout", workplace / "readout.safetensors", *OPTIONS, *data, *model)
+    assert code == 0, err
+    corpus = corpus_of(readout, workplace / "corpus")
+    store = store_of(readout, workplace / "activations")
+    found = at.steer(readout, tiny, corpus=corpus, store=store, samples=1, out=tmp_path / "verb", **CHEAP)
+    command = read_run(tmp_path / "command")
+    assert replace(found, name="command") == command
+    assert read_run(tmp_path / "verb") == found
+    for file in ("report.json", "samples.jsonl", "run.json", "results.jsonl", "summary.tsv", "blocks.jsonl"):
+        assert (tmp_path / "verb" / file).read_bytes() == (tmp_path / "command" / file).read_bytes()
+
+
+def test_several_seeds_are_one_run_with_a_folder_each(readout, tiny, tmp_path):
+    calls = []
+    found = at.steer(readout, tiny, seeds=[0, 5], out=tmp_path, progress=lambda *state: calls.append(state), **CHEAP)
+    assert [report.plan.seed for report in found.reports] == [0, 5]
+    assert read_run(tmp_path) == found
+    assert (tmp_path / "seed-5" / "report.json").exists()
+    assert calls == [(done, len(calls)) for done in range(1, len(calls) + 1)]
+    alone = at.steer(readout, tiny, seeds=5, **CHEAP)
+    assert alone.reports == found.reports[1:]
+    assert alone.name == ""
+
+
+def test_a_readout_with_four_keys_has_random_controls_and_no_judgement(
+    capsys, four_keys, readout, tiny, tiny_checkpoint, tmp_path
+):
+    bare = at.load_readout(four_keys)
+    found = at.steer(bare, tiny, **CHEAP)
+    assert set(found.reports[0].controls) == {"random", "orthogonal"}
+    assert {each.verdict for each in found.concepts} <= {"steers", "neither"}
+    whole = at.steer(readout, tiny, **CHEAP)
+    numbers = [each.layers for each in found.reports[0].concepts]
+    assert numbers == [each.layers for each in whole.reports[0].concepts]
+    with pytest.raises(ReadoutError, match="names no model"):
+        at.steer(bare, **CHEAP)
+    arguments = ("steer", "--readout", four_keys, "--model", tiny_checkpoint("llama"), *OPTIONS)
+    assert run(capsys, *arguments, "--out", tmp_path / "out")[0] == 0
+    assert read_run(tmp_path / "out").reports == found.reports
+
+
+def test_a_corpus_beside_four_keys_adds_ablations_only(four_keys, readout, tiny, workplace):  # noqa: F811
+    corpus, store = corpus_of(readout, workplace / "corpus"), store_of(readout, workplace / "activations")
+    found = at.steer(at.load_readout(four_keys), tiny, corpus=corpus, store=store, ablate=["each"], **CHEAP)
+    assert set(found.reports[0].controls) == {"random", "orthogonal"}
+    assert found.reports[0].concepts[0].layers[0].ablation.texts == 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "said"),
+    [
+        ({"concepts": ["nothing"]}, InputError, "nothing"),
+        ({"layers": [0]}, InputError, "does not have the layer"),
+        ({"layers": [9]}, ModelError, "no layer"),
+        ({"doses": [0.0]}, InputError, "`doses`"),
+        ({"doses": [-1.0, 1.0]}, InputError, "`doses`"),
+        ({"random": 2}, InputError, "`random`"),
+        ({"words": {"joy": ["glad"], "grief": ["glad"]}}, InputError, "`words`"),
+    ],
+)
+def test_a_mistake_names_the_parameter(readout, tiny, changes, error, said):
+    with pytest.raises(error, match=said):
+        at.steer(readout, tiny, **{**CHEAP, **changes})
+
+
+def test_the_commands_defaults_are_those_of_the_settings_and_the_verb():
+    settings, verb = SteeringSettings(), inspect.signature(at.steer).parameters
+    options = {parameter.name: parameter for parameter in get_command(app).commands["steer"].params}
+    shown = {name: options[name].show_default for name in ("doses", "random", "samples", "seed", "ablate")}
+    assert all(options[name].default is None for name in (*shown, "concepts", "layers", "words"))
+    assert tuple(map(float, shown["doses"].split(","))) == settings.doses == verb["doses"].default
+    assert int(shown["random"]) == settings.random == verb["random"].default
+    assert int(shown["samples"]) == settings.samples == verb["samples"].default
+    assert (int(shown["seed"]),) == settings.seeds == (verb["seeds"].default,)
+    assert tuple(shown["ablate"].split(",")) == AblationSettings().layers == verb["ablate"].default
+    assert settings.concepts == verb["concepts"].default == ()
+    assert settings.layers == verb["layers"].default == ""
+    assert settings.words is verb["words"].default is None
+
+
+def test_a_recommended_dose_is_what_intervene_adds(readout, tiny):
+    report = at.steer(readout, tiny, **CHEAP).reports[0]
+    direction = readout.direction("joy", layer=2)
+    tokens = torch.tensor([tiny.tokenizer("I feel").input_ids])
+    logits = {}
+    for name, edit in {
+        "dose": at.Add(direction, dose=0.4),
+        "amount": at.Add(direction, amount=0.4 * report.norms[2]),
+    }.items():
+        with at.intervene(tiny, {2: edit}):
+            logits[name] = tiny.model(tokens)
+    torch.testing.assert_close(logits["dose"], logits["amount"])
