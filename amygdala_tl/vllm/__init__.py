@@ -2,3 +2,5 @@
 
 Only this room imports the package `vllm`, and only in the files that run inside it.
 """
+
+__all__: list[str] = []
