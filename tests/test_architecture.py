@@ -87,10 +87,6 @@ STEERING = re.findall(
 """Files of the causal check, in the order that its docstring gives."""
 
 
-METHODS = {("amygdala_tl.readout.record", "amygdala_tl.readout.bundle")}
-"""Imports inside a method that hands its object on, as `Readout.save` does to the file that writes it."""
-
-
 def files_of_package():
     """Module name -> modules of the package that it imports, for the runtime or for annotations."""
     known = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path for path in SOURCES}
@@ -100,12 +96,7 @@ def files_of_package():
         return module if module in known else module.rpartition(".")[0]
 
     return {
-        name: {
-            module
-            for module in map(target, imported_modules(path))
-            if module in known and (name, module) not in METHODS
-        }
-        - {name}
+        name: {target(module) for module in imported_modules(path)} & set(known) - {name}
         for name, path in known.items()
         if name != PACKAGE.name  # its names are imported on first use
     }

@@ -1,1 +1,1 @@
-"""Texts to activations: batching, one forward pass a text, pooling at read positions, and a store that computes nothing twice."""
+"""From texts to activations: batching, one forward pass per text, pooling at read positions, and a store that keeps results."""

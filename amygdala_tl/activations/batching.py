@@ -1,4 +1,4 @@
-"""Batches of similar length under a token budget, so that little is spent on pads."""
+"""Batches of texts of similar length under a token budget, which wastes little time on pads."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,12 +7,12 @@ GPU_TOKEN_BUDGET = 16384
 
 
 def pack(lengths: Sequence[int], *, token_budget: int, max_texts: int | None = None) -> Iterator[list[int]]:
-    """Indices of texts, batch by batch, longest texts first, so that a lack of memory shows in the first batch.
+    """Yield the indices of the texts of each batch, longest texts first, so that a lack of memory shows in the first batch.
 
     Args:
-        lengths: tokens of every text.
-        token_budget: bound on texts x longest text of a batch, in tokens; a longer text is a batch of its own.
-        max_texts: bound on the texts of a batch.
+        lengths: number of tokens of each text.
+        token_budget: largest product of a batch's size and its longest text; a text longer than this is a batch of its own.
+        max_texts: largest number of texts in a batch.
     """
     batch: list[int] = []
     longest = 0

@@ -1,4 +1,4 @@
-"""Fill the store: every unique text runs once, however many concepts use it, and only if the store lacks it."""
+"""Capture of activations into the store: each unique text runs once, and only if the store lacks it."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from amygdala_tl.records import READ_POSITIONS, CaptureProgress, CaptureSummary,
 
 SHARD_TEXTS = 1024
 SHARD_SECONDS = 60.0
-"""A shard is written after this many texts or seconds, so a killed run loses at most a minute."""
+"""A shard is written after this many texts or seconds, so that a killed run loses at most a minute."""
 
 
 def capture_texts(
@@ -27,14 +27,14 @@ def capture_texts(
     batch_size: int | None = None,
     progress: ProgressCallback | None = None,
 ) -> CaptureSummary:
-    """Run the texts that the store lacks, and put their activations at all read positions into it.
+    """Run the texts that the store lacks and add their activations at all read positions to it.
 
     Args:
         loaded: the model.
         texts: id -> text.
         layers: decoder layers.
-        store: where activations are kept; made for the same model.
-        batch_size: bound on the texts of a batch.
+        store: destination; made for the same model.
+        batch_size: largest number of texts in a batch.
         progress: called after every batch.
 
     Raises:
@@ -68,7 +68,7 @@ def capture_texts(
 
 
 class _Pending:
-    """Pooled activations of the texts since the last shard."""
+    """Pooled activations of the texts that no shard holds yet."""
 
     def __init__(self, layers: Sequence[int], store: ActivationStore) -> None:
         self.layers = layers

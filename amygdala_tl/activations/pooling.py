@@ -1,16 +1,16 @@
-"""From the residual stream of a batch to one vector a text at each read position, in float32, on the device.
+"""Pooling of a batch's residual stream into one vector per text at each read position, in float32, on the device.
 
 Read positions:
 
     pooled         mean over the tokens of the text, without BOS and attention sinks
     last           the last token of the text
-    last-content   the last token of the text that has a letter or a digit in it (not its full stop)
+    last-content   the last token of the text with a letter or a digit (not its full stop)
 
-An attention sink is a token whose residual is so large that it would be all there is in a mean: in SmolLM2's middle
-layers the first token's norm is 70-140 times the median of the others (Xiao et al. 2023, arXiv:2309.17453; Sun et al.
-2024, arXiv:2402.17762). The token at position 0 always counts as one, others where their norm is more than `SINK_RATIO`
-times the median norm of the text's tokens at that layer. Both rules look at one text alone, so that a text's activation
-does not depend on its batch-mates.
+An attention sink is a token with so large a residual that it dominates any mean. In SmolLM2's middle layers the first
+token's norm is 70-140 times the median of the others (Xiao et al. 2023, arXiv:2309.17453; Sun et al. 2024,
+arXiv:2402.17762). The token at position 0 always counts as a sink. Any other token counts as one if its norm exceeds
+`SINK_RATIO` times the median norm of the text's tokens at that layer. Both rules look at one text alone, so that a text's
+activation does not depend on the rest of its batch.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ SINK_RATIO = 10.0
 
 @dataclass(frozen=True, slots=True)
 class TokenBatch:
-    """Right-padded token ids and what to read of them.
+    """Right-padded token ids, and which of them to read.
 
     Attributes:
         ids: [text, token]; pads are 0.
@@ -43,7 +43,7 @@ class TokenBatch:
     last_content: Int[Tensor, " text"]
 
     def to(self, device: torch.device) -> "TokenBatch":
-        """The same batch on `device`."""
+        """Return the same batch on `device`."""
         return TokenBatch(
             ids=self.ids.to(device),
             content=self.content.to(device),
@@ -53,7 +53,7 @@ class TokenBatch:
 
 
 def pad(texts: Sequence[TokenizedText], device: torch.device) -> TokenBatch:
-    """One batch of `texts` on `device`, padded on the right to the longest."""
+    """Make one batch of `texts` on `device`, padded on the right to the longest."""
     longest = max(len(text.ids) for text in texts)
     ids = torch.zeros(len(texts), longest, dtype=torch.long)
     content = torch.zeros(len(texts), longest, dtype=torch.bool)
@@ -71,9 +71,9 @@ def pad(texts: Sequence[TokenizedText], device: torch.device) -> TokenBatch:
 def readable_tokens(
     residuals: Float[Tensor, "text token layer d_model"], content: Bool[Tensor, "text token"]
 ) -> Bool[Tensor, "text token layer"]:
-    """Which tokens of the text are read at which layer: its own ones that are no attention sink.
+    """Mark the tokens to read at each layer: those of the text itself that are not attention sinks.
 
-    A text may have none (one token at position 0).
+    A text with a single token at position 0 has none.
     """
     norms = residuals.float().norm(dim=-1)
     own = repeat(content, "text token -> text token layer", layer=norms.shape[-1])
@@ -88,10 +88,9 @@ def pool(
     batch: TokenBatch,
     readable: Bool[Tensor, "text token layer"],
 ) -> dict[ReadPosition, Float[Tensor, "text layer d_model"]]:
-    """Activation of every text at every read position, float32.
+    """Compute the activation of each text at each read position, float32.
 
-    A text without readable tokens is pooled over all its own tokens: there is nothing else to read, and a server that serves
-    it sees the same.
+    A text without readable tokens is pooled over all its own tokens: there is nothing else to read, and a server sees the same.
     """
     own = repeat(batch.content, "text token -> text token layer", layer=readable.shape[-1])
     some = reduce(readable, "text token layer -> text 1 layer", "any")
@@ -114,7 +113,7 @@ def pool(
 def was_readable(
     batch: TokenBatch, readable: Bool[Tensor, "text token layer"]
 ) -> dict[ReadPosition, Bool[Tensor, "text layer"]]:
-    """Whether each text's activation at each read position is of readable tokens, not of an attention sink."""
+    """Mark the activations that come from readable tokens rather than from an attention sink."""
     rows = torch.arange(readable.shape[0], device=readable.device)
     return {
         "pooled": reduce(readable, "text token layer -> text layer", "any"),
@@ -126,7 +125,7 @@ def was_readable(
 def token_sums(
     residuals: Float[Tensor, "text token layer d_model"], readable: Bool[Tensor, "text token layer"]
 ) -> tuple[Int[Tensor, " layer"], Float[Tensor, "layer d_model"], Float[Tensor, "layer d_model d_model"]]:
-    """Number, sum and sum of outer products of the readable tokens of a batch, a layer, in float32."""
+    """Count and sum the readable tokens of a batch and their outer products, for each layer, in float32."""
     count = reduce(readable.long(), "text token layer -> layer", "sum")
     sums, products = [], []
     for layer in range(readable.shape[-1]):

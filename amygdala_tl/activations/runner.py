@@ -1,4 +1,4 @@
-"""Tokenized texts through the model, batch by batch; nothing of shape [token, d_model] outlives its batch."""
+"""Runs of tokenized texts through the model, batch by batch; tensors of shape [token, d_model] do not outlive their batch."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ class BatchResult:
     """The residual stream of one batch.
 
     Attributes:
-        indices: which of the given texts the rows are.
-        tokens: ids and marks.
+        indices: positions of the rows among the given texts.
+        tokens: ids, and which of them to read.
         residuals: [text, token, layer, d_model] in the model's dtype.
         readable: [text, token, layer], see `readable_tokens`.
     """
@@ -35,13 +35,13 @@ class BatchResult:
 def run_batches(
     loaded: Lens, texts: Sequence[TokenizedText], layers: Sequence[int], *, batch_size: int | None = None
 ) -> Iterator[BatchResult]:
-    """Run every text once, in batches of similar length.
+    """Run each text once, in batches of similar length.
 
     Args:
         loaded: the model.
         texts: tokenized texts.
         layers: decoder layers to read.
-        batch_size: bound on the texts of a batch; a token budget bounds it in any case.
+        batch_size: largest number of texts in a batch; a token budget limits it in any case.
     """
     budget = CPU_TOKEN_BUDGET if loaded.device.type == "cpu" else GPU_TOKEN_BUDGET
     for indices in pack([len(text.ids) for text in texts], token_budget=budget, max_texts=batch_size):
@@ -60,9 +60,9 @@ def pool_texts(
     *,
     batch_size: int | None = None,
 ) -> tuple[Float[Tensor, "text layer d_model"], Bool[Tensor, "text layer"]]:
-    """Activations of `texts` at one read position, float32 on the CPU, without a store.
+    """Compute the activations of `texts` at one read position, float32 on the CPU, without a store.
 
-    The second tensor is False where the activation is that of an attention sink, because the text has no other token there.
+    The second tensor is False if the activation is that of an attention sink because the text has no other token there.
     """
     tokenized = tokenize_for(loaded, texts, settings)
     activations = torch.empty(len(texts), len(layers), loaded.info.d_model)
@@ -74,7 +74,7 @@ def pool_texts(
 
 
 def tokenize_for(loaded: Lens, texts: Sequence[str], settings: CaptureSettings) -> list[TokenizedText]:
-    """Token ids of `texts` for this model under these settings; no text is longer than the model's context."""
+    """Tokenize `texts` for this model under these settings, each cut to fit the model's context."""
     margin = 0 if settings.chat_template == "none" else 256  # room for the template's own tokens
     return tokenize(
         loaded.tokenizer,

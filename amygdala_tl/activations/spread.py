@@ -1,7 +1,7 @@
-"""How the tokens of a text are spread about their mean: a few principal directions a text, for estimators that look at subspaces.
+"""Principal directions of the tokens of each text about their mean, for estimators that compare subspaces.
 
-Told about the text's own mean, they need nothing of the corpus: with F the rows below, m the mean of a text's tokens and o any
-origin, the second moment of the tokens about o is F^T F + (m - o)(m - o)^T, as far as k directions hold the tokens.
+They are relative to the text's own mean, so they do not depend on the corpus. With F the rows below, m the mean of a text's
+tokens and o any origin, the second moment of the tokens about o is F^T F + (m - o)(m - o)^T, as far as k directions hold them.
 """
 
 import torch
@@ -13,10 +13,10 @@ from torch import Tensor
 def token_spread(
     residuals: Float[Tensor, "text token layer d_model"], readable: Bool[Tensor, "text token layer"], k: int
 ) -> Float[Tensor, "text layer {k} d_model"]:
-    """First k principal directions of each text's readable tokens about their mean, largest first, float32.
+    """Compute the first k principal directions of each text's readable tokens about their mean, largest first, float32.
 
-    Each row is as long as the standard deviation of the tokens along it, in the units of the residual stream; rows beyond the
-    number of independent tokens are zero. The cost is an eigendecomposition of tokens x tokens a text and layer.
+    Each row is as long as the standard deviation of the tokens along it, in the units of the residual stream. Rows beyond the
+    number of independent tokens are zero. Each text and layer costs one eigendecomposition of tokens x tokens.
     """
     n_text, _, n_layer, d_model = residuals.shape
     result = residuals.new_zeros(n_text, n_layer, k, d_model, dtype=torch.float32)

@@ -71,7 +71,9 @@ class Readout:
         Raises:
             InputError: the readout has no such concept or layer.
         """
-        return self.vectors[self.column(layer), self._row(concept)]
+        vector = self.vectors[self.column(layer), self._row(concept)]
+        unit: Tensor = vector / vector.norm()  # float16 on disk rounds the length too
+        return unit
 
     def scores(self, residual: Any) -> Tensor:
         """Project residual streams onto every direction: h.v, in the units of the stream.

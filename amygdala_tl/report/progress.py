@@ -1,4 +1,4 @@
-"""Progress bars of the long stages."""
+"""Progress bars for the long stages."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from amygdala_tl.records import CaptureProgress, ProgressCallback
 
 @contextmanager
 def capture_progress(console: Console) -> Iterator[ProgressCallback]:
-    """A bar over tokens with texts done, tokens/s and time left, for `capture`."""
+    """Show a bar over tokens for `capture`, with texts, tokens/s and time left."""
     columns = (
         TextColumn("capture"),
         BarColumn(),
@@ -39,7 +39,7 @@ def capture_progress(console: Console) -> Iterator[ProgressCallback]:
 
 @contextmanager
 def extract_progress(console: Console) -> Iterator[Callable[[int, int], None]]:
-    """A bar over nodes, for `extract`."""
+    """Show a bar over nodes for `extract`."""
     columns = (SpinnerColumn(), TextColumn("reading nodes"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("nodes", total=None)
@@ -48,7 +48,7 @@ def extract_progress(console: Console) -> Iterator[Callable[[int, int], None]]:
 
 @contextmanager
 def steering_progress(console: Console) -> Iterator[Callable[[int, int], None]]:
-    """A bar over blocks of arms, for `steer`."""
+    """Show a bar over blocks of work for `steer`."""
     columns = (TextColumn("steering"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("blocks", total=None)

@@ -1,4 +1,4 @@
-"""What each stage says when it is done."""
+"""Summaries of corpus, capture, fit and bundle for the terminal."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,7 +22,7 @@ Counts = Mapping[str, Mapping[Split, Mapping[Literal["positive", "negative"], in
 
 
 def corpus_summary(corpus: Corpus, counts: Counts) -> RenderableType:
-    """Counts per concept, and what was dropped and why.
+    """Show the counts of each concept, and what was dropped and why.
 
     Args:
         corpus: the corpus.
@@ -46,7 +46,7 @@ def corpus_summary(corpus: Corpus, counts: Counts) -> RenderableType:
 
 
 def model_line(info: ModelInfo) -> Text:
-    """Which model runs through which engine."""
+    """Name the model and its engine."""
     return Text.assemble(
         (info.id, "bold"),
         f" ({info.architecture}, {info.n_layers} layers of {info.d_model}, {info.dtype}) on ",
@@ -56,9 +56,9 @@ def model_line(info: ModelInfo) -> Text:
 
 
 def capture_line(summary: CaptureSummary) -> Text:
-    """What was run, and what was not because the store had it."""
+    """Say how many texts ran, how fast, and how many the store already had."""
     if not summary.texts_run:
-        return Text(f"all {summary.texts:,} texts were in the store, nothing to run")
+        return Text(f"the store already has all {summary.texts:,} texts")
     rate = summary.tokens_run / summary.seconds if summary.seconds else 0.0
     cut = f", {summary.texts_cut} cut at the longest length" if summary.texts_cut else ""
     return Text(
@@ -84,7 +84,7 @@ def fit_summary(readout: "Readout") -> RenderableType:
 
 
 def _comparison(rows: Sequence[Mapping[str, Any]], layers: Sequence[int]) -> Table:
-    """Mean AUROC on held-out groups of the training texts, of every method that was compared."""
+    """Show the mean AUROC of each compared method on held-out groups of the training texts."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("AUROC on held-out groups of the training texts")
     table.add_column("mean", justify="right")
@@ -103,7 +103,7 @@ def _comparison(rows: Sequence[Mapping[str, Any]], layers: Sequence[int]) -> Tab
 
 
 def stage_times(seconds: Mapping[str, float]) -> Table:
-    """Wall time of each stage."""
+    """Show the wall time of each stage."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("stage")
     table.add_column("seconds", justify="right")
@@ -114,7 +114,7 @@ def stage_times(seconds: Mapping[str, float]) -> Table:
 
 
 def file_list(files: Mapping[str, Path]) -> Table:
-    """Where the results are."""
+    """List the paths of the results."""
     table = Table(box=None, pad_edge=False, show_header=False)
     for name, path in files.items():
         table.add_row(name, str(path), style=None)

@@ -1,4 +1,4 @@
-"""Diagnostics in the terminal, beside the verdicts: layers, cross-talk, other texts, single concepts."""
+"""Terminal tables of diagnostics: layers, cross-talk, other texts, single concepts."""
 
 import math
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ UNKNOWN = "\u2013"
 
 
 def layer_table(separation: LayerSeparation, chosen: Sequence[int]) -> RenderableType:
-    """Mean AUROC, d' and Fisher ratio over concepts at every layer, how many concepts are best there; the chosen ones marked."""
+    """Show mean AUROC, d' and Fisher ratio of each layer, and the number of concepts that it reads best; mark chosen layers."""
     auroc = separation.auroc.value
     best = auroc.nan_to_num(nan=-1.0).argmax(dim=0).tolist()
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -43,11 +43,11 @@ def layer_table(separation: LayerSeparation, chosen: Sequence[int]) -> Renderabl
 
 
 def crosstalk_table(found: CrossTalk, most: int) -> RenderableType:
-    """For every concept the concept that its readout answers to most besides its own, and how redundant its direction is."""
+    """Show which other concept each readout responds to most, and how redundant its direction is."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("readout", overflow="fold")
-    for name in ("AUROC", "answers to", "AUROC", "cosine", "scores", "labels", "R\u00b2"):
-        table.add_column(name, justify="left" if name == "answers to" else "right", no_wrap=True)
+    for name in ("AUROC", "responds to", "AUROC", "cosine", "scores", "labels", "R\u00b2"):
+        table.add_column(name, justify="left" if name == "responds to" else "right", no_wrap=True)
     for row in found.order:
         others = [
             (abs(float(found.auroc[row, label]) - 0.5), label)
@@ -67,14 +67,14 @@ def crosstalk_table(found: CrossTalk, most: int) -> RenderableType:
         )
     title = Text(f"layer {found.layer}, held-out texts", style="bold")
     legend = (
-        "AUROC on its own label, and on the label of the other concept that it answers to most; cosine of the two directions, "
-        "correlation of their scores and of their labels; R\u00b2 of the direction from all others"
+        "AUROC on the readout's own label, and on the label of the other concept that it responds to most; cosine of the two "
+        "directions; correlation of their scores and of their labels; R\u00b2 of the direction from all others"
     )
     return Group(title, table, Text(legend, style="dim"), warning_lines(found, most))
 
 
 def warning_lines(found: CrossTalk, most: int) -> RenderableType:
-    """Pairs that must not be read as independent axes, the most entangled first."""
+    """List the pairs of concepts that are not independent axes, the most entangled first."""
     if not found.warnings:
         return Text(f"no entangled pair at layer {found.layer}")
     lines = [Text(f"not independent at layer {found.layer}:", style="bold")]
@@ -85,8 +85,8 @@ def warning_lines(found: CrossTalk, most: int) -> RenderableType:
 
 
 def evaluation_table(evaluation: Evaluation) -> RenderableType:
-    """Every concept on the given texts, best first."""
-    # Every column fits a terminal of 80: what nobody computed is left out, and names are not folded.
+    """Show how well each concept is read on the given texts, best first."""
+    # To fit 80 columns, baselines that nobody computed are left out.
     baselines = ("words", evaluation.bag_of_words), ("emb.", evaluation.embedding)
     shown = [name for name, known in baselines if bool(known.isfinite().any())]
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
@@ -120,7 +120,7 @@ def evaluation_table(evaluation: Evaluation) -> RenderableType:
 
 
 def passages_table(found: Sequence[Passages]) -> RenderableType:
-    """The highest and the lowest texts of every concept."""
+    """Show the highest and the lowest texts of each concept."""
     table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
     table.add_column("z", justify="right", no_wrap=True)
     table.add_column("text", overflow="fold")
@@ -134,7 +134,7 @@ def passages_table(found: Sequence[Passages]) -> RenderableType:
 
 
 def concept_details(quality: ConceptQuality) -> RenderableType:
-    """All that is known of one concept, in lines."""
+    """Show everything that is known about one concept."""
     rows = {
         "verdict": f"{quality.verdict}: {quality.reason}",
         "split halves": f"cosine {_number(quality.split_half_cosine)}",

@@ -28,3 +28,37 @@ The files, in the order in which a check passes through them; each imports only 
     check          all of it in one call
     comparing      two runs side by side
 """
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from amygdala_tl.steering.comparing import RunComparison as RunComparison
+    from amygdala_tl.steering.comparing import compare_runs as compare_runs
+    from amygdala_tl.steering.edits import EVERYWHERE as EVERYWHERE
+    from amygdala_tl.steering.edits import NOT_FIRST as NOT_FIRST
+    from amygdala_tl.steering.edits import Ablate as Ablate
+    from amygdala_tl.steering.edits import Add as Add
+    from amygdala_tl.steering.edits import Clamp as Clamp
+    from amygdala_tl.steering.edits import Where as Where
+    from amygdala_tl.steering.hooks import intervene as intervene
+    from amygdala_tl.steering.records import SteeringReport as SteeringReport
+    from amygdala_tl.steering.results import SteeringRun as SteeringRun
+    from amygdala_tl.steering.results import read_run as read_run
+    from amygdala_tl.steering.settings import RunSettings as RunSettings
+    from amygdala_tl.steering.settings import read_settings as read_settings
+
+_PUBLIC = {
+    "Ablate": "edits", "Add": "edits", "Clamp": "edits", "EVERYWHERE": "edits", "NOT_FIRST": "edits", "Where": "edits",
+    "RunComparison": "comparing", "RunSettings": "settings", "SteeringReport": "records", "SteeringRun": "results",
+    "compare_runs": "comparing", "intervene": "hooks", "read_run": "results", "read_settings": "settings",
+}  # fmt: skip
+
+__all__ = sorted(_PUBLIC)
+
+
+def __getattr__(name: str) -> object:
+    # On first use: the command line reads the settings, and needs no torch for that.
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_PUBLIC[name]}"), name)

@@ -1,4 +1,4 @@
-"""In the serving process: rows in from the engines, readouts out to responses, requests and streams."""
+"""Collector of the serving process: rows come in from the engines, readouts go out to responses, requests and streams."""
 
 import asyncio
 import contextlib
@@ -14,19 +14,19 @@ from amygdala_tl.vllm.metrics import Metrics
 from amygdala_tl.vllm.store import Store, Values, as_values
 from amygdala_tl.vllm.wire import decode
 
-_PATIENCE = 5.0  # seconds to wait for a row that the engine has computed: it is on its way, a few milliseconds behind
+_PATIENCE = 5.0  # seconds to wait for a row that the engine has computed; it usually arrives within milliseconds
 _IN_FLIGHT = 16  # steps that wait to be received; more wait in the engine, which bounds them
-_BACKLOG = 1024  # events that a slow reader of the stream may be behind before it misses some
+_BACKLOG = 1024  # events that a slow reader of the stream can lag behind before it misses some
 
 
 class Collector:
-    """Receives, keeps and hands out.
+    """Receives rows, keeps them, and hands them out.
 
     Attributes:
-        readout: the bundle that is served.
-        store: what has arrived.
-        metrics: what `/metrics` shows of it.
-        failures: what went wrong in this process.
+        readout: the served bundle.
+        store: rows that have arrived.
+        metrics: counts for `/metrics`.
+        failures: errors of this process.
     """
 
     def __init__(self, readout: Readout, address: str) -> None:
@@ -39,7 +39,7 @@ class Collector:
         self._readers: set[asyncio.Queue[dict[str, Any]]] = set()
 
     def start(self) -> None:
-        """Begin to receive, in the running event loop, unless that has begun; what fails is tried again at the next call."""
+        """Begin to receive in the running event loop, unless it has begun; a failure is retried at the next call."""
         if self._task is not None:
             return
         with self.failures.noted("receive"):
@@ -59,32 +59,32 @@ class Collector:
                 step = decode(frames)
                 self.store.add(step)
                 if step.failures:
-                    self.metrics.failed("engine", step.failures)  # logged there
+                    self.metrics.failed("engine", step.failures)  # the engine has logged them
                 self.metrics.follow(self.store)
 
     def open(self, engine_id: str, request_id: str, index: int, prompt_ids: list[int]) -> None:
-        """Expect rows of a sequence, as `Store.open`."""
+        """Expect rows of a sequence, as in `Store.open`."""
         self.store.open(engine_id, request_id, index, prompt_ids)
         self.metrics.follow(self.store)
 
     def finish(self, engine_id: str) -> None:
-        """A sequence ended as it should."""
+        """Note that a sequence has finished."""
         self.store.finish(engine_id)
         self.metrics.follow(self.store)
 
     def drop(self, engine_id: str) -> None:
-        """A sequence was cancelled, or has finished."""
+        """Note that a sequence was cancelled, unless it has finished."""
         self.store.drop(engine_id)
         self.metrics.follow(self.store)
 
     async def of_output(self, engine_id: str, first: int, token_ids: Sequence[int], text: str) -> list[Values | None]:
-        """Readouts of generated tokens: the stream that each was sampled from, which stands one position before it.
+        """Return the readouts of generated tokens: the stream that each was sampled from, one position before it.
 
         Args:
             engine_id: the engine's name of the sequence.
-            first: which generated token is the first of `token_ids`.
+            first: index of the first of `token_ids` among the generated tokens.
             token_ids: generated tokens.
-            text: what they stand for, for readers of the stream.
+            text: their text, for readers of the stream.
         """
         entry = self.store.running.get(engine_id)
         if entry is None or not token_ids:
@@ -103,13 +103,13 @@ class Collector:
     def _publish(self, event: dict[str, Any]) -> None:
         for reader in self._readers:
             if reader.full():
-                reader.get_nowait()  # a slow reader misses the oldest; nobody waits for it
+                reader.get_nowait()  # a slow reader misses the oldest event, and holds nobody up
                 self.metrics.missed()
             reader.put_nowait(event)
 
     @contextlib.contextmanager
     def reader(self) -> Iterator[asyncio.Queue[dict[str, Any]]]:
-        """A queue of events from now on."""
+        """Yield a queue of events, from now on."""
         queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue(_BACKLOG)
         self._readers.add(queue)
         self.metrics.readers(len(self._readers))

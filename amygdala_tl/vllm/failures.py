@@ -1,4 +1,4 @@
-"""What goes wrong while serving: every kind is logged once, every time is counted, and nothing is raised into the server."""
+"""Failures while serving: each kind is logged once, every failure is counted, and none reaches the server."""
 
 import contextlib
 import logging
@@ -12,14 +12,14 @@ class Failures:
     """Failures of one process.
 
     Attributes:
-        counts: how many, by where.
+        counts: number of failures by place.
     """
 
     def __init__(self, tell: Callable[[str, int], None] | None = None) -> None:
-        """None yet.
+        """Start with no failures.
 
         Args:
-            tell: is told of each (where, how many).
+            tell: called with (place, number) for each failure.
         """
         self.counts: Counter[str] = Counter()
         self._tell = tell
@@ -28,12 +28,13 @@ class Failures:
         """Count a failure, and log the first one of its kind.
 
         Args:
-            where: `engine` (a step's rows are lost), `receive` (rows cannot be received) or `answer` (an answer goes without).
-            cause: what was raised.
+            where: `engine` (a step's rows are lost), `receive` (rows cannot be received) or `answer` (an
+                answer lacks its readouts).
+            cause: the error.
         """
         if not self.counts[where]:
             logger.error(
-                "readouts: a failure (%s); generation goes on, and further ones are counted, not logged: %r",
+                "readouts: failure (%s); generation continues, and further failures are only counted: %r",
                 where, cause, exc_info=cause,
             )  # fmt: skip
         self.counts[where] += 1
@@ -42,7 +43,7 @@ class Failures:
 
     @contextlib.contextmanager
     def noted(self, where: str) -> Iterator[None]:
-        """A block whose errors are noted and end there."""
+        """Note the errors of a block and suppress them."""
         try:
             yield
         except Exception as cause:

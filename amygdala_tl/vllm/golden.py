@@ -1,4 +1,4 @@
-"""What vLLM's decoder layers return for the golden tokens."""
+"""Outputs of vLLM's decoder layers for the golden tokens."""
 
 import importlib.util
 import json
@@ -15,7 +15,7 @@ from amygdala_tl.errors import ModelError
 from amygdala_tl.records import LayerOutput
 from amygdala_tl.vllm.mapping import CONVENTIONS, stream
 
-_LIMIT = 1800  # seconds; a large model loads for minutes
+_LIMIT = 1800  # seconds; a large model takes minutes to load
 
 
 def has_vllm() -> bool:
@@ -26,7 +26,7 @@ def has_vllm() -> bool:
 def vllm_layers(
     model: str, ids: list[int], dtype: str, *, revision: str | None = None, trust_remote_code: bool = False
 ) -> list[LayerOutput]:
-    """Start vLLM, run `ids`, and return what every decoder layer returned.
+    """Start vLLM, run `ids`, and return the output of each decoder layer.
 
     Args:
         model: checkpoint folder or hub id.
@@ -35,7 +35,7 @@ def vllm_layers(
         revision, trust_remote_code: as vLLM takes them.
 
     Raises:
-        ModelError: vLLM cannot run the model, or its layers are at no known place; with the last error that it printed.
+        ModelError: vLLM cannot run the model, or its layers are not at a known place; with the last error that it printed.
     """
     with tempfile.TemporaryDirectory() as folder:
         output, log = Path(folder) / "layers.safetensors", Path(folder) / "log"

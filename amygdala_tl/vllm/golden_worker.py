@@ -1,8 +1,8 @@
-"""Runs inside vLLM: one prompt of given token ids, and what every decoder layer returned for it, into a safetensors file.
+"""Program that runs one prompt of token ids in vLLM and saves the output of each decoder layer to a safetensors file.
 
     python -m amygdala_tl.vllm.golden_worker '{"model": ..., "ids": [...], "dtype": "float32", "output": "layers.safetensors"}'
 
-A process of its own, because vLLM changes the process it lives in (threads, distributed state, memory) for good.
+It is a process of its own, because vLLM changes its process permanently (threads, distributed state, memory).
 """
 
 import json
@@ -17,12 +17,12 @@ from amygdala_tl.vllm.mapping import convention_of, find_layers, layer_class, sp
 
 
 def main(request: str) -> None:
-    """Run the request, a JSON object, and write its output."""
+    """Run a request, which is a JSON object, and write its output."""
     said = json.loads(request)
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # the model must live in this process
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
     for name in ("VLLM_READOUT_VECTORS", "VLLM_READOUT_MANIFEST"):
-        os.environ.pop(name, None)  # the plugin is not what is being looked at
+        os.environ.pop(name, None)  # the plugin stays off
     from vllm import LLM, SamplingParams, TokensPrompt
 
     engine = LLM(

@@ -1,8 +1,8 @@
-"""What the plugin counts, in the server's own `/metrics`.
+"""Counts of the plugin in the server's own `/metrics`.
 
-Plain `prometheus_client` metrics in its default registry: vLLM serves that one, or the files of all processes where
-PROMETHEUS_MULTIPROC_DIR is set, and these metrics are in both. Their names do not begin with `vllm:`, because vLLM takes whatever
-does so out of the registry when it starts.
+They are plain `prometheus_client` metrics in its default registry. vLLM serves that registry or, if PROMETHEUS_MULTIPROC_DIR is
+set, the files of all processes; these metrics are in both. Their names do not begin with `vllm:`, because vLLM removes such
+metrics from the registry when it starts.
 """
 
 from typing import Any
@@ -11,15 +11,15 @@ from amygdala_tl.vllm.store import Store
 
 _COUNTERS = {
     "tokens_read": "Token positions whose scores have arrived.",
-    "rows_forgotten": "Rows of scores that were let go: of cancelled and old requests, computed again, or past a request's end.",
+    "rows_forgotten": "Rows of scores that were dropped: of cancelled and old requests, computed again, or past a request's end.",
     "stream_events_missed": "Events that slow readers of the stream have missed.",
 }
 _MISSING = "Positions of finished requests without scores: from the prefix cache, or lost."
-_FAILURES = "Failures while serving, none of which changes generation."
+_FAILURES = "Failures while serving; they do not change generation."
 
 
 class Metrics:
-    """The metrics of a serving process, made once in it."""
+    """Metrics of a serving process, made once."""
 
     def __init__(self) -> None:
         from prometheus_client import Counter, Gauge
@@ -29,9 +29,9 @@ class Metrics:
         self._counters |= {reason: missing.labels(reason=reason) for reason in ("cached", "lost")}
         failures = Counter("amygdala_tl_failures", _FAILURES, ["where"])
         self._failures = {where: failures.labels(where=where) for where in ("engine", "receive", "answer")}
-        self._rows = Gauge("amygdala_tl_rows", "Rows of scores that are held now.", multiprocess_mode="mostrecent")
+        self._rows = Gauge("amygdala_tl_rows", "Rows of scores held now.", multiprocess_mode="mostrecent")
         sequences = Gauge(
-            "amygdala_tl_sequences", "Sequences that run, or are kept for who asks for them.", ["state"],
+            "amygdala_tl_sequences", "Sequences that are running, or kept for later requests.", ["state"],
             multiprocess_mode="mostrecent",
         )  # fmt: skip
         self._running, self._kept = (sequences.labels(state=state) for state in ("running", "kept"))
@@ -39,7 +39,7 @@ class Metrics:
         self._seen: dict[str, int] = {}
 
     def follow(self, store: Store) -> None:
-        """Take over what `store` has counted since the last time."""
+        """Add what `store` has counted since the last call."""
         self._grow("tokens_read", store.taken)
         self._grow("rows_forgotten", store.forgotten)
         self._grow("cached", store.missing_cached)
@@ -57,7 +57,7 @@ class Metrics:
         self._counters["stream_events_missed"].inc()
 
     def readers(self, number: int) -> None:
-        """How many read the stream now."""
+        """Set the number of readers of the stream."""
         self._readers.set(number)
 
     def _grow(self, name: str, value: int) -> None:

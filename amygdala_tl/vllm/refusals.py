@@ -1,4 +1,4 @@
-"""Why a server may not start with a bundle: it is of another size, of another model, or the server does what cannot be read."""
+"""Checks before a server starts with a bundle: same size, same weights."""
 
 from pathlib import Path
 
@@ -12,10 +12,10 @@ from amygdala_tl.vllm.settings import ANY_MODEL
 
 
 def refuse_other_size(readout: Readout, *, model: str, n_layers: int, hidden_size: int) -> None:
-    """Raise unless `readout` fits a model of this size.
+    """Check that a readout fits a model of this size.
 
     Raises:
-        ReadoutError: it does not.
+        ReadoutError: it does not fit.
     """
     if readout.vectors.shape[-1] != hidden_size or max(readout.layers) >= n_layers:
         raise ReadoutError(
@@ -26,18 +26,18 @@ def refuse_other_size(readout: Readout, *, model: str, n_layers: int, hidden_siz
 
 
 def refuse_other_model(readout: Readout, *, model: str, folder: Path | None) -> str | None:
-    """Raise where the served weights are others than the readout was trained on; say why where that cannot be told.
+    """Check that the served weights are those that the readout was trained on.
 
     Args:
         readout: the bundle.
         model: name for messages.
-        folder: of the checkpoint's safetensors files; None where there is none at hand.
+        folder: of the checkpoint's safetensors files; None if it is not known.
 
     Returns:
-        Why it could not be checked, or None.
+        Why the check was impossible, or None.
 
     Raises:
-        ReadoutError: other weights.
+        ReadoutError: the weights differ.
     """
     trained_on = readout.provenance.model
     if trained_on is None:
@@ -50,14 +50,14 @@ def refuse_other_model(readout: Readout, *, model: str, folder: Path | None) -> 
     if trained_on.fingerprint in checkpoint_fingerprints(files):
         return None
     raise ReadoutError(
-        "the readout was trained on other weights than are served", label=model, got="another fingerprint",
+        "the readout was trained on other weights", label=model, got="another fingerprint",
         need=f"{trained_on.id} ({trained_on.fingerprint[:12]}...)",
         remedy=f"serve the model it was trained on; or, for a copy in another format, set {ANY_MODEL}=1",
     )  # fmt: skip
 
 
 def checkpoint_fingerprints(files: list[Path]) -> set[str]:
-    """The fingerprints that the checkpoint's model can have: with and without an unembedding that is tied to the embedding."""
+    """Return the possible fingerprints of a checkpoint: with and without an unembedding that is tied to the embedding."""
     where: dict[str, Path] = {}
     for file in files:
         with safe_open(file, framework="pt") as opened:

@@ -1,7 +1,7 @@
-"""Scores in the serving process: by request and position, as they arrive, and forgotten in time.
+"""Store of scores in the serving process, by request and position.
 
-A position is written again when its token is computed again (after preemption), and is absent when it never was (a prefix that
-came from the cache) or its scores are not finite: absent rows are None, never zeros.
+A position is written again when its token is computed again after preemption. It is absent if it was never computed (a prefix
+from the cache) or if its scores are not finite. Absent rows are None, never zeros.
 """
 
 import asyncio
@@ -18,9 +18,9 @@ Row = npt.NDArray[np.float32]
 """[layer, concept]."""
 
 Values = list[list[float]]
-"""The same as JSON carries it, [layer][concept]."""
+"""The same for JSON, [layer][concept]."""
 
-_SLICE = 0.1  # seconds that are waited at a time
+_SLICE = 0.1  # seconds to wait at a time
 
 
 @dataclass(slots=True)
@@ -28,13 +28,13 @@ class Entry:
     """One sequence.
 
     Attributes:
-        request_id: as the client knows it.
-        index: which of the request's choices.
+        request_id: the client's name for it.
+        index: number of the choice within the request.
         prompt_ids: token ids of the prompt.
         output_ids: token ids generated so far.
         rows: position -> scores.
-        reached: rows of earlier positions are here, or are not still to come.
-        finished: no more rows are taken.
+        reached: rows of positions before this one have arrived, or will not come.
+        finished: True if no more rows are accepted.
     """
 
     request_id: str
@@ -48,27 +48,27 @@ class Entry:
 
     @property
     def n_bytes(self) -> int:
-        """What the rows take."""
+        """Size of the rows."""
         return sum(row.nbytes for row in self.rows.values())
 
 
 class Store:
-    """All sequences that run, and the last few that ended.
+    """All running sequences, and the last few finished ones.
 
     Attributes:
-        running, done: the sequences, by the engine's names of them.
-        taken: how many rows have been taken.
-        forgotten: how many of them have been let go.
-        missing_cached: positions of finished sequences without a row before their first one: their prefix was in the cache.
+        running, done: sequences by the engine's name.
+        taken: number of rows that have arrived.
+        forgotten: number of rows that were dropped.
+        missing_cached: positions of finished sequences before their first row; their prefix was in the cache.
         missing_lost: other positions of finished sequences without a row.
     """
 
     def __init__(self, keep_requests: int = 256, keep_bytes: int = 256 * 2**20) -> None:
-        """An empty store.
+        """Make an empty store.
 
         Args:
-            keep_requests: how many finished sequences are kept for who asks for them.
-            keep_bytes: how much their rows may take.
+            keep_requests: number of finished sequences to keep.
+            keep_bytes: largest total size of their rows.
         """
         self.running: dict[str, Entry] = {}
         self.done: OrderedDict[str, Entry] = OrderedDict()
@@ -83,15 +83,15 @@ class Store:
 
     @property
     def held(self) -> int:
-        """How many rows there are now."""
+        """Number of rows in the store."""
         return self.taken - self.forgotten
 
     def open(self, engine_id: str, request_id: str, index: int, prompt_ids: list[int]) -> None:
-        """Expect rows for a sequence that the engine calls `engine_id`."""
+        """Expect rows for the sequence that the engine calls `engine_id`."""
         self.running[engine_id] = Entry(request_id, index, prompt_ids)
 
     def add(self, step: Step) -> None:
-        """Take the rows of a step; those of unknown sequences are dropped, and so are those that are not finite."""
+        """Add the rows of a step, except those of unknown sequences and those that are not finite."""
         self._silent = False
         finite = np.all(np.isfinite(step.scores), axis=(1, 2)).tolist()
         start = 0
@@ -99,7 +99,7 @@ class Store:
             entry = self.running.get(engine_id)
             if entry is not None and count:
                 positions = step.positions[start : start + count].tolist()
-                # Copies, not views, which would keep the whole step.
+                # Copies, because views would keep the whole step.
                 rows = {p: step.scores[start + i].copy() for i, p in enumerate(positions) if finite[start + i]}
                 before = len(entry.rows)
                 entry.rows.update(rows)
@@ -112,15 +112,15 @@ class Store:
                 _advance(entry, end)
 
     async def wait(self, engine_id: str, positions: range, patience: float) -> list[Row | None]:
-        """The rows at `positions`, in order, after waiting for those that are still on their way; None for missing ones.
+        """Return the rows at `positions`, in order, after waiting for those on their way; None for missing ones.
 
-        Rows come in order, so that one that is missing when a later one is here will not come. Once a row has been waited for in
-        vain, none is waited for until some arrive again.
+        Rows arrive in order, so a row will not come once a later one is here. After a wait in vain, this does not wait again
+        until other rows arrive.
 
         Args:
             engine_id: the engine's name of the sequence.
             positions: ascending.
-            patience: seconds to wait while nothing comes; an event loop that stands still for longer uses up little of it.
+            patience: seconds to wait while nothing arrives; a longer pause of the event loop itself uses up little of it.
         """
         entry = self.running.get(engine_id)
         if entry is None or not positions:
@@ -137,13 +137,13 @@ class Store:
         return [entry.rows.get(position) for position in positions]
 
     def finish(self, engine_id: str) -> None:
-        """A sequence ended as it should: keep it for a while."""
+        """Keep a finished sequence for a while."""
         entry = self.running.pop(engine_id, None)
         if entry is None:
             return
         entry.finished = True
         last = len(entry.prompt_ids) + len(entry.output_ids) - 1
-        # The engine may have run a step past the end before it knew.
+        # The engine may have run a step past the end.
         rows = {position: row for position, row in entry.rows.items() if position < last}
         self.forgotten += len(entry.rows) - len(rows)
         entry.rows = rows
@@ -158,14 +158,14 @@ class Store:
             self.forgotten += len(oldest.rows)
 
     def drop(self, engine_id: str) -> None:
-        """A sequence was cancelled: forget it."""
+        """Drop a cancelled sequence."""
         if entry := self.running.pop(engine_id, None):
             self.forgotten += len(entry.rows)
 
     def find(self, request_id: str) -> list[Entry]:
-        """The sequences of a request, in order: running ones, or finished ones that are still kept.
+        """Find the sequences of a request, in order, running or finished.
 
-        A completion over several prompts has the id of the response with `-0`, `-1`, ... behind it for each of them.
+        A completion over several prompts has one id for each: the id of the response with `-0`, `-1`, ... appended.
         """
         everything = [*self.running.values(), *self.done.values()]
         exact = [entry for entry in everything if entry.request_id == request_id]
@@ -183,7 +183,7 @@ def _advance(entry: Entry, end: int) -> None:
 
 
 def as_values(row: Row | None) -> Values | None:
-    """A row as JSON can carry it; None where it is missing."""
+    """Convert a row for JSON; None if it is missing."""
     if row is None:
         return None
     values: Values = row.tolist()

@@ -21,16 +21,7 @@ def test_a_page_can_be_followed(page, place, servers, given):
     names = dict(given)
     for block in blocks(page):
         if block.not_run is None:
-            import time
-
-            start = time.process_time()
-            try:
-                FOLLOW[block.language](block, servers, names)
-            finally:
-                print(
-                    f"TIME {time.process_time() - start:6.2f} {block} {block.code[:60]!r}",
-                    file=open("/tmp/times.txt", "a"),
-                )
+            FOLLOW[block.language](block, servers, names)
 
 
 def follow_console(block, servers, names):
