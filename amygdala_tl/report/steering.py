@@ -1,6 +1,6 @@
 """The causal check in the terminal."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -33,11 +33,6 @@ def steering_table(report: SteeringReport, *, wide: bool = False) -> RenderableT
         add_concept(table, found, cells)
     counts = tally((found.verdict for found in report.concepts), STYLES)
     return Group(table, Text(counts), Text(_legend(report), style="dim"))
-
-
-def reasons(found: Sequence[ConceptSteering]) -> RenderableType:
-    """One line a concept."""
-    return Group(*(Text.assemble((f"{each.concept}: ", "bold"), each.reason) for each in found))
 
 
 def concept_grid(numbers: Iterable[str]) -> Table:
