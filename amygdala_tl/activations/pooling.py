@@ -84,9 +84,7 @@ def readable_tokens(
 
 
 def pool(
-    residuals: Float[Tensor, "text token layer d_model"],
-    batch: TokenBatch,
-    readable: Bool[Tensor, "text token layer"],
+    residuals: Float[Tensor, "text token layer d_model"], batch: TokenBatch, readable: Bool[Tensor, "text token layer"]
 ) -> dict[ReadPosition, Float[Tensor, "text layer d_model"]]:
     """Compute the activation of each text at each read position, float32.
 
@@ -103,11 +101,7 @@ def pool(
     )
     count = reduce(mask.float(), "text token layer -> text layer 1", "sum")
     rows = torch.arange(values.shape[0], device=values.device)
-    return {
-        "pooled": total / count,
-        "last": values[rows, batch.last],
-        "last-content": values[rows, batch.last_content],
-    }
+    return {"pooled": total / count, "last": values[rows, batch.last], "last-content": values[rows, batch.last_content]}
 
 
 def was_readable(

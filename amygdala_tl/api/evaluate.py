@@ -12,7 +12,7 @@ from amygdala_tl.activations.embedding import mean_embeddings
 from amygdala_tl.activations.runner import pool_texts
 from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.api.inputs import corpus_of
-from amygdala_tl.api.labelled import judged_texts
+from amygdala_tl.api.labelled import judged_texts, no_known_label
 from amygdala_tl.api.models import lens_of
 from amygdala_tl.corpus.evaluation_data import EvaluationData, of_corpus, read_evaluation_data
 from amygdala_tl.corpus.record import Corpus
@@ -58,30 +58,18 @@ def evaluate(
     data = evaluation_data(data, readout)
     known = [concept for concept in readout.concepts if fold_name(concept) in data.labels]
     if not known:
-        raise InputError(
-            "no label of these texts is a concept of the readout",
-            got=", ".join(sorted(data.labels)[:10]) or "no labels",
-            need=", ".join(readout.concepts),
-            remedy="label the texts with the readout's concepts",
-        )
-    method = None if corpus is None or store is None else method_of(readout)
+        raise no_known_label(data.labels, readout)
+    method = None if corpus is None else method_of(readout)
     readout, lens = readout.of_concepts(known), lens_of(readout, lens)
-    unseen = _unseen(data, readout, lens)
+    unseen, reference, embedding = _unseen(data, readout, lens), None, None
+    if corpus is not None and store is not None and method is not None:
+        train = judged_texts(readout, corpus, store, "train")
+        words, fitted = [text.text for text in train.texts], train.data
+        reference = Reference(words, fitted.activations, fitted.positive, fitted.negative)
+        means = (mean_embeddings(lens, texts, readout.provenance.capture) for texts in (words, unseen.texts))
+        embedding = embedding_scores(method, fitted, *means)
     layers = torch.tensor([readout.reading_layers[concept] for concept in readout.concepts])
-    if corpus is None or store is None or method is None:
-        return judge_scores(readout.vectors, readout.concepts, readout.layers, layers, unseen, seed=seed)
-    train = judged_texts(readout, corpus, store, "train")
-    reference = Reference(
-        [text.text for text in train.texts], train.data.activations, train.data.positive, train.data.negative
-    )
-    embedding = embedding_scores(
-        method,
-        train.data,
-        *(mean_embeddings(lens, texts, readout.provenance.capture) for texts in (reference.texts, unseen.texts)),
-    )
-    return judge_scores(
-        readout.vectors, readout.concepts, readout.layers, layers, unseen, reference, embedding, seed=seed
-    )
+    return judge_scores(readout.vectors, readout.concepts, readout.layers, layers, unseen, reference, embedding, seed)
 
 
 def passages(

@@ -1,6 +1,6 @@
 """Texts of a corpus joined with their activations in a store."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from jaxtyping import Float
 from torch import Tensor
@@ -10,6 +10,7 @@ from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.diagnostics.diagnose import JudgedTexts
 from amygdala_tl.directions import LabelledActivations
 from amygdala_tl.directions.labels import grade_matrix, group_numbers, label_matrix
+from amygdala_tl.errors import InputError
 from amygdala_tl.readout.record import Readout
 from amygdala_tl.records import CorpusText, ReadPosition, Split
 
@@ -94,3 +95,13 @@ def neutral_activations(
     """Return the activations of the neutral training texts."""
     ids = [text.id for text in corpus.texts if text.split == "train" and text.neutral]
     return store.load(ids, layers or readout.layers, readout.provenance.read_position)
+
+
+def no_known_label(labels: Iterable[str], readout: Readout) -> InputError:
+    """Return the mistake of texts that no concept of a readout labels."""
+    return InputError(
+        "no label of these texts is a concept of the readout",
+        got=", ".join(sorted(labels)[:10]) or "no labels",
+        need=", ".join(readout.concepts),
+        remedy="label the texts with the readout's concepts",
+    )

@@ -8,7 +8,6 @@ from rich.console import Console
 from rich.rule import Rule
 
 from amygdala_tl.api.extract import extract
-from amygdala_tl.cli.diagnose import show_report
 from amygdala_tl.cli.read import show_reading, show_tokens
 from amygdala_tl.cli.stages import Stages
 from amygdala_tl.cli.train import run_train
@@ -70,7 +69,7 @@ def demo(
     with stages("report"):
         store = store_of(readout, output_dir / "activations")
         write_report(judge(readout, corpus, store, lens), output_dir / "report.html")
-    show_report(console, output_dir / "report.html")
+    console.print(file_list({"report": output_dir / "report.html"}))
     console.print(Rule("done", align="left"))
     console.print(file_list({"corpus": output_dir / "corpus", "readout": output}))
     console.print(stage_times(stages.seconds))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def read(
     texts: Annotated[list[str] | None, typer.Argument(help="Texts to read.", show_default=False)] = None,
-    readout: options.ReadoutFile = Path("readout.safetensors"),
+    readout: options.ReadoutFile = options.READOUT,
     file: Annotated[Path | None, typer.Option(help="Or a file with a text a line; `-` is standard input.")] = None,
     layer: Annotated[
         int | None, typer.Option(help="Layer to show.", show_default="the bundle's layer nearest to 0.65 of depth")
@@ -31,7 +31,7 @@ def read(
     tokens: Annotated[bool, typer.Option("--tokens", help="Colour every token by --concept instead.")] = False,
     concept: Annotated[str | None, typer.Option(help="For --tokens.", show_default="each text's strongest")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="All scores at all layers, as JSON.")] = False,
-    model: Annotated[str | None, typer.Option(help="The model, if the manifest's name does not lead to it.")] = None,
+    model: options.ModelOption = None,
 ) -> None:
     """Read texts: calibrated scores (z over the training texts) of their strongest concepts."""
     from amygdala_tl.readout.record import load_readout

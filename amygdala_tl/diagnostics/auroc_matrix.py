@@ -15,9 +15,7 @@ LABELS_AT_A_TIME = 16
 
 
 def auroc_matrix(
-    scores: Float[Tensor, "text readout"],
-    positive: Bool[Tensor, "text label"],
-    negative: Bool[Tensor, "text label"],
+    scores: Float[Tensor, "text readout"], positive: Bool[Tensor, "text label"], negative: Bool[Tensor, "text label"]
 ) -> Float[Tensor, "readout label"]:
     """Compute the AUROC of readout i on the positive against the negative texts of label j, float64 in [0, 1]. Ties count half.
 

@@ -100,10 +100,7 @@ def read_method(text: str) -> Method:
 
 
 def apply_method(
-    method: Method,
-    data: LabelledActivations,
-    neutral: Float[Tensor, "neutral layer d_model"],
-    concepts: Sequence[str],
+    method: Method, data: LabelledActivations, neutral: Float[Tensor, "neutral layer d_model"], concepts: Sequence[str]
 ) -> Fitted:
     """Denoise, estimate, denoise the vectors, and scale them to unit length.
 

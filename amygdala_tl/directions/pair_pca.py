@@ -141,9 +141,7 @@ def principal_components(
     return values, components * real[:, None]
 
 
-def _first_component(
-    differences: Float[Tensor, "pair d_model"],
-) -> tuple[Float[Tensor, " d_model"], Float[Tensor, ""]]:
+def _first_component(differences: Float[Tensor, "pair d_model"]) -> tuple[Float[Tensor, " d_model"], Float[Tensor, ""]]:
     """Compute the uncentred first component, with the sign of the mean difference, and its share of the squared length."""
     values, components = principal_components(differences, 1)
     sign = (components[0] @ differences.mean(dim=0)).sign()

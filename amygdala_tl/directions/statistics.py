@@ -94,10 +94,7 @@ class _Sums:
     def like(self) -> "_Sums":
         """Make empty sums about the same origin."""
         return _Sums(
-            self.origin,
-            self.counts.shape[1],
-            graded=self.grades is not None,
-            second_moments=self.product is not None,
+            self.origin, self.counts.shape[1], graded=self.grades is not None, second_moments=self.product is not None
         )
 
     def accumulate(self, other: "_Sums", sign: int) -> None:

@@ -44,7 +44,5 @@ def _one_layer(part: str, n_layers: int) -> int:
     except ValueError:
         pass
     raise ModelError(
-        f"the model has {n_layers} layers and no layer {part!r}",
-        need=need,
-        remedy="choose other `layers`",
+        f"the model has {n_layers} layers and no layer {part!r}", need=need, remedy="choose other `layers`"
     )

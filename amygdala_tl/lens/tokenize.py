@@ -85,9 +85,7 @@ def _wrap(tokenizer: Any, text: str, role: ChatTemplate) -> tuple[str, int, int]
     start = wrapped.rfind(stripped)
     if start < 0:
         raise ModelError(
-            "the chat template changes the text it wraps",
-            got=f"chat_template={role}",
-            remedy="use `none`",
+            "the chat template changes the text it wraps", got=f"chat_template={role}", remedy="use `none`"
         )
     return wrapped, start, start + len(stripped)
 

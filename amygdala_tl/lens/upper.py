@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from amygdala_tl.lens.model import Lens
-from amygdala_tl.lens.residuals import read_streams, run_resid_post
+from amygdala_tl.lens.residuals import read_streams
 
 
 def can_start_above(loaded: Lens) -> bool:
@@ -32,13 +32,6 @@ def run_above(
         loaded.model, read, {layer: residual},
         lambda: loaded.model(residual, start_at_layer=layer + 1, stop_at_layer=max(read) + 1),
     )  # fmt: skip
-
-
-def run_whole(
-    loaded: Lens, tokens: Int[Tensor, "batch position"], read: Sequence[int]
-) -> Float[Tensor, "batch position layer d_model"]:
-    """Return resid_post at the layers `read` of a forward pass from the tokens on, after all hooks; works on both engines."""
-    return run_resid_post(loaded.model, tokens, read)
 
 
 @torch.no_grad()

@@ -52,9 +52,7 @@ def unembedding(loaded: Lens) -> Unembedding:
         gain = (norm(signs) - norm(-signs)) / 2 * signs
         constant = (norm(ones) - norm(-ones)) / 2
     return Unembedding(
-        matrix=matrix.float().cpu(),
-        gain=gain[0, 0].float().cpu(),
-        centred=bool(constant.norm() < 0.01 * gain.norm()),
+        matrix=matrix.float().cpu(), gain=gain[0, 0].float().cpu(), centred=bool(constant.norm() < 0.01 * gain.norm())
     )
 
 

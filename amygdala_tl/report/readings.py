@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
+
+from amygdala_tl.report.grid import grid
 
 if TYPE_CHECKING:
     import torch
@@ -27,21 +28,20 @@ def reading_table(
         strongest: number of concepts for each text.
         title: line above the table.
     """
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    table = grid(title=title, title_justify="left", show_header=False, padding=(0, 2, 0, 0))
     table.add_column("text", ratio=3, overflow="fold")
     table.add_column("concepts", no_wrap=True)
     for text, row in zip(texts, scores, strict=True):
         if row.isnan().any():
-            table.add_row(Text(text), Text("only an attention sink to read: give a longer text", style="dim"))
-            table.add_row("", "")
-            continue
-        values, order = row.topk(min(strongest, len(concepts)))
-        width = max(len(concept) for concept in concepts)
-        bars = Text("\n").join(
-            Text.assemble(f"{concepts[index]:<{width}} ", *_bar(value), f" {value:+.1f}")
-            for value, index in zip(values.tolist(), order.tolist(), strict=True)
-        )
-        table.add_row(Text(text), bars, end_section=True)
+            bars = Text("only an attention sink to read: give a longer text", style="dim")
+        else:
+            values, order = row.topk(min(strongest, len(concepts)))
+            width = max(map(len, concepts))
+            bars = Text("\n").join(
+                Text.assemble(f"{concepts[index]:<{width}} ", *_bar(value), f" {value:+.1f}")
+                for value, index in zip(values.tolist(), order.tolist(), strict=True)
+            )
+        table.add_row(Text(text), bars)
         table.add_row("", "")
     return table
 

@@ -3,7 +3,8 @@
 from collections import Counter
 from html import escape
 
-from amygdala_tl.report.page_text import DOT, counted, definitions, listed, verdict_bar
+from amygdala_tl.report.grid import counted
+from amygdala_tl.report.page_text import DOT, definitions, listed, verdict_bar
 from amygdala_tl.steering.results import About, SteeringRun
 from amygdala_tl.steering.summary import summarise
 
