@@ -22,6 +22,7 @@ from tests.live.readout_server import ReadoutServer, event
 
 SIZES = {"num_hidden_layers": 20, "hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2}
 EVERY = 5
+CONCEPTS = ("calm", "curiosity", "joy")
 READOUT_LAYERS = "10,14,18"
 TAG = re.compile(r"\w:\d+\"")
 
@@ -82,7 +83,7 @@ def given(prepared, tiny_cache):
         "tokens": lens.tokenizer("The lamp went out.", return_tensors="pt").input_ids,
         "corpus": corpus,
         "texts": [text.text for text in labelled],
-        "labels": [list(text.positive) for text in labelled],
+        "labels": [[concept for concept in text.positive if concept in CONCEPTS] for text in labelled],
         "days": [text.group for text in labelled],
         "readout": load_readout(prepared / "readout.safetensors"),
     }
