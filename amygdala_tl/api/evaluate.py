@@ -1,7 +1,6 @@
 """`evaluate`: a readout on other texts, with held-out scores where they are labelled; `passages`: its extremes where not."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -142,6 +141,5 @@ def _unseen(data: EvaluationData, readout: Readout, lens: Lens) -> UnseenTexts:
 def _activations(
     data: EvaluationData, readout: Readout, lens: Lens
 ) -> tuple[Float[Tensor, "text layer d_model"], Bool[Tensor, "text layer"]]:
-    said = readout.provenance
-    settings = replace(said.capture, token_components=0)
-    return pool_texts(lens, [text.text for text in data.texts], readout.layers, said.read_position, settings)
+    said, texts = readout.provenance, [text.text for text in data.texts]
+    return pool_texts(lens, texts, readout.layers, said.read_position, said.capture)

@@ -8,7 +8,6 @@ from rich.console import Console
 
 from amygdala_tl.api.extract import extract as run
 from amygdala_tl.cli import options
-from amygdala_tl.corpus import count_examples
 from amygdala_tl.corpus.io import write_corpus
 from amygdala_tl.corpus.labels import LabelRules
 from amygdala_tl.errors import InputError
@@ -51,7 +50,7 @@ def extract(
             memory_mcp_url=memory_mcp_url, memory_file=memory_file, rules=rules, tool_names=tools, progress=progress
         )
     write_corpus(corpus, output_dir)
-    console.print(corpus_summary(corpus, count_examples(corpus)))
+    console.print(corpus_summary(corpus))
     console.print(f"corpus: {output_dir}", soft_wrap=True)
 
 
