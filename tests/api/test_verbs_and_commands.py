@@ -114,11 +114,11 @@ def test_train(capsys, folder, trained, model, tmp_path):
     assert_same_readout(command, trained)
 
 
-def test_train_with_its_defaults_and_layers_of_its_choice(capsys, corpus, folder, tiny, model, tmp_path):
+def test_train_with_layers_of_its_choice(capsys, corpus, folder, tiny, model, tmp_path):
     output = tmp_path / "r.safetensors"
-    how = ("--target-layers", "auto")
+    how = ("--target-layers", "auto", "--aggregator", "mean")
     assert run(capsys, "train", "--training-data-dir", folder / "corpus", "--output", output, *model, *how)[0] == 0
-    assert_same_readout(at.load_readout(output), at.train(corpus, tiny, layers="auto"))
+    assert_same_readout(at.load_readout(output), at.train(corpus, tiny, layers="auto", aggregator="mean"))
 
 
 def test_capture_and_fit(capsys, corpus, folder, tiny, model, tmp_path):
