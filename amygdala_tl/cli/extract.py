@@ -41,10 +41,8 @@ def extract(
     console = Console(highlight=False)
     emotions = None if emotions_file is None else _names(emotions_file)
     types = None if node_types is None else tuple(part.strip() for part in node_types.split(",") if part.strip())
-    rules, tools = (
-        LabelRules(seed=seed, emotions=emotions, node_types=types, **settings),
-        ToolNames(query_tool, render_tool),
-    )
+    rules = LabelRules(seed=seed, emotions=emotions, node_types=types, **settings)
+    tools = ToolNames(query_tool, render_tool)
     with extract_progress(console) as progress:
         corpus = run(
             memory_mcp_url=memory_mcp_url, memory_file=memory_file, rules=rules, tool_names=tools, progress=progress
