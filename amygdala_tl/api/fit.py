@@ -12,8 +12,7 @@ from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.corpus.training import trainable_concepts
 from amygdala_tl.directions.choice import choose_method
 from amygdala_tl.directions.estimator import check_classes
-from amygdala_tl.directions.method import apply_method, apply_streamed
-from amygdala_tl.directions.requested import requested_method
+from amygdala_tl.directions.method import apply_method, apply_streamed, requested_method
 from amygdala_tl.errors import FitError
 from amygdala_tl.lens.hooks import parse_layers
 from amygdala_tl.lens.wrap import exported

@@ -142,7 +142,7 @@ def group_draws(
 def degrees_of_freedom(
     positive: Bool[Tensor, "text concept"], negative: Bool[Tensor, "text concept"], index: Int[Tensor, " text"]
 ) -> Float[Tensor, " concept"]:
-    """Compute (sum n)^2 / sum n^2 - 1 over the groups' numbers of texts, the smaller of the classes' values; NaN for an empty class."""
+    """Compute (sum n)^2 / sum n^2 - 1 over the groups' numbers of texts, for the class with less; NaN for an empty class."""
     counts = [_by_group(label.double(), index) for label in (positive, negative)]
     return torch.minimum(*(count.sum(dim=0).square() / count.square().sum(dim=0) for count in counts)) - 1
 
