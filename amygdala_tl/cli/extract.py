@@ -8,7 +8,6 @@ from rich.console import Console
 
 from amygdala_tl.api.extract import extract as run
 from amygdala_tl.cli import options
-from amygdala_tl.corpus import count_examples
 from amygdala_tl.corpus.io import write_corpus
 from amygdala_tl.corpus.labels import LabelRules
 from amygdala_tl.errors import InputError
@@ -42,16 +41,14 @@ def extract(
     console = Console(highlight=False)
     emotions = None if emotions_file is None else _names(emotions_file)
     types = None if node_types is None else tuple(part.strip() for part in node_types.split(",") if part.strip())
-    rules, tools = (
-        LabelRules(seed=seed, emotions=emotions, node_types=types, **settings),
-        ToolNames(query_tool, render_tool),
-    )
+    rules = LabelRules(seed=seed, emotions=emotions, node_types=types, **settings)
+    tools = ToolNames(query_tool, render_tool)
     with extract_progress(console) as progress:
         corpus = run(
             memory_mcp_url=memory_mcp_url, memory_file=memory_file, rules=rules, tool_names=tools, progress=progress
         )
     write_corpus(corpus, output_dir)
-    console.print(corpus_summary(corpus, count_examples(corpus)))
+    console.print(corpus_summary(corpus))
     console.print(f"corpus: {output_dir}", soft_wrap=True)
 
 

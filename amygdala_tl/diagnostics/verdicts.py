@@ -2,8 +2,8 @@
 
 The first rule that holds gives the verdict:
 
-    not readable   permuted labels do as well (p > 0.05 after Holm's correction over concepts), or the AUROC's interval reaches 0.5:
-                   there is no evidence that the readout detects the concept
+    not readable   permuted labels do as well (p > 0.05 after Holm's correction over concepts), or the AUROC's interval reaches
+                   0.5: there is no evidence that the readout detects the concept
     redundant      readouts cannot separate it from a readable concept with a higher held-out AUROC, or their scores are the same
                    number: reading both adds nothing
     weak           it detects something, but one random direction in twenty does as well on the same texts, or its interval is

@@ -30,7 +30,6 @@ from torch.nn.functional import normalize
 
 from amygdala_tl.directions.data import Estimate, LabelledActivations
 from amygdala_tl.directions.estimator import estimator
-from amygdala_tl.directions.pairs import pairs_of
 from amygdala_tl.errors import FitError
 
 ANCHORS_AT_ONCE = 1024
@@ -57,13 +56,8 @@ def pca(data: LabelledActivations) -> Estimate:
         FitError: an activation is not finite.
     """
     n_layers, n_concepts = data.activations.shape[1], data.positive.shape[1]
-    labels = data.positive.T, data.negative.T
-    given = [pairs_of(plus, minus, data.groups) for plus, minus in zip(*labels, strict=True)]
-    to_match = [
-        concept
-        for concept in range(n_concepts)
-        if given[concept] is None and bool(data.positive[:, concept].any() and data.negative[:, concept].any())
-    ]
+    given = [data.pairs(concept) for concept in range(n_concepts)]
+    to_match = [concept for concept in data.complete().nonzero()[:, 0].tolist() if given[concept] is None]
     vectors = data.activations.new_zeros(n_concepts, n_layers, data.activations.shape[2], dtype=torch.float32)
     shares = torch.zeros(n_concepts, n_layers)
     for layer in range(n_layers):

@@ -33,9 +33,8 @@ def capture_progress(console: Console) -> Iterator[ProgressCallback]:
         def show(state: CaptureProgress) -> None:
             elapsed = bar.tasks[0].elapsed or 0.0
             rate = f"{state.tokens_done / elapsed:,.0f}" if elapsed > 0 else "-"
-            texts = f"{state.texts_done:,}/{state.texts_total:,}"
-            tokens = {"completed": state.tokens_done, "total": state.tokens_total}
-            bar.update(task, **tokens, texts=texts, rate=rate, visible=True)
+            texts, total = f"{state.texts_done:,}/{state.texts_total:,}", state.tokens_total
+            bar.update(task, completed=state.tokens_done, total=total, texts=texts, rate=rate, visible=True)
 
         yield show
 

@@ -42,7 +42,7 @@ def steering_data(run: SteeringRun) -> dict[str, Any]:
             camel(name): plain([[[getattr(at, name) for at in of.doses] for of in layers] for layers in by_layer])
             for name in BY_DOSE
         },
-        "breaksAt": plain([[of.breaks_at for of in layers] for layers in by_layer]),
+        "breaksAt": [[of.breaks_at for of in layers] for layers in by_layer],
         "spearman": plain([[of.spearman for of in layers] for layers in by_layer]),
         "ablations": ablation_figures(report),
         "crosstalk": [_crosstalk(found) for found in report.crosstalk],

@@ -58,8 +58,3 @@ def steering_provenance(run: SteeringRun) -> str:
         "versions": listed(*(f"{name} {version}" for name, version in about.versions.items())),
     }
     return definitions({name: str(value) for name, value in rows.items() if value})
-
-
-def run_model(run: SteeringRun) -> str:
-    """Return the name of the model."""
-    return run.reports[0].model

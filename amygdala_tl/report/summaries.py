@@ -2,37 +2,25 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeGuard
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from amygdala_tl.corpus.record import Corpus
-from amygdala_tl.records import CaptureSummary, ModelInfo, Split
+from amygdala_tl.corpus.record import Corpus, count_examples
+from amygdala_tl.records import CaptureSummary, ModelInfo
 from amygdala_tl.report.grid import fact_table, grid
 
 if TYPE_CHECKING:  # the command line prints its help without torch
     from amygdala_tl.readout.record import Readout
 
-SPLITS: tuple[Split, ...] = ("train", "heldout")
-POLARITIES: tuple[Literal["positive", "negative"], ...] = ("positive", "negative")
 
-Counts = Mapping[str, Mapping[Split, Mapping[Literal["positive", "negative"], int]]]
-"""concept -> split -> polarity -> texts."""
-
-
-def corpus_summary(corpus: Corpus, counts: Counts) -> RenderableType:
-    """Show the counts of each concept, and what was dropped and why.
-
-    Args:
-        corpus: the corpus.
-        counts: from `count_examples`.
-    """
+def corpus_summary(corpus: Corpus) -> RenderableType:
+    """Show the counts of each concept, and what was dropped and why."""
     table = grid(["concept"], ["positive", "negative", "held-out pos.", "held-out neg."], wrap=True)
-    for concept in corpus.concepts:
-        numbers = [counts[concept][split][polarity] for split in SPLITS for polarity in POLARITIES]
-        table.add_row(concept, *map(str, numbers))
+    for concept, counts in count_examples(corpus).items():
+        table.add_row(concept, *(str(count) for split in counts.values() for count in split.values()))
     neutral = sum(text.neutral for text in corpus.texts)
     groups = len({text.group for text in corpus.texts})
     lines = [Text(f"{len(corpus.texts)} texts ({neutral} neutral) in {groups} groups, {len(corpus.concepts)} concepts")]
@@ -140,13 +128,11 @@ def readout_summary(readout: "Readout", files: Sequence[Path]) -> RenderableType
 
 def _parameters(entry: Mapping[str, object]) -> str:
     """Names and short values; long tables are for the manifest."""
-    short = {name: value for name, value in entry.items() if isinstance(value, str | float | int)}
-    short |= {name: ", ".join(map(str, value)) for name, value in entry.items() if _is_short_list(value)}
-    return ", ".join(f"{name} {value}" for name, value in short.items()) or "?"
-
-
-def _is_short_list(value: object) -> TypeGuard[list[float]]:
-    return isinstance(value, list) and len(value) <= 8 and all(isinstance(item, float | int) for item in value)
+    short = [f"{name} {value}" for name, value in entry.items() if isinstance(value, str | float | int)]
+    for name, value in entry.items():
+        if isinstance(value, list) and len(value) <= 8 and all(isinstance(item, float | int) for item in value):
+            short.append(f"{name} {', '.join(map(str, value))}")
+    return ", ".join(short) or "?"
 
 
 def _facts(name: str, facts: Mapping[str, str]) -> Text:

@@ -50,7 +50,7 @@ class Journal:
 
         Args:
             block: everything it depends on.
-            kind: record of what is found, with numbers, lists and texts only.
+            kind: type of what is found, with numbers, lists and texts only.
             measure: finds it.
 
         Raises:
