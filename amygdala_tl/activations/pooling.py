@@ -14,12 +14,13 @@ activation does not depend on the rest of its batch.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
-from einops import rearrange, reduce, repeat
+from einops import einsum, rearrange, reduce, repeat
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from amygdala_tl.lens.tokenize import TokenizedText
 from amygdala_tl.records import ReadPosition
@@ -44,25 +45,14 @@ class TokenBatch:
 
     def to(self, device: torch.device) -> "TokenBatch":
         """Return the same batch on `device`."""
-        return TokenBatch(
-            ids=self.ids.to(device),
-            content=self.content.to(device),
-            last=self.last.to(device),
-            last_content=self.last_content.to(device),
-        )
+        return TokenBatch(*(getattr(self, each.name).to(device) for each in fields(self)))
 
 
 def pad(texts: Sequence[TokenizedText], device: torch.device) -> TokenBatch:
     """Make one batch of `texts` on `device`, padded on the right to the longest."""
-    longest = max(len(text.ids) for text in texts)
-    ids = torch.zeros(len(texts), longest, dtype=torch.long)
-    content = torch.zeros(len(texts), longest, dtype=torch.bool)
-    for row, text in enumerate(texts):
-        ids[row, : len(text.ids)] = torch.tensor(text.ids)
-        content[row, : len(text.ids)] = torch.tensor(text.content)
     return TokenBatch(
-        ids=ids,
-        content=content,
+        ids=pad_sequence([torch.tensor(text.ids) for text in texts], batch_first=True),
+        content=pad_sequence([torch.tensor(text.content) for text in texts], batch_first=True),
         last=torch.tensor([text.last for text in texts]),
         last_content=torch.tensor([text.last_content for text in texts]),
     ).to(device)
@@ -94,26 +84,22 @@ def pool(
     some = reduce(readable, "text token layer -> text 1 layer", "any")
     mask = torch.where(some, readable, own)
     values = residuals.float()
-    total = reduce(
-        values.masked_fill(~rearrange(mask, "text token layer -> text token layer 1"), 0.0),
-        "text token layer d_model -> text layer d_model",
-        "sum",
-    )
+    read = values.masked_fill(~rearrange(mask, "text token layer -> text token layer 1"), 0.0)
+    total = reduce(read, "text token layer d_model -> text layer d_model", "sum")
     count = reduce(mask.float(), "text token layer -> text layer 1", "sum")
-    rows = torch.arange(values.shape[0], device=values.device)
-    return {"pooled": total / count, "last": values[rows, batch.last], "last-content": values[rows, batch.last_content]}
+    return _at_positions(values, batch, total / count)
 
 
 def was_readable(
     batch: TokenBatch, readable: Bool[Tensor, "text token layer"]
 ) -> dict[ReadPosition, Bool[Tensor, "text layer"]]:
     """Mark the activations that come from readable tokens rather than from an attention sink."""
-    rows = torch.arange(readable.shape[0], device=readable.device)
-    return {
-        "pooled": reduce(readable, "text token layer -> text layer", "any"),
-        "last": readable[rows, batch.last],
-        "last-content": readable[rows, batch.last_content],
-    }
+    return _at_positions(readable, batch, reduce(readable, "text token layer -> text layer", "any"))
+
+
+def _at_positions(values: Tensor, batch: TokenBatch, pooled: Tensor) -> dict[ReadPosition, Tensor]:
+    rows = torch.arange(len(values), device=values.device)
+    return {"pooled": pooled, "last": values[rows, batch.last], "last-content": values[rows, batch.last_content]}
 
 
 def token_sums(
@@ -127,3 +113,31 @@ def token_sums(
         sums.append(rows.sum(dim=0))
         products.append(rows.T @ rows)
     return count, torch.stack(sums), torch.stack(products)
+
+
+def token_spread(
+    residuals: Float[Tensor, "text token layer d_model"], readable: Bool[Tensor, "text token layer"], k: int
+) -> Float[Tensor, "text layer {k} d_model"]:
+    """Compute the first k principal directions of each text's readable tokens about their mean, largest first, float32.
+
+    Each row is as long as the standard deviation of the tokens along it, in the units of the residual stream. Rows beyond the
+    number of independent tokens are zero. Each text and layer costs one eigendecomposition of tokens x tokens.
+
+    They are relative to the text's own mean, so they do not depend on the corpus. With F these rows, m the mean of a text's
+    tokens and o any origin, the second moment of the tokens about o is F^T F + (m - o)(m - o)^T, as far as k rows hold it.
+    """
+    n_text, _, n_layer, d_model = residuals.shape
+    result = residuals.new_zeros(n_text, n_layer, k, d_model, dtype=torch.float32)
+    for layer in range(n_layer):
+        mask = rearrange(readable[:, :, layer], "text token -> text token 1").float()
+        count = reduce(mask, "text token 1 -> text 1 1", "sum").clamp_min(1.0)
+        values = residuals[:, :, layer].float() * mask
+        mean = reduce(values, "text token d_model -> text 1 d_model", "sum") / count
+        values = ((values - mean) * mask / count.sqrt()).double()
+        products = einsum(values, values, "text token d_model, text other d_model -> text token other")
+        # In ascending order of eigenvalues; a vector times the tokens is as long as the root of its eigenvalue.
+        vectors = torch.linalg.eigh(products).eigenvectors.flip(-1)[:, :, :k]
+        result[:, layer, : vectors.shape[2]] = einsum(
+            vectors, values, "text token component, text token d_model -> text component d_model"
+        )
+    return result

@@ -20,20 +20,13 @@ _BACKLOG = 1024  # events that a slow reader of the stream can lag behind before
 
 
 class Collector:
-    """Receives rows, keeps them, and hands them out.
-
-    Attributes:
-        readout: the served bundle.
-        store: rows that have arrived.
-        metrics: counts for `/metrics`.
-        failures: errors of this process.
-    """
+    """Receives rows of the served bundle, keeps them in a store, and hands them out."""
 
     def __init__(self, readout: Readout, address: str) -> None:
         self.readout = readout
-        self.store = Store()
         self.metrics = Metrics()
-        self.failures = Failures(self.metrics.failed)
+        self.store = Store(changed=self.metrics.follow)
+        self.failures = Failures(self.metrics.count)
         self._address = address
         self._task: asyncio.Task[None] | None = None
         self._readers: set[asyncio.Queue[dict[str, Any]]] = set()
@@ -59,62 +52,40 @@ class Collector:
                 step = decode(frames)
                 self.store.add(step)
                 if step.failures:
-                    self.metrics.failed("engine", step.failures)  # the engine has logged them
-                self.metrics.follow(self.store)
+                    self.metrics.count("engine", step.failures)  # the engine has logged them
 
-    def open(self, engine_id: str, request_id: str, index: int, prompt_ids: list[int]) -> None:
-        """Expect rows of a sequence, as in `Store.open`."""
-        self.store.open(engine_id, request_id, index, prompt_ids)
-        self.metrics.follow(self.store)
-
-    def finish(self, engine_id: str) -> None:
-        """Note that a sequence has finished."""
-        self.store.finish(engine_id)
-        self.metrics.follow(self.store)
-
-    def drop(self, engine_id: str) -> None:
-        """Note that a sequence was cancelled, unless it has finished."""
-        self.store.drop(engine_id)
-        self.metrics.follow(self.store)
-
-    async def of_output(self, engine_id: str, first: int, token_ids: Sequence[int], text: str) -> list[Values | None]:
+    async def of_output(
+        self, engine_id: str, token_ids: Sequence[int], text: str, *, delta: bool
+    ) -> list[Values | None]:
         """Return the readouts of generated tokens: the stream that each was sampled from, one position before it.
 
-        Args:
-            engine_id: the engine's name of the sequence.
-            first: index of the first of `token_ids` among the generated tokens.
-            token_ids: generated tokens.
-            text: their text, for readers of the stream.
+        `token_ids` and `text` are all that the sequence has generated so far or, if `delta`, what is new.
         """
         entry = self.store.running.get(engine_id)
         if entry is None or not token_ids:
             return [None] * len(token_ids)
+        first = len(entry.output_ids) if delta else 0
         entry.output_ids[first:] = token_ids
         start = len(entry.prompt_ids) - 1 + first
         rows = await self.store.wait(engine_id, range(start, start + len(token_ids)), _PATIENCE)
         found = [as_values(row) for row in rows]
-        if self._readers:
-            self._publish({
-                "request_id": entry.request_id, "index": entry.index, "first": first, "token_ids": list(token_ids),
-                "text": text, "readout": found,
-            })  # fmt: skip
-        return found
-
-    def _publish(self, event: dict[str, Any]) -> None:
+        event = {"request_id": entry.request_id, "index": entry.index, "first": first, "token_ids": list(token_ids)}
+        event |= {"text": text, "readout": found}
         for reader in self._readers:
             if reader.full():
                 reader.get_nowait()  # a slow reader misses the oldest event, and holds nobody up
-                self.metrics.missed()
+                self.metrics.count("stream_events_missed")
             reader.put_nowait(event)
+        return found
 
     @contextlib.contextmanager
     def reader(self) -> Iterator[asyncio.Queue[dict[str, Any]]]:
         """Yield a queue of events, from now on."""
         queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue(_BACKLOG)
         self._readers.add(queue)
-        self.metrics.readers(len(self._readers))
+        self.metrics.show("stream_readers", len(self._readers))
         try:
             yield queue
         finally:
             self._readers.discard(queue)
-            self.metrics.readers(len(self._readers))
+            self.metrics.show("stream_readers", len(self._readers))

@@ -2,44 +2,32 @@
 
 import contextlib
 import logging
-from collections import Counter
 from collections.abc import Callable, Iterator
 
 logger = logging.getLogger("vllm.amygdala_tl")
 
 
 class Failures:
-    """Failures of one process.
+    """Failures of one process."""
 
-    Attributes:
-        counts: number of failures by place.
-    """
-
-    def __init__(self, tell: Callable[[str, int], None] | None = None) -> None:
-        """Start with no failures.
-
-        Args:
-            tell: called with (place, number) for each failure.
-        """
-        self.counts: Counter[str] = Counter()
+    def __init__(self, tell: Callable[[str], object] | None = None) -> None:
+        """Start with no failures; `tell` is called with the place of each."""
+        self._logged: set[str] = set()
         self._tell = tell
 
     def note(self, where: str, cause: BaseException) -> None:
         """Count a failure, and log the first one of its kind.
 
         Args:
-            where: `engine` (a step's rows are lost), `receive` (rows cannot be received) or `answer` (an
-                answer lacks its readouts).
+            where: `engine` (a step's rows are lost), `receive` (rows cannot be received) or `answer` (it lacks its readouts).
             cause: the error.
         """
-        if not self.counts[where]:
-            logger.error(
-                "readouts: failure (%s); generation continues, and further failures are only counted: %r",
-                where, cause, exc_info=cause,
-            )  # fmt: skip
-        self.counts[where] += 1
+        if where not in self._logged:
+            self._logged.add(where)
+            message = "readouts: failure (%s); generation continues, and further failures are only counted: %r"
+            logger.error(message, where, cause, exc_info=cause)
         if self._tell is not None:
-            self._tell(where, 1)
+            self._tell(where)
 
     @contextlib.contextmanager
     def noted(self, where: str) -> Iterator[None]:

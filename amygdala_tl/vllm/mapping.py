@@ -66,16 +66,9 @@ _SUM_IF_NOT_NONE = """
     gemma4.Gemma4DecoderLayer minicpm.MiniCPMDecoderLayer molmo.MolmoDecoderNormAfterLayer molmo2.Molmo2DecoderNormAfterLayer
 """
 
-_TABLES: tuple[tuple[Convention, str], ...] = (
-    ("sum", _SUM),
-    ("first", _FIRST),
-    ("tensor", _TENSOR),
-    ("sum-if-not-none", _SUM_IF_NOT_NONE),
-)
+_TABLES = tuple(zip(CONVENTIONS, (_SUM, _FIRST, _TENSOR, _SUM_IF_NOT_NONE), strict=True))
 TABLE: dict[str, Convention] = {name: convention for convention, names in _TABLES for name in names.split()}
 """`<module>.<class>` of a decoder layer -> convention, for vLLM 0.32. A plugin may add its own classes."""
-
-_HOOK = re.compile(r"blocks\.(\d+)\.hook_resid_post")
 
 
 def layer_of_hook(name: str) -> int:
@@ -84,24 +77,18 @@ def layer_of_hook(name: str) -> int:
     Raises:
         ModelError: `name` is not a hook of resid_post.
     """
-    match = _HOOK.fullmatch(name)
+    match = re.fullmatch(r"blocks\.(\d+)\.hook_resid_post", name)
     if match is None:
-        raise ModelError(
-            "vLLM has no such stream", got=name, need="blocks.<layer>.hook_resid_post",
-            remedy="export a readout of resid_post",
-        )  # fmt: skip
-    return int(match.group(1))
+        need, remedy = "blocks.<layer>.hook_resid_post", "export a readout of resid_post"
+        raise ModelError("vLLM has no such stream", got=name, need=need, remedy=remedy)
+    return int(match[1])
 
 
 def find_layers(model: nn.Module, n_layers: int) -> tuple[str, Sequence[nn.Module]]:
-    """Find the decoder layers of a vLLM model, and their path.
-
-    Args:
-        model: the model of vLLM's runner.
-        n_layers: number of decoder layers in its configuration.
+    """Find the decoder layers of the model of vLLM's runner, and their path.
 
     Raises:
-        ModelError: none of the known paths holds this many layers.
+        ModelError: none of the known paths holds `n_layers` layers.
     """
     for path in CONTAINERS:
         try:
@@ -110,11 +97,12 @@ def find_layers(model: nn.Module, n_layers: int) -> tuple[str, Sequence[nn.Modul
             continue
         if isinstance(layers, nn.ModuleList) and len(layers) == n_layers:
             return path, list(layers)
-    raise ModelError(
-        "the decoder layers are not at a known place in the model", label=type(model).__name__,
-        need=f"{n_layers} layers at one of {', '.join(CONTAINERS)}",
-        remedy="serve a model that `amygdala-tl verify` passes",
-    )  # fmt: skip
+    message, kind = "the decoder layers are not at a known place in the model", type(model).__name__
+    need, remedy = (
+        f"{n_layers} layers at one of {', '.join(CONTAINERS)}",
+        "serve a model that `amygdala-tl verify` passes",
+    )
+    raise ModelError(message, label=kind, need=need, remedy=remedy)
 
 
 def layer_class(kind: type) -> str:
@@ -148,12 +136,7 @@ def split_output(output: Any) -> tuple[Tensor, Tensor | None]:
 
 
 def stream(hidden: Tensor, residual: Tensor | None, convention: Convention) -> Tensor | None:
-    """Return resid_post in float32 from the parts of a layer's output, or None if `convention` does not fit the parts.
-
-    Args:
-        hidden, residual: from `split_output`.
-        convention: from `convention_of`.
-    """
+    """Return resid_post in float32 from the parts that `split_output` gives, or None if `convention` does not fit them."""
     if convention == "first" or (residual is None and convention in ("tensor", "sum-if-not-none")):
         return hidden.to(torch.float32)
     if residual is None or convention == "tensor":

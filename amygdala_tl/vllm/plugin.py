@@ -60,10 +60,8 @@ def _install_in_server(collector: Any, manifest: bytes) -> None:
     def and_readouts(app: Any, supported_tasks: Any) -> None:
         attach(app, supported_tasks)
         if (getattr(app.state.args, "api_server_count", None) or 1) > 1:
-            raise ModelError(
-                "readouts need one serving process", got=f"--api-server-count {app.state.args.api_server_count}",
-                remedy="use --api-server-count 1",
-            )  # fmt: skip
+            got = f"--api-server-count {app.state.args.api_server_count}"
+            raise ModelError("readouts need one serving process", got=got, remedy="use --api-server-count 1")
         app.include_router(readout_router(collector, manifest))
 
     launcher.attach_endpoint_plugins = and_readouts

@@ -82,9 +82,8 @@ class Projection:
             layer = members[index]
             device = next(layer.parameters()).device
             scores = torch.zeros(rows, directions.shape[0], dtype=torch.float32, device=device)
-            layer.register_buffer(
-                "readout_vectors", directions.to(device, torch.float32).contiguous(), persistent=False
-            )
+            placed = directions.to(device, torch.float32).contiguous()
+            layer.register_buffer("readout_vectors", placed, persistent=False)
             layer.register_buffer("readout_scores", scores, persistent=False)
             layer.register_forward_hook(_HOOKS[convention])
             self.buffers.append(scores)
@@ -97,21 +96,18 @@ class Projection:
 def _convention(layer: nn.Module) -> Convention:
     convention = convention_of(type(layer))
     if convention is None:
-        raise ModelError(
-            "the decoder layer is not in the table of conventions", label=layer_class(type(layer)),
-            remedy="run `amygdala-tl verify`, which names the convention that fits, and add it to the table",
-        )  # fmt: skip
+        message, kind = "the decoder layer is not in the table of conventions", layer_class(type(layer))
+        remedy = "run `amygdala-tl verify`, which names the convention that fits, and add it to the table"
+        raise ModelError(message, label=kind, remedy=remedy)
     return convention
 
 
+def _hook_first(module: nn.Module, inputs: Any, output: Any) -> None:
+    _hook_sum(module, inputs, split_output(output)[0])
+
+
 def _hook_sum(module: nn.Module, _inputs: Any, output: Any) -> None:
-    hidden, residual = split_output(output)
-    torch.ops.amygdala_tl.project(hidden, residual, module.readout_vectors, module.readout_scores)
-
-
-def _hook_first(module: nn.Module, _inputs: Any, output: Any) -> None:
-    hidden, _ = split_output(output)
-    torch.ops.amygdala_tl.project(hidden, None, module.readout_vectors, module.readout_scores)
+    torch.ops.amygdala_tl.project(*split_output(output), module.readout_vectors, module.readout_scores)
 
 
 _HOOKS = {"sum": _hook_sum, "first": _hook_first, "tensor": _hook_first, "sum-if-not-none": _hook_sum}

@@ -41,9 +41,8 @@ def install_in_engine_client(collector: "Collector") -> None:
         with collector.failures.noted("answer"):
             if request.external_req_id in opened and request.prompt_token_ids is not None:
                 opened[request.external_req_id][request_index] = request.request_id
-                collector.open(
-                    request.request_id, request.external_req_id, request_index, list(request.prompt_token_ids)
-                )
+                prompt_ids = list(request.prompt_token_ids)
+                collector.store.open(request.request_id, request.external_req_id, request_index, prompt_ids)
         add_request(self, request, prompt, parent_req, request_index, queue)
 
     @functools.wraps(generate)
@@ -53,34 +52,29 @@ def install_in_engine_client(collector: "Collector") -> None:
         request_id, params = given["request_id"], given["sampling_params"]
         delta = getattr(params.output_kind, "name", "") == "DELTA"
         own = opened.setdefault(request_id, {})
-        sent: dict[int, int] = {}
         try:
             async with contextlib.aclosing(generate(*args, **kwargs)) as results:
                 async for result in results:
                     for output in result.outputs:
                         with collector.failures.noted("answer"):
-                            await _attach(collector, own, sent, output, delta)
+                            if engine_id := own.get(output.index):
+                                await _attach(collector, engine_id, output, delta)
                     yield result
         finally:
             opened.pop(request_id, None)
             with collector.failures.noted("answer"):
                 for engine_id in own.values():
-                    collector.drop(engine_id)  # unless it has finished
+                    collector.store.drop(engine_id)
 
     OutputProcessor.add_request = and_open
     AsyncLLM.generate = and_read
 
 
-async def _attach(collector: "Collector", own: dict[int, str], sent: dict[int, int], output: Any, delta: bool) -> None:
+async def _attach(collector: "Collector", engine_id: str, output: Any, delta: bool) -> None:
     """Attach to an output the readouts of its tokens."""
-    engine_id = own.get(output.index)
-    if engine_id is None:
-        return
-    first = sent.get(output.index, 0) if delta else 0
-    sent[output.index] = first + len(output.token_ids)
-    output.readout = await collector.of_output(engine_id, first, list(output.token_ids), output.text)
+    output.readout = await collector.of_output(engine_id, list(output.token_ids), output.text, delta=delta)
     if output.finish_reason is not None:
-        collector.finish(engine_id)
+        collector.store.finish(engine_id)
 
 
 def install_in_endpoints(collector: "Collector") -> None:
@@ -94,13 +88,11 @@ def install_in_endpoints(collector: "Collector") -> None:
 
     for router in (chat_router, completion_router):
         router.JSONResponse = FastJSONResponse
-    for serving, name in (
-        (OpenAIServingCompletion, "completion_stream_generator"),
-        (OpenAIServingChat, "chat_completion_stream_generator"),
-    ):
-        setattr(serving, name, _streamed(getattr(serving, name), collector))
-
-    whole = OpenAIServingCompletion.request_output_to_completion_response
+    completion, chat = OpenAIServingCompletion, OpenAIServingChat
+    completion.completion_stream_generator = _streamed(completion.completion_stream_generator, collector)
+    chat.chat_completion_stream_generator = _streamed(chat.chat_completion_stream_generator, collector)
+    chat.chat_completion_full_generator = _whole_chat(chat.chat_completion_full_generator, collector)
+    whole = completion.request_output_to_completion_response
 
     @functools.wraps(whole)
     def with_readouts(self: Any, final_res_batch: Any, *args: Any, **kwargs: Any) -> Any:
@@ -111,9 +103,7 @@ def install_in_endpoints(collector: "Collector") -> None:
                 choice.readout = getattr(output, _FIELD, None)
         return response
 
-    OpenAIServingCompletion.request_output_to_completion_response = with_readouts
-    chat = OpenAIServingChat.chat_completion_full_generator
-    OpenAIServingChat.chat_completion_full_generator = _whole_chat(chat, collector)
+    completion.request_output_to_completion_response = with_readouts
 
 
 def _whole_chat(original: Callable[..., Any], collector: "Collector") -> Callable[..., Any]:
@@ -169,11 +159,9 @@ def _streamed(
 
 
 def with_pending(chunk: str, pending: dict[int, list[Values | None]]) -> str:
-    """Add to a server-sent chunk the readouts that wait for its choices, and remove them from `pending`.
+    """Add to a chunk (`data: {...}` and an empty line) the readouts that wait for its choices, and remove them from `pending`.
 
-    Args:
-        chunk: `data: {...}` and an empty line; anything else is returned unchanged.
-        pending: choice -> readouts.
+    Anything else is returned unchanged.
     """
     if not chunk.startswith("data: {"):
         return chunk

@@ -5,9 +5,8 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import zmq
-from torch import Tensor, cuda, empty
+from torch import Tensor, cuda, empty, float32, int64
 
 from amygdala_tl.vllm.failures import Failures
 from amygdala_tl.vllm.wire import Step, encode
@@ -15,8 +14,7 @@ from amygdala_tl.vllm.wire import Step, encode
 _WAITING = 256 * 2**20  # bytes of waiting rows; beyond that the serving process is gone or stuck, and rows are lost
 _IN_FLIGHT = 16  # steps between the processes, each up to a few megabytes
 _PATIENCE = 5000  # milliseconds to wait for a serving process that does not listen; only once until it listens again
-_NO_POSITIONS = np.empty(0, dtype=np.int64)
-_NO_SCORES = np.empty((0, 1, 1), dtype=np.float32)
+_NOTHING = empty(0, dtype=int64, device="cpu"), empty(0, 1, 1, dtype=float32, device="cpu")  # positions and scores
 
 
 class Sender:
@@ -26,17 +24,12 @@ class Sender:
     """
 
     def __init__(self, address: str, failures: Failures) -> None:
-        """Connect.
-
-        Args:
-            address: where the serving process listens, now or later.
-            failures: of this process.
-        """
+        """Connect to `address`, where the serving process listens, now or later."""
         self._failures = failures
         self._untold = 0
         self._queued, self._taken = 0, 0  # bytes; the engine changes the first, the thread the second
         self._patience = _PATIENCE
-        self._queue: queue.SimpleQueue[tuple[Any, ...] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
         self._socket = zmq.Context.instance().socket(zmq.PUSH)
         self._socket.set(zmq.SNDHWM, _IN_FLIGHT)
         self._socket.set(zmq.IMMEDIATE, 1)  # keep nothing for a process that does not exist
@@ -59,42 +52,35 @@ class Sender:
             raise BufferError("the serving process does not take rows")
         self._queued += scores.nbytes
         if scores.device.type != "cuda":
-            self._queue.put((None, tuple(requests), positions.clone(), scores))
+            self._queue.put((None, requests, positions.clone(), scores, None))
             return
         copies = [empty(each.shape, dtype=each.dtype, pin_memory=True) for each in (positions, scores)]
         for copy, each in zip(copies, (positions, scores), strict=True):
             copy.copy_(each, non_blocking=True)
         done = cuda.Event()  # type: ignore[no-untyped-call]
         done.record()
-        self._queue.put((done, tuple(requests), *copies))
+        self._queue.put((done, requests, *copies, None))
 
     def lose(self, lost: Sequence[tuple[str, int]]) -> None:
-        """Tell the serving process that the rows of a step are lost.
-
-        Args:
-            lost: (request id, position) before which no more rows will come.
-        """
+        """Tell the serving process that a step's rows are lost: (request id, position before which no more will come)."""
         if self._queued - self._taken <= _WAITING:  # otherwise it is not listening
-            self._queue.put((None, tuple(lost), None, None))
+            self._queue.put((None, (), *_NOTHING, lost))
 
     def _run(self) -> None:
-        while (item := self._queue.get()) is not None:
-            done, requests, positions, scores = item
-            self._untold += scores is None
+        while True:
+            done, requests, positions, scores, lost = self._queue.get()
+            self._untold += lost is not None
             try:
                 if done is not None:
                     done.synchronize()
-                if scores is None:
-                    self._push(Step((), _NO_POSITIONS, _NO_SCORES, lost=requests, failures=self._untold))
-                else:
-                    self._push(Step(requests, positions.numpy(), scores.numpy(), failures=self._untold))
+                self._push(Step(tuple(requests), positions.numpy(), scores.numpy(), tuple(lost or ()), self._untold))
                 self._untold = 0
             except Exception as cause:
-                if scores is not None:
+                if lost is None:
                     self._untold += 1
                     self._failures.note("engine", cause)
             finally:
-                self._taken += 0 if scores is None else scores.nbytes
+                self._taken += scores.nbytes
 
     def _push(self, step: Step) -> None:
         listens = self._socket.poll(self._patience, zmq.POLLOUT)

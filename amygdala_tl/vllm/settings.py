@@ -29,11 +29,7 @@ class Settings:
     any_model: bool
 
     def load(self) -> Readout:
-        """Load the bundle.
-
-        Raises:
-            ReadoutError: it is damaged.
-        """
+        """Load the bundle; raises as `load_readout`."""
         return load_readout(self.vectors, self.manifest)
 
 
@@ -49,9 +45,6 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings | No
         return None
     if not vectors or not manifest:
         missing, present = (MANIFEST, VECTORS) if vectors else (VECTORS, MANIFEST)
-        raise InputError(
-            "one of the two readout variables is missing", got=present, need=missing, remedy="set both or neither"
-        )
-    return Settings(
-        vectors=Path(vectors), manifest=Path(manifest), any_model=environment.get(ANY_MODEL, "") not in ("", "0")
-    )
+        message, remedy = "one of the two readout variables is missing", "set both or neither"
+        raise InputError(message, got=present, need=missing, remedy=remedy)
+    return Settings(Path(vectors), Path(manifest), any_model=environment.get(ANY_MODEL, "") not in ("", "0"))

@@ -6,7 +6,9 @@ from the cache) or if its scores are not finite. Absent rows are None, never zer
 
 import asyncio
 import math
+import re
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -51,6 +53,11 @@ class Entry:
         """Size of the rows."""
         return sum(row.nbytes for row in self.rows.values())
 
+    def advance(self, end: int) -> None:
+        """Note that no more rows of positions before `end` will come."""
+        self.reached = max(self.reached, end)
+        self.arrived.set()
+
 
 class Store:
     """All running sequences, and the last few finished ones.
@@ -63,21 +70,14 @@ class Store:
         missing_lost: other positions of finished sequences without a row.
     """
 
-    def __init__(self, keep_requests: int = 256, keep_bytes: int = 256 * 2**20) -> None:
-        """Make an empty store.
-
-        Args:
-            keep_requests: number of finished sequences to keep.
-            keep_bytes: largest total size of their rows.
-        """
+    def __init__(
+        self, keep_requests: int = 256, keep_bytes: int = 2**28, changed: Callable[["Store"], object] = lambda _: None
+    ) -> None:
+        """Make an empty store, which keeps at most so many finished sequences and bytes of their rows, and reports changes."""
         self.running: dict[str, Entry] = {}
         self.done: OrderedDict[str, Entry] = OrderedDict()
-        self.keep_requests = keep_requests
-        self.keep_bytes = keep_bytes
-        self.taken = 0
-        self.forgotten = 0
-        self.missing_cached = 0
-        self.missing_lost = 0
+        self.taken = self.forgotten = self.missing_cached = self.missing_lost = 0
+        self._keep_requests, self._keep_bytes, self._changed = keep_requests, keep_bytes, changed
         self._done_bytes = 0
         self._silent = False
 
@@ -89,6 +89,7 @@ class Store:
     def open(self, engine_id: str, request_id: str, index: int, prompt_ids: list[int]) -> None:
         """Expect rows for the sequence that the engine calls `engine_id`."""
         self.running[engine_id] = Entry(request_id, index, prompt_ids)
+        self._changed(self)
 
     def add(self, step: Step) -> None:
         """Add the rows of a step, except those of unknown sequences and those that are not finite."""
@@ -101,26 +102,22 @@ class Store:
                 positions = step.positions[start : start + count].tolist()
                 # Copies, because views would keep the whole step.
                 rows = {p: step.scores[start + i].copy() for i, p in enumerate(positions) if finite[start + i]}
-                before = len(entry.rows)
-                entry.rows.update(rows)
                 self.taken += len(rows)
-                self.forgotten += before + len(rows) - len(entry.rows)
-                _advance(entry, positions[-1] + 1)
+                self.forgotten += len(rows.keys() & entry.rows.keys())
+                entry.rows |= rows
+                entry.advance(positions[-1] + 1)
             start += count
         for engine_id, end in step.lost:
             if entry := self.running.get(engine_id):
-                _advance(entry, end)
+                entry.advance(end)
+        self._changed(self)
 
     async def wait(self, engine_id: str, positions: range, patience: float) -> list[Row | None]:
         """Return the rows at `positions`, in order, after waiting for those on their way; None for missing ones.
 
-        Rows arrive in order, so a row will not come once a later one is here. After a wait in vain, this does not wait again
+        Rows arrive in order, so a row will not come once a later one is here. `patience` is the seconds to wait while nothing
+        arrives; a longer pause of the event loop itself uses up little of it. After a wait in vain, this does not wait again
         until other rows arrive.
-
-        Args:
-            engine_id: the engine's name of the sequence.
-            positions: ascending.
-            patience: seconds to wait while nothing arrives; a longer pause of the event loop itself uses up little of it.
         """
         entry = self.running.get(engine_id)
         if entry is None or not positions:
@@ -152,15 +149,17 @@ class Store:
         self.missing_lost += max(0, last - len(rows) - cached)
         self.done[engine_id] = entry
         self._done_bytes += entry.n_bytes
-        while self.done and (len(self.done) > self.keep_requests or self._done_bytes > self.keep_bytes):
+        while self.done and (len(self.done) > self._keep_requests or self._done_bytes > self._keep_bytes):
             _, oldest = self.done.popitem(last=False)
             self._done_bytes -= oldest.n_bytes
             self.forgotten += len(oldest.rows)
+        self._changed(self)
 
     def drop(self, engine_id: str) -> None:
-        """Drop a cancelled sequence."""
+        """Drop a cancelled sequence, unless it has finished."""
         if entry := self.running.pop(engine_id, None):
             self.forgotten += len(entry.rows)
+            self._changed(self)
 
     def find(self, request_id: str) -> list[Entry]:
         """Find the sequences of a request, in order, running or finished.
@@ -169,22 +168,11 @@ class Store:
         """
         everything = [*self.running.values(), *self.done.values()]
         exact = [entry for entry in everything if entry.request_id == request_id]
-        parts = [
-            entry
-            for entry in everything
-            if entry.request_id.startswith(f"{request_id}-") and entry.request_id[len(request_id) + 1 :].isdigit()
-        ]
-        return exact or sorted(parts, key=lambda entry: (int(entry.request_id.rsplit("-", 1)[1]), entry.index))
-
-
-def _advance(entry: Entry, end: int) -> None:
-    entry.reached = max(entry.reached, end)
-    entry.arrived.set()
+        part = re.compile(re.escape(request_id) + r"-(\d+)")
+        parts = [(int(found[1]), entry) for entry in everything if (found := part.fullmatch(entry.request_id))]
+        return exact or [entry for _, entry in sorted(parts, key=lambda found: (found[0], found[1].index))]
 
 
 def as_values(row: Row | None) -> Values | None:
     """Convert a row for JSON; None if it is missing."""
-    if row is None:
-        return None
-    values: Values = row.tolist()
-    return values
+    return None if row is None else row.tolist()

@@ -68,7 +68,9 @@ def hook_model(worker: Any, settings: Settings, address: str) -> None:
     # Hooks change the graph, so a graph compiled without them, or with others, must not come from the cache.
     if isinstance(config.additional_config, dict):
         config.additional_config["amygdala_tl"] = hashlib.sha256(settings.vectors.read_bytes()).hexdigest()
-    projection = Projection(layers, readout.layers, readout.vectors, _rows(config))
+    padded = getattr(config.compilation_config, "max_cudagraph_capture_size", None) or 0  # for CUDA graphs
+    rows = int(max(config.scheduler_config.max_num_batched_tokens, padded))
+    projection = Projection(layers, readout.layers, readout.vectors, rows)
     if worker.rank % config.parallel_config.tensor_parallel_size == 0:  # every rank of a group has the whole stream
         failures = Failures()
         _watch_steps(runner, projection, Sender(address, failures), failures)
@@ -83,19 +85,8 @@ def _refuse_setup(config: Any) -> None:
         (config.model_config.runner_type != "generate", "a pooling model"),
     ):
         if wrong:
-            raise ModelError(
-                "readouts do not support this yet", got=what, remedy="serve without it, or without readouts"
-            )
-
-
-def _rows(config: Any) -> int:
-    """Return the largest number of tokens in a step, padded for CUDA graphs."""
-    return int(
-        max(
-            config.scheduler_config.max_num_batched_tokens,
-            getattr(config.compilation_config, "max_cudagraph_capture_size", None) or 0,
-        )
-    )
+            remedy = "serve without it, or without readouts"
+            raise ModelError("readouts do not support this yet", got=what, remedy=remedy)
 
 
 def _folder(model_config: Any) -> Path | None:
