@@ -53,7 +53,10 @@ def prepared(once, tiny_cache):
         where = ("--training-data-dir", folder / "corpus", "--output", folder / "readout.safetensors")
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("AMYGDALA_TL_CACHE", str(tiny_cache))
-            assert run("train", *where, "--target-layers", READOUT_LAYERS, "--aggregator", "whitened") == 0
+            assert (
+                run("train", *where, "--target-layers", READOUT_LAYERS, "--aggregator", "whitened", "--no-verdicts")
+                == 0
+            )
         texts = read_corpus(folder / "corpus").texts
         (folder / "other.jsonl").write_text(
             "".join(json.dumps({"text": text.text, "labels": list(text.positive)}) + "\n" for text in texts[:40])
