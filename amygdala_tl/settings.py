@@ -17,16 +17,7 @@ AUTO = "auto"
 
 @dataclass(frozen=True, slots=True)
 class ModelSettings:
-    """How a model is loaded.
-
-    Attributes:
-        model: `embedded`, a checkpoint folder, a `.gguf` file or a hub id.
-        dtype: `auto` (float32 on a CPU, bfloat16 on CUDA), `float32`, `bf16` or `fp16`.
-        device: for example `cuda:0`; CUDA where present if None.
-        n_devices: number of CUDA devices that share the layers.
-        revision: branch, tag or commit of a hub id.
-        trust_remote_code: run code that the checkpoint brings.
-    """
+    """The model to load, `spec` of `load_model`, with keywords of the same function."""
 
     model: str = "embedded"
     dtype: str = AUTO
@@ -38,15 +29,7 @@ class ModelSettings:
 
 @dataclass(frozen=True, slots=True)
 class CaptureOptions:
-    """How activations are captured.
-
-    Attributes:
-        layers: see `amygdala_tl.lens.hooks.parse_layers`.
-        chat_template: run each text as one turn of the model's chat template; `auto`: as the user's, where there is one.
-        max_tokens: length at which a text is cut.
-        token_components: number of principal directions of each text's tokens to keep, for the `subspace` estimator.
-        batch_size: most texts a batch; a token budget alone decides if None.
-    """
+    """Keywords of `capture`, which explains them."""
 
     layers: str = "0.35,0.5,0.65,0.8"
     chat_template: ChatTemplateChoice = "auto"
@@ -57,16 +40,7 @@ class CaptureOptions:
 
 @dataclass(frozen=True, slots=True)
 class FitSettings:
-    """How directions are computed from activations.
-
-    Attributes:
-        aggregator: name of an estimator, or `auto`.
-        denoise: names of denoisers, comma-separated.
-        labels: what the estimator is fitted to.
-        read_position: tokens that make a text's activation.
-        min_examples: fewest positive and negative training texts of a concept.
-        seed: of the folds that judge the result.
-    """
+    """Keywords of `fit`, which explains them, and the `seed` of the folds that judge the result."""
 
     aggregator: str = AUTO
     denoise: str = ""

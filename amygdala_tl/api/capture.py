@@ -34,7 +34,7 @@ def capture(
         chat_template: run each text as one turn of the model's chat template; `auto`: as the user's, if there is one.
         max_tokens: length at which a text is cut.
         token_components: number of principal directions of each text's tokens to keep, for the `subspace` estimator.
-        batch_size: most texts a batch, besides the token budget.
+        batch_size: most texts a batch; a token budget alone decides if None.
         progress: called after every batch.
 
     Returns:

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from amygdala_tl.activations.store import ActivationStore
-from amygdala_tl.api.labelled import judged_texts
+from amygdala_tl.api.labelled import judged_texts, no_known_label
 from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.diagnostics.diagnose import layer_cross_talk
 from amygdala_tl.diagnostics.records import CrossTalk
@@ -72,12 +72,7 @@ def _positive(labels: Any, readout: Readout) -> Bool[Tensor, "text concept"]:
         positive = label_matrix([[fold_name(name) for name in row] for row in labels], folded)
         if bool(positive.any()):
             return positive
-        raise InputError(
-            "no label of these texts is a concept of the readout",
-            got=", ".join(sorted({name for row in labels for name in row})[:10]) or "no labels",
-            need=", ".join(readout.concepts),
-            remedy="label the texts with the readout's concepts",
-        )
+        raise no_known_label({name for row in labels for name in row}, readout)
     try:
         matrix = torch.as_tensor(labels)
     except (TypeError, ValueError, RuntimeError) as cause:

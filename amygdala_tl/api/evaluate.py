@@ -1,7 +1,6 @@
 """`evaluate`: a readout on other texts, with held-out scores where they are labelled; `passages`: its extremes where not."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,7 +11,7 @@ from amygdala_tl.activations.embedding import mean_embeddings
 from amygdala_tl.activations.runner import pool_texts
 from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.api.inputs import corpus_of
-from amygdala_tl.api.labelled import judged_texts
+from amygdala_tl.api.labelled import judged_texts, no_known_label
 from amygdala_tl.api.models import lens_of
 from amygdala_tl.corpus.evaluation_data import EvaluationData, of_corpus, read_evaluation_data
 from amygdala_tl.corpus.record import Corpus
@@ -59,13 +58,8 @@ def evaluate(
     data = evaluation_data(data, readout)
     known = [concept for concept in readout.concepts if fold_name(concept) in data.labels]
     if not known:
-        raise InputError(
-            "no label of these texts is a concept of the readout",
-            got=", ".join(sorted(data.labels)[:10]) or "no labels",
-            need=", ".join(readout.concepts),
-            remedy="label the texts with the readout's concepts",
-        )
-    method = None if corpus is None or store is None else method_of(readout)
+        raise no_known_label(data.labels, readout)
+    method = None if corpus is None else method_of(readout)
     readout, lens = readout.of_concepts(known), lens_of(readout, lens)
     unseen, what = _unseen(data, readout, lens)
     layers = torch.tensor([readout.reading_layers[concept] for concept in readout.concepts])
@@ -148,6 +142,5 @@ def _unseen(data: EvaluationData, readout: Readout, lens: Lens) -> tuple[JudgedT
 def _activations(
     data: EvaluationData, readout: Readout, lens: Lens
 ) -> tuple[Float[Tensor, "text layer d_model"], Bool[Tensor, "text layer"]]:
-    said = readout.provenance
-    settings = replace(said.capture, token_components=0)
-    return pool_texts(lens, [text.text for text in data.texts], readout.layers, said.read_position, settings)
+    said, texts = readout.provenance, [text.text for text in data.texts]
+    return pool_texts(lens, texts, readout.layers, said.read_position, said.capture)

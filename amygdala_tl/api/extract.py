@@ -1,6 +1,5 @@
 """`extract`: a memory graph, from a server or a file, becomes a corpus."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,8 +10,6 @@ from amygdala_tl.errors import InputError
 from amygdala_tl.memory.client import read_memory_server
 from amygdala_tl.memory.graph_file import read_graph_file
 from amygdala_tl.memory.shapes import ToolNames
-
-TOKEN_VARIABLE = "AMYGDALA_MCP_TOKEN"
 
 
 def extract(
@@ -37,16 +34,10 @@ def extract(
         MemoryGraphError: the source cannot be read.
         CorpusError: no corpus can be made of it.
     """
-    if (memory_mcp_url is None) == (memory_file is None):
-        raise InputError("one source is needed", need="memory_mcp_url or memory_file", remedy="give exactly one")
-    if memory_mcp_url is not None:
-        nodes = read_memory_server(
-            memory_mcp_url,
-            token=os.environ.get(TOKEN_VARIABLE),
-            tool_names=tool_names or ToolNames(),
-            progress=progress,
-        )
-    else:
-        assert memory_file is not None
+    if memory_mcp_url is not None and memory_file is None:
+        nodes = read_memory_server(memory_mcp_url, tool_names=tool_names, progress=progress)
+    elif memory_file is not None and memory_mcp_url is None:
         nodes = read_graph_file(Path(memory_file))
+    else:
+        raise InputError("one source is needed", need="memory_mcp_url or memory_file", remedy="give exactly one")
     return build_corpus(nodes, rules or LabelRules())

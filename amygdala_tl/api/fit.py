@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from einops import rearrange
 
 from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.api.labelled import LabelledTexts
-from amygdala_tl.corpus.record import Corpus
-from amygdala_tl.corpus.training import trainable_concepts
+from amygdala_tl.corpus.record import Corpus, trainable_concepts
 from amygdala_tl.directions.choice import choose_method
 from amygdala_tl.directions.estimator import check_classes
 from amygdala_tl.directions.method import apply_method, apply_streamed, requested_method
@@ -73,6 +73,7 @@ def fit(
             comparison = {"chosen_from": table}
         fitted = apply_method(method, data, neutral, concepts)
     ids = [text.id for text in texts]
+    counts = torch.stack((labelled.positive.sum(dim=0), labelled.negative.sum(dim=0)), dim=1)
     vectors = exported(rearrange(fitted.directions, "concept layer d_model -> layer concept d_model"), store.info)
     return Readout(
         concepts=concepts,
@@ -90,11 +91,8 @@ def fit(
             corpus_sha256=corpus.sha256,
             corpus=dict(corpus.parameters),
             counts={
-                concept: {
-                    "positive": int(labelled.positive[:, column].sum()),
-                    "negative": int(labelled.negative[:, column].sum()),
-                }
-                for column, concept in enumerate(concepts)
+                concept: dict(zip(("positive", "negative"), count, strict=True))
+                for concept, count in zip(concepts, counts.tolist(), strict=True)
             },
             left_out={**corpus.left_out, **left_out},
         ),
@@ -107,7 +105,5 @@ def _layers(layers: str | Sequence[int] | None, corpus: Corpus, store: Activatio
     if captured := store.layers_of([text.id for text in corpus.texts]):
         return captured
     raise FitError(
-        "no layer has been captured for the whole corpus",
-        label=str(store.folder),
-        remedy="capture the corpus first",
+        "no layer has been captured for the whole corpus", label=str(store.folder), remedy="capture the corpus first"
     )

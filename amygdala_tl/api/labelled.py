@@ -1,6 +1,6 @@
 """Texts of a corpus joined with their activations in a store."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from jaxtyping import Float
 from torch import Tensor
@@ -10,6 +10,7 @@ from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.diagnostics.evaluation import JudgedTexts
 from amygdala_tl.directions import LabelledActivations
 from amygdala_tl.directions.labels import grade_matrix, group_numbers, label_matrix
+from amygdala_tl.errors import InputError
 from amygdala_tl.readout.record import Readout
 from amygdala_tl.records import CorpusText, ReadPosition, Split
 
@@ -39,24 +40,14 @@ class LabelledTexts:
     def parts(self) -> Iterator[LabelledActivations]:
         """Pass over the store once."""
         for rows, activations in self.store.batches(self.ids, self.layers, self.read_position):
-            yield LabelledActivations(
-                activations=activations,
-                positive=self.positive[rows],
-                negative=self.negative[rows],
-                groups=self.groups[rows],
-                grades=None if self.grades is None else self.grades[rows],
-            )
+            grades = None if self.grades is None else self.grades[rows]
+            yield LabelledActivations(activations, self.positive[rows], self.negative[rows], self.groups[rows], grades)
 
     def whole(self, *, spread: bool) -> LabelledActivations:
         """Load all of them into memory, with the directions of each text's tokens where `spread` says so."""
-        return LabelledActivations(
-            activations=self.store.load(self.ids, self.layers, self.read_position),
-            positive=self.positive,
-            negative=self.negative,
-            groups=self.groups,
-            grades=self.grades,
-            spread=self.store.load_spread(self.ids, self.layers) if spread else None,
-        )
+        activations = self.store.load(self.ids, self.layers, self.read_position)
+        found = self.store.load_spread(self.ids, self.layers) if spread else None
+        return LabelledActivations(activations, self.positive, self.negative, self.groups, self.grades, found)
 
 
 def examples(corpus: Corpus, split: Split) -> list[CorpusText]:
@@ -69,22 +60,11 @@ def judged_texts(
 ) -> JudgedTexts:
     """Return the examples of one split as the readout's method sees them: graded and with spread only in training.
 
-    Args:
-        readout: names concepts, layers and read position.
-        corpus: labelled texts.
-        store: their activations.
-        split: of the texts.
-        layers: other layers than the readout's.
-
-    Raises:
-        ActivationStoreError: texts have not been captured.
+    `layers` are other layers than the readout's. A text that has not been captured raises `ActivationStoreError`.
     """
-    said, texts = readout.provenance, examples(corpus, split)
-    labelled = LabelledTexts(
-        texts, readout.concepts, store, layers or readout.layers, said.read_position,
-        graded=said.graded and split == "train",
-    )  # fmt: skip
-    spread = said.estimator.get("aggregator") == "subspace"
+    said, texts, layers = readout.provenance, examples(corpus, split), layers or readout.layers
+    graded, spread = said.graded and split == "train", said.estimator.get("aggregator") == "subspace"
+    labelled = LabelledTexts(texts, readout.concepts, store, layers, said.read_position, graded=graded)
     data = labelled.whole(spread=spread)
     return JudgedTexts([text.text for text in texts], data, [text.id for text in texts])
 
@@ -95,3 +75,13 @@ def neutral_activations(
     """Return the activations of the neutral training texts."""
     ids = [text.id for text in corpus.texts if text.split == "train" and text.neutral]
     return store.load(ids, layers or readout.layers, readout.provenance.read_position)
+
+
+def no_known_label(labels: Iterable[str], readout: Readout) -> InputError:
+    """Return the mistake of texts that no concept of a readout labels."""
+    return InputError(
+        "no label of these texts is a concept of the readout",
+        got=", ".join(sorted(labels)[:10]) or "no labels",
+        need=", ".join(readout.concepts),
+        remedy="label the texts with the readout's concepts",
+    )

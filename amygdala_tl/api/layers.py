@@ -1,6 +1,7 @@
 """`compare_layers`: which layers to read, compared on folds of the training texts and never on the held-out ones."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.api.fit import fit
@@ -8,36 +9,19 @@ from amygdala_tl.api.labelled import judged_texts, neutral_activations
 from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.diagnostics.diagnose import Diagnoser
 from amygdala_tl.diagnostics.records import LayerSeparation
-from amygdala_tl.records import ReadPosition
-from amygdala_tl.settings import FIT
 
 
 def compare_layers(
-    corpus: Corpus,
-    store: ActivationStore,
-    *,
-    layers: str | Sequence[int] | None = None,
-    aggregator: str = FIT.aggregator,
-    denoise: str = FIT.denoise,
-    read_position: ReadPosition = FIT.read_position,
-    min_examples: int = FIT.min_examples,
+    corpus: Corpus, store: ActivationStore, *, layers: str | Sequence[int] | None = None, **fitting: Any
 ) -> LayerSeparation:
     """Measure the separation of every concept at every layer; directions never see the group of the text they score.
 
     Args:
-        corpus, store, layers, aggregator, denoise, read_position, min_examples: as in `fit`.
+        corpus, store, layers, fitting: as in `fit`.
 
     Raises:
         FitError, InputError, ActivationStoreError: as `fit`.
     """
-    readout = fit(
-        corpus,
-        store,
-        layers=layers,
-        aggregator=aggregator,
-        denoise=denoise,
-        read_position=read_position,
-        min_examples=min_examples,
-    )
+    readout = fit(corpus, store, layers=layers, **fitting)
     train, neutral = judged_texts(readout, corpus, store, "train"), neutral_activations(readout, corpus, store)
     return Diagnoser(readout, train, neutral).by_layer()

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -32,11 +33,7 @@ class TokenScores:
 
 
 def score(
-    texts: Sequence[str],
-    readout: Readout | str | Path,
-    lens: Lens | str | None = None,
-    *,
-    calibrated: bool = False,
+    texts: Sequence[str], readout: Readout | str | Path, lens: Lens | str | None = None, *, calibrated: bool = False
 ) -> Float[Tensor, "text layer concept"]:
     """Project every text's activation onto every direction of a readout.
 
@@ -56,8 +53,8 @@ def score(
     if calibrated:
         readout.calibration("texts")  # a mistake comes before the model
     lens = lens_of(readout, lens)
-    said = readout.provenance
-    activations, fine = pool_texts(lens, _not_empty(texts), readout.layers, said.read_position, said.capture)
+    position, settings = readout.provenance.read_position, readout.provenance.capture
+    activations, fine = pool_texts(lens, _not_empty(texts), readout.layers, position, settings)
     scores = readout.scores(activations)
     if not calibrated:
         return scores
@@ -90,19 +87,15 @@ def score_tokens(
         for row, index in enumerate(batch.indices):
             own = batch.tokens.content[row].cpu()
             text = texts[index] if settings.chat_template == "none" else texts[index].strip()
-            results[index] = TokenScores(
-                pieces=_pieces(text, tokenized[index].spans),
-                scores=scores[row][own],
-                readable=batch.readable[row].cpu()[own],
-            )
+            pieces, readable = _pieces(text, tokenized[index].spans), batch.readable[row].cpu()[own]
+            results[index] = TokenScores(pieces, scores[row][own], readable)
     return [results[index] for index in range(len(texts))]
 
 
 def _pieces(text: str, spans: Sequence[tuple[int, int]]) -> tuple[str, ...]:
     """Cut the text at the tokens' starts, so that white space between their offsets is not lost."""
-    ends = [start for start, _ in spans[1:]] + [spans[-1][1]]
-    starts = [0, *(start for start, _ in spans[1:])]
-    return tuple(text[start:end] for start, end in zip(starts, ends, strict=True))
+    cuts = [0, *(start for start, _ in spans[1:]), spans[-1][1]]
+    return tuple(text[start:end] for start, end in pairwise(cuts))
 
 
 def _not_empty(texts: Sequence[str]) -> list[str]:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.api.capture import capture
@@ -66,6 +67,12 @@ def train(
     Raises:
         ModelError, FitError, InputError, ActivationStoreError, StorageError: as the stages.
     """
+    fitting: dict[str, Any] = {
+        "aggregator": aggregator,
+        "denoise": denoise,
+        "read_position": read_position,
+        "min_examples": min_examples,
+    }
     with ExitStack() as stack:
         folder = activations_dir or stack.enter_context(tempfile.TemporaryDirectory())
         store, summary = capture(
@@ -81,27 +88,10 @@ def train(
         )
         on_result(summary)
         if layers == AUTO:
-            separation = compare_layers(
-                corpus,
-                store,
-                layers=LAYERS.candidates,
-                aggregator=aggregator,
-                denoise=denoise,
-                read_position=read_position,
-                min_examples=min_examples,
-            )
+            separation = compare_layers(corpus, store, layers=LAYERS.candidates, **fitting)
             layers = best_layers(separation, LAYERS.slots)
             on_result(ChosenLayers(separation, layers))
-        readout = fit(
-            corpus,
-            store,
-            layers=layers,
-            aggregator=aggregator,
-            denoise=denoise,
-            labels=labels,
-            read_position=read_position,
-            min_examples=min_examples,
-        )
+        readout = fit(corpus, store, layers=layers, labels=labels, **fitting)
         on_result(readout)
         return judged(readout, corpus, store, on_result) if verdicts else readout
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -62,10 +62,11 @@ def verify(
         name, revision = lens.source, lens.info.revision
     elif name is None and trained_on is not None:
         name, revision = trained_on.id, trained_on.revision
+    source: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     if lens is None:
         if not name:
             raise ReadoutError("the readout names no model", remedy="name the model it was trained on")
-        lens = load_model(name, dtype, revision=revision, trust_remote_code=trust_remote_code)
+        lens = load_model(name, dtype, **source)
     check_fit(readout, lens)
     references, tokens = _references(readout, lens)
     info = lens.info
@@ -74,9 +75,7 @@ def verify(
     outputs: dict[str, Sequence[LayerOutput]] = {}
     if name and engine != "vllm":
         try:
-            checkpoint = load_checkpoint(
-                name, getattr(torch, info.dtype), revision=revision, trust_remote_code=trust_remote_code
-            )
+            checkpoint = load_checkpoint(name, getattr(torch, info.dtype), **source)
             outputs["Hugging Face"] = layer_outputs(checkpoint.hf_model, tokens)
             del checkpoint
         except ModelError as cause:
@@ -86,13 +85,7 @@ def verify(
     if why := _not_in_vllm(engine, name):
         notes.append(why)
     elif name:
-        outputs["vLLM"] = vllm_layers(
-            readable_source(name),
-            tokens[0].tolist(),
-            info.dtype,
-            revision=revision,
-            trust_remote_code=trust_remote_code,
-        )
+        outputs["vLLM"] = vllm_layers(readable_source(name), tokens[0].tolist(), info.dtype, **source)
     tolerance, centred = TOLERANCES[info.dtype], info.weights == "centred"
     checks: list[LayerCheck] = []
     for of, found in outputs.items():

@@ -8,11 +8,9 @@ from rich.console import Console
 from rich.rule import Rule
 
 from amygdala_tl.api.extract import extract
-from amygdala_tl.cli.diagnose import show_report
 from amygdala_tl.cli.read import show_reading, show_tokens
 from amygdala_tl.cli.stages import Stages
 from amygdala_tl.cli.train import run_train
-from amygdala_tl.corpus import count_examples
 from amygdala_tl.corpus.io import write_corpus
 from amygdala_tl.errors import InputError
 from amygdala_tl.report.progress import extract_progress
@@ -35,10 +33,9 @@ def demo(
     try:
         from amygdala_tl.demo.server import running_demo_server
     except ModuleNotFoundError as cause:
+        remedy = "run `pip install 'amygdala-tl[demo]'`"
         raise InputError(
-            "the demo server needs packages that are not installed",
-            got=cause.name,
-            remedy="run `pip install 'amygdala-tl[demo]'`",
+            "the demo server needs packages that are not installed", got=cause.name, remedy=remedy
         ) from cause
 
     from amygdala_tl.api.inputs import store_of
@@ -56,7 +53,7 @@ def demo(
         with extract_progress(console) as progress:
             corpus = extract(memory_mcp_url=url, progress=progress)
         write_corpus(corpus, output_dir / "corpus")
-    console.print(corpus_summary(corpus, count_examples(corpus)))
+    console.print(corpus_summary(corpus))
     console.print(Rule("train", align="left"))
     lens = run_train(console, stages, output_dir / "corpus", output, activations_dir=output_dir / "activations")
     console.print(Rule("read", align="left"))
@@ -70,7 +67,7 @@ def demo(
     with stages("report"):
         store = store_of(readout, output_dir / "activations")
         write_report(judge(readout, corpus, store, lens), output_dir / "report.html")
-    show_report(console, output_dir / "report.html")
+    console.print(file_list({"report": output_dir / "report.html"}))
     console.print(Rule("done", align="left"))
     console.print(file_list({"corpus": output_dir / "corpus", "readout": output}))
     console.print(stage_times(stages.seconds))

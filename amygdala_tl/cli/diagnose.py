@@ -1,7 +1,7 @@
 """`layers`, `evaluate`, `crosstalk`, `quality`, `report`: what a readout can be trusted with."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -12,20 +12,17 @@ from amygdala_tl.cli.norms import read_norms
 from amygdala_tl.corpus.folders import read_training_data
 from amygdala_tl.files import make_folder
 from amygdala_tl.names import named_concepts
+from amygdala_tl.report.summaries import file_list
 from amygdala_tl.settings import FIT, LAYERS
 
 
+@options.of(FIT, without=["labels"])
 def layers(
     training_data_dir: options.TrainingData,
     activations_dir: Annotated[Path, typer.Option(help="From `capture` or `train`.")],
-    target_layers: Annotated[
-        str | None, typer.Option(help="As in `capture`.", show_default="all layers captured")
-    ] = None,
+    target_layers: options.CapturedLayers = None,
     slots: Annotated[int, typer.Option(min=1, help="Number of layers to choose.")] = LAYERS.slots,
-    aggregator: options.Aggregator = FIT.aggregator,
-    denoise: options.Denoise = FIT.denoise,
-    read_position: options.ReadPositionOption = FIT.read_position,
-    min_examples: options.MinExamples = FIT.min_examples,
+    **settings: Any,
 ) -> None:
     """Compare captured layers on folds of the training texts, and choose the best few."""
     from amygdala_tl.activations.store import ActivationStore
@@ -33,15 +30,8 @@ def layers(
     from amygdala_tl.diagnostics.separation import best_layers
     from amygdala_tl.report.tables import layer_table
 
-    separation = compare_layers(
-        read_training_data(training_data_dir, min_examples=min_examples),
-        ActivationStore.find(activations_dir),
-        layers=target_layers,
-        aggregator=aggregator,
-        denoise=denoise,
-        read_position=read_position,
-        min_examples=min_examples,
-    )
+    corpus = read_training_data(training_data_dir, min_examples=settings["min_examples"])
+    separation = compare_layers(corpus, ActivationStore.find(activations_dir), layers=target_layers, **settings)
     chosen = best_layers(separation, slots)
     console = Console(highlight=False)
     console.print(layer_table(separation, chosen))
@@ -159,12 +149,5 @@ def report(
     with console.status("diagnosing"):
         found = judge(bundle, corpus, store, lens, norms=words)
         write_report(found, out, run)
-    show_report(console, out)
-    console.print(diagnosis_summary(found))
-
-
-def show_report(console: Console, out: Path) -> None:
-    """Say where the page is."""
-    from amygdala_tl.report.summaries import file_list
-
     console.print(file_list({"report": out}))
+    console.print(diagnosis_summary(found))

@@ -1,14 +1,13 @@
 """`extract`: a memory graph to a corpus folder."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from amygdala_tl.api.extract import extract as run
 from amygdala_tl.cli import options
-from amygdala_tl.corpus import count_examples
 from amygdala_tl.corpus.io import write_corpus
 from amygdala_tl.corpus.labels import LabelRules
 from amygdala_tl.errors import InputError
@@ -16,69 +15,40 @@ from amygdala_tl.memory.shapes import ToolNames
 from amygdala_tl.report.progress import extract_progress
 from amygdala_tl.report.summaries import corpus_summary
 
-DEFAULTS = LabelRules()
+RULES = LabelRules()
 TOOLS = ToolNames()
 
 
+@options.of(RULES)
 def extract(
     output_dir: Annotated[Path, typer.Option(help="Corpus folder to write.")],
     memory_mcp_url: Annotated[
         str | None, typer.Option(help="MCP server of the graph, over HTTP; bearer token in AMYGDALA_MCP_TOKEN.")
     ] = None,
     memory_file: Annotated[Path | None, typer.Option(help="Or the reference memory server's JSONL file.")] = None,
-    min_positive_score: Annotated[
-        float, typer.Option(help="A text is a positive example from this score on.")
-    ] = DEFAULTS.min_positive_score,
-    max_negative_score: Annotated[
-        float, typer.Option(help="A text is a negative example up to this score, or without the tag.")
-    ] = DEFAULTS.max_negative_score,
-    max_negative_mentions: Annotated[
-        int, typer.Option(help="A negative example may name the concept this often.")
-    ] = DEFAULTS.max_negative_mentions,
-    min_content_chars: Annotated[int, typer.Option(help="Drop shorter texts.")] = DEFAULTS.min_content_chars,
-    max_examples_per_emotion: Annotated[
-        int, typer.Option(help="At most this many positive and this many negative examples of a concept.")
-    ] = DEFAULTS.max_examples_per_emotion,
-    top_emotions: Annotated[
-        int | None, typer.Option(help="Take the N most common tags as concepts.", show_default="all tags")
-    ] = None,
     emotions_file: Annotated[
         Path | None, typer.Option(help="Take the concepts named in this file, one a line; with --top-emotions, both.")
     ] = None,
     node_types: Annotated[
         str | None, typer.Option(help="Only nodes of these types: the graph's own names, or journal, digest, pattern.")
     ] = None,
-    min_examples: options.MinExamples = DEFAULTS.min_examples,
-    seed: Annotated[int, typer.Option(help="Of the choice of examples and the held-out split.")] = DEFAULTS.seed,
+    seed: Annotated[int, typer.Option(help="Of the choice of examples and the held-out split.")] = RULES.seed,
     query_tool: Annotated[str, typer.Option(help="Node server's tool that lists nodes.")] = TOOLS.query,
     render_tool: Annotated[str, typer.Option(help="Node server's tool that gives a node's text.")] = TOOLS.render,
+    **settings: Any,
 ) -> None:
     """Turn a memory graph into a corpus: unique texts with labels, groups and a held-out split."""
     console = Console(highlight=False)
-    rules = LabelRules(
-        min_positive_score=min_positive_score,
-        max_negative_score=max_negative_score,
-        max_negative_mentions=max_negative_mentions,
-        min_content_chars=min_content_chars,
-        max_examples_per_emotion=max_examples_per_emotion,
-        min_examples=min_examples,
-        seed=seed,
-        top_emotions=top_emotions,
-        emotions=None if emotions_file is None else _names(emotions_file),
-        node_types=None
-        if node_types is None
-        else tuple(part.strip() for part in node_types.split(",") if part.strip()),
-    )
+    emotions = None if emotions_file is None else _names(emotions_file)
+    types = None if node_types is None else tuple(part.strip() for part in node_types.split(",") if part.strip())
+    rules = LabelRules(seed=seed, emotions=emotions, node_types=types, **settings)
+    tools = ToolNames(query_tool, render_tool)
     with extract_progress(console) as progress:
         corpus = run(
-            memory_mcp_url=memory_mcp_url,
-            memory_file=memory_file,
-            rules=rules,
-            tool_names=ToolNames(query=query_tool, render=render_tool),
-            progress=progress,
+            memory_mcp_url=memory_mcp_url, memory_file=memory_file, rules=rules, tool_names=tools, progress=progress
         )
     write_corpus(corpus, output_dir)
-    console.print(corpus_summary(corpus, count_examples(corpus)))
+    console.print(corpus_summary(corpus))
     console.print(f"corpus: {output_dir}", soft_wrap=True)
 
 

@@ -1,80 +1,88 @@
 """Options that several commands share, spelled once."""
 
+from collections.abc import Callable, Collection
+from dataclasses import fields
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
 import typer
 
-from amygdala_tl.records import ChatTemplateChoice, ReadPosition
+HELP = {
+    "model": "`embedded` (SmolLM2-135M-Instruct), a checkpoint folder, a .gguf file or a hub id.",
+    "dtype": "auto (float32 on a CPU, bf16 on CUDA), float32, bf16 or fp16; of the model while it runs.",
+    "device": "For example cpu or cuda:0.",
+    "n_devices": "Split the model's layers over this many CUDA devices.",
+    "revision": "Branch, tag or commit of a hub id.",
+    "trust_remote_code": "Run code that the checkpoint brings.",
+    "layers": "Layers, comma-separated: indices (18), negative ones (-1), fractions of depth (0.6); `all`; in `train` also "
+    "`auto`.",
+    "chat_template": "Run each text as one turn of the model's chat template; auto: as the user's, where the model has one.",
+    "max_tokens": "Cut texts after this many tokens.",
+    "token_components": "Keep this many principal directions of each text's tokens, for the subspace aggregator.",
+    "batch_size": "At most this many texts a batch.",
+    "aggregator": "Estimator: mean, pca, linear, logistic, logistic_l1, whitened, subspace; or auto, the best on held-out "
+    "groups of the training texts.",
+    "denoise": "Denoisers, comma-separated: sink, neutral-pca[:0.5], topic[:0.5], grand-mean.",
+    "labels": "Fit two classes, or the tags' scores (linear and whitened only).",
+    "read_position": "Tokens pooled into a text's activation (see README, 'Read positions').",
+    "min_examples": "Leave a concept out with fewer positive or negative training texts.",
+    "min_positive_score": "A text is a positive example from this score on.",
+    "max_negative_score": "A text is a negative example up to this score, or without the tag.",
+    "max_negative_mentions": "A negative example may name the concept this often.",
+    "min_content_chars": "Drop shorter texts.",
+    "max_examples_per_emotion": "At most this many positive and this many negative examples of a concept.",
+    "top_emotions": "Take the N most common tags as concepts.",
+}
+"""Fields of settings that are options."""
+
+FLAGS = {"layers": ["--target-layers"]}
+LEAST = {"n_devices": 1, "max_tokens": 1, "token_components": 0, "batch_size": 1, "min_examples": 1}
+SHOWN = {"device": "CUDA if present", "batch_size": "a token budget", "denoise": "none", "top_emotions": "all tags"}
+"""Defaults as the help shows them, where None or an empty text would say too little."""
+
+
+def option(name: str) -> Any:
+    """Return the option of a field of settings."""
+    help, least, shown = HELP[name], LEAST.get(name), SHOWN.get(name, True)
+    return typer.Option(*FLAGS.get(name, []), help=help, min=least, show_default=shown)
+
+
+def of(*settings: Any, without: Collection[str] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command an option for every field of settings that `HELP` has; it takes them as `**settings`."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = [each for each in signature(command).parameters.values() if each.kind != Parameter.VAR_KEYWORD]
+        shared = [
+            Parameter(
+                each.name,
+                Parameter.KEYWORD_ONLY,
+                default=getattr(record, each.name),
+                annotation=Annotated[each.type, option(each.name)],
+            )
+            for record in settings
+            for each in fields(record)
+            if each.name in HELP and each.name not in without
+        ]
+        command.__signature__ = Signature([*own, *shared])  # type: ignore[attr-defined]  # typer reads it
+        return command
+
+    return decorate
+
 
 TrainingData = Annotated[
-    Path,
-    typer.Option(help="Corpus folder from `extract`, or a folder of texts (see README, 'Folders of texts')."),
+    Path, typer.Option(help="Corpus folder from `extract`, or a folder of texts (see README, 'Folders of texts').")
 ]
-Model = Annotated[
-    str, typer.Option(help="`embedded` (SmolLM2-135M-Instruct), a checkpoint folder, a .gguf file or a hub id.")
-]
-TargetLayers = Annotated[
-    str,
-    typer.Option(
-        help="Layers, comma-separated: indices (18), negative ones (-1), fractions of depth (0.6); `all`; in `train` also `auto`."
-    ),
-]
-Dtype = Annotated[
-    str, typer.Option(help="auto (float32 on a CPU, bf16 on CUDA), float32, bf16 or fp16; of the model while it runs.")
-]
-Device = Annotated[str | None, typer.Option(help="For example cpu or cuda:0.", show_default="CUDA if present")]
-NDevices = Annotated[int, typer.Option(min=1, help="Split the model's layers over this many CUDA devices.")]
-BatchSize = Annotated[
-    int | None, typer.Option(min=1, help="At most this many texts a batch.", show_default="a token budget")
-]
-MaxTokens = Annotated[int, typer.Option(min=1, help="Cut texts after this many tokens.")]
-ChatTemplateOption = Annotated[
-    ChatTemplateChoice,
-    typer.Option(
-        "--chat-template",
-        help="Run each text as one turn of the model's chat template; auto: as the user's, where the model has one.",
-    ),
-]
-TokenComponents = Annotated[
-    int,
-    typer.Option(min=0, help="Keep this many principal directions of each text's tokens, for the subspace aggregator."),
-]
-TrustRemoteCode = Annotated[bool, typer.Option(help="Run code that the checkpoint brings.")]
-Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub id.")]
-Aggregator = Annotated[
-    str,
-    typer.Option(
-        help="Estimator: mean, pca, linear, logistic, logistic_l1, whitened, subspace; or auto, the best on held-out groups "
-        "of the training texts."
-    ),
-]
-Denoise = Annotated[
-    str,
-    typer.Option(
-        help="Denoisers, comma-separated: sink, neutral-pca[:0.5], topic[:0.5], grand-mean.", show_default="none"
-    ),
-]
-LabelsOption = Annotated[
-    Literal["classes", "graded"],
-    typer.Option("--labels", help="Fit two classes, or the tags' scores (linear and whitened only)."),
-]
-ReadPositionOption = Annotated[
-    ReadPosition,
-    typer.Option("--read-position", help="Tokens pooled into a text's activation (see README, 'Read positions')."),
-]
-MinExamples = Annotated[
-    int, typer.Option(min=1, help="Leave a concept out with fewer positive or negative training texts.")
-]
+Output = Annotated[Path, typer.Option(help="The vectors, ending in .safetensors; the manifest lands beside them.")]
 Verdicts = Annotated[
     bool, typer.Option("--verdicts/--no-verdicts", help="Judge every concept on the corpus's held-out groups.")
 ]
-Output = Annotated[Path, typer.Option(help="The vectors, ending in .safetensors; the manifest lands beside them.")]
+CapturedLayers = Annotated[str | None, typer.Option(help="As in `capture`.", show_default="all layers captured")]
 ReadoutFile = Annotated[Path, typer.Option(help="The bundle's .safetensors file.")]
 ActivationsDir = Annotated[
-    Path | None,
-    typer.Option(help="Where activations are kept.", show_default="`activations` beside the readout"),
+    Path | None, typer.Option(help="Where activations are kept.", show_default="`activations` beside the readout")
 ]
 ModelOption = Annotated[str | None, typer.Option(help="The model, if the manifest's name does not lead to it.")]
+TrustRemoteCode = Annotated[bool, option("trust_remote_code")]
 
 READOUT = Path("readout.safetensors")

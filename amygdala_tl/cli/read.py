@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def read(
     texts: Annotated[list[str] | None, typer.Argument(help="Texts to read.", show_default=False)] = None,
-    readout: options.ReadoutFile = Path("readout.safetensors"),
+    readout: options.ReadoutFile = options.READOUT,
     file: Annotated[Path | None, typer.Option(help="Or a file with a text a line; `-` is standard input.")] = None,
     layer: Annotated[
         int | None, typer.Option(help="Layer to show.", show_default="the bundle's layer nearest to 0.65 of depth")
@@ -31,7 +31,7 @@ def read(
     tokens: Annotated[bool, typer.Option("--tokens", help="Colour every token by --concept instead.")] = False,
     concept: Annotated[str | None, typer.Option(help="For --tokens.", show_default="each text's strongest")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="All scores at all layers, as JSON.")] = False,
-    model: Annotated[str | None, typer.Option(help="The model, if the manifest's name does not lead to it.")] = None,
+    model: options.ModelOption = None,
 ) -> None:
     """Read texts: calibrated scores (z over the training texts) of their strongest concepts."""
     from amygdala_tl.readout.record import load_readout
@@ -76,30 +76,19 @@ def show_tokens(
     """Print every text with its tokens coloured by one concept."""
     from amygdala_tl.api.score import score_tokens
 
-    for row, token_scores in enumerate(score_tokens(texts, bundle, lens)):
+    layer = bundle.layers[column]
+    for row, found in enumerate(score_tokens(texts, bundle, lens)):
         index = int(scores[row, column].argmax()) if concept is None else bundle.concepts.index(concept)
-        console.print(
-            coloured_tokens(
-                token_scores.pieces,
-                token_scores.scores[:, column, index],
-                token_scores.readable[:, column],
-                concept=bundle.concepts[index],
-                layer=bundle.layers[column],
-            )
-        )
+        shown, z, readable = bundle.concepts[index], found.scores[:, column, index], found.readable[:, column]
+        console.print(coloured_tokens(found.pieces, z, readable, concept=shown, layer=layer))
 
 
 def _as_json(texts: Sequence[str], scores: "torch.Tensor", bundle: "Readout") -> list[dict[str, object]]:
+    def by_concept(z: "torch.Tensor") -> dict[str, float] | None:
+        return None if z.isnan().any() else dict(zip(bundle.concepts, z.tolist(), strict=True))
+
     return [
-        {
-            "text": text,
-            "z": {
-                str(layer): None
-                if row[column].isnan().any()
-                else dict(zip(bundle.concepts, row[column].tolist(), strict=True))
-                for column, layer in enumerate(bundle.layers)
-            },
-        }
+        {"text": text, "z": dict(zip(map(str, bundle.layers), map(by_concept, row), strict=True))}
         for text, row in zip(texts, scores, strict=True)
     ]
 
@@ -107,9 +96,8 @@ def _as_json(texts: Sequence[str], scores: "torch.Tensor", bundle: "Readout") ->
 def _texts(texts: list[str] | None, file: Path | None) -> list[str]:
     if bool(texts) == (file is not None):
         raise InputError("nothing to read", need="texts or --file", remedy="give one of the two")
-    if texts:
-        return texts
-    assert file is not None
+    if file is None:
+        return list(texts or ())
     try:
         content = typer.get_text_stream("stdin").read() if str(file) == "-" else file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as cause:

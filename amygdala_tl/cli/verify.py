@@ -1,6 +1,5 @@
 """`verify`: is layer i of a bundle layer i of the server?"""
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -10,12 +9,12 @@ from amygdala_tl.cli import options
 
 
 def verify(
-    readout: options.ReadoutFile = Path("readout.safetensors"),
+    readout: options.ReadoutFile = options.READOUT,
     engine: Annotated[
         Literal["auto", "vllm", "hf"],
         typer.Option(help="Compare with this engine; auto: with both, where vLLM is installed."),
     ] = "auto",
-    model: Annotated[str | None, typer.Option(help="The model, if the manifest's name does not lead to it.")] = None,
+    model: options.ModelOption = None,
     dtype: Annotated[str, typer.Option(help="float32, bf16 or fp16; only float32 is a proof by number.")] = "float32",
     trust_remote_code: options.TrustRemoteCode = False,
 ) -> None:

@@ -1,4 +1,4 @@
-"""A diagnosis in the terminal: the verdicts with the numbers behind them, and the first warnings."""
+"""Terminal tables of a diagnosis: verdicts with their numbers, and the first warnings."""
 
 import math
 from typing import get_args
@@ -8,70 +8,41 @@ from rich.table import Table
 from rich.text import Text
 
 from amygdala_tl.diagnostics.records import Diagnosis, Verdict
+from amygdala_tl.report.grid import fixed, grid, tally
 from amygdala_tl.report.page_data import most_common_layer
-from amygdala_tl.report.tables import UNKNOWN, warning_lines
+from amygdala_tl.report.tables import interval, warning_lines
 
 VERDICT_STYLE: dict[Verdict, str] = {
-    "readable": "green",
-    "weak": "yellow",
-    "redundant": "magenta",
-    "not readable": "red",
-}
+    "readable": "green", "weak": "yellow", "redundant": "magenta", "not readable": "red"
+}  # fmt: skip
 
 
 def diagnosis_summary(diagnosis: Diagnosis, *, warnings: int = 5) -> RenderableType:
-    """Verdict, held-out AUROC with its 95% interval, null, bag of words and layer of every concept, best first; counts; warnings.
+    """Show the verdict table, the counts of the verdicts and the first warnings.
 
     Args:
-        diagnosis: what was found.
-        warnings: how many pairs to warn of at most, at the layer where most concepts are read.
+        diagnosis: from `judge`.
+        warnings: largest number of pairs to warn about, at the layer that reads most concepts.
     """
     verdicts = [quality.verdict for quality in diagnosis.quality]
-    counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in get_args(Verdict) if verdict in verdicts)
-    parts: list[RenderableType] = [
-        verdict_table(diagnosis),
-        Text(f"{len(verdicts)} concepts on {diagnosis.evaluation.data}: {counts}"),
-    ]
-    layer = most_common_layer(diagnosis)
-    parts += [
-        warning_lines(found, warnings) for found in diagnosis.crosstalk if found.layer == layer and found.warnings
-    ]
-    return Group(*parts)
+    counts = tally(verdicts, (verdict for verdict in get_args(Verdict) if verdict in verdicts))
+    line = Text(f"{len(verdicts)} concepts on {diagnosis.evaluation.data}: {counts}")
+    at_layer = (found for found in diagnosis.crosstalk if found.layer == most_common_layer(diagnosis))
+    warned = [warning_lines(found, warnings) for found in at_layer if found.warnings]
+    return Group(verdict_table(diagnosis), line, *warned)
 
 
 def verdict_table(diagnosis: Diagnosis) -> Table:
-    """One row a concept, in the order of verdicts and then of held-out AUROC."""
-    evaluation = diagnosis.evaluation
-    columns = (
-        evaluation.auroc.value.tolist(),
-        evaluation.auroc.low.tolist(),
-        evaluation.auroc.high.tolist(),
-        evaluation.permutation_null.tolist(),
-        evaluation.bag_of_words.tolist(),
-    )
-    order = list(get_args(Verdict))
+    """Show verdict, held-out AUROC, 95% interval, null, bag of words and layer of each concept, by verdict and then by AUROC."""
+    found, kinds = diagnosis.evaluation, list(get_args(Verdict))
     rows = sorted(
-        zip(diagnosis.quality, *columns, strict=True),
-        key=lambda row: (order.index(row[0].verdict), -row[1] if math.isfinite(row[1]) else math.inf),
+        zip(diagnosis.quality, found.auroc.value.tolist(), range(len(diagnosis.quality)), strict=True),
+        key=lambda row: (kinds.index(row[0].verdict), -row[1] if math.isfinite(row[1]) else math.inf),
     )
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("concept", overflow="fold")
-    table.add_column("verdict")
-    for name in ("AUROC", "95% interval", "null", "bag of words", "layer"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for quality, value, low, high, null, words in rows:
+    table = grid(["concept", "verdict"], ["AUROC", "95% interval", "null", "bag of words", "layer"])
+    for quality, value, place in rows:
         verdict = f"redundant with {quality.redundant_with}" if quality.redundant_with else quality.verdict
-        table.add_row(
-            Text(quality.concept),
-            Text(verdict, style=VERDICT_STYLE[quality.verdict]),
-            _three(value),
-            f"{_three(low)}-{_three(high)}" if math.isfinite(low) and math.isfinite(high) else UNKNOWN,
-            _three(null),
-            _three(words),
-            str(quality.layer),
-        )
+        named = Text(quality.concept), Text(verdict, style=VERDICT_STYLE[quality.verdict])
+        baselines = fixed(found.permutation_null[place]), fixed(found.bag_of_words[place])
+        table.add_row(*named, fixed(value), interval(found.auroc, place), *baselines, str(quality.layer))
     return table
-
-
-def _three(value: float) -> str:
-    return f"{value:.3f}" if math.isfinite(value) else UNKNOWN

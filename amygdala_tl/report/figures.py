@@ -16,8 +16,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from amygdala_tl.diagnostics.records import Diagnosis, Verdict
+from amygdala_tl.report.grid import counted, fixed
 from amygdala_tl.report.packing import plain
-from amygdala_tl.report.page_text import UNKNOWN, counted, slug
+from amygdala_tl.report.page_text import slug
 from amygdala_tl.steering.records import Ablation, SteeringReport
 
 BAND = 1.96
@@ -33,19 +34,14 @@ def held_out_figure(diagnosis: Diagnosis) -> dict[str, Any]:
     scores, quality = diagnosis.evaluation, diagnosis.quality
     auroc, low, high = scores.auroc.value, scores.auroc.low, scores.auroc.high
     hover = [
-        "<br>".join(
-            (
-                f"{_heading(diagnosis.concepts[i])}, {quality[i].verdict}",
-                f"AUROC {_fixed(auroc[i])} ({_fixed(low[i])} to {_fixed(high[i])})",
-                f"null {_fixed(scores.permutation_null[i])}, random directions {_fixed(scores.random_null[i])}",
-                f"bag of words {_fixed(scores.bag_of_words[i])}, token embeddings {_fixed(scores.embedding[i])}",
-                f"{scores.n_positive[i]} positive, {scores.n_negative[i]} negative texts, layer {quality[i].layer}",
-            )
-        )
+        f"{_heading(diagnosis.concepts[i])}, {quality[i].verdict}<br>"
+        f"AUROC {_fixed(auroc[i])} ({_fixed(low[i])} to {_fixed(high[i])})<br>"
+        f"null {_fixed(scores.permutation_null[i])}, random directions {_fixed(scores.random_null[i])}<br>"
+        f"bag of words {_fixed(scores.bag_of_words[i])}, token embeddings {_fixed(scores.embedding[i])}<br>"
+        f"{scores.n_positive[i]} positive, {scores.n_negative[i]} negative texts, layer {quality[i].layer}"
         for i in range(len(auroc))
     ]
-    height = _height(len(auroc))
-    tick = {"symbol": "line-ns", "size": 0.55 * height, "line": {"width": 1.6, "color": "var(--muted)"}}
+    tick = {"symbol": "line-ns", "size": 0.55 * _height(auroc), "line": {"width": 1.6, "color": "var(--muted)"}}
     cross = {"symbol": "x-thin", "size": 7, "line": {"width": 1.5, "color": "var(--ink)"}}
     traces = [
         _bars(torch.full_like(auroc, 0.5), scores.permutation_null),
@@ -58,11 +54,7 @@ def held_out_figure(diagnosis: Diagnosis) -> dict[str, Any]:
         traces.append(_dots(auroc.where(own, torch.nan), low, high, hover, f"var(--{slug(verdict)})", marker))
     start = min(0.5, *_finite(torch.stack((auroc, low, scores.bag_of_words))))
     axis = {"range": [max(0, math.floor(10 * start - 0.2)) / 10, 1.005], "tickformat": ".1f"}
-    return {
-        "order": auroc.nan_to_num(-1).argsort(descending=True, stable=True).tolist(),
-        "row": height,
-        **_figure(traces, origin=0.5, title="AUROC on held-out texts", **axis),
-    }
+    return _figure(auroc.nan_to_num(-1), traces, origin=0.5, title="AUROC on held-out texts", **axis)
 
 
 def ablation_figures(report: SteeringReport) -> list[dict[str, Any]]:
@@ -87,14 +79,10 @@ def _ablation(report: SteeringReport, found: Sequence[Ablation | None]) -> dict[
     hover = [
         ""
         if each is None
-        else "<br>".join(
-            (
-                f"{_heading(concept.concept)}, {concept.verdict}",
-                f"fall {_fixed(fall[i], '+.2f')} nats ({_fixed(low[i], '.2f')} to {_fixed(high[i], '.2f')}), "
-                f"{counted(each.texts, 'carrying text')}",
-                f"random {_fixed(mean[i], '+.2f')} \u00b1 {_fixed(deviation[i], '.2f')}, p {_fixed(p[i])}",
-            )
-        )
+        else f"{_heading(concept.concept)}, {concept.verdict}<br>"
+        f"fall {_fixed(fall[i], '+.2f')} nats ({_fixed(low[i], '.2f')} to {_fixed(high[i], '.2f')}), "
+        f"{counted(each.texts, 'carrying text')}<br>"
+        f"random {_fixed(mean[i], '+.2f')} \u00b1 {_fixed(deviation[i], '.2f')}, p {_fixed(p[i])}"
         for i, (concept, each) in enumerate(zip(report.concepts, found, strict=True))
     ]
     chance = (mean - BAND * deviation, mean + BAND * deviation)
@@ -103,22 +91,18 @@ def _ablation(report: SteeringReport, found: Sequence[Ablation | None]) -> dict[
     known = [0.0, *_finite(torch.stack((fall, low, high, *chance)))]
     room = 0.04 * (max(known) - min(known) or 1)
     axis = {"range": [min(known) - room, max(known) + room], "tickformat": ".2~f"}
-    order = fall.nan_to_num(-torch.inf).argsort(descending=True, stable=True)
-    return {
-        "order": order[: int(fall.isfinite().sum())].tolist(),
-        "row": _height(len(fall)),
-        **_figure(traces, origin=0.0, title="fall of the concept's words, nats", **axis),
-    }
+    return _figure(fall, traces, origin=0.0, title="fall of the concept's words, nats", **axis)
 
 
-def _figure(traces: Sequence[Any], *, origin: float, title: str, **axis: Any) -> dict[str, Any]:
-    """Traces and layout, with an upright line at `origin`."""
+def _figure(by: Row, traces: Sequence[Any], *, origin: float, title: str, **axis: Any) -> dict[str, Any]:
+    """Traces and layout with an upright line at `origin`, and the order of the concepts that have a finite value in `by`."""
     xaxis = {"title": {"text": title}, "nticks": 12, **axis}
     line = {"yref": "paper", "layer": "below", "line": {"color": "var(--muted)", "width": 1}}
     shapes = [{"type": "line", "x0": origin, "x1": origin, "y0": 0, "y1": 1, **line}]
     figure: dict[str, Any] = go.Figure(traces, {"xaxis": xaxis, "shapes": shapes}).to_plotly_json()
     del figure["layout"]["template"]  # the page has its own looks
-    return figure
+    order = by.nan_to_num(-torch.inf).argsort(descending=True, stable=True)[: int(by.isfinite().sum())]
+    return {"order": order.tolist(), "row": _height(by), **figure}
 
 
 def _bars(low: Row, high: Row) -> go.Bar:
@@ -138,9 +122,9 @@ def _dots(value: Row, low: Row, high: Row, hover: list[str], colour: str, marker
     )
 
 
-def _height(n_concepts: int) -> int:
+def _height(values: Row) -> int:
     """Pixels of a row."""
-    return 18 if n_concepts > 40 else 24
+    return 18 if len(values) > 40 else 24
 
 
 def _heading(concept: str) -> str:
@@ -151,9 +135,8 @@ def _heading(concept: str) -> str:
 
 
 def _finite(values: Tensor) -> list[float]:
-    found: list[float] = values[values.isfinite()].tolist()
-    return found
+    return list(values[values.isfinite()].tolist())
 
 
 def _fixed(value: Tensor, form: str = ".3f") -> str:
-    return f"{value:{form}}".replace("-", "\u2212") if value.isfinite() else UNKNOWN
+    return fixed(value, form).replace("-", "\u2212")

@@ -6,7 +6,8 @@ which a page shows one or two decimals. They travel as one signed byte each in b
 
 import base64
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -28,21 +29,34 @@ def packed(values: Tensor, step: float) -> dict[str, Any]:
     }
 
 
-def plain(values: Tensor) -> Any:
-    """Turn a tensor into nested lists of numbers with four decimals, None where they are not finite."""
-    return _rounded(values.detach().cpu().tolist())
+def plain(value: Any) -> Any:
+    """Turn a tensor, a record, a sequence or a number into what JSON has: numbers with four decimals, None if not finite."""
+    match value:
+        case Tensor():
+            return plain(value.detach().cpu().tolist())
+        case list() | tuple():
+            return [plain(item) for item in value]
+        case float():
+            return round(value, 4) if math.isfinite(value) else None
+        case None | int() | str():
+            return value
+        case _:
+            return plain_record(value)
 
 
-def number(value: float | None) -> float | None:
-    """Round a number to four decimals; None where it is missing or not finite."""
-    return round(value, 4) if value is not None and math.isfinite(value) else None
+def plain_record(record: Any, without: Collection[str] = ()) -> dict[str, Any]:
+    """Turn the fields of a dataclass into JSON, under the names that scripts have for them."""
+    names = (field.name for field in fields(record) if field.name not in without)
+    return {camel(name): plain(getattr(record, name)) for name in names}
+
+
+def camel(name: str) -> str:
+    """Return the name of a field in scripts: `n_positive` is `nPositive` there, and `p_value` is `p`."""
+    first, *others = name.removesuffix("_value").split("_")
+    return first + "".join(map(str.capitalize, others))
 
 
 def mean_of_known(values: Iterable[float]) -> float:
     """Return the mean over the finite values, NaN if there are none."""
     known = [value for value in values if math.isfinite(value)]
     return sum(known) / len(known) if known else math.nan
-
-
-def _rounded(value: Any) -> Any:
-    return [_rounded(item) for item in value] if isinstance(value, list) else number(value)

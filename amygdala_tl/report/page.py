@@ -22,7 +22,7 @@ from amygdala_tl.files import atomic_write_text
 from amygdala_tl.report.page_data import page_data
 from amygdala_tl.report.page_text import headline, model_name, provenance
 from amygdala_tl.report.steering_data import steering_data
-from amygdala_tl.report.steering_text import run_model, steering_headline, steering_provenance
+from amygdala_tl.report.steering_text import steering_headline, steering_provenance
 from amygdala_tl.steering.results import SteeringRun
 from amygdala_tl.web.inline import asset, script
 
@@ -83,7 +83,7 @@ def report_html(diagnosis: Diagnosis, steering: SteeringRun | None = None) -> st
 def steering_html(run: SteeringRun) -> str:
     """Return a run of the causal check as HTML."""
     return _page(
-        f"Causal check: {run_model(run)}",
+        f"Causal check: {run.reports[0].model}",
         steering_headline(run),
         STEERING_SECTIONS,
         _template("steering.html"),

@@ -5,10 +5,10 @@ from html import escape
 from typing import Any, get_args
 
 from amygdala_tl.diagnostics.records import Diagnosis, Verdict
+from amygdala_tl.report.grid import UNKNOWN, counted, fixed
 from amygdala_tl.report.packing import mean_of_known
 
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
-UNKNOWN = "\u2013"
 DOT = " \u00b7 "
 
 
@@ -37,8 +37,8 @@ def headline(diagnosis: Diagnosis) -> str:
     return (
         f'<p class="facts">{escape(DOT.join(facts))}</p>'
         f'<div class="headline">{verdict_bar(counts, {verdict: slug(verdict) for verdict in VERDICTS})}'
-        f'<dl class="means"><div><dt>mean held-out AUROC</dt><dd>{_three(ours)}</dd></div>'
-        f"<div><dt>bag of words, same texts</dt><dd>{_three(words)}</dd></div></dl></div>"
+        f'<dl class="means"><div><dt>mean held-out AUROC</dt><dd>{fixed(ours)}</dd></div>'
+        f"<div><dt>bag of words, same texts</dt><dd>{fixed(words)}</dd></div></dl></div>"
     )
 
 
@@ -104,7 +104,7 @@ def _compared(estimator: Mapping[str, Any], layers: Sequence[int]) -> str:
     body = [
         [str(row.get("method")), str(row["failed"]), *[UNKNOWN] * len(layers)]
         if "failed" in row
-        else [str(row.get("method")), *(_three(value) for value in (row["auroc"], *row["auroc_by_layer"]))]
+        else [str(row.get("method")), *(fixed(value) for value in (row["auroc"], *row["auroc_by_layer"]))]
         for row in rows
     ]
     title = "Methods compared, by mean AUROC on held-out groups of the training texts"
@@ -144,15 +144,6 @@ def _parameters(entry: Mapping[str, Any]) -> str:
 def listed(*values: object) -> str:
     """Join the values that are not empty with commas."""
     return ", ".join(str(value) for value in values if value)
-
-
-def counted(n: int, noun: str) -> str:
-    """Return a number with its noun: 1 concept, 2 concepts."""
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
-
-
-def _three(value: float) -> str:
-    return f"{value:.3f}" if value == value else UNKNOWN
 
 
 def slug(verdict: str) -> str:

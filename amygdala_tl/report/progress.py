@@ -1,17 +1,25 @@
-"""Progress bars of the long stages."""
+"""Progress bars for the long stages."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from amygdala_tl.records import CaptureProgress, ProgressCallback
 
 
 @contextmanager
 def capture_progress(console: Console) -> Iterator[ProgressCallback]:
-    """A bar over tokens with texts done, tokens/s and time left, for `capture`."""
+    """Show a bar over tokens for `capture`, with texts, tokens/s and time left."""
     columns = (
         TextColumn("capture"),
         BarColumn(),
@@ -25,31 +33,24 @@ def capture_progress(console: Console) -> Iterator[ProgressCallback]:
         def show(state: CaptureProgress) -> None:
             elapsed = bar.tasks[0].elapsed or 0.0
             rate = f"{state.tokens_done / elapsed:,.0f}" if elapsed > 0 else "-"
-            bar.update(
-                task,
-                total=state.tokens_total,
-                completed=state.tokens_done,
-                texts=f"{state.texts_done:,}/{state.texts_total:,}",
-                rate=rate,
-                visible=True,
-            )
+            texts, total = f"{state.texts_done:,}/{state.texts_total:,}", state.tokens_total
+            bar.update(task, completed=state.tokens_done, total=total, texts=texts, rate=rate, visible=True)
 
         yield show
 
 
-@contextmanager
-def extract_progress(console: Console) -> Iterator[Callable[[int, int], None]]:
-    """A bar over nodes, for `extract`."""
-    columns = (SpinnerColumn(), TextColumn("reading nodes"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("nodes", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+def extract_progress(console: Console) -> AbstractContextManager[Callable[[int, int], None]]:
+    """Show a bar over nodes for `extract`."""
+    return _counting(console, SpinnerColumn(), TextColumn("reading nodes"), BarColumn(), MofNCompleteColumn())
+
+
+def steering_progress(console: Console) -> AbstractContextManager[Callable[[int, int], None]]:
+    """Show a bar over blocks of work for `steer`."""
+    return _counting(console, TextColumn("steering"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
 
 @contextmanager
-def steering_progress(console: Console) -> Iterator[Callable[[int, int], None]]:
-    """A bar over blocks of arms, for `steer`."""
-    columns = (TextColumn("steering"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+def _counting(console: Console, *columns: ProgressColumn) -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("blocks", total=None)
+        task = bar.add_task("", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

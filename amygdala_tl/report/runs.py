@@ -1,115 +1,85 @@
-"""Runs of the causal check in the terminal: one over its seeds, and two beside each other."""
+"""Terminal tables of causal checks: one run over its seeds, and two runs compared."""
 
-from collections import Counter
 from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
-from amygdala_tl.report.steering import STYLES, UNKNOWN
+from amygdala_tl.report.grid import NARROW, UNKNOWN, fixed, grid, tally
+from amygdala_tl.report.steering import STYLES, add_concept, concept_grid, spread
 from amygdala_tl.steering.comparing import Difference, RunComparison, Side
 from amygdala_tl.steering.records import Ablation, SteeringReport
 from amygdala_tl.steering.summary import summarise
 
 
 def summary_table(reports: Sequence[SteeringReport]) -> RenderableType:
-    """One line a concept over all seeds; one that does not steer at the dose that came nearest, dimmed.
+    """Show a line for each concept over all seeds. A concept that does not steer is dimmed, at the dose that came nearest.
 
     Args:
-        reports: one a seed.
+        reports: one for each seed.
     """
-    found = summarise(reports)
-    table = _table("concept")
-    table.add_column("verdict", no_wrap=True)
-    several = len(reports) > 1
-    for name in (*(["seeds"] if several else []), "layer", "dose", "effect", "random", "p", "loss", "ablated", "all"):
-        table.add_column(name, justify="right", no_wrap=True)
+    found, several = summarise(reports), len(reports) > 1
+    headings = ["layer", "dose", "effect", "random", "p", "loss", "ablated", "all"]
+    table = concept_grid(["seeds"] * several + headings)
     for each in found:
         at = each.at
-        table.add_row(
-            Text(each.concept),
-            Text(each.verdict, style=STYLES[each.verdict]),
-            *([f"{each.steers_in}/{each.seeds}"] if several else []),
-            str(each.layer),
-            f"{at.dose:g}",
-            f"{at.effect:+.2f}",
-            f"{at.random_mean:+.1f}\u00b1{at.random_deviation:.1f}",
-            UNKNOWN if at.p_value is None else f"{at.p_value:.3f}",
-            f"{at.loss:+.2f}",
-            _fall(each.ablation[0]),
-            _fall(each.ablation[2]),
-            style=None if each.verdict == "steers" else "dim",
-        )
-    counts = Counter(each.verdict for each in found)
-    line = ", ".join(f"{counts[verdict]} {verdict}" for verdict in STYLES)
-    return Group(
-        table,
-        Text(f"{line}; seeds {', '.join(str(report.plan.seed) for report in reports)}"),
-        Text(
-            "seeds: with how many of them it steers; p: the largest of them; ablated: fall of the concept's words when the "
-            "direction is taken out at that layer, and at all layers of the model; * p below 0.05",
-            style="dim",
-        ),
+        cells = [f"{each.layer}", f"{at.dose:g}", f"{at.effect:+.2f}", spread(at, ".1f"), fixed(at.p_value)]
+        cells += [f"{at.loss:+.2f}", _fall(each.ablation[0]), _fall(each.ablation[2])]
+        add_concept(table, each, [f"{each.steers_in}/{each.seeds}"] * several + cells)
+    counts = tally((each.verdict for each in found), STYLES)
+    seeds = ", ".join(str(report.plan.seed) for report in reports)
+    legend = (
+        "seeds: number of seeds with which it steers; p: largest over seeds; ablated, all: fall of the concept's words when "
+        "the direction is removed at that layer, or at all layers of the model; * p below 0.05"
     )
+    return Group(table, Text(f"{counts}; seeds {seeds}"), Text(legend, style="dim"))
 
 
 def comparison_table(found: RunComparison) -> RenderableType:
-    """What differs in how two runs were made, and every concept's verdicts and effects in both."""
-    first, second = found.names
+    """Show how two runs were configured differently, and the verdict and effect of each concept in both."""
     parts: list[RenderableType] = []
     if found.differs:
-        made = _table("differs")
-        for name in (first, second):
-            made.add_column(Text(name), overflow="fold")
+        made = grid(["differs", *map(Text, found.names)], padding=NARROW)
         for row in found.differs:
             made.add_row(*map(Text, row))
         parts += [made, Text()]
     else:
-        said = "The two runs are configured alike" + (", as far as they say." if found.notes else ".")
+        said = "The two runs have the same settings" + (", as far as they record them." if found.notes else ".")
         parts.append(Text(said))
     if found.obstacles:
         parts.append(Text(f"Effects cannot be compared: {'; '.join(found.obstacles)}.", style="bold yellow"))
     parts += [Text(note, style="yellow") for note in found.notes]
-    table = _table("concept", "verdict")
-    for name in ("layer, dose", "effect", "difference [95%]", "loss"):
-        table.add_column(name, justify="right", no_wrap=True)
+    headings = ["layer, dose", "effect", "difference [95%]", "loss"]
+    table = grid(["concept", "verdict"], headings, padding=NARROW)
     for each in found.concepts:
-        changed = None in (each.first, each.second) or _verdict(each.first) != _verdict(each.second)
-        table.add_row(
-            Text(each.concept),
-            _arrow(_verdict(each.first), _verdict(each.second)),
-            _arrow(_place(each.first), _place(each.second)),
-            *_cells(each.first, each.second, each.at),
-            style=None if changed else "dim",
-        )
-    parts += [table, Text(_legend(found), style="dim")]
-    return Group(*parts)
+        sides = each.first, each.second
+        verdicts = [_verdict(side) for side in sides]
+        style = None if None in sides or verdicts[0] != verdicts[1] else "dim"
+        places = _arrow(*map(_place, sides))
+        table.add_row(Text(each.concept), _arrow(*verdicts), places, *_cells(*sides, each.at), style=style)
+    return Group(*parts, table, Text(_legend(found), style="dim"))
 
 
 def _cells(first: Side | None, second: Side | None, at: Difference | None) -> list[str]:
     if at is None:
-        return [
-            _arrow(*(UNKNOWN if side is None else f"{side.effect:+.2f}" for side in (first, second))),
-            UNKNOWN,
-            _arrow(*(UNKNOWN if side is None else f"{side.loss:+.2f}" for side in (first, second))),
-        ]
+        effects, losses = (
+            [UNKNOWN if side is None else f"{getattr(side, name):+.2f}" for side in (first, second)]
+            for name in ("effect", "loss")
+        )
+        return [_arrow(*effects), UNKNOWN, _arrow(*losses)]
     interval = "" if at.low is None else f" [{at.low:+.2f}, {at.high:+.2f}]"
-    return [
-        f"{at.first:+.2f} \u2192 {at.second:+.2f}",
-        f"{at.difference:+.2f}{interval}",
-        f"{at.loss[0]:+.2f} \u2192 {at.loss[1]:+.2f}",
-    ]
+    effect = f"{at.first:+.2f} \u2192 {at.second:+.2f}"
+    return [effect, f"{at.difference:+.2f}{interval}", f"{at.loss[0]:+.2f} \u2192 {at.loss[1]:+.2f}"]
 
 
 def _legend(found: RunComparison) -> str:
     if found.obstacles:
-        return "effect: of each run, at its own layer and dose, nats."
+        return "effect: in nats, at each run's own layer and dose."
     shown = next((each.at for each in found.concepts if each.at is not None), None)
     way = "prompt by prompt" if shown is not None and shown.paired else "of two means"
     return (
-        f"effect: nats, both at the layer and dose that {found.names[1]} recommends or found nearest, else {found.names[0]}; "
-        f"difference: {way}; loss: of plain texts there, nats a token."
+        f"effect: in nats, both at the best or nearest layer and dose of {found.names[1]}, else of {found.names[0]}; "
+        f"difference: {way}; loss: what plain texts lose there, in nats per token."
     )
 
 
@@ -132,10 +102,3 @@ def _fall(found: Ablation | None) -> str:
         return UNKNOWN
     star = "*" if found.p_value is not None and found.p_value <= 0.05 else ""
     return f"{found.fall:+.2f}{star}"
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
-    for name in columns:
-        table.add_column(name, overflow="fold")
-    return table

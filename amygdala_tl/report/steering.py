@@ -1,16 +1,15 @@
 """The causal check in the terminal."""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from amygdala_tl.steering.records import ConceptSteering, SteeringReport, SteeringVerdict
-from amygdala_tl.steering.summary import nearest_dose
+from amygdala_tl.report.grid import NARROW, UNKNOWN, fixed, grid, tally
+from amygdala_tl.steering.records import Ablation, ConceptSteering, DoseEffect, SteeringReport, SteeringVerdict
+from amygdala_tl.steering.summary import ConceptSummary, nearest_dose
 
-UNKNOWN = "\u2013"
 STYLES: dict[SteeringVerdict, str] = {"steers": "green", "reads only": "yellow", "neither": "red"}
 
 
@@ -21,50 +20,35 @@ def steering_table(report: SteeringReport, *, wide: bool = False) -> RenderableT
         report: what was found.
         wide: also t, the share of prompts that move the wrong way, the readout of a later layer, and ablation; needs 110 columns.
     """
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
-    table.add_column("concept", overflow="fold")
-    table.add_column("verdict", no_wrap=True)
-    names = ["layer", "dose", "effect", "95%", "random", "p", "loss", "random"]
-    for name in names + (["t", "wrong", "reads", "ablated", "random"] if wide else []):
-        table.add_column(name, justify="right", no_wrap=True)
+    headings = ["layer", "dose", "effect", "95%", "random", "p", "loss", "random"]
+    table = concept_grid(headings + (["t", "wrong", "reads", "ablated", "random"] if wide else []))
     for found in report.concepts:
         layer, at = nearest_dose(found)
-        cells = [
-            str(layer),
-            f"{at.dose:g}",
-            f"{at.effect:+.2f}",
-            f"{at.low:.1f}..{at.high:.1f}",
-            f"{at.random_mean:+.1f}\u00b1{at.random_deviation:.1f}",
-            _number(at.p_value, ".3f"),
-            f"{at.loss:+.2f}",
-            f"{at.random_loss:+.2f}",
-        ]
+        cells = [f"{layer}", f"{at.dose:g}", f"{at.effect:+.2f}", f"{at.low:.1f}..{at.high:.1f}", spread(at, ".1f")]
+        cells += [fixed(at.p_value), f"{at.loss:+.2f}", f"{at.random_loss:+.2f}"]
         if wide:
             ablated = next(of.ablation for of in found.layers if of.layer == layer)
-            cells += [
-                _number(at.t, ".1f"),
-                f"{at.wrong_way:.0%}",
-                _number(at.reads, "+.1f"),
-                UNKNOWN if ablated is None else f"{ablated.fall:+.2f}",
-                UNKNOWN if ablated is None else f"{ablated.random_mean:+.2f}\u00b1{ablated.random_deviation:.2f}",
-            ]
-        table.add_row(
-            Text(found.concept),
-            Text(found.verdict, style=STYLES[found.verdict]),
-            *cells,
-            style=None if found.verdict == "steers" else "dim",
-        )
-    return Group(table, Text(_counts(report)), Text(_legend(report), style="dim"))
+            cells += [fixed(at.t, ".1f"), f"{at.wrong_way:.0%}", fixed(at.reads, "+.1f")]
+            cells += [UNKNOWN] * 2 if ablated is None else [f"{ablated.fall:+.2f}", spread(ablated, ".2f")]
+        add_concept(table, found, cells)
+    counts = tally((found.verdict for found in report.concepts), STYLES)
+    return Group(table, Text(counts), Text(_legend(report), style="dim"))
 
 
-def reasons(found: Sequence[ConceptSteering]) -> RenderableType:
-    """One line a concept."""
-    return Group(*(Text.assemble((f"{each.concept}: ", "bold"), each.reason) for each in found))
+def concept_grid(numbers: Iterable[str]) -> Table:
+    """Return an empty table of concepts with their verdicts."""
+    return grid(["concept"], numbers, whole=["verdict"], padding=NARROW)
 
 
-def _counts(report: SteeringReport) -> str:
-    counts = Counter(found.verdict for found in report.concepts)
-    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in STYLES)
+def add_concept(table: Table, found: ConceptSteering | ConceptSummary, cells: Iterable[str]) -> None:
+    """Add the row of a concept, dimmed if it does not steer."""
+    verdict = Text(found.verdict, style=STYLES[found.verdict])
+    table.add_row(Text(found.concept), verdict, *cells, style=None if found.verdict == "steers" else "dim")
+
+
+def spread(found: DoseEffect | Ablation, form: str) -> str:
+    """Return mean and deviation of the random directions."""
+    return f"{found.random_mean:+{form}}\u00b1{found.random_deviation:{form}}"
 
 
 def _legend(report: SteeringReport) -> str:
@@ -74,7 +58,3 @@ def _legend(report: SteeringReport) -> str:
         "against random and shuffled-label directions, corrected over concepts, layers and doses; loss: on plain "
         f"texts, nats a token. Controls a layer: {controls}."
     )
-
-
-def _number(value: float | None, form: str) -> str:
-    return UNKNOWN if value is None else format(value, form)

@@ -11,28 +11,24 @@ from typing import Any
 import torch
 
 from amygdala_tl.report.figures import ablation_figures
-from amygdala_tl.report.packing import number, packed
+from amygdala_tl.report.packing import camel, packed, plain
 from amygdala_tl.steering.records import CausalCrossTalk, ConceptSteering
 from amygdala_tl.steering.results import SteeringRun
 from amygdala_tl.steering.summary import ConceptSummary, summarise
 
 P_STEP = 0.01
 
-BY_DOSE = {
-    "effect": "effect", "low": "low", "high": "high", "p": "p_value", "randomMean": "random_mean",
-    "randomDeviation": "random_deviation", "loss": "loss", "randomLoss": "random_loss",
-}  # fmt: skip
-"""Name in the page's data -> attribute of `DoseEffect`, for every layer and dose."""
+BY_DOSE = ("effect", "low", "high", "p_value", "random_mean", "random_deviation", "loss", "random_loss")
+"""Attributes of `DoseEffect` for every layer and dose."""
 
-AT_BEST = BY_DOSE | {
-    "wrongWay": "wrong_way", "t": "t", "reads": "reads", "readsBeyond": "reads_beyond", "kl": "kl"
-}  # fmt: skip
+AT_BEST = (*BY_DOSE, "wrong_way", "t", "reads", "reads_beyond", "kl")
 """The same at a concept's recommended layer and dose."""
 
 
 def steering_data(run: SteeringRun) -> dict[str, Any]:
     """Return everything that the steering sections show, ready for JSON; NaN and infinities become None."""
     report, summaries = run.reports[0], summarise(run.reports)
+    by_layer = [found.layers for found in report.concepts]
     return {
         "concepts": list(report.plan.concepts),
         "layers": list(report.plan.layers),
@@ -42,9 +38,12 @@ def steering_data(run: SteeringRun) -> dict[str, Any]:
         "summary": [
             _summary(found, [each.concepts[place] for each in run.reports]) for place, found in enumerate(summaries)
         ],
-        "effects": {name: _by_dose(report.concepts, attribute) for name, attribute in BY_DOSE.items()},
-        "breaksAt": [[of.breaks_at for of in found.layers] for found in report.concepts],
-        "spearman": [[number(of.spearman) for of in found.layers] for found in report.concepts],
+        "effects": {
+            camel(name): plain([[[getattr(at, name) for at in of.doses] for of in layers] for layers in by_layer])
+            for name in BY_DOSE
+        },
+        "breaksAt": [[of.breaks_at for of in layers] for layers in by_layer],
+        "spearman": plain([[of.spearman for of in layers] for layers in by_layer]),
         "ablations": ablation_figures(report),
         "crosstalk": [_crosstalk(found) for found in report.crosstalk],
         "samples": [asdict(sample) for sample in run.samples],
@@ -60,16 +59,11 @@ def _summary(found: ConceptSummary, seeds: Sequence[ConceptSteering]) -> dict[st
         "steersIn": found.steers_in,
         "layer": found.layer,
         "dose": found.at.dose,
-        **{name: number(getattr(found.at, attribute)) for name, attribute in AT_BEST.items()},
+        **{camel(name): plain(getattr(found.at, name)) for name in AT_BEST},
         "words": list(seeds[0].words),
-        "fall": None if ablation is None else number(ablation.fall),
-        "fallP": None if ablation is None else number(ablation.p_value),
+        "fall": ablation and plain(ablation.fall),
+        "fallP": ablation and plain(ablation.p_value),
     }
-
-
-def _by_dose(concepts: Sequence[ConceptSteering], attribute: str) -> list[list[list[float | None]]]:
-    """[concept][layer][dose]."""
-    return [[[number(getattr(at, attribute)) for at in of.doses] for of in found.layers] for found in concepts]
 
 
 def _crosstalk(found: CausalCrossTalk) -> dict[str, Any]:
@@ -80,7 +74,7 @@ def _crosstalk(found: CausalCrossTalk) -> dict[str, Any]:
     return {
         "layer": found.layer,
         "dose": found.dose,
-        "most": number(most),
+        "most": plain(most),
         "effect": packed(effect, most / 127 or 1.0),
         "p": packed(p, P_STEP),
     }

@@ -3,7 +3,8 @@
 from collections import Counter
 from html import escape
 
-from amygdala_tl.report.page_text import DOT, counted, definitions, listed, verdict_bar
+from amygdala_tl.report.grid import counted
+from amygdala_tl.report.page_text import DOT, definitions, listed, verdict_bar
 from amygdala_tl.steering.results import About, SteeringRun
 from amygdala_tl.steering.summary import summarise
 
@@ -57,8 +58,3 @@ def steering_provenance(run: SteeringRun) -> str:
         "versions": listed(*(f"{name} {version}" for name, version in about.versions.items())),
     }
     return definitions({name: str(value) for name, value in rows.items() if value})
-
-
-def run_model(run: SteeringRun) -> str:
-    """Return the name of the model."""
-    return run.reports[0].model

@@ -1,40 +1,26 @@
-"""What each stage says when it is done."""
+"""Summaries of corpus, capture, fit and bundle for the terminal."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeGuard
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from amygdala_tl.corpus.record import Corpus
-from amygdala_tl.records import CaptureSummary, ModelInfo, Split
+from amygdala_tl.corpus.record import Corpus, count_examples
+from amygdala_tl.records import CaptureSummary, ModelInfo
+from amygdala_tl.report.grid import fact_table, grid
 
 if TYPE_CHECKING:  # the command line prints its help without torch
     from amygdala_tl.readout.record import Readout
 
-SPLITS: tuple[Split, ...] = ("train", "heldout")
-POLARITIES: tuple[Literal["positive", "negative"], ...] = ("positive", "negative")
 
-Counts = Mapping[str, Mapping[Split, Mapping[Literal["positive", "negative"], int]]]
-"""concept -> split -> polarity -> texts."""
-
-
-def corpus_summary(corpus: Corpus, counts: Counts) -> RenderableType:
-    """Counts per concept, and what was dropped and why.
-
-    Args:
-        corpus: the corpus.
-        counts: from `count_examples`.
-    """
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("concept")
-    for name in ("positive", "negative", "held-out pos.", "held-out neg."):
-        table.add_column(name, justify="right")
-    for concept in corpus.concepts:
-        numbers = [counts[concept][split][polarity] for split in SPLITS for polarity in POLARITIES]
-        table.add_row(concept, *map(str, numbers))
+def corpus_summary(corpus: Corpus) -> RenderableType:
+    """Show the counts of each concept, and what was dropped and why."""
+    table = grid(["concept"], ["positive", "negative", "held-out pos.", "held-out neg."], wrap=True)
+    for concept, counts in count_examples(corpus).items():
+        table.add_row(concept, *(str(count) for split in counts.values() for count in split.values()))
     neutral = sum(text.neutral for text in corpus.texts)
     groups = len({text.group for text in corpus.texts})
     lines = [Text(f"{len(corpus.texts)} texts ({neutral} neutral) in {groups} groups, {len(corpus.concepts)} concepts")]
@@ -46,7 +32,7 @@ def corpus_summary(corpus: Corpus, counts: Counts) -> RenderableType:
 
 
 def model_line(info: ModelInfo) -> Text:
-    """Which model runs through which engine."""
+    """Name the model and its engine."""
     return Text.assemble(
         (info.id, "bold"),
         f" ({info.architecture}, {info.n_layers} layers of {info.d_model}, {info.dtype}) on ",
@@ -56,9 +42,9 @@ def model_line(info: ModelInfo) -> Text:
 
 
 def capture_line(summary: CaptureSummary) -> Text:
-    """What was run, and what was not because the store had it."""
+    """Say how many texts ran, how fast, and how many the store already had."""
     if not summary.texts_run:
-        return Text(f"all {summary.texts:,} texts were in the store, nothing to run")
+        return Text(f"the store already has all {summary.texts:,} texts")
     rate = summary.tokens_run / summary.seconds if summary.seconds else 0.0
     cut = f", {summary.texts_cut} cut at the longest length" if summary.texts_cut else ""
     return Text(
@@ -70,12 +56,11 @@ def fit_summary(readout: "Readout") -> RenderableType:
     """Show concepts, layers and how the directions were made; what `auto` chose from; what was left out."""
     said = readout.provenance
     denoisers = "".join(f" + {denoiser['name']}" for denoiser in said.denoisers)
-    parts: list[RenderableType] = [
-        Text(
-            f"{len(readout.concepts)} concepts x layers {', '.join(map(str, readout.layers))}: "
-            f"{said.estimator['aggregator']}{denoisers} of {said.read_position} activations"
-        )
-    ]
+    line = (
+        f"{len(readout.concepts)} concepts x layers {', '.join(map(str, readout.layers))}: "
+        f"{said.estimator['aggregator']}{denoisers} of {said.read_position} activations"
+    )
+    parts: list[RenderableType] = [Text(line)]
     if table := said.estimator.get("chosen_from"):
         parts.append(_comparison(table, readout.layers))
     if said.left_out:
@@ -84,29 +69,22 @@ def fit_summary(readout: "Readout") -> RenderableType:
 
 
 def _comparison(rows: Sequence[Mapping[str, Any]], layers: Sequence[int]) -> Table:
-    """Mean AUROC on held-out groups of the training texts, of every method that was compared."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("AUROC on held-out groups of the training texts")
-    table.add_column("mean", justify="right")
-    for layer in layers:
-        table.add_column(f"layer {layer}", justify="right")
+    """Show the mean AUROC of each compared method on held-out groups of the training texts."""
+    headings = ["mean", *(f"layer {layer}" for layer in layers)]
+    table = grid(["AUROC on held-out groups of the training texts"], headings, wrap=True)
     best = max(row.get("auroc", 0.0) for row in rows)
     for row in rows:
         if "failed" in row:
-            table.add_row(row["method"], "-", *["-"] * len(layers))
+            table.add_row(row["method"], *"-" * len(headings))
         else:
-            values = [row["auroc"], *row["auroc_by_layer"]]
-            table.add_row(
-                row["method"], *(f"{value:.3f}" for value in values), style="bold" if row["auroc"] == best else None
-            )
+            numbers = (f"{value:.3f}" for value in (row["auroc"], *row["auroc_by_layer"]))
+            table.add_row(row["method"], *numbers, style="bold" if row["auroc"] == best else None)
     return table
 
 
 def stage_times(seconds: Mapping[str, float]) -> Table:
-    """Wall time of each stage."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("stage")
-    table.add_column("seconds", justify="right")
+    """Show the wall time of each stage."""
+    table = grid(["stage"], ["seconds"])
     for stage, value in seconds.items():
         table.add_row(stage, f"{value:.1f}")
     table.add_row("total", f"{sum(seconds.values()):.1f}", style="bold")
@@ -114,17 +92,21 @@ def stage_times(seconds: Mapping[str, float]) -> Table:
 
 
 def file_list(files: Mapping[str, Path]) -> Table:
-    """Where the results are."""
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for name, path in files.items():
-        table.add_row(name, str(path), style=None)
-    return table
+    """List the paths of the results."""
+    return fact_table({name: str(path) for name, path in files.items()}, style="")
 
 
 def readout_summary(readout: "Readout", files: Sequence[Path]) -> RenderableType:
     """Describe a bundle."""
     said, model = readout.provenance, readout.provenance.model
-    rows = {
+    calibrations = ("texts", readout.text_calibration), ("tokens", readout.token_calibration)
+    concepts = (
+        f"{concept} ({said.counts[concept]['positive']}/{said.counts[concept]['negative']})"
+        if concept in said.counts
+        else concept
+        for concept in readout.concepts
+    )
+    facts = {
         "files": ", ".join(map(str, files)),
         "vectors": f"{len(readout.concepts)} concepts x {len(readout.layers)} layers x {readout.d_model}, "
         f"float16, unit length: whole",
@@ -137,42 +119,20 @@ def readout_summary(readout: "Readout", files: Sequence[Path]) -> RenderableType
         "estimator": _parameters(said.estimator),
         "denoisers": ", ".join(map(_parameters, said.denoisers)) or "none",
         "corpus": (said.corpus_sha256 or "?")[:16],
-        "calibration": _calibration(readout),
+        "calibration": " and ".join(f"{of.n:,} {kind}" for kind, of in calibrations if of is not None) or "none",
+        "left out": "; ".join(f"{concept}: {why}" for concept, why in said.left_out.items()),
+        "concepts": ", ".join(concepts) + (" (positive/negative training texts)" if said.counts else ""),
     }
-    if said.left_out:
-        rows["left out"] = "; ".join(f"{concept}: {why}" for concept, why in said.left_out.items())
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
-    for name, value in rows.items():
-        table.add_row(name, Text(str(value)))
-    counts = said.counts
-    concepts = ", ".join(
-        f"{concept} ({counts[concept]['positive']}/{counts[concept]['negative']})" if concept in counts else concept
-        for concept in readout.concepts
-    )
-    table.add_row("concepts", Text(concepts + (" (positive/negative training texts)" if counts else "")))
-    return table
+    return fact_table(facts)
 
 
 def _parameters(entry: Mapping[str, object]) -> str:
     """Names and short values; long tables are for the manifest."""
-    short = {name: value for name, value in entry.items() if isinstance(value, str | float | int)}
-    short |= {name: ", ".join(map(str, value)) for name, value in entry.items() if _is_short_list(value)}
-    return ", ".join(f"{name} {value}" for name, value in short.items()) or "?"
-
-
-def _is_short_list(value: object) -> TypeGuard[list[float]]:
-    return isinstance(value, list) and len(value) <= 8 and all(isinstance(item, float | int) for item in value)
-
-
-def _calibration(readout: "Readout") -> str:
-    parts = [
-        f"{calibration.n:,} {kind}"
-        for kind, calibration in (("texts", readout.text_calibration), ("tokens", readout.token_calibration))
-        if calibration is not None
-    ]
-    return " and ".join(parts) or "none"
+    short = [f"{name} {value}" for name, value in entry.items() if isinstance(value, str | float | int)]
+    for name, value in entry.items():
+        if isinstance(value, list) and len(value) <= 8 and all(isinstance(item, float | int) for item in value):
+            short.append(f"{name} {', '.join(map(str, value))}")
+    return ", ".join(short) or "?"
 
 
 def _facts(name: str, facts: Mapping[str, str]) -> Text:

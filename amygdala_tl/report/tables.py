@@ -1,10 +1,9 @@
-"""Diagnostics in the terminal, beside the verdicts: layers, cross-talk, other texts, single concepts."""
+"""Terminal tables of diagnostics: layers, cross-talk, other texts, single concepts."""
 
 import math
 from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from amygdala_tl.diagnostics.records import (
@@ -16,130 +15,93 @@ from amygdala_tl.diagnostics.records import (
     PairWarning,
     Passages,
 )
+from amygdala_tl.report.grid import NARROW, UNKNOWN, counted, fact_table, fixed, grid
 from amygdala_tl.report.packing import mean_of_known
-
-UNKNOWN = "\u2013"
 
 
 def layer_table(separation: LayerSeparation, chosen: Sequence[int]) -> RenderableType:
-    """Mean AUROC, d' and Fisher ratio over concepts at every layer, how many concepts are best there; the chosen ones marked."""
-    auroc = separation.auroc.value
-    best = auroc.nan_to_num(nan=-1.0).argmax(dim=0).tolist()
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("layer", "AUROC", "d'", "Fisher ratio", "best for", ""):
-        table.add_column(name, justify="right")
+    """Show mean AUROC, d' and Fisher ratio of each layer, and the number of concepts that it reads best; mark chosen layers."""
+    measures = separation.auroc, separation.d_prime, separation.fisher_ratio
+    best = separation.auroc.value.nan_to_num(nan=-1.0).argmax(dim=0).tolist()
+    table = grid([], ["layer", "AUROC", "d'", "Fisher ratio", "best for", ""], wrap=True)
     for row, layer in enumerate(separation.layers):
-        means = (mean_of_known(part.value[row].tolist()) for part in _measures(separation))
-        count = best.count(row)
-        table.add_row(
-            str(layer),
-            *(_number(mean) for mean in means),
-            f"{count} concept{'s' * (count != 1)}" if count else "",
-            "chosen" if layer in chosen else "",
-            style="bold" if layer in chosen else None,
-        )
-    line = Text(f"means over {len(separation.concepts)} concepts, on {separation.of}", style="dim")
-    return Group(table, line)
+        means = [fixed(mean_of_known(measure.value[row].tolist())) for measure in measures]
+        best_for = counted(best.count(row), "concept") if row in best else ""
+        mark, style = ("chosen", "bold") if layer in chosen else ("", None)
+        table.add_row(str(layer), *means, best_for, mark, style=style)
+    return Group(table, Text(f"means over {len(separation.concepts)} concepts, on {separation.of}", style="dim"))
 
 
 def crosstalk_table(found: CrossTalk, most: int) -> RenderableType:
-    """For every concept the concept that its readout answers to most besides its own, and how redundant its direction is."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("readout", overflow="fold")
-    for name in ("AUROC", "answers to", "AUROC", "cosine", "scores", "labels", "R\u00b2"):
-        table.add_column(name, justify="left" if name == "answers to" else "right", no_wrap=True)
+    """Show which other concept each readout responds to most, and how redundant its direction is."""
+    table = grid(["readout"], ["AUROC", "answers to", "AUROC", "cosine", "scores", "labels", "R\u00b2"])
+    table.columns[2].justify = "left"
     for row in found.order:
-        others = [
-            (abs(float(found.auroc[row, label]) - 0.5), label)
-            for label in range(len(found.concepts))
-            if label != row and math.isfinite(float(found.auroc[row, label]))
-        ]
+        strength = (found.auroc[row].double() - 0.5).abs().tolist()
+        others = [(value, label) for label, value in enumerate(strength) if label != row and math.isfinite(value)]
         label = max(others)[1] if others else row
+        pair = (found.auroc, found.cosine, found.score_correlation, found.label_correlation)
         table.add_row(
-            Text(found.concepts[row]),
-            _number(float(found.auroc[row, row])),
-            Text(found.concepts[label]),
-            _number(float(found.auroc[row, label])),
-            _number(float(found.cosine[row, label])),
-            _number(float(found.score_correlation[row, label])),
-            _number(float(found.label_correlation[row, label])),
-            _number(float(found.r_squared[row])),
-        )
+            Text(found.concepts[row]), fixed(found.auroc[row, row]), Text(found.concepts[label]),
+            *(fixed(matrix[row, label]) for matrix in pair), fixed(found.r_squared[row]),
+        )  # fmt: skip
     title = Text(f"layer {found.layer}, held-out texts", style="bold")
     legend = (
-        "AUROC on its own label, and on the label of the other concept that it answers to most; cosine of the two directions, "
-        "correlation of their scores and of their labels; R\u00b2 of the direction from all others"
+        "AUROC on the readout's own label, and on the label of the other concept that it responds to most; cosine of the two "
+        "directions; correlation of their scores and of their labels; R\u00b2 of the direction from all others"
     )
     return Group(title, table, Text(legend, style="dim"), warning_lines(found, most))
 
 
 def warning_lines(found: CrossTalk, most: int) -> RenderableType:
-    """Pairs that must not be read as independent axes, the most entangled first."""
+    """List the pairs of concepts that are not independent axes, the most entangled first."""
     if not found.warnings:
         return Text(f"no entangled pair at layer {found.layer}")
     lines = [Text(f"not independent at layer {found.layer}:", style="bold")]
     lines += [Text(f"  {_warning(warning)}") for warning in found.warnings[:most]]
-    if more := len(found.warnings) - most:
-        lines += [Text(f"  and {more} more pair{'s' * (more > 1)}", style="dim")] if more > 0 else []
+    if (more := len(found.warnings) - most) > 0:
+        lines.append(Text(f"  and {counted(more, 'more pair')}", style="dim"))
     return Group(*lines)
 
 
-def evaluation_table(evaluation: Evaluation) -> RenderableType:
-    """Every concept on the given texts, best first."""
+def evaluation_table(found: Evaluation) -> RenderableType:
+    """Show how well each concept is read on the given texts, best first."""
     # Every column fits a terminal of 80: what nobody computed is left out, and names are not folded.
-    baselines = ("words", evaluation.bag_of_words), ("emb.", evaluation.embedding)
-    shown = [name for name, known in baselines if bool(known.isfinite().any())]
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    table.add_column("concept", no_wrap=True)
-    for name in ("AUROC", "interval", "a.p.", "null", "rand.", *shown, "p", "+/-", "layer"):
-        table.add_column(name, justify="right", no_wrap=True)
-    values = evaluation.auroc.value.tolist()
+    baselines = {"words": found.bag_of_words, "emb.": found.embedding}
+    shown = {name: known for name, known in baselines.items() if bool(known.isfinite().any())}
+    headings = ["AUROC", "interval", "a.p.", "null", "rand.", *shown, "p", "+/-", "layer"]
+    table = grid([], headings, whole=["concept"], padding=NARROW)
+    columns = (found.average_precision.value, found.permutation_null, found.random_null, *shown.values(), found.p_value)
+    values = found.auroc.value.tolist()
     order = sorted(range(len(values)), key=lambda place: -values[place] if math.isfinite(values[place]) else math.inf)
     for place in order:
-        table.add_row(
-            Text(evaluation.concepts[place]),
-            _number(values[place]),
-            _interval(evaluation.auroc, place),
-            _number(float(evaluation.average_precision.value[place])),
-            _number(float(evaluation.permutation_null[place])),
-            _number(float(evaluation.random_null[place])),
-            *(_number(float(known[place])) for name, known in baselines if name in shown),
-            _number(float(evaluation.p_value[place])),
-            f"{int(evaluation.n_positive[place])}/{int(evaluation.n_negative[place])}",
-            str(int(evaluation.reading_layer[place])),
-        )
-    means = [
-        f"{name} {_number(mean_of_known(tensor.tolist()))}"
-        for name, tensor in (
-            ("AUROC", evaluation.auroc.value),
-            ("bag of words", evaluation.bag_of_words),
-            ("embedding", evaluation.embedding),
-        )
-    ]
-    return Group(table, Text(f"{evaluation.data}; means: {', '.join(means)}"))
+        numbers = fixed(values[place]), interval(found.auroc, place), *(fixed(column[place]) for column in columns)
+        texts = f"{int(found.n_positive[place])}/{int(found.n_negative[place])}"
+        table.add_row(Text(found.concepts[place]), *numbers, texts, str(int(found.reading_layer[place])))
+    averaged = {"AUROC": found.auroc.value, "bag of words": found.bag_of_words, "embedding": found.embedding}
+    means = ", ".join(f"{name} {fixed(mean_of_known(column.tolist()))}" for name, column in averaged.items())
+    return Group(table, Text(f"{found.data}; means: {means}"))
 
 
 def passages_table(found: Sequence[Passages]) -> RenderableType:
-    """The highest and the lowest texts of every concept."""
-    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column("z", justify="right", no_wrap=True)
+    """Show the highest and the lowest texts of each concept."""
+    table = grid(numbers=["z"], show_header=False, padding=(0, 2, 0, 0))
     table.add_column("text", overflow="fold")
     for passages in found:
         table.add_row("", Text(f"{passages.concept}, layer {passages.layer}", style="bold"))
-        for side in (passages.top, passages.bottom[::-1]):
-            for z, text in side:
-                table.add_row(f"{z:+.1f}", Text(_shortened(text), style="" if z > 0 else "dim"))
+        for z, text in (*passages.top, *passages.bottom[::-1]):
+            table.add_row(f"{z:+.1f}", Text(_shortened(text), style="" if z > 0 else "dim"))
         table.add_row("", "")
     return table
 
 
 def concept_details(quality: ConceptQuality) -> RenderableType:
-    """All that is known of one concept, in lines."""
-    rows = {
+    """Show everything that is known about one concept."""
+    facts = {
         "verdict": f"{quality.verdict}: {quality.reason}",
-        "split halves": f"cosine {_number(quality.split_half_cosine)}",
-        "positive texts": f"cosine to the direction {_number(quality.agreement)}, first component "
-        f"{_number(quality.first_pc_share)} of their variance, {_number(quality.effective_dimension)} effective dimensions",
+        "split halves": f"cosine {fixed(quality.split_half_cosine)}",
+        "positive texts": f"cosine to the direction {fixed(quality.agreement)}, first component "
+        f"{fixed(quality.first_pc_share)} of their variance, {fixed(quality.effective_dimension)} effective dimensions",
         "nearest": ", ".join(f"{name} {cosine:+.2f}" for name, cosine in quality.nearest),
         "neuron": "" if quality.neuron is None else "layer {}, {}: cosine {:+.2f}".format(*quality.neuron),
         "raises": " ".join(map(repr, quality.tokens_up)),
@@ -149,38 +111,24 @@ def concept_details(quality: ConceptQuality) -> RenderableType:
             for outlier in quality.outliers
         ),
     }
-    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in rows.items():
-        if value:
-            table.add_row(name, Text(value))
-    return Group(Text(f"{quality.concept}, layer {quality.layer}", style="bold"), table, Text(""))
+    title = Text(f"{quality.concept}, layer {quality.layer}", style="bold")
+    return Group(title, fact_table(facts, style="dim"), Text(""))
+
+
+def interval(found: Interval, place: int) -> str:
+    """Return the ends of one interval; a dash where one of them is not known."""
+    ends = fixed(found.low[place]), fixed(found.high[place])
+    return UNKNOWN if UNKNOWN in ends else "-".join(ends)
 
 
 def _warning(warning: PairWarning) -> str:
-    finding: str = warning.finding
-    if warning.finding == "close readouts" and warning.score_correlation < 0:
-        finding = "ends of one axis"
+    one_axis = warning.finding == "close readouts" and warning.score_correlation < 0
     return (
-        f"{warning.first} and {warning.second}: {finding} (correlation of scores {warning.score_correlation:+.2f}, of labels "
-        f"{warning.label_correlation:+.2f}; cosine {warning.cosine:+.2f})"
+        f"{warning.first} and {warning.second}: {'ends of one axis' if one_axis else warning.finding} (correlation of scores "
+        f"{warning.score_correlation:+.2f}, of labels {warning.label_correlation:+.2f}; cosine {warning.cosine:+.2f})"
     )
-
-
-def _measures(separation: LayerSeparation) -> tuple[Interval, Interval, Interval]:
-    return separation.auroc, separation.d_prime, separation.fisher_ratio
-
-
-def _interval(interval: Interval, place: int) -> str:
-    low, high = float(interval.low[place]), float(interval.high[place])
-    return f"{low:.3f}-{high:.3f}" if math.isfinite(low) and math.isfinite(high) else UNKNOWN
 
 
 def _shortened(text: str, most: int = 200) -> str:
     line = " ".join(text.split())
     return line if len(line) <= most else f"{line[:most].rstrip()} ..."
-
-
-def _number(value: float) -> str:
-    return f"{value:.3f}" if math.isfinite(value) else UNKNOWN

@@ -4,6 +4,7 @@ A page opened from a disk cannot import its neighbours: browsers count every fil
 map would work, but then the Content-Security-Policy has to allow every `data:` script. One script needs one hash.
 """
 
+import posixpath
 import re
 from collections.abc import Callable
 from importlib.resources import files
@@ -59,10 +60,4 @@ def _taken(names: str, module: str) -> str:
 
 def _resolved(importer: str, target: str) -> str:
     """Path below the folder of `target` as `importer` names it: `./a.js`, `../b.js`."""
-    folders = importer.split("/")[:-1]
-    for part in target.split("/"):
-        if part == "..":
-            folders.pop()
-        elif part != ".":
-            folders.append(part)
-    return "/".join(folders)
+    return posixpath.normpath(posixpath.join(posixpath.dirname(importer), target))

@@ -52,7 +52,7 @@ def test_an_unknown_layer_says_which_there_are(capsys, workplace, tiny_checkpoin
         "--model", tiny_checkpoint("llama"), f"--target-layers={layers}",
     )  # fmt: skip
     assert "0..3" in said
-    assert "--target-layers" in said
+    assert "`layers`" in said
 
 
 @pytest.mark.parametrize("model", ["./no-such-folder", "no-such.gguf"])
