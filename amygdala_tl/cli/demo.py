@@ -26,9 +26,7 @@ SENTENCES = (
 )
 
 
-def demo(
-    output_dir: Annotated[Path, typer.Option(help="Folder for all results.")] = Path("demo-out"),
-) -> None:
+def demo(output_dir: Annotated[Path, typer.Option(help="Folder for all results.")] = Path("demo-out")) -> None:
     """Run everything on the demo memory graph and the embedded model: no GPU, no model hub."""
     try:
         from amygdala_tl.demo.server import running_demo_server
