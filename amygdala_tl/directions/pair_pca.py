@@ -73,14 +73,9 @@ def pca(data: LabelledActivations) -> Estimate:
                     differences = normalize(differences, dim=1)
                 vectors[concept, layer], shares[concept, layer] = _first_component(differences)
     by_group, by_neighbour = _count_pairs(data, given, to_match)
-    return Estimate(
-        vectors,
-        {
-            "pairs_by_group": by_group,
-            "pairs_by_neighbour": by_neighbour,
-            "first_component_share": [round(share, 4) for share in shares.mean(dim=0).tolist()],
-        },
-    )
+    share = [round(share, 4) for share in shares.mean(dim=0).tolist()]
+    counts = {"pairs_by_group": by_group, "pairs_by_neighbour": by_neighbour}
+    return Estimate(vectors, {**counts, "first_component_share": share})
 
 
 def match(
@@ -124,9 +119,8 @@ def principal_components(
     wide = rows.shape[0] < rows.shape[1]
     products = rows @ rows.T if wide else rows.T @ rows
     if not bool(torch.isfinite(products).all()):
-        raise FitError(
-            "activations are not finite", remedy="capture them again, in bfloat16 or float32 rather than float16"
-        )
+        remedy = "capture them again, in bfloat16 or float32 rather than float16"
+        raise FitError("activations are not finite", remedy=remedy)
     values, vectors = torch.linalg.eigh(products)
     values, vectors = values.flip(0)[:limit].clamp(min=0.0), vectors.flip(1)[:, :limit].T
     components = normalize(vectors @ rows, dim=1) if wide else vectors

@@ -13,11 +13,7 @@ from amygdala_tl.vllm.settings import ANY_MODEL
 
 
 def refuse_other_size(readout: Readout, *, model: str, n_layers: int, hidden_size: int) -> None:
-    """Check that a readout fits a model of this size.
-
-    Raises:
-        ReadoutError: it does not fit.
-    """
+    """Raise `ReadoutError` if a readout does not fit a model of this size."""
     if readout.vectors.shape[-1] != hidden_size or max(readout.layers) >= n_layers:
         got, need = f"{n_layers} layers of {hidden_size}", f"layer {max(readout.layers)} of {readout.vectors.shape[-1]}"
         remedy = "serve the model it was trained on, or train one for this model"

@@ -167,7 +167,6 @@ def with_pending(chunk: str, pending: dict[int, list[Values | None]]) -> str:
         return chunk
     said = json.loads(chunk.removeprefix("data: "))
     for choice in said.get("choices", []):
-        opening = "role" in choice.get("delta", {}) and choice.get("finish_reason") is None  # before any token
-        if not opening:
+        if "role" not in choice.get("delta", {}) or choice.get("finish_reason") is not None:  # else before any token
             choice[_FIELD] = pending.pop(choice["index"], [])
     return f"data: {to_json(said).decode()}\n\n"
