@@ -195,7 +195,7 @@ def _group_wins(
     minus = scores[negative]
     rows = scores.new_zeros(len(groups_plus), len(minus))
     step = max(1, _PAIRS_AT_A_TIME // len(minus))
-    for some, of_some in zip(scores[positive].split(step), of_plus.split(step), strict=True):
+    for some, of_some in zip(torch.split(scores[positive], step), torch.split(of_plus, step), strict=True):
         column = rearrange(some, "text -> text 1")
         rows.index_add_(0, of_some, (column > minus).double() + (column == minus).double() / 2)
     wins = scores.new_zeros(len(groups_plus), len(groups_minus)).index_add_(1, of_minus, rows)

@@ -139,8 +139,8 @@ class Readout:
         """
         concepts = tuple(concept for concept in self.concepts if concept in keep)
         rows, said = [self.concepts.index(concept) for concept in concepts], self.provenance
-        calibrations = (
-            of and Calibration(of.mean[:, rows], of.std[:, rows], of.n)
+        of_texts, of_tokens = (
+            None if of is None else Calibration(of.mean[:, rows], of.std[:, rows], of.n)
             for of in (self.text_calibration, self.token_calibration)
         )
         about = replace(
@@ -149,7 +149,7 @@ class Readout:
             verdicts={concept: said.verdicts[concept] for concept in concepts if concept in said.verdicts},
             left_out={**said.left_out, **(dropped or {})},
         )
-        return Readout(concepts, self.layers, self.vectors[:, rows], *calibrations, about)
+        return Readout(concepts, self.layers, self.vectors[:, rows], of_texts, of_tokens, about)
 
     def only_readable(self) -> "Readout":
         """Return the readout without the concepts that have another verdict than `readable`.
@@ -258,9 +258,9 @@ def load_readout(path: str | Path, manifest_path: str | Path | None = None) -> R
     return Readout(tuple(manifest.concepts), tuple(manifest.layers), vectors, *calibrations, manifest.provenance)
 
 
-def _rows(calibration: Calibration | None) -> CalibrationRows | None:
-    return calibration and CalibrationRows(calibration.mean.tolist(), calibration.std.tolist(), calibration.n)
+def _rows(of: Calibration | None) -> CalibrationRows | None:
+    return None if of is None else CalibrationRows(of.mean.tolist(), of.std.tolist(), of.n)
 
 
 def _calibration(rows: CalibrationRows | None) -> Calibration | None:
-    return rows and Calibration(torch.tensor(rows.mean), torch.tensor(rows.std), rows.n)
+    return None if rows is None else Calibration(torch.tensor(rows.mean), torch.tensor(rows.std), rows.n)
