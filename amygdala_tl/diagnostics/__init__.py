@@ -6,10 +6,11 @@ from amygdala_tl.diagnostics.crosstalk import cross_talk
 from amygdala_tl.diagnostics.intervals import auroc_interval, average_precision_interval
 from amygdala_tl.diagnostics.nulls import holm, permutation_null, random_direction_null
 from amygdala_tl.diagnostics.records import CrossTalk, Diagnosis, Evaluation, Interval, LayerSeparation
+from amygdala_tl.diagnostics.scored import ScoredTexts
 from amygdala_tl.diagnostics.separation import best_layers, layer_separation
 
 __all__ = [
-    "CrossTalk", "Diagnosis", "Evaluation", "Interval", "LayerSeparation", "auroc_interval",
-    "average_precision_interval", "bag_of_words_scores", "best_layers", "cross_fitted_scores", "cross_talk", "holm",
-    "layer_separation", "permutation_null", "random_direction_null",
+    "CrossTalk", "Diagnosis", "Evaluation", "Interval", "LayerSeparation", "ScoredTexts",
+    "auroc_interval", "average_precision_interval", "bag_of_words_scores", "best_layers", "cross_fitted_scores",
+    "cross_talk", "holm", "layer_separation", "permutation_null", "random_direction_null",
 ]  # fmt: skip

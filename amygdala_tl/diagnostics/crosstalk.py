@@ -36,8 +36,7 @@ def cross_talk(
     """Compute cosines, AUROC of readout i on label j, correlations of labels and scores, redundancy, clusters and warnings.
 
     Args:
-        concepts: names.
-        layer: index of the directions' layer; for a table of reading layers, the most frequent one.
+        concepts, layer: names of the directions, and their layer.
         directions: unit rows.
         texts: with a score for every concept.
         generator: of the bootstrap of the contrasts.

@@ -193,7 +193,7 @@ def diagnose(
     readout, seed = diagnoser.readout, diagnoser.seed
     by_layer = diagnoser.by_layer()
     reading_layer = reading_layers(by_layer)
-    what = f"held-out texts ({len(held_out.texts)} in {len(set(held_out.data.groups.tolist()))} groups)"
+    what = f"held-out texts ({len(held_out.texts)} in {len(torch.unique(held_out.data.groups))} groups)"
     evaluation = evaluate(readout, reading_layer, held_out, what, diagnoser.train, embedding, seed=seed)
     crosstalk = tuple(layer_cross_talk(readout, layer, held_out.data, seed) for layer in readout.layers)
     common = readout.layers.index(int(reading_layer.mode().values))

@@ -77,5 +77,5 @@ def evaluate(
         embedding=of_embedding,
         n_positive=data.positive.sum(dim=0),
         n_negative=data.negative.sum(dim=0),
-        n_groups=len(set(data.groups.tolist())),
+        n_groups=len(torch.unique(data.groups)),
     )

@@ -39,7 +39,7 @@ def choose_method(
         candidates: at least one that can be fitted.
 
     Returns:
-        The best candidate, and a table of all. A candidate that cannot be fitted is in the table with the reason.
+        The best candidate, and a table of all, with the reason for those that cannot be fitted.
 
     Raises:
         FitError: no candidate can be fitted.

@@ -61,7 +61,7 @@ class LabelledActivations:
         plus, minus = (labels[:, concept].nonzero()[:, 0] for labels in (self.positive, self.negative))
         plus, minus = (rows[self.groups[rows].argsort(stable=True)] for rows in (plus, minus))
         groups = self.groups[plus]
-        if not len(plus) or len(set(groups.tolist())) != len(plus) or not torch.equal(groups, self.groups[minus]):
+        if not len(plus) or len(torch.unique(groups)) != len(plus) or not torch.equal(groups, self.groups[minus]):
             return None
         return torch.stack([plus, minus], dim=1)
 

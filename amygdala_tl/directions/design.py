@@ -28,9 +28,7 @@ class Design:
 
     def scores(self, weights: Float[Tensor, "problem feature"]) -> Float[Tensor, "problem text"]:
         """Multiply every row with its problem's weights."""
-        if self.rows.ndim == 2:
-            return weights @ self.rows.T
-        return einsum(self.rows, weights, "problem text feature, problem feature -> problem text")
+        return Design(self.rows.mT).pull(weights)
 
     def pull(self, factors: Float[Tensor, "problem text"]) -> Float[Tensor, "problem feature"]:
         """Sum the rows, each times its factor."""

@@ -35,7 +35,7 @@ def linear(data: LabelledActivations, *, strength: float | None = None) -> Estim
     standardised, without b. With fewer pairs than dimensions this is the solution of minimum norm.
 
     Args:
-        data: activations and labels; grades for a regression on them.
+        data: with grades for a regression on them.
         strength: C; larger means a weaker penalty. scikit-learn's alpha is 1 / C. If None, paired concepts have no penalty,
             and unpaired ones share one value a layer: the best mean held-out AUROC over groups (see `choose_strength`).
 

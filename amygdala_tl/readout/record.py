@@ -258,9 +258,8 @@ def load_readout(path: str | Path, manifest_path: str | Path | None = None) -> R
     return Readout(tuple(manifest.concepts), tuple(manifest.layers), vectors, *calibrations, manifest.provenance)
 
 
-def _rows(calibration: Calibration | None) -> CalibrationRows | None:
-    found = calibration
-    return None if found is None else CalibrationRows(found.mean.tolist(), found.std.tolist(), found.n)
+def _rows(of: Calibration | None) -> CalibrationRows | None:
+    return None if of is None else CalibrationRows(of.mean.tolist(), of.std.tolist(), of.n)
 
 
 def _calibration(rows: CalibrationRows | None) -> Calibration | None:
