@@ -1,6 +1,7 @@
 """Addresses and tokens of servers, checked before a request."""
 
 import os
+from typing import Any
 
 import httpx
 
@@ -15,17 +16,14 @@ def http_address(url: str) -> httpx.URL:
     Raises:
         InputError: `url` is not an http(s) address that a resolver accepts.
     """
+    need = "http://host:port/path"
     try:
         given = httpx.URL(url.strip()).copy_with(fragment=None)
         given.raw_host.decode("ascii").encode("idna")  # as the resolver does, which refuses labels over 63 letters
     except (httpx.InvalidURL, UnicodeError) as error:
-        raise InputError(
-            "not an address", label=url, got=error, need="http://host:port/path", remedy="check the address"
-        ) from error
+        raise InputError("not an address", label=url, got=error, need=need, remedy="check the address") from error
     if given.scheme not in ("http", "https") or not given.host:
-        raise InputError(
-            "not an http(s) address", label=url, need="http://host:port/path", remedy="write the address in full"
-        )
+        raise InputError("not an http(s) address", label=url, need=need, remedy="write the address in full")
     return given
 
 
@@ -40,19 +38,17 @@ def bearer_token(token: str | None, variable: str) -> str | None:
     Raises:
         InputError: a header cannot carry the token.
     """
-    secret = (os.environ.get(variable) if token is None else token) or ""
-    secret = secret.strip()
+    secret = (os.environ.get(variable, "") if token is None else token).strip()
     # Checked here because the HTTP library's own message would quote the token.
     if not all("\x21" <= character <= "\x7e" for character in secret):
-        raise InputError(
-            "a header cannot carry the bearer token",
-            label=variable,
-            need="printable ASCII without spaces",
-            remedy="set it to the token alone",
-        )
+        what, need = "a header cannot carry the bearer token", "printable ASCII without spaces"
+        raise InputError(what, label=variable, need=need, remedy="set it to the token alone")
     return secret or None
 
 
-def through_proxy(url: httpx.URL) -> bool:
-    """Say whether to use the environment's proxy for `url`: a proxy cannot reach servers on this machine."""
-    return url.host not in _HERE
+def client_of(url: httpx.URL, secret: str | None, **options: Any) -> httpx.Client:
+    """Return a client for the server at `url`: it sends the bearer token, follows no redirect, and uses the environment's proxy
+    only for other machines, since a proxy cannot reach this one.
+    """
+    headers = {} if secret is None else {"authorization": f"Bearer {secret}"}
+    return httpx.Client(headers=headers, follow_redirects=False, trust_env=url.host not in _HERE, **options)

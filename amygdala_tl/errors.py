@@ -1,52 +1,45 @@
-"""Every error that amygdala-tl raises on purpose, in one tree.
+"""The errors that amygdala-tl raises on purpose, in one tree.
 
     AmygdalaError
-    |-- InputError               what was given cannot be used (arguments, paths, names)
+    |-- InputError               an argument, path or name is invalid
     |-- MemoryGraphError         the memory graph cannot be read
-    |   |-- ServerUnreachable    no answer, or none that is MCP
-    |   |-- ServerRefused        an answer that says no (authorisation, protocol, a failing tool)
-    |   `-- GraphFileError       a graph file that is not what it should be
-    |-- CorpusError              no corpus can be made of it, or a corpus folder is damaged
+    |   |-- ServerUnreachable    the memory server does not answer, or does not speak MCP
+    |   |-- ServerRefused        the memory server refuses (authorisation, protocol, a failing tool)
+    |   `-- GraphFileError       a graph file is malformed
+    |-- CorpusError              the source gives no corpus, or a corpus folder is damaged
     |-- ModelError               the model cannot be loaded, or has no such layer
     |-- ActivationStoreError     the activation store is damaged or does not fit the model
-    |-- FitError                 no direction can be computed
-    |-- ReadoutError             a readout bundle is damaged or does not fit
-    |-- LiveReadoutError         a vLLM server's readouts cannot be read
-    |   |-- LiveUnreachable      no answer, or one that is none of a readout
-    |   |-- ReadoutsOff          the server has no readouts
-    |   |-- KeyRefused           the server wants another API key
-    |   |-- RequestUnknown       no such request, or forgotten
-    |   `-- ReadoutChanged       the server came back with another readout
-    `-- StorageError             the disk refused (full, read-only, a file where a folder should be)
+    |-- FitError                 a direction cannot be computed
+    |-- ReadoutError             a readout bundle is damaged or does not fit the model
+    |-- LiveReadoutError         the readouts of a vLLM server cannot be read
+    |   |-- LiveUnreachable      the server does not answer, or answers without a readout
+    |   |-- ReadoutsOff          the server runs without readouts
+    |   |-- KeyRefused           the server requires another API key
+    |   |-- RequestUnknown       the server does not have the request, or no longer
+    |   `-- ReadoutChanged       the server has restarted with another readout
+    `-- StorageError             the disk refused (full, read-only, a file in place of a folder)
 
-Each is built from facts and ends with what to do next:
+An error holds facts, and its message ends with what to do next:
 
-    raise ModelError("layer 40 does not exist", got="--target-layers 40", need="0..29 or -30..-1",
-                     remedy="choose layers below 30")
+    raise ModelError("no such layer", got=40, need="0..29 or -30..-1", remedy="choose layers below 30")
 
-On the command line an `AmygdalaError` is one message and exit code 2, never a traceback.
+The command line prints an `AmygdalaError` as one message, without a traceback, and exits with code 2.
 """
 
 
 class AmygdalaError(Exception):
-    """What went wrong, with the facts and the remedy.
+    """Base of all errors: what went wrong, with the facts and the remedy.
 
     Attributes:
         what: the problem, one clause.
-        label: what it is about (a concept, a file, an address), or None.
+        label: the subject (a concept, a file, an address), or None.
         got: what was found, or None.
         need: what was needed, or None.
         remedy: what to do next, or None.
     """
 
     def __init__(
-        self,
-        what: str,
-        *,
-        label: object = None,
-        got: object = None,
-        need: object = None,
-        remedy: str | None = None,
+        self, what: str, *, label: object = None, got: object = None, need: object = None, remedy: str | None = None
     ) -> None:
         self.what = what
         self.label = label
@@ -63,7 +56,7 @@ class AmygdalaError(Exception):
 
 
 class InputError(AmygdalaError):
-    """What was given cannot be used (arguments, paths, names)."""
+    """An argument, path or name is invalid."""
 
 
 class MemoryGraphError(AmygdalaError):
@@ -71,19 +64,19 @@ class MemoryGraphError(AmygdalaError):
 
 
 class ServerUnreachable(MemoryGraphError):
-    """No answer from the memory server, or none that is MCP."""
+    """The memory server does not answer, or does not speak MCP."""
 
 
 class ServerRefused(MemoryGraphError):
-    """The memory server answered, and said no."""
+    """The memory server refuses: authorisation, protocol, or a failing tool."""
 
 
 class GraphFileError(MemoryGraphError):
-    """A graph file is not what it should be."""
+    """A graph file is malformed."""
 
 
 class CorpusError(AmygdalaError):
-    """No corpus can be made of it, or a corpus folder is damaged."""
+    """The source gives no corpus, or a corpus folder is damaged."""
 
 
 class ModelError(AmygdalaError):
@@ -95,36 +88,36 @@ class ActivationStoreError(AmygdalaError):
 
 
 class FitError(AmygdalaError):
-    """No direction can be computed."""
+    """A direction cannot be computed."""
 
 
 class ReadoutError(AmygdalaError):
-    """A readout bundle is damaged or does not fit."""
+    """A readout bundle is damaged or does not fit the model."""
 
 
 class LiveReadoutError(AmygdalaError):
-    """A vLLM server's readouts cannot be read."""
+    """The readouts of a vLLM server cannot be read."""
 
 
 class LiveUnreachable(LiveReadoutError):
-    """No answer from the vLLM server, or one that is none of a readout."""
+    """The vLLM server does not answer, or answers without a readout."""
 
 
 class ReadoutsOff(LiveReadoutError):
-    """The server answers, and has no readouts."""
+    """The server runs without readouts."""
 
 
 class KeyRefused(LiveReadoutError):
-    """The server wants an API key that it did not get."""
+    """The server requires another API key."""
 
 
 class RequestUnknown(LiveReadoutError):
-    """The server has no rows of this request: it never ran there, or is forgotten."""
+    """The server does not have the request, or no longer."""
 
 
 class ReadoutChanged(LiveReadoutError):
-    """The server came back with another readout than before."""
+    """The server has restarted with another readout."""
 
 
 class StorageError(AmygdalaError):
-    """The disk refused: full, read-only, or a file where a folder should be."""
+    """The disk refused: full, read-only, or a file in place of a folder."""

@@ -1,8 +1,7 @@
-"""Files that are whole or absent: every room that writes to disk writes through here.
+"""Atomic file writes: every room that writes to disk uses these functions.
 
 A reader never sees half a file: the bytes go to a temporary file in the same folder, are flushed to the disk, and take
-the final name in one step (`os.replace`). Whatever the disk refuses becomes one `StorageError` that names the path and
-the reason.
+the final name in one step (`os.replace`). Every refusal of the disk becomes a `StorageError` with the path and the reason.
 """
 
 import contextlib
@@ -20,10 +19,10 @@ _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def make_folder(path: str | os.PathLike[str]) -> Path:
-    """Make a folder and its parents unless it is there already, and return its path.
+    """Make a folder and its parents if necessary, and return its path.
 
     Raises:
-        StorageError: a file stands in the way, or the disk refuses.
+        StorageError: a file is in the way, or the disk refuses.
     """
     folder = Path(path)
     try:
@@ -36,10 +35,10 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
 
 
 def atomic_write(path: str | os.PathLike[str], write: Callable[[BinaryIO], None]) -> None:
-    """Write a file through `write(stream)` so that it is there as a whole or as it was before.
+    """Write a file through `write(stream)`; if that fails, the old file remains.
 
-    The folder must exist (`make_folder`). A symbolic link is followed, so that the link stays a link. The file gets the
-    mode that the umask gives any new file. What `write` raises besides `OSError` passes through unchanged.
+    The folder must exist (`make_folder`). A symbolic link is followed, so it remains a link. The file gets the mode that the
+    umask gives new files. Errors of `write` other than `OSError` pass through unchanged.
 
     Raises:
         StorageError: the disk is full or read-only, the folder is missing, or `path` is not a regular file.
@@ -47,12 +46,12 @@ def atomic_write(path: str | os.PathLike[str], write: Callable[[BinaryIO], None]
     shown = Path(path)
     try:
         target = Path(os.path.realpath(shown))
-        # os.replace by a user with enough rights would put a file in the place of /dev/null.
+        # A user with enough rights could replace /dev/null.
         if target.exists() and not stat.S_ISREG(target.stat().st_mode):
-            raise _in_the_way(shown, got="a folder" if target.is_dir() else "no regular file", need="a file")
+            raise _in_the_way(shown, got="a folder" if target.is_dir() else "a special file", need="a file")
         temporary = target.with_name(f".amygdala-{secrets.token_hex(8)}.tmp")
         try:
-            # tempfile would make it 0600 whatever the umask says.
+            # tempfile ignores the umask and uses mode 0600.
             descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0), 0o666)
             with os.fdopen(descriptor, "wb") as stream:
                 write(stream)
@@ -69,7 +68,7 @@ def atomic_write(path: str | os.PathLike[str], write: Callable[[BinaryIO], None]
 
 
 def atomic_write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write bytes to a file, whole or not at all; raises as `atomic_write`."""
+    """Write bytes to a file; all or nothing, raises as `atomic_write`."""
 
     def write(stream: BinaryIO) -> None:
         stream.write(data)
@@ -78,12 +77,12 @@ def atomic_write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 def atomic_write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write a text as UTF-8, newlines unchanged, whole or not at all; raises as `atomic_write`."""
+    """Write a text as UTF-8 with its newlines unchanged; all or nothing, raises as `atomic_write`."""
     atomic_write_bytes(path, text.encode("utf-8"))
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the new name itself survive a power cut, where the system lets a folder be flushed."""
+    """Flush the folder, if the system allows it, so that the new name survives a power cut."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -1,4 +1,4 @@
-"""The frozen records that cross rooms, and the names of the tensor axes.
+"""Frozen records that cross rooms, and the names of the tensor axes.
 
 Axis names, the same in every shape annotation of the package:
 
@@ -8,8 +8,7 @@ Axis names, the same in every shape annotation of the package:
     concept   one emotion, in the order of the concept list beside the tensor
     d_model   one residual-stream coordinate
 
-torch is imported for annotations of the records that hold tensors only when a type checker reads them, so that rooms that
-never touch a tensor (memory, corpus) stay light.
+Only type checkers import torch here, so that rooms without tensors (memory, corpus) stay light.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,13 +19,13 @@ if TYPE_CHECKING:
     import torch
 
 ReadPosition = Literal["pooled", "last", "last-content"]
-"""Which tokens of a text are pooled into its activation (see `amygdala_tl.activations.pooling`)."""
+"""Tokens of a text that are pooled into its activation (see `amygdala_tl.activations.pooling`)."""
 
 ChatTemplate = Literal["none", "user", "assistant"]
-"""Whether a text is run as it is, or as one turn of the model's chat template."""
+"""How a text runs: as it is, or as one turn of the model's chat template."""
 
 ChatTemplateChoice = Literal["auto", "none", "user", "assistant"]
-"""The same, with `auto` for `user` where the model's tokenizer has a template and `none` where it has not."""
+"""The same, with `auto` for `user` if the model's tokenizer has a template, else `none`."""
 
 Split = Literal["train", "heldout"]
 
@@ -34,13 +33,13 @@ READ_POSITIONS: tuple[ReadPosition, ...] = ("pooled", "last", "last-content")
 
 
 def hook_name(layer: int) -> str:
-    """Name of the TransformerLens hook that carries the residual stream after decoder layer `layer`, from 0."""
+    """Return the TransformerLens hook of the residual stream after decoder layer `layer`, counted from 0."""
     return f"blocks.{layer}.hook_resid_post"
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One note of a memory graph, as its server gives it.
+    """One note of a memory graph, as its server returns it.
 
     Attributes:
         key: unique name (`journal-2031-03-04.md#the-queue`).
@@ -59,12 +58,12 @@ class CorpusText:
 
     Attributes:
         id: sha256 of the UTF-8 text, hexadecimal.
-        text: what the model reads; the tag line is not in it.
+        text: what the model reads, without the tag line.
         group: texts of one day, scene or document share it; a split never cuts a group.
         split: `train` or `heldout`.
         scores: concept -> tag score, 0-10; empty for neutral texts.
-        positive: concepts this text is a positive example of.
-        negative: concepts this text is a negative example of.
+        positive: concepts that this text is a positive example of.
+        negative: concepts that this text is a negative example of.
     """
 
     id: str
@@ -77,22 +76,22 @@ class CorpusText:
 
     @property
     def neutral(self) -> bool:
-        """True for a text without any tag: for denoising, never an example of a concept."""
+        """True for a text without any tag: denoisers use it, and it is never an example of a concept."""
         return not (self.scores or self.positive or self.negative)
 
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """Which model, exactly, and through which engine it ran.
+    """Identity of a model and of the engine that ran it.
 
     Attributes:
-        id: what names the model to a person: `embedded`, a folder's name, a file's name, a hub id.
+        id: name for people: `embedded`, a folder's name, a file's name or a hub id.
         revision: commit of a hub model, else None.
         fingerprint: sha256 over names, shapes and bfloat16-rounded samples of all weights, hexadecimal; behind `tl-` if the names
             and values are TransformerLens's own, which no checkpoint can be compared with.
         architecture: Hugging Face's class name.
         engine: `HookedTransformer` or `TransformerBridge`.
-        versions: package -> version of what ran it.
+        versions: package -> version, of the software that ran it.
         dtype: of the weights while running: `float32`, `bfloat16`, `float16`.
         n_layers, d_model, n_ctx: sizes.
         weights: `as stored` if the residual stream is that of the checkpoint (folded norms and value biases leave it as it is);
@@ -116,12 +115,12 @@ class ModelInfo:
 
 @dataclass(frozen=True, slots=True)
 class CaptureSettings:
-    """What besides model, text and layer an activation depends on.
+    """Settings that an activation depends on, besides model, text and layer.
 
     Attributes:
         chat_template: how a text is wrapped.
-        max_tokens: tokens of a text past this many are cut off.
-        token_components: how many principal directions of each text's tokens are kept beside its activations.
+        max_tokens: length at which a text is cut.
+        token_components: number of principal directions of each text's tokens that the store keeps.
     """
 
     chat_template: ChatTemplate = "none"
@@ -131,13 +130,13 @@ class CaptureSettings:
 
 @dataclass(frozen=True, slots=True)
 class CaptureSummary:
-    """What one capture did.
+    """Counts of one capture.
 
     Attributes:
-        texts: texts asked for.
-        texts_run: texts that had to be run through the model.
-        tokens_run: tokens run, pads not counted.
-        texts_cut: texts longer than `max_tokens`, of those run.
+        texts: requested texts.
+        texts_run: texts that the store lacked.
+        tokens_run: tokens that ran, without pads.
+        texts_cut: texts that ran and were longer than `max_tokens`.
         seconds: wall time of the model runs.
     """
 
@@ -150,7 +149,7 @@ class CaptureSummary:
 
 @dataclass(frozen=True, slots=True)
 class CaptureProgress:
-    """How far a capture has come; `tokens` counts real tokens, not pads."""
+    """Progress of a capture; `tokens` counts no pads."""
 
     texts_done: int
     texts_total: int
@@ -163,10 +162,10 @@ ProgressCallback = Callable[[CaptureProgress], None]
 
 @dataclass(frozen=True, slots=True)
 class TokenMoments:
-    """First and second moments of single-token activations, sinks and template tokens left out.
+    """First and second moments of single-token activations, without sinks and template tokens.
 
     Attributes:
-        count: [layer] how many tokens.
+        count: [layer] number of tokens.
         mean: [layer, d_model] float32.
         second: [layer, d_model, d_model] float32, mean of the outer product h h^T.
 
@@ -184,7 +183,7 @@ class Calibration:
 
     Attributes:
         mean, std: [layer, concept] float32.
-        n: how many texts or tokens they are over.
+        n: number of texts or tokens behind them.
     """
 
     mean: "torch.Tensor"
@@ -209,14 +208,14 @@ class LayerOutput:
 
 @dataclass(frozen=True, slots=True)
 class LayerCheck:
-    """Whether one layer of a bundle is the same layer of an engine.
+    """Comparison of one layer of a bundle with the same layer of an engine.
 
     Attributes:
-        engine: which engine (`vLLM`, `Hugging Face`).
-        layer: as the bundle names it.
-        difference: largest relative difference of any golden token's stream.
-        passed: the difference is within the tolerance, and no other layer is nearer.
-        finding: why it failed; empty where it passed.
+        engine: `vLLM` or `Hugging Face`.
+        layer: index in the bundle.
+        difference: largest relative difference over the golden tokens.
+        passed: True if the difference is within the tolerance and no other layer is nearer.
+        finding: why it failed; empty if it passed.
     """
 
     engine: str
@@ -228,7 +227,7 @@ class LayerCheck:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What `verify` found.
+    """Result of `verify`.
 
     Attributes:
         model: id of the model.

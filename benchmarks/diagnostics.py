@@ -22,6 +22,7 @@ from torch import Tensor
 
 from amygdala_tl.diagnostics.auroc_matrix import auroc_matrix
 from amygdala_tl.diagnostics.intervals import auroc_interval, average_precision_interval, d_prime_interval
+from amygdala_tl.diagnostics.scored import ScoredTexts
 
 
 def speed(arguments: argparse.Namespace) -> Table:
@@ -126,7 +127,7 @@ def coverage(corpora: int) -> Table:
             (average_precision_interval, world.average_precision),
             (d_prime_interval, world.d_prime),
         ):
-            interval = make(scores, positive, ~positive, groups, generator)
+            interval = make(ScoredTexts(scores, positive, ~positive, groups), generator)
             held = ((interval.low <= truth) & (truth <= interval.high))[interval.value.isfinite()]
             row.append(100 * float(held.double().mean()))
             width = (interval.high - interval.low)[interval.value.isfinite()].median()

@@ -24,8 +24,7 @@ from amygdala_tl.directions import LabelledActivations
 from amygdala_tl.directions.auroc import auroc
 from amygdala_tl.directions.folds import group_folds
 from amygdala_tl.directions.labels import grade_matrix, group_numbers, label_matrix
-from amygdala_tl.directions.method import ESTIMATORS
-from amygdala_tl.directions.requested import GRADED_ESTIMATORS
+from amygdala_tl.directions.method import ESTIMATORS, GRADED_ESTIMATORS
 
 FOLDS = 5
 

@@ -1,21 +1,21 @@
-"""Fill the store: every unique text runs once, however many concepts use it, and only if the store lacks it."""
+"""Capture of activations into the store: each unique text runs once, and only if the store lacks it."""
 
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from amygdala_tl.activations.pooling import pool, token_sums
+from amygdala_tl.activations.pooling import pool, token_spread, token_sums
 from amygdala_tl.activations.runner import BatchResult, run_batches, tokenize_for
-from amygdala_tl.activations.spread import token_spread
 from amygdala_tl.activations.store import ActivationStore, ShardTensors
 from amygdala_tl.lens.model import Lens
 from amygdala_tl.records import READ_POSITIONS, CaptureProgress, CaptureSummary, ProgressCallback
 
 SHARD_TEXTS = 1024
 SHARD_SECONDS = 60.0
-"""A shard is written after this many texts or seconds, so a killed run loses at most a minute."""
+"""A shard is written after this many texts or seconds, so that a killed run loses at most a minute."""
 
 
 def capture_texts(
@@ -27,23 +27,22 @@ def capture_texts(
     batch_size: int | None = None,
     progress: ProgressCallback | None = None,
 ) -> CaptureSummary:
-    """Run the texts that the store lacks, and put their activations at all read positions into it.
+    """Run the texts that the store lacks and add their activations at all read positions to it.
 
     Args:
         loaded: the model.
         texts: id -> text.
         layers: decoder layers.
-        store: where activations are kept; made for the same model.
-        batch_size: bound on the texts of a batch.
+        store: made for the same model.
+        batch_size: largest number of texts in a batch.
         progress: called after every batch.
 
     Raises:
         StorageError: the disk refused.
     """
-    missing = store.missing(texts, layers)
     plan = [
         (lacking, ids, tokenize_for(loaded, [texts[text] for text in ids], store.settings))
-        for lacking, ids in missing.items()
+        for lacking, ids in store.missing(texts, layers).items()
     ]
     tokens_total = sum(len(text.ids) for _, _, tokenized in plan for text in tokenized)
     texts_total = sum(len(ids) for _, ids, _ in plan)
@@ -58,50 +57,44 @@ def capture_texts(
             if progress is not None:
                 progress(CaptureProgress(texts_done, texts_total, tokens_done, tokens_total))
         pending.flush()
-    return CaptureSummary(
-        texts=len(texts),
-        texts_run=texts_total,
-        tokens_run=tokens_total,
-        texts_cut=sum(text.cut for _, _, tokenized in plan for text in tokenized),
-        seconds=time.monotonic() - start,
-    )
+    cut = sum(text.cut for _, _, tokenized in plan for text in tokenized)
+    return CaptureSummary(len(texts), texts_total, tokens_total, cut, seconds=time.monotonic() - start)
 
 
 class _Pending:
-    """Pooled activations of the texts since the last shard."""
+    """Pooled activations of the texts that no shard holds yet."""
 
     def __init__(self, layers: Sequence[int], store: ActivationStore) -> None:
-        self.layers = layers
-        self.store = store
+        self.layers, self.store = layers, store
         self._reset()
 
     def _reset(self) -> None:
-        shape = (len(self.layers), self.store.info.d_model)
+        n_layers, d_model = len(self.layers), self.store.info.d_model
         self.ids: list[str] = []
-        self.positions: dict[str, list[Tensor]] = {position: [] for position in READ_POSITIONS}
-        self.count = torch.zeros(shape[0], dtype=torch.int64)
-        self.sum = torch.zeros(shape, dtype=torch.float64)
-        self.product = torch.zeros(*shape, shape[1], dtype=torch.float64)
-        self.spread: list[Tensor] = []
+        self.rows: defaultdict[str, list[Tensor]] = defaultdict(list)
+        self.sums = (
+            torch.zeros(n_layers, dtype=torch.int64),
+            torch.zeros(n_layers, d_model, dtype=torch.float64),
+            torch.zeros(n_layers, d_model, d_model, dtype=torch.float64),
+        )
         self.since = time.monotonic()
 
     def add(self, ids: Sequence[str], batch: BatchResult) -> None:
         self.ids.extend(ids)
-        for position, values in pool(batch.residuals, batch.tokens, batch.readable).items():
-            self.positions[position].append(values.cpu())
+        rows: list[tuple[str, Tensor]] = [*pool(batch.residuals, batch.tokens, batch.readable).items()]
         if components := self.store.settings.token_components:
-            self.spread.append(token_spread(batch.residuals, batch.readable, components).cpu())
-        count, total, product = token_sums(batch.residuals, batch.readable)
-        self.count += count.cpu()
-        self.sum += total.cpu()
-        self.product += product.cpu()
+            rows.append(("spread", token_spread(batch.residuals, batch.readable, components)))
+        for name, values in rows:
+            self.rows[name].append(values.cpu())
+        for total, part in zip(self.sums, token_sums(batch.residuals, batch.readable), strict=True):
+            total += part.cpu()
         if len(self.ids) >= SHARD_TEXTS or time.monotonic() - self.since > SHARD_SECONDS:
             self.flush()
 
     def flush(self) -> None:
         if not self.ids:
             return
-        positions = {position: torch.cat(self.positions[position]) for position in READ_POSITIONS}
-        spread = torch.cat(self.spread) if self.spread else None
-        self.store.add(self.ids, self.layers, ShardTensors(positions, self.count, self.sum, self.product, spread))
+        positions = {position: torch.cat(self.rows[position]) for position in READ_POSITIONS}
+        spread = torch.cat(self.rows["spread"]) if "spread" in self.rows else None
+        self.store.add(self.ids, self.layers, ShardTensors(positions, *self.sums, spread))
         self._reset()

@@ -1,4 +1,4 @@
-"""Texts without the model: the mean of their tokens' embeddings, a baseline that knows words but not what they make together."""
+"""Mean token embeddings: a baseline that knows the words of a text but not their order or context."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from amygdala_tl.records import CaptureSettings
 
 
 def mean_embeddings(loaded: Lens, texts: Sequence[str], settings: CaptureSettings) -> Float[Tensor, "text 1 d_model"]:
-    """Mean embedding of each text's own tokens, as activations of one layer, float32."""
+    """Compute the mean embedding of each text's own tokens, shaped as activations of one layer, float32."""
     table = token_embeddings(loaded)
     rows = [
         table[[token for token, own in zip(text.ids, text.content, strict=True) if own]].mean(dim=0)

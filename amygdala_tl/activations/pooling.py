@@ -1,25 +1,26 @@
-"""From the residual stream of a batch to one vector a text at each read position, in float32, on the device.
+"""Pooling of a batch's residual stream into one vector per text at each read position, in float32, on the device.
 
 Read positions:
 
     pooled         mean over the tokens of the text, without BOS and attention sinks
     last           the last token of the text
-    last-content   the last token of the text that has a letter or a digit in it (not its full stop)
+    last-content   the last token of the text with a letter or a digit (not its full stop)
 
-An attention sink is a token whose residual is so large that it would be all there is in a mean: in SmolLM2's middle
-layers the first token's norm is 70-140 times the median of the others (Xiao et al. 2023, arXiv:2309.17453; Sun et al.
-2024, arXiv:2402.17762). The token at position 0 always counts as one, others where their norm is more than `SINK_RATIO`
-times the median norm of the text's tokens at that layer. Both rules look at one text alone, so that a text's activation
-does not depend on its batch-mates.
+An attention sink is a token with so large a residual that it dominates any mean. In SmolLM2's middle layers the first
+token's norm is 70-140 times the median of the others (Xiao et al. 2023, arXiv:2309.17453; Sun et al. 2024,
+arXiv:2402.17762). The token at position 0 always counts as a sink. Any other token counts as one if its norm exceeds
+`SINK_RATIO` times the median norm of the text's tokens at that layer. Both rules look at one text alone, so that a text's
+activation does not depend on the rest of its batch.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
-from einops import rearrange, reduce, repeat
+from einops import einsum, rearrange, reduce, repeat
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from amygdala_tl.lens.tokenize import TokenizedText
 from amygdala_tl.records import ReadPosition
@@ -29,7 +30,7 @@ SINK_RATIO = 10.0
 
 @dataclass(frozen=True, slots=True)
 class TokenBatch:
-    """Right-padded token ids and what to read of them.
+    """Right-padded token ids, and which of them to read.
 
     Attributes:
         ids: [text, token]; pads are 0.
@@ -43,26 +44,15 @@ class TokenBatch:
     last_content: Int[Tensor, " text"]
 
     def to(self, device: torch.device) -> "TokenBatch":
-        """The same batch on `device`."""
-        return TokenBatch(
-            ids=self.ids.to(device),
-            content=self.content.to(device),
-            last=self.last.to(device),
-            last_content=self.last_content.to(device),
-        )
+        """Return the same batch on `device`."""
+        return TokenBatch(*(getattr(self, each.name).to(device) for each in fields(self)))
 
 
 def pad(texts: Sequence[TokenizedText], device: torch.device) -> TokenBatch:
-    """One batch of `texts` on `device`, padded on the right to the longest."""
-    longest = max(len(text.ids) for text in texts)
-    ids = torch.zeros(len(texts), longest, dtype=torch.long)
-    content = torch.zeros(len(texts), longest, dtype=torch.bool)
-    for row, text in enumerate(texts):
-        ids[row, : len(text.ids)] = torch.tensor(text.ids)
-        content[row, : len(text.ids)] = torch.tensor(text.content)
+    """Make one batch of `texts` on `device`, padded on the right to the longest."""
     return TokenBatch(
-        ids=ids,
-        content=content,
+        ids=pad_sequence([torch.tensor(text.ids) for text in texts], batch_first=True),
+        content=pad_sequence([torch.tensor(text.content) for text in texts], batch_first=True),
         last=torch.tensor([text.last for text in texts]),
         last_content=torch.tensor([text.last_content for text in texts]),
     ).to(device)
@@ -71,9 +61,9 @@ def pad(texts: Sequence[TokenizedText], device: torch.device) -> TokenBatch:
 def readable_tokens(
     residuals: Float[Tensor, "text token layer d_model"], content: Bool[Tensor, "text token"]
 ) -> Bool[Tensor, "text token layer"]:
-    """Which tokens of the text are read at which layer: its own ones that are no attention sink.
+    """Mark the tokens to read at each layer: those of the text itself that are not attention sinks.
 
-    A text may have none (one token at position 0).
+    A text with a single token at position 0 has none.
     """
     norms = residuals.float().norm(dim=-1)
     own = repeat(content, "text token -> text token layer", layer=norms.shape[-1])
@@ -84,49 +74,38 @@ def readable_tokens(
 
 
 def pool(
-    residuals: Float[Tensor, "text token layer d_model"],
-    batch: TokenBatch,
-    readable: Bool[Tensor, "text token layer"],
+    residuals: Float[Tensor, "text token layer d_model"], batch: TokenBatch, readable: Bool[Tensor, "text token layer"]
 ) -> dict[ReadPosition, Float[Tensor, "text layer d_model"]]:
-    """Activation of every text at every read position, float32.
+    """Compute the activation of each text at each read position, float32.
 
-    A text without readable tokens is pooled over all its own tokens: there is nothing else to read, and a server that serves
-    it sees the same.
+    A text without readable tokens is pooled over all its own tokens: there is nothing else to read, and a server sees the same.
     """
     own = repeat(batch.content, "text token -> text token layer", layer=readable.shape[-1])
     some = reduce(readable, "text token layer -> text 1 layer", "any")
     mask = torch.where(some, readable, own)
     values = residuals.float()
-    total = reduce(
-        values.masked_fill(~rearrange(mask, "text token layer -> text token layer 1"), 0.0),
-        "text token layer d_model -> text layer d_model",
-        "sum",
-    )
+    read = values.masked_fill(~rearrange(mask, "text token layer -> text token layer 1"), 0.0)
+    total = reduce(read, "text token layer d_model -> text layer d_model", "sum")
     count = reduce(mask.float(), "text token layer -> text layer 1", "sum")
-    rows = torch.arange(values.shape[0], device=values.device)
-    return {
-        "pooled": total / count,
-        "last": values[rows, batch.last],
-        "last-content": values[rows, batch.last_content],
-    }
+    return _at_positions(values, batch, total / count)
 
 
 def was_readable(
     batch: TokenBatch, readable: Bool[Tensor, "text token layer"]
 ) -> dict[ReadPosition, Bool[Tensor, "text layer"]]:
-    """Whether each text's activation at each read position is of readable tokens, not of an attention sink."""
-    rows = torch.arange(readable.shape[0], device=readable.device)
-    return {
-        "pooled": reduce(readable, "text token layer -> text layer", "any"),
-        "last": readable[rows, batch.last],
-        "last-content": readable[rows, batch.last_content],
-    }
+    """Mark the activations that come from readable tokens rather than from an attention sink."""
+    return _at_positions(readable, batch, reduce(readable, "text token layer -> text layer", "any"))
+
+
+def _at_positions(values: Tensor, batch: TokenBatch, pooled: Tensor) -> dict[ReadPosition, Tensor]:
+    rows = torch.arange(len(values), device=values.device)
+    return {"pooled": pooled, "last": values[rows, batch.last], "last-content": values[rows, batch.last_content]}
 
 
 def token_sums(
     residuals: Float[Tensor, "text token layer d_model"], readable: Bool[Tensor, "text token layer"]
 ) -> tuple[Int[Tensor, " layer"], Float[Tensor, "layer d_model"], Float[Tensor, "layer d_model d_model"]]:
-    """Number, sum and sum of outer products of the readable tokens of a batch, a layer, in float32."""
+    """Count and sum the readable tokens of a batch and their outer products, for each layer, in float32."""
     count = reduce(readable.long(), "text token layer -> layer", "sum")
     sums, products = [], []
     for layer in range(readable.shape[-1]):
@@ -134,3 +113,31 @@ def token_sums(
         sums.append(rows.sum(dim=0))
         products.append(rows.T @ rows)
     return count, torch.stack(sums), torch.stack(products)
+
+
+def token_spread(
+    residuals: Float[Tensor, "text token layer d_model"], readable: Bool[Tensor, "text token layer"], k: int
+) -> Float[Tensor, "text layer {k} d_model"]:
+    """Compute the first k principal directions of each text's readable tokens about their mean, largest first, float32.
+
+    Each row is as long as the standard deviation of the tokens along it, in the units of the residual stream. Rows beyond the
+    number of independent tokens are zero. Each text and layer costs one eigendecomposition of tokens x tokens.
+
+    They are relative to the text's own mean, so they do not depend on the corpus. With F these rows, m the mean of a text's
+    tokens and o any origin, the second moment of the tokens about o is F^T F + (m - o)(m - o)^T, as far as k rows hold it.
+    """
+    n_text, _, n_layer, d_model = residuals.shape
+    result = residuals.new_zeros(n_text, n_layer, k, d_model, dtype=torch.float32)
+    for layer in range(n_layer):
+        mask = rearrange(readable[:, :, layer], "text token -> text token 1").float()
+        count = reduce(mask, "text token 1 -> text 1 1", "sum").clamp_min(1.0)
+        values = residuals[:, :, layer].float() * mask
+        mean = reduce(values, "text token d_model -> text 1 d_model", "sum") / count
+        values = ((values - mean) * mask / count.sqrt()).double()
+        products = einsum(values, values, "text token d_model, text other d_model -> text token other")
+        # In ascending order of eigenvalues; a vector times the tokens is as long as the root of its eigenvalue.
+        vectors = torch.linalg.eigh(products).eigenvectors.flip(-1)[:, :, :k]
+        result[:, layer, : vectors.shape[2]] = einsum(
+            vectors, values, "text token component, text token d_model -> text component d_model"
+        )
+    return result

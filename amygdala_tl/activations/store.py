@@ -13,9 +13,10 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import torch
@@ -32,6 +33,7 @@ from amygdala_tl.records import READ_POSITIONS, CaptureSettings, ModelInfo, Read
 
 _DESCRIPTION = "store.json"
 _SPREAD = "token_spread"
+_CAPTURE = "run `amygdala-tl capture` first"
 _REMEDY = "delete it; its activations will be computed again"
 T = TypeVar("T")
 
@@ -48,7 +50,7 @@ class ShardTensors:
         token_count: [layer] readable tokens of the shard's texts.
         token_sum: [layer, d_model] their sum.
         token_product: [layer, d_model, d_model] sum of their outer products.
-        token_spread: [text, layer, component, d_model] (see `activations.spread`), None without `token_components`.
+        token_spread: [text, layer, component, d_model] (see `token_spread`), None without `token_components`.
     """
 
     positions: Mapping[ReadPosition, Float[Tensor, "text layer d_model"]]
@@ -71,18 +73,10 @@ class _Shard:
 
 
 class ActivationStore:
-    """Activations of one model under one set of capture settings.
-
-    Attributes:
-        folder: where the shards are.
-        info: the model.
-        settings: how texts are run.
-    """
+    """Activations of one model (`info`) under one set of capture settings, in the shards of a folder."""
 
     def __init__(self, folder: Path, info: ModelInfo, settings: CaptureSettings) -> None:
-        self.folder = folder
-        self.info = info
-        self.settings = settings
+        self.folder, self.info, self.settings = folder, info, settings
         self._shards = [self._open(path) for path in sorted(folder.glob("shard-*.safetensors"))]
 
     @classmethod
@@ -93,20 +87,14 @@ class ActivationStore:
             ActivationStoreError: a shard cannot be read.
             StorageError: the disk refuses the folder.
         """
-        depends_on = {
-            "fingerprint": info.fingerprint,
-            "engine": info.engine,
-            "dtype": info.dtype,
-            "settings": asdict(settings),
-            "pooling_version": POOLING_VERSION,
-            "sink_ratio": SINK_RATIO,
-        }
+        rules = {"settings": asdict(settings), "pooling_version": POOLING_VERSION, "sink_ratio": SINK_RATIO}
+        depends_on = {"fingerprint": info.fingerprint, "engine": info.engine, "dtype": info.dtype, **rules}
         key = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:16]
         folder = Path(root) / key
         make_folder(folder)
         if not (folder / _DESCRIPTION).exists():
-            description = {"model": asdict(info), **depends_on}
-            atomic_write_text(folder / _DESCRIPTION, json.dumps(description, indent=2) + "\n")
+            description = json.dumps({"model": asdict(info), **depends_on}, indent=2)
+            atomic_write_text(folder / _DESCRIPTION, description + "\n")
         return cls(folder, info, settings)
 
     @classmethod
@@ -117,19 +105,17 @@ class ActivationStore:
             ActivationStoreError: there is no store, there are several, or the store cannot be read.
         """
         found = [path] if (path / _DESCRIPTION).is_file() else sorted(p.parent for p in path.glob(f"*/{_DESCRIPTION}"))
-        if len(found) != 1:
-            raise ActivationStoreError(
-                "no activations here" if not found else "activations of several models or settings are here",
-                label=str(path),
-                got=", ".join(folder.name for folder in found) or None,
-                remedy="run `amygdala-tl capture` first" if not found else "name one of these folders",
-            )
+        if not found:
+            raise ActivationStoreError("no activations here", label=str(path), remedy=_CAPTURE)
+        if len(found) > 1:
+            message, got = "activations of several models or settings are here", ", ".join(p.name for p in found)
+            raise ActivationStoreError(message, label=str(path), got=got, remedy="name one of these folders")
+        file = found[0] / _DESCRIPTION
         try:
-            data = (found[0] / _DESCRIPTION).read_bytes()
+            data = file.read_bytes()
         except OSError as cause:
-            raise _damaged(found[0] / _DESCRIPTION, cause) from cause
-        label = str(found[0] / _DESCRIPTION)
-        described = decode(data, _Description, label=label, remedy=_REMEDY, error=ActivationStoreError)
+            raise _damaged(file, cause) from cause
+        described = decode(data, _Description, label=str(file), remedy=_REMEDY, error=ActivationStoreError)
         return cls(found[0], described.model, described.settings)
 
     def layers_of(self, ids: Collection[str]) -> tuple[int, ...]:
@@ -159,12 +145,9 @@ class ActivationStore:
             StorageError: the disk refuses.
         """
         name = hashlib.sha256(json.dumps([sorted(ids), sorted(layers)]).encode()).hexdigest()[:24]
-        data: dict[str, Tensor] = {
-            **{position: value.contiguous() for position, value in tensors.positions.items()},
-            "token_count": tensors.token_count,
-            "token_sum": tensors.token_sum.float(),
-            "token_product": tensors.token_product.float(),
-        }
+        data: dict[str, Tensor] = {position: value.contiguous() for position, value in tensors.positions.items()}
+        data |= {"token_count": tensors.token_count, "token_sum": tensors.token_sum.float()}
+        data["token_product"] = tensors.token_product.float()
         if tensors.token_spread is not None:
             data[_SPREAD] = tensors.token_spread.to(torch.bfloat16)
         path = self.folder / f"shard-{name}.safetensors"
@@ -183,41 +166,35 @@ class ActivationStore:
         return self._collect(ids, layers, position, (self.info.d_model,))
 
     def load_spread(self, ids: Sequence[str], layers: Sequence[int]) -> Float[Tensor, "text layer component d_model"]:
-        """Load the leading directions of each text's tokens, float32 (bfloat16 on disk), see `activations.spread`.
+        """Load the leading directions of each text's tokens, float32 (bfloat16 on disk), see `token_spread`.
 
         Raises:
             ActivationStoreError: the store lacks some of them, or was captured without them.
         """
         components = self.settings.token_components
         if not components:
-            raise ActivationStoreError(
+            message, remedy = (
                 "the directions of single texts' tokens were not captured",
-                label=str(self.folder),
-                remedy="capture with `token_components=4`",
+                "capture with `token_components=4`",
             )
+            raise ActivationStoreError(message, label=str(self.folder), remedy=remedy)
         return self._collect(ids, layers, _SPREAD, (components, self.info.d_model))
 
     def _collect(self, ids: Sequence[str], layers: Sequence[int], name: str, shape: tuple[int, ...]) -> Tensor:
         """Collect the rows of the tensor `name` from all shards: [text, layer, *shape]."""
         if missing := self.missing(ids, layers):
-            raise ActivationStoreError(
-                "activations are missing",
-                label=str(self.folder),
-                got=f"{sum(map(len, missing.values()))} of {len(ids)} texts not captured at all layers",
-                remedy="run `amygdala-tl capture` first",
-            )
+            got = f"{sum(map(len, missing.values()))} of {len(ids)} texts not captured at all layers"
+            raise ActivationStoreError("activations are missing", label=str(self.folder), got=got, remedy=_CAPTURE)
         rows = {text: row for row, text in enumerate(ids)}
         result = torch.empty(len(ids), len(layers), *shape)
         for shard in self._shards:
             common = [text for text in shard.rows if text in rows]
             columns = [column for column, layer in enumerate(layers) if layer in shard.layers]
-            if not (common and columns):
-                continue
-            values = self._tensor(shard, name)
-            taken = torch.tensor([shard.rows[text] for text in common])
-            target = torch.tensor([rows[text] for text in common])
-            for column in columns:
-                result[target, column] = values[taken, shard.layers[layers[column]]].float()
+            if common and columns:
+                values = self._tensor(shard, name)
+                taken, target = ([where[text] for text in common] for where in (shard.rows, rows))
+                for column in columns:
+                    result[target, column] = values[taken, shard.layers[layers[column]]].float()
         return result
 
     def batches(
@@ -245,49 +222,45 @@ class ActivationStore:
         Raises:
             ActivationStoreError: a layer has no readable token.
         """
-        wanted = set(ids)
-        count = torch.zeros(len(layers), dtype=torch.float64)
-        mean = torch.zeros(len(layers), self.info.d_model, dtype=torch.float64)
-        second = torch.zeros(len(layers), self.info.d_model, self.info.d_model, dtype=torch.float64)
+        n_layers, d_model, wanted = len(layers), self.info.d_model, set(ids)
+        count = torch.zeros(n_layers, dtype=torch.float64)
+        mean = torch.zeros(n_layers, d_model, dtype=torch.float64)
+        second = torch.zeros(n_layers, d_model, d_model, dtype=torch.float64)
         for shard in self._shards:
-            if wanted.isdisjoint(shard.rows):
-                continue
             for column, layer in enumerate(layers):
-                if layer in shard.layers:
-                    row = shard.layers[layer]
-                    count[column] += self._tensor(shard, "token_count")[row]
-                    mean[column] += self._tensor(shard, "token_sum")[row]
-                    second[column] += self._tensor(shard, "token_product")[row]
+                if layer in shard.layers and not wanted.isdisjoint(shard.rows):
+                    for name, total in (("count", count), ("sum", mean), ("product", second)):
+                        total[column] += self._tensor(shard, f"token_{name}")[shard.layers[layer]]
         if not bool((count > 0).all()):
-            raise ActivationStoreError(
-                "no token to calibrate on", label=str(self.folder), remedy="capture texts of more than one token"
-            )
+            remedy = "capture texts of more than one token"
+            raise ActivationStoreError("no token to calibrate on", label=str(self.folder), remedy=remedy)
         mean /= count[:, None]
         second /= count[:, None, None]
         return TokenMoments(count=count.long(), mean=mean.float(), second=second.float())
 
     def _open(self, path: Path) -> _Shard:
-        try:
-            with safe_open(path, framework="pt") as file:
-                header = file.metadata() or {}
-                names = set(file.keys())
-        except (SafetensorError, OSError) as cause:
-            raise _damaged(path, cause) from cause
-        if missing := sorted(set(READ_POSITIONS) - names):
+        with _opened(path) as file:
+            header = file.metadata() or {}
+            missing = sorted(set(READ_POSITIONS) - set(file.keys()))
+        if missing:
             raise _damaged(path, f"no tensor {missing[0]}")
-        return _Shard(
-            path=path,
-            rows={text: row for row, text in enumerate(_listed(path, header, "ids", list[str]))},
-            layers={layer: column for column, layer in enumerate(_listed(path, header, "layers", list[int]))},
-        )
+        rows = {text: row for row, text in enumerate(_listed(path, header, "ids", list[str]))}
+        layers = {layer: column for column, layer in enumerate(_listed(path, header, "layers", list[int]))}
+        return _Shard(path, rows, layers)
 
     def _tensor(self, shard: _Shard, name: str) -> Tensor:
-        try:
-            with safe_open(shard.path, framework="pt") as file:
-                tensor: Tensor = file.get_tensor(name)
-        except (SafetensorError, OSError) as cause:
-            raise _damaged(shard.path, cause) from cause
+        with _opened(shard.path) as file:
+            tensor: Tensor = file.get_tensor(name)
         return tensor
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except (SafetensorError, OSError) as cause:
+        raise _damaged(path, cause) from cause
 
 
 def _listed(path: Path, header: Mapping[str, str], name: str, into: Into[T]) -> T:

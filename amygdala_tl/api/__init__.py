@@ -2,3 +2,5 @@
 
 extract -> capture -> fit -> judge -> score, evaluate, cross_talk, steer, verify        train = capture + fit + judge
 """
+
+__all__: list[str] = []

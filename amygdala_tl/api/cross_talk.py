@@ -1,4 +1,4 @@
-"""`cross_talk`: how much each readout answers to other concepts."""
+"""`cross_talk`: how much each readout responds to other concepts."""
 
 from collections.abc import Sequence
 from statistics import mode
@@ -13,6 +13,7 @@ from amygdala_tl.api.labelled import judged_texts, no_known_label
 from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.diagnostics.diagnose import layer_cross_talk
 from amygdala_tl.diagnostics.records import CrossTalk
+from amygdala_tl.directions import LabelledActivations
 from amygdala_tl.directions.labels import group_numbers, label_matrix
 from amygdala_tl.errors import InputError
 from amygdala_tl.names import fold_name
@@ -49,8 +50,7 @@ def cross_talk(
     if isinstance(labels, Corpus):
         if not isinstance(activations, ActivationStore):
             raise InputError("a corpus needs a store of its activations", remedy="pass the store, or labels")
-        data = judged_texts(readout, labels, activations, "heldout").data
-        return layer_cross_talk(readout, layer, data.activations, data.positive, data.negative, data.groups, seed)
+        return layer_cross_talk(readout, layer, judged_texts(readout, labels, activations, "heldout").data, seed)
     if isinstance(activations, ActivationStore):
         raise InputError("a store needs the corpus that it is of", remedy="pass the corpus as labels")
     positive, n_texts = _positive(labels, readout), len(activations)
@@ -63,7 +63,7 @@ def cross_talk(
             need=f"labels {shape}, {n_texts} groups",
             remedy="pass one row a text and one column a concept of the readout",
         )
-    return layer_cross_talk(readout, layer, activations, positive, ~positive, numbers, seed)
+    return layer_cross_talk(readout, layer, LabelledActivations(activations, positive, ~positive, numbers), seed)
 
 
 def _positive(labels: Any, readout: Readout) -> Bool[Tensor, "text concept"]:

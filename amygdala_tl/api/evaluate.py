@@ -17,10 +17,11 @@ from amygdala_tl.corpus.evaluation_data import EvaluationData, of_corpus, read_e
 from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.diagnostics.diagnose import method_of
 from amygdala_tl.diagnostics.embedding import embedding_scores
-from amygdala_tl.diagnostics.evaluation import Reference, UnseenTexts
+from amygdala_tl.diagnostics.evaluation import JudgedTexts
 from amygdala_tl.diagnostics.evaluation import evaluate as judge_scores
 from amygdala_tl.diagnostics.passages import extremes
 from amygdala_tl.diagnostics.records import Evaluation, Passages
+from amygdala_tl.directions import LabelledActivations
 from amygdala_tl.directions.labels import group_numbers, label_matrix
 from amygdala_tl.errors import CorpusError, InputError, ReadoutError
 from amygdala_tl.lens.model import Lens
@@ -60,15 +61,14 @@ def evaluate(
         raise no_known_label(data.labels, readout)
     method = None if corpus is None else method_of(readout)
     readout, lens = readout.of_concepts(known), lens_of(readout, lens)
-    unseen, reference, embedding = _unseen(data, readout, lens), None, None
-    if corpus is not None and store is not None and method is not None:
-        train = judged_texts(readout, corpus, store, "train")
-        words, fitted = [text.text for text in train.texts], train.data
-        reference = Reference(words, fitted.activations, fitted.positive, fitted.negative)
-        means = (mean_embeddings(lens, texts, readout.provenance.capture) for texts in (words, unseen.texts))
-        embedding = embedding_scores(method, fitted, *means)
+    unseen, what = _unseen(data, readout, lens)
     layers = torch.tensor([readout.reading_layers[concept] for concept in readout.concepts])
-    return judge_scores(readout.vectors, readout.concepts, readout.layers, layers, unseen, reference, embedding, seed)
+    if corpus is None or store is None or method is None:
+        return judge_scores(readout, layers, unseen, what, seed=seed)
+    train = judged_texts(readout, corpus, store, "train")
+    embeddings = (mean_embeddings(lens, each.texts, readout.provenance.capture) for each in (train, unseen))
+    embedding = embedding_scores(method, train.data, *embeddings)
+    return judge_scores(readout, layers, unseen, what, train, embedding, seed=seed)
 
 
 def passages(
@@ -114,7 +114,8 @@ def _own(readout: Readout, path: Path) -> Corpus | None:
         return None
 
 
-def _unseen(data: EvaluationData, readout: Readout, lens: Lens) -> UnseenTexts:
+def _unseen(data: EvaluationData, readout: Readout, lens: Lens) -> tuple[JudgedTexts, str]:
+    """Return the texts that can be read, and what to call them in a table."""
     activations, fine = _activations(data, readout, lens)
     readable = fine.all(dim=1)
     if not bool(readable.any()):
@@ -127,15 +128,15 @@ def _unseen(data: EvaluationData, readout: Readout, lens: Lens) -> UnseenTexts:
         for text in texts
     ]
     folded = [fold_name(concept) for concept in readout.concepts]
-    return UnseenTexts(
-        what=f"{len(texts)} texts in {len({text.group for text in texts})} groups"
-        + (f", without {short} that are nothing but an attention sink" if short else ""),
-        texts=[text.text for text in texts],
+    what = f"{len(texts)} texts in {len({text.group for text in texts})} groups"
+    found = LabelledActivations(
         activations=activations[readable],
         positive=label_matrix([text.positive for text in texts], folded),
         negative=label_matrix(negative, folded),
         groups=group_numbers([text.group for text in texts]),
     )
+    left_out = f", without {short} that are nothing but an attention sink" if short else ""
+    return JudgedTexts([text.text for text in texts], found), what + left_out
 
 
 def _activations(

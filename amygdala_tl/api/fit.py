@@ -8,12 +8,10 @@ from einops import rearrange
 
 from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.api.labelled import LabelledTexts
-from amygdala_tl.corpus.record import Corpus
-from amygdala_tl.corpus.training import trainable_concepts
+from amygdala_tl.corpus.record import Corpus, trainable_concepts
 from amygdala_tl.directions.choice import choose_method
 from amygdala_tl.directions.estimator import check_classes
-from amygdala_tl.directions.method import apply_method, apply_streamed
-from amygdala_tl.directions.requested import requested_method
+from amygdala_tl.directions.method import apply_method, apply_streamed, requested_method
 from amygdala_tl.errors import FitError
 from amygdala_tl.lens.hooks import parse_layers
 from amygdala_tl.lens.wrap import exported

@@ -55,10 +55,7 @@ def judge(
     diagnoser = Diagnoser(readout, train, neutral_activations(readout, corpus, store), seed=seed)
     if lens is None:
         return diagnose(diagnoser, held_out, norms=norms)
-    known, unseen = (
-        mean_embeddings(lens, [text.text for text in each.texts], readout.provenance.capture)
-        for each in (train, held_out)
-    )
+    known, unseen = (mean_embeddings(lens, each.texts, readout.provenance.capture) for each in (train, held_out))
     head = unembedding(lens)
     found = diagnose(
         diagnoser,
@@ -67,7 +64,7 @@ def judge(
         weights=ModelWeights(mlp_outputs(lens), head.matrix, head.gain, head.centred, lens.tokenizer.decode),
         norms=norms,
     )
-    return replace(found, texts=_read(held_out.texts, readout, lens))
+    return replace(found, texts=_read(examples(corpus, "heldout"), readout, lens))
 
 
 def with_verdicts(readout: Readout, diagnosis: Diagnosis) -> Readout:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.corpus.record import Corpus
-from amygdala_tl.diagnostics.diagnose import JudgedTexts
+from amygdala_tl.diagnostics.evaluation import JudgedTexts
 from amygdala_tl.directions import LabelledActivations
 from amygdala_tl.directions.labels import grade_matrix, group_numbers, label_matrix
 from amygdala_tl.errors import InputError
@@ -65,7 +65,8 @@ def judged_texts(
     said, texts, layers = readout.provenance, examples(corpus, split), layers or readout.layers
     graded, spread = said.graded and split == "train", said.estimator.get("aggregator") == "subspace"
     labelled = LabelledTexts(texts, readout.concepts, store, layers, said.read_position, graded=graded)
-    return JudgedTexts(texts, labelled.whole(spread=spread))
+    data = labelled.whole(spread=spread)
+    return JudgedTexts([text.text for text in texts], data, [text.id for text in texts])
 
 
 def neutral_activations(

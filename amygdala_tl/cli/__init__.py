@@ -1,1 +1,3 @@
-"""The command line: arguments to pipeline to report; no mathematics."""
+"""The command line: arguments become settings, one verb runs, and its result is printed."""
+
+__all__: list[str] = []

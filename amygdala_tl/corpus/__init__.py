@@ -8,7 +8,7 @@
     count_examples(corpus)                 concept -> split -> polarity -> texts
 
 A tag's score makes a text a positive or a negative of a concept, or neither (`labels.py`). Texts of one day or document
-stay on one side of the split (`grouping.py`). If there are too many examples, a hash chooses among them (`choose.py`).
+stay on one side of the split (`grouping.py`). If there are too many examples, a hash chooses among them (`hashing.py`).
 Every draw is a hash of the thing drawn, never a random generator's, so a graph that grows by a few nodes changes the
 corpus by a few texts, and the model only runs over those.
 """

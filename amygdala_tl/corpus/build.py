@@ -9,28 +9,26 @@ not depend on the choice), and every neutral text. Training texts without a labe
 are counted as "no example of any concept".
 """
 
-import dataclasses
+import itertools
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 
-from amygdala_tl.corpus.choose import choose
 from amygdala_tl.corpus.concepts import ExampleCount, keep_sufficient, wanted_concepts
 from amygdala_tl.corpus.grouping import group_of, split_of
-from amygdala_tl.corpus.hashing import text_id
-from amygdala_tl.corpus.labels import POLARITIES, LabelRules, Polarity, polarity
-from amygdala_tl.corpus.node_types import matching_kinds
-from amygdala_tl.corpus.reasons import DUPLICATE, NO_EXAMPLE, NOT_UNICODE, TOO_SHORT
+from amygdala_tl.corpus.hashing import choose, text_id
+from amygdala_tl.corpus.labels import POLARITIES, SPLITS, LabelRules, Polarity, polarity
+from amygdala_tl.corpus.reasons import DUPLICATE, NO_EXAMPLE, OTHER_TYPE, SCORE_IGNORED, unusable
 from amygdala_tl.corpus.record import Corpus, assemble
-from amygdala_tl.errors import CorpusError
+from amygdala_tl.errors import CorpusError, InputError
 from amygdala_tl.memory.tags import split_tag_line
 from amygdala_tl.records import CorpusText, Node, Split
 
-OTHER_TYPE = "other type"
-NO_VALID_SCORE = "no valid score"
-SCORE_IGNORED = "score outside 0-10 (ignored)"
-
-TAG_LINE_EXAMPLE = "a last line such as `warmth:9 clarity:10`"
+ALIASES: Mapping[str, tuple[str, ...]] = {
+    "journal": ("episodicSession",),
+    "digest": ("episodicDaily", "episodicWeekly"),
+    "pattern": ("semantic",),
+}
 
 _Pools = Mapping[tuple[str, Polarity, Split], Sequence[str]]
 
@@ -60,16 +58,14 @@ def build_corpus(nodes: Iterable[Node], rules: LabelRules) -> Corpus:
     concepts, left_out = _sufficient(pools, wanted, rules)
     labels = _chosen_labels(concepts, pools, rules)
     kept = [
-        dataclasses.replace(
-            text,
-            positive=tuple(sorted(labels[text.id, "positive"])),
-            negative=tuple(sorted(labels[text.id, "negative"])),
-        )
+        replace(text, positive=tuple(labels[text.id, "positive"]), negative=tuple(labels[text.id, "negative"]))
         for text in texts
     ]
     entering = [text for text in kept if text.positive or text.negative or text.split == "heldout" or text.neutral]
     dropped[NO_EXAMPLE] = len(kept) - len(entering)
-    return assemble(concepts, entering, parameters=_parameters(rules), dropped=dropped, left_out=left_out)
+    # As plain JSON values, so that a corpus read back from disk equals the one written.
+    parameters = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(rules).items()}
+    return assemble(concepts, entering, parameters=parameters, dropped=dropped, left_out=left_out)
 
 
 def _usable_texts(nodes: Sequence[Node], rules: LabelRules, dropped: Counter[str]) -> list[CorpusText]:
@@ -88,7 +84,8 @@ def _usable_texts(nodes: Sequence[Node], rules: LabelRules, dropped: Counter[str
             tag_lines += 1
             scores = {name: float(score) for name, score in tag_line.scores.items()}
             dropped[SCORE_IGNORED] += len(tag_line.ignored)
-        if (reason := _unusable(node.key, text, tag_line is not None and not scores, rules)) is not None:
+        scoreless = tag_line is not None and not scores
+        if reason := unusable(text, key=node.key, min_chars=rules.min_content_chars, scoreless=scoreless):
             dropped[reason] += 1
             continue
         identity = text_id(text)
@@ -103,24 +100,10 @@ def _usable_texts(nodes: Sequence[Node], rules: LabelRules, dropped: Counter[str
         raise CorpusError(
             "no tags found",
             got=f"{len(nodes) - dropped[OTHER_TYPE]} nodes read, none with a tag line{others}",
-            need=TAG_LINE_EXAMPLE,
+            need="a last line such as `warmth:9 clarity:10`",
             remedy="check that this is the graph whose notes end in tag lines",
         )
     return list(texts.values())
-
-
-def _unusable(key: str, text: str, scoreless: bool, rules: LabelRules) -> str | None:
-    # An empty text has no token, whatever `min_content_chars` says.
-    if len(text) < max(1, rules.min_content_chars):
-        return TOO_SHORT
-    if scoreless:
-        return NO_VALID_SCORE
-    try:
-        # A program may pass lone surrogates, which no file and no tokenizer accepts.
-        (key + text).encode("utf-8")
-    except UnicodeEncodeError:
-        return NOT_UNICODE
-    return None
 
 
 def _pools(tagged: Sequence[CorpusText], wanted: Sequence[str], rules: LabelRules) -> _Pools:
@@ -146,7 +129,7 @@ def _sufficient(pools: _Pools, wanted: Sequence[str], rules: LabelRules) -> tupl
     def count(concept: str) -> ExampleCount:
         positive = len(pools.get((concept, "positive", "train"), ()))
         negative = len(pools.get((concept, "negative", "train"), ()))
-        return ExampleCount(positive, negative if positive >= rules.min_examples else None)
+        return positive, negative if positive >= rules.min_examples else None
 
     return keep_sufficient(
         {concept: count(concept) for concept in wanted},
@@ -161,22 +144,37 @@ def _sufficient(pools: _Pools, wanted: Sequence[str], rules: LabelRules) -> tupl
 
 def _chosen_labels(
     concepts: Sequence[str], pools: _Pools, rules: LabelRules
-) -> defaultdict[tuple[str, Polarity], set[str]]:
-    """Map (text id, polarity) to the concepts for which this text is a chosen example."""
-    labels: defaultdict[tuple[str, Polarity], set[str]] = defaultdict(set)
-    splits: tuple[Split, ...] = ("train", "heldout")
-    for concept in concepts:
-        for side in POLARITIES:
-            for split in splits:
-                ids = pools.get((concept, side, split), ())
-                limit = rules.max_examples_per_emotion
-                for identity in choose(ids, concept=concept, polarity=side, limit=limit, seed=rules.seed):
-                    labels[identity, side].add(concept)
+) -> Mapping[tuple[str, Polarity], Sequence[str]]:
+    """Map (text id, polarity) to the concepts, in their order, for which this text is a chosen example."""
+    labels: Mapping[tuple[str, Polarity], list[str]] = defaultdict(list)
+    limit = rules.max_examples_per_emotion
+    for concept, side, split in itertools.product(concepts, POLARITIES, SPLITS):
+        ids = pools.get((concept, side, split), ())
+        for identity in choose(ids, concept=concept, polarity=side, limit=limit, seed=rules.seed):
+            labels[identity, side].append(concept)
     return labels
 
 
-def _parameters(rules: LabelRules) -> dict[str, Any]:
-    """Return the rules as plain JSON values, so that a corpus read back from disk equals the one written."""
-    return {
-        name: list(value) if isinstance(value, tuple) else value for name, value in dataclasses.asdict(rules).items()
-    }
+def matching_kinds(node_types: Collection[str] | None, kinds: Collection[str]) -> frozenset[str]:
+    """Return those type names of the graph, `kinds`, that match the requested ones, in any case, directly or through `ALIASES`.
+
+    None requests all. An empty graph matches nothing and raises nothing.
+
+    Raises:
+        InputError: a requested name matches no type of the graph.
+    """
+    if node_types is None or not kinds:
+        return frozenset(kinds)
+    matched: set[str] = set()
+    for name in node_types:
+        wanted = {name.strip().casefold()} | {kind.casefold() for kind in ALIASES.get(name.strip().casefold(), ())}
+        found = {kind for kind in kinds if kind.casefold() in wanted}
+        if not found:
+            raise InputError(
+                "no node of the graph is of this type",
+                label=f"node_types {name}",
+                got=", ".join(sorted(kind or '""' for kind in kinds)),
+                remedy=f"use types of this graph, or {', '.join(ALIASES)} where it has their types",
+            )
+        matched |= found
+    return frozenset(matched)

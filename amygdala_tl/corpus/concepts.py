@@ -1,27 +1,19 @@
 """The concepts of a corpus: those requested or found, without those that have too few examples."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-from amygdala_tl.corpus.labels import LabelRules
+from amygdala_tl.corpus.labels import POLARITIES, LabelRules
 from amygdala_tl.errors import CorpusError
 from amygdala_tl.names import fold_name
 
-
-@dataclass(frozen=True, slots=True)
-class ExampleCount:
-    """Training examples of one concept; `negative` is None if the positives alone rule the concept out."""
-
-    positive: int
-    negative: int | None
+ExampleCount = tuple[int, int | None]
+"""Positive and negative training examples of one concept; no negatives are counted if the positives rule it out."""
 
 
 def wanted_concepts(tag_counts: Mapping[str, int], rules: LabelRules) -> tuple[str, ...]:
-    """Return the concepts to try, alphabetically: the named ones and the N most common tags, or all tags.
+    """Return the concepts to try, alphabetically: those of `emotions` and the `top_emotions` most common tags, or all tags.
 
-    Args:
-        tag_counts: folded tag -> number of texts with it; the alphabetically first name wins a tie.
-        rules: `emotions` and `top_emotions`.
+    The tags are folded, each with its number of texts; the alphabetically first wins a tie.
     """
     if rules.emotions is None and rules.top_emotions is None:
         return tuple(sorted(tag_counts))
@@ -44,37 +36,28 @@ def keep_sufficient(
     Raises:
         CorpusError: no concept has enough; the error names the closest one.
     """
-    left_out = {
-        concept: reason
-        for concept, count in sorted(counts.items())
-        if (reason := _shortage(count, min_examples)) is not None
-    }
-    kept = tuple(concept for concept in sorted(counts) if concept not in left_out)
-    if not kept:
-        raise _none_left(counts, min_examples, more_positives, more_negatives)
-    return kept, left_out
-
-
-def _shortage(count: ExampleCount, need: int) -> str | None:
-    found = (("positive", count.positive), ("negative", count.negative))
-    short = [f"{n} {polarity}" for polarity, n in found if n is not None and n < need]
-    return f"{' and '.join(short)} training texts, need {need}" if short else None
-
-
-def _none_left(counts: Mapping[str, ExampleCount], need: int, more_positives: str, more_negatives: str) -> CorpusError:
+    left_out: dict[str, str] = {}
+    for concept, found in sorted(counts.items()):
+        short = [f"{n} {side}" for side, n in zip(POLARITIES, found, strict=True) if n is not None and n < min_examples]
+        if short:
+            left_out[concept] = f"{' and '.join(short)} training texts, need {min_examples}"
+    if kept := tuple(concept for concept in sorted(counts) if concept not in left_out):
+        return kept, left_out
+    what = "no concept has enough examples"
     if not counts:
-        return CorpusError("no concept has enough examples", got="no concepts at all", remedy=more_positives)
-    best = max(sorted(counts), key=lambda concept: _closeness(counts[concept], need))
-    count = counts[best]
-    negatives = "" if count.negative is None else f" and {count.negative} negative"
-    return CorpusError(
-        "no concept has enough examples",
-        got=f"at best {best} with {count.positive} positive{negatives} training texts, of {len(counts)} concepts",
-        need=f"{need} positive and {need} negative training texts",
-        remedy=f"{more_positives if count.positive < need else more_negatives}, or lower `min_examples` (now {need})",
+        raise CorpusError(what, got="no concepts at all", remedy=more_positives)
+
+    def closeness(concept: str) -> tuple[int, int, int]:
+        positive, negative = counts[concept][0], counts[concept][1] or 0
+        return min(positive, min_examples), min(negative, min_examples), positive + negative
+
+    best = max(sorted(counts), key=closeness)
+    positive, negative = counts[best]
+    negatives = "" if negative is None else f" and {negative} negative"
+    more = more_positives if positive < min_examples else more_negatives
+    raise CorpusError(
+        what,
+        got=f"at best {best} with {positive} positive{negatives} training texts, of {len(counts)} concepts",
+        need=f"{min_examples} positive and {min_examples} negative training texts",
+        remedy=f"{more}, or lower `min_examples` (now {min_examples})",
     )
-
-
-def _closeness(count: ExampleCount, need: int) -> tuple[int, int, int]:
-    negative = count.negative or 0
-    return min(count.positive, need), min(negative, need), count.positive + negative

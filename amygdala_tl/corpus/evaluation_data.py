@@ -25,7 +25,7 @@ from amygdala_tl.names import fold_name
 from amygdala_tl.records import Split
 
 _NUMBER = re.compile(r"[0-9]+")
-_SEE = "see README, 'Other texts'"
+_SEE = "see docs/corpora.md, 'Other texts'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +47,7 @@ class EvaluationText:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationData:
-    """Texts with their known labels.
-
-    Attributes:
-        texts: in the file's order.
-        labels: all labels that occur, case-folded; empty for unlabelled texts.
-    """
+    """Texts in the file's order, and all labels that occur in it, case-folded; unlabelled texts have no labels."""
 
     texts: tuple[EvaluationText, ...]
     labels: frozenset[str]

@@ -8,19 +8,16 @@ from typing import Any
 
 import msgspec
 
-from amygdala_tl.corpus.grouping import split_of
-from amygdala_tl.corpus.hashing import text_id
-from amygdala_tl.corpus.in_hand import LabelledCorpusTexts
+from amygdala_tl.corpus.in_hand import LabelledCorpusTexts, labelled_text
 from amygdala_tl.corpus.io import HEAD_FILE, TEXTS_FILE, read_corpus
-from amygdala_tl.corpus.labels import POLARITIES, LabelRules, Polarity, check_split_rules
-from amygdala_tl.corpus.layouts import FoundTexts, Sighting, read_layouts
+from amygdala_tl.corpus.labels import LabelRules, Polarity, check_split_rules
+from amygdala_tl.corpus.layouts import CONCEPT_FOLDERS, FoundTexts, Sighting, read_layouts
 from amygdala_tl.corpus.record import Corpus, assemble_labelled
 from amygdala_tl.decode import convert
 from amygdala_tl.errors import CorpusError
 from amygdala_tl.records import CorpusText
 
 DEFAULTS = LabelRules()
-_Labels = Mapping[Polarity, Mapping[str, Path]]
 
 
 class _Rules(msgspec.Struct):
@@ -61,64 +58,38 @@ def read_training_data(
     seen: dict[str, list[Sighting]] = defaultdict(list)
     for sighting in found.sightings:
         seen[sighting.text].append(sighting)
-    return assemble_labelled(
-        LabelledCorpusTexts(
-            found.concepts,
-            [_labelled(sightings, found, heldout_fraction, seed) for _, sightings in sorted(seen.items())],
-            min_examples=min_examples,
-            more=f"add texts to {root}",
-            parameters={"layouts": list(found.layouts), "heldout_fraction": heldout_fraction, "seed": seed},
-            dropped=found.skipped,
-        )
-    )
+    texts = [_labelled(sightings, found, heldout_fraction, seed) for _, sightings in sorted(seen.items())]
+    parameters = {"layouts": list(found.layouts), "heldout_fraction": heldout_fraction, "seed": seed}
+    more = f"add texts to {root}"
+    return assemble_labelled(LabelledCorpusTexts(found.concepts, texts, min_examples, more, parameters, found.skipped))
 
 
 def read_again(directory: str | os.PathLike[str], parameters: Mapping[str, Any]) -> Corpus:
-    """Read training data in the same way as before.
-
-    Args:
-        directory: the folder.
-        parameters: `Corpus.parameters` of the corpus that was read from it before.
+    """Read training data in the same way as before, given the `Corpus.parameters` of that time.
 
     Raises:
         InputError: as for `read_training_data`, or the parameters have the wrong types.
         CorpusError: as for `read_training_data`.
     """
     rules = convert(parameters, _Rules, label="the corpus parameters", remedy="train the readout again")
-    return read_training_data(
-        directory, min_examples=rules.min_examples, heldout_fraction=rules.heldout_fraction, seed=rules.seed
-    )
+    return read_training_data(directory, **msgspec.structs.asdict(rules))
 
 
 def _labelled(sightings: Sequence[Sighting], found: FoundTexts, heldout_fraction: float, seed: int) -> CorpusText:
     """Merge all sightings of one text into one row."""
-    labels = _labels(sightings, found)
-    for concept in sorted(labels["positive"].keys() & labels["negative"].keys()):
-        raise CorpusError(
-            f"the same text is a positive and a negative of {concept}",
-            label=labels["positive"][concept],
-            got=f"the negative is {labels['negative'][concept]}",
-            remedy="remove one of the two",
-        )
-    text = sightings[0].text
-    identity = text_id(text)
-    group = min((sighting.group for sighting in sightings if sighting.group is not None), default=identity)
-    split = split_of(group, heldout_fraction=heldout_fraction, seed=seed)
-    positive, negative = (tuple(sorted(labels[side])) for side in POLARITIES)
-    return CorpusText(identity, text, group, split, {}, positive, negative)
-
-
-def _labels(sightings: Sequence[Sighting], found: FoundTexts) -> _Labels:
-    """Map polarity and concept to the first file that says so."""
+    # Polarity and concept -> the first file that says so.
     labels: dict[Polarity, dict[str, Path]] = {"positive": {}, "negative": {}}
     for sighting in sightings:
         if sighting.polarity is not None:
             # Only a baseline has a polarity without a concept: it is a negative of all.
             for concept in found.concepts if sighting.concept is None else (sighting.concept,):
                 labels[sighting.polarity].setdefault(concept, sighting.path)
-    if found.shared and labels["positive"]:
-        path = next(iter(labels["positive"].values()))
-        for concept in found.concepts:
-            if concept not in labels["positive"]:
-                labels["negative"].setdefault(concept, path)
-    return labels
+    positive, negative = labels["positive"], labels["negative"]
+    if positive and CONCEPT_FOLDERS not in found.layouts:  # then it is a negative of all other concepts
+        path = next(iter(positive.values()))
+        negative = {concept: path for concept in found.concepts if concept not in positive} | negative
+    for concept in sorted(positive.keys() & negative.keys()):
+        what, got = f"the same text is a positive and a negative of {concept}", f"the negative is {negative[concept]}"
+        raise CorpusError(what, label=positive[concept], got=got, remedy="remove one of the two")
+    groups = [sighting.group for sighting in sightings if sighting.group is not None]
+    return labelled_text(sightings[0].text, groups, positive, negative, heldout_fraction, seed)

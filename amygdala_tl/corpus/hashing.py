@@ -5,18 +5,15 @@ node would change all later draws.
 """
 
 import hashlib
+import heapq
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from amygdala_tl.records import CorpusText
 
 
 def text_id(text: str) -> str:
-    """Return the sha256 of a text's UTF-8 bytes, hexadecimal.
-
-    Raises:
-        UnicodeEncodeError: the text has lone surrogates, which UTF-8 cannot encode.
-    """
+    """Return the sha256 of a text's UTF-8 bytes, hexadecimal; raises UnicodeEncodeError for lone surrogates."""
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
@@ -27,16 +24,19 @@ def unit_hash(*parts: str | int) -> float:
     return (int.from_bytes(digest[:8], "big") >> 11) / 2**53
 
 
-def ranking(*parts: str | int) -> Callable[[str], bytes]:
-    """Return a sort key for ids: the order looks random, and the parts fix it."""
-    start = hashlib.sha256(canonical_json(parts))
+def choose(ids: Collection[str], *, concept: str, polarity: str, limit: int, seed: int) -> frozenset[str]:
+    """Choose at most `limit` text ids: those with the smallest seeded hash of concept, polarity and id.
+
+    The rank of an id depends only on the id: adding k ids displaces at most k others, and order does not matter.
+    """
+    start = hashlib.sha256(canonical_json(("choose", seed, concept, polarity)))
 
     def rank(identity: str) -> bytes:
         state = start.copy()
         state.update(identity.encode("utf-8"))
         return state.digest()
 
-    return rank
+    return frozenset(heapq.nsmallest(limit, ids, key=rank))
 
 
 def corpus_sha256(concepts: Sequence[str], texts: Iterable[CorpusText]) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 from amygdala_tl.corpus.grouping import split_of
 from amygdala_tl.corpus.hashing import text_id
 from amygdala_tl.corpus.labels import LabelRules, check_split_rules, count_mentions
-from amygdala_tl.corpus.reasons import DUPLICATE, NO_EXAMPLE, NOT_UNICODE, TOO_SHORT
+from amygdala_tl.corpus.reasons import DUPLICATE, NO_EXAMPLE, unusable
 from amygdala_tl.errors import InputError
 from amygdala_tl.names import fold_name
 from amygdala_tl.records import CorpusText
@@ -30,12 +30,9 @@ _Positive = frozenset[str] | None
 
 @dataclass(frozen=True, slots=True)
 class LabelledCorpusTexts:
-    """Unique texts with all their labels, before concepts with too few of them are left out.
+    """Unique texts with all their labels, before concepts with too few training texts of a polarity are left out.
 
     Attributes:
-        concepts: all concepts that the texts may be examples of.
-        texts: unique texts.
-        min_examples: training texts that a concept needs of each polarity.
         more: how a user gets more examples, for an error's remedy.
         parameters, dropped: what the corpus records of its making.
     """
@@ -49,7 +46,7 @@ class LabelledCorpusTexts:
 
 
 def texts_in_hand(
-    texts: Iterable[str],
+    texts: Iterable[object],
     labels: Any,
     *,
     concepts: Sequence[str] | None = None,
@@ -65,9 +62,7 @@ def texts_in_hand(
     and texts with lone surrogates are dropped and counted.
 
     Args:
-        texts: what the model will read.
-        labels: for each text a list of labels, one label, or None; or a 0/1 array or tensor [text, concept]. Names are
-            compared case-folded.
+        texts, labels: see `Corpus.from_texts`; names are compared case-folded.
         concepts: the concepts, by default all labels; required for an array, where they name its columns.
         groups: for each text a value that dependent texts share (a day, a scene, an author), so that the split into training
             and held-out texts never separates them. By default, and for None, a text is its own group.
@@ -87,10 +82,8 @@ def texts_in_hand(
         raise InputError("no texts", label="texts", remedy="give at least one text")
     for name, values in (("labels", rows), ("groups", places)):
         if len(values) != len(given):
-            raise InputError(
-                "the lengths differ", label=name, got=len(values), need=f"{len(given)}, one for each text",
-                remedy="give texts and labels in the same order",
-            )  # fmt: skip
+            need, remedy = f"{len(given)}, one for each text", "give texts and labels in the same order"
+            raise InputError("the lengths differ", label=name, got=len(values), need=need, remedy=remedy)
     names = None if concepts is None else _folded_concepts(concepts)
     known = _of_matrix(rows, names) if _is_matrix(rows) else _of_lists(rows, names)
     wanted = sorted(names if names is not None else {name for one in known for name in one or ()})
@@ -99,14 +92,13 @@ def texts_in_hand(
     for index, (text, positive, group) in enumerate(zip(given, known, places, strict=True)):
         if not isinstance(text, str):
             raise _not_a_string(f"texts[{index}]", text)
-        if reason := _unusable(text):
+        if reason := unusable(text.strip()):
             dropped[reason] += 1
         else:
             seen[text.strip()].append((positive, group))
     entering = []
     for text, sightings in seen.items():
         dropped[DUPLICATE] += len(sightings) - 1
-        group = min((str(group) for _, group in sightings if not _missing(group)), default=text_id(text))
         sets = [positive for positive, _ in sightings if positive is not None]
         positive = frozenset[str]().union(*sets)
         negative = [
@@ -115,22 +107,26 @@ def texts_in_hand(
         if sets and not positive and not negative:
             dropped[NO_EXAMPLE] += 1  # it would pass for neutral
             continue
-        split = split_of(group, heldout_fraction=heldout_fraction, seed=seed)
-        sides = (tuple(sorted(positive)), tuple(negative)) if sets else ((), ())
-        entering.append(CorpusText(text_id(text), text, group, split, {}, *sides))
-    return LabelledCorpusTexts(
-        wanted,
-        entering,
-        min_examples=min_examples,
-        more="give more texts",
-        parameters={
-            "source": "texts in hand",
-            "heldout_fraction": heldout_fraction,
-            "max_negative_mentions": max_negative_mentions,
-            "seed": seed,
-        },
-        dropped=dropped,
-    )
+        own = [str(group) for _, group in sightings if not _missing(group)]
+        entering.append(labelled_text(text, own, positive, negative if sets else (), heldout_fraction, seed))
+    parameters: dict[str, Any] = {"source": "texts in hand", "heldout_fraction": heldout_fraction}
+    parameters |= {"max_negative_mentions": max_negative_mentions, "seed": seed}
+    return LabelledCorpusTexts(wanted, entering, min_examples, "give more texts", parameters, dropped)
+
+
+def labelled_text(
+    text: str,
+    groups: Sequence[str],
+    positive: Iterable[str],
+    negative: Iterable[str],
+    heldout_fraction: float,
+    seed: int,
+) -> CorpusText:
+    """Return a text with its labels and its split, in the first of its groups in sorted order, or else its own."""
+    identity = text_id(text)
+    group = min(groups, default=identity)
+    split = split_of(group, heldout_fraction=heldout_fraction, seed=seed)
+    return CorpusText(identity, text, group, split, {}, tuple(sorted(positive)), tuple(sorted(negative)))
 
 
 def table_in_hand(
@@ -149,9 +145,8 @@ def table_in_hand(
 def _column(frame: Any, name: str) -> list[Any]:
     columns = list(getattr(frame, "columns", frame))
     if name not in columns:
-        raise InputError(
-            "no such column", label=name, got=", ".join(map(str, columns)), remedy="name a column of the table"
-        )
+        got = ", ".join(map(str, columns))
+        raise InputError("no such column", label=name, got=got, remedy="name a column of the table")
     return _listed(frame[name])
 
 
@@ -166,10 +161,8 @@ def _listed(values: Any) -> list[Any]:
 def _folded_concepts(concepts: Sequence[str]) -> list[str]:
     folded = [_folded(name, f"concepts[{index}]") for index, name in enumerate(concepts)]
     if not folded or "" in folded or len(set(folded)) < len(folded):
-        raise InputError(
-            "cannot be used", label="concepts", got=", ".join(concepts) or "no names", need="different names",
-            remedy="give every concept one name",
-        )  # fmt: skip
+        got, remedy = ", ".join(concepts) or "no names", "give every concept one name"
+        raise InputError("cannot be used", label="concepts", got=got, need="different names", remedy=remedy)
     return folded
 
 
@@ -181,29 +174,27 @@ def _is_matrix(rows: list[Any]) -> bool:
 def _of_matrix(rows: list[Any], names: list[str] | None) -> list[_Positive]:
     if names is None:
         raise InputError("an array of labels needs names", label="concepts", remedy="give one name for each column")
-    known = []
+    known: list[_Positive] = []
     for index, row in enumerate(rows):
         values = _listed(row)
         if len(values) != len(names) or not all(value in (0, 1) for value in values):
-            raise InputError(
-                "not a row of zeros and ones", label=f"labels[{index}]", got=values,
-                need=f"{len(names)} values, one for each concept", remedy="correct the row",
-            )  # fmt: skip
+            what, need = "not a row of zeros and ones", f"{len(names)} values, one for each concept"
+            raise InputError(what, label=f"labels[{index}]", got=values, need=need, remedy="correct the row")
         known.append(frozenset(name for name, value in zip(names, values, strict=True) if value))
-    return list(known)
+    return known
 
 
 def _of_lists(rows: list[Any], names: list[str] | None) -> list[_Positive]:
     known: list[_Positive] = []
     for index, row in enumerate(rows):
         label = f"labels[{index}]"
-        values = [] if _missing(row) else [row] if isinstance(row, str) or not _iterable(row) else _listed(row)
+        one = isinstance(row, str) or not (isinstance(row, Iterable) or hasattr(row, "tolist"))
+        values = [] if _missing(row) else [row] if one else _listed(row)
         folded = frozenset(_folded(value, label) for value in values) - {""}
         if names is not None and (unknown := sorted(folded - set(names))):
-            raise InputError(
-                "not among the concepts", label=label, got=", ".join(unknown), need=", ".join(names),
-                remedy="add the label to `concepts`, or take it off the text",
-            )  # fmt: skip
+            remedy = "add the label to `concepts`, or take it off the text"
+            got, need = ", ".join(unknown), ", ".join(names)
+            raise InputError("not among the concepts", label=label, got=got, need=need, remedy=remedy)
         known.append(folded or None)
     return known
 
@@ -214,23 +205,9 @@ def _folded(name: object, label: str) -> str:
     return fold_name(name).strip()
 
 
-def _iterable(value: object) -> bool:
-    return isinstance(value, Iterable) or hasattr(value, "tolist")
-
-
 def _missing(value: object) -> bool:
     """Say whether a cell is empty: None, or NaN, which pandas puts there."""
     return value is None or (isinstance(value, float) and value != value)
-
-
-def _unusable(text: str) -> str | None:
-    if not text.strip():
-        return TOO_SHORT
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return NOT_UNICODE
-    return None
 
 
 def _not_a_string(label: str, got: object) -> InputError:

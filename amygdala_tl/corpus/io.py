@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import msgspec
 
 from amygdala_tl.corpus.hashing import corpus_sha256, text_id
+from amygdala_tl.corpus.labels import SPLITS
 from amygdala_tl.corpus.record import Corpus, count_examples
 from amygdala_tl.decode import decode, decode_lines
 from amygdala_tl.errors import CorpusError
@@ -62,7 +63,7 @@ def write_corpus(corpus: Corpus, directory: str | os.PathLike[str]) -> None:
         sha256=corpus.sha256,
         concepts=corpus.concepts,
         counts={
-            "texts": {split: sum(text.split == split for text in corpus.texts) for split in ("train", "heldout")},
+            "texts": {split: sum(text.split == split for text in corpus.texts) for split in SPLITS},
             "neutral": sum(text.neutral for text in corpus.texts),
             "concepts": count_examples(corpus),
         },
@@ -90,12 +91,8 @@ def read_corpus(directory: str | os.PathLike[str]) -> Corpus:
     texts = _read_texts(path, frozenset(head.concepts))
     found = corpus_sha256(head.concepts, texts)
     if found != head.sha256:
-        raise _damaged(
-            path,
-            f"{HEAD_FILE} was written for other texts and labels",
-            got=f"sha256 {found[:16]}..., {len(texts)} texts",
-            need=f"sha256 {head.sha256[:16]}...",
-        )
+        got, need = f"sha256 {found[:16]}..., {len(texts)} texts", f"sha256 {head.sha256[:16]}..."
+        raise _damaged(path, f"{HEAD_FILE} was written for other texts and labels", got=got, need=need)
     return Corpus(head.concepts, texts, head.parameters, head.dropped, head.left_out, head.sha256)
 
 

@@ -15,10 +15,11 @@ from typing import Literal
 from amygdala_tl.errors import InputError
 from amygdala_tl.memory.tags import HIGHEST_SCORE, split_tag_line
 from amygdala_tl.names import fold_name
+from amygdala_tl.records import Split
 
 Polarity = Literal["positive", "negative"]
-
 POLARITIES: tuple[Polarity, ...] = ("positive", "negative")
+SPLITS: tuple[Split, ...] = ("train", "heldout")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class LabelRules:
         seed: seed of the split and of the choice of examples.
         top_emotions: take this many of the most common tags; None takes all, unless `emotions` is given.
         emotions: names of further concepts, in any case.
-        node_types: node types to read (see `node_types.py`); None reads all.
+        node_types: node types to read, as the graph names them or `journal`, `digest` and `pattern`; None reads all.
 
     Raises:
         InputError: a value is out of its range.
@@ -56,26 +57,13 @@ class LabelRules:
 
     def __post_init__(self) -> None:
         check_split_rules(self.min_examples, self.heldout_fraction)
-        _check(
-            "min_positive_score",
-            self.min_positive_score,
-            0 < self.min_positive_score <= HIGHEST_SCORE,
-            f"above 0, up to {HIGHEST_SCORE:g}",
-        )
-        _check(
-            "max_negative_score",
-            self.max_negative_score,
-            0 <= self.max_negative_score < self.min_positive_score,
-            f"from 0 to below min_positive_score ({self.min_positive_score:g})",
-        )
+        high, low, most = self.min_positive_score, self.max_negative_score, self.max_examples_per_emotion
+        _check("min_positive_score", high, 0 < high <= HIGHEST_SCORE, f"above 0, up to {HIGHEST_SCORE:g}")
+        _check("max_negative_score", low, 0 <= low < high, f"from 0 to below min_positive_score ({high:g})")
         _check("max_negative_mentions", self.max_negative_mentions, self.max_negative_mentions >= 0, "0 or more")
         _check("min_content_chars", self.min_content_chars, self.min_content_chars >= 0, "0 or more")
-        _check(
-            "max_examples_per_emotion",
-            self.max_examples_per_emotion,
-            self.max_examples_per_emotion >= self.min_examples,
-            f"at least min_examples ({self.min_examples})",
-        )
+        least = self.min_examples
+        _check("max_examples_per_emotion", most, most >= least, f"at least min_examples ({least})")
         if self.top_emotions is not None:
             _check("top_emotions", self.top_emotions, self.top_emotions >= 1, "1 or more")
         if self.emotions is not None:
@@ -87,23 +75,15 @@ class LabelRules:
 
 
 def check_split_rules(min_examples: int, heldout_fraction: float) -> None:
-    """Check the rules that apply to every source of texts.
-
-    Raises:
-        InputError: a value is out of its range.
-    """
+    """Check the rules that apply to every source of texts; raises InputError for a value out of its range."""
     _check("min_examples", min_examples, min_examples >= 1, "1 or more")
     _check("heldout_fraction", heldout_fraction, 0 <= heldout_fraction < 1, "from 0 to below 1")
 
 
 def polarity(concept: str, text: str, scores: Mapping[str, float], rules: LabelRules) -> Polarity | None:
-    """Return whether a text is a positive or a negative example of a concept, or neither.
+    """Return whether a text without its tag line is a positive or a negative example of a folded concept, or neither.
 
-    Args:
-        concept: folded name (`memory.tags.fold_name`).
-        text: the text without its tag line.
-        scores: folded concept -> score, 0-10, from its tag line; empty for a neutral text, which is never an example.
-        rules: thresholds.
+    The scores are those of its tag line, folded concept -> 0-10; a neutral text has none and is never an example.
     """
     if not scores:
         return None
@@ -119,9 +99,7 @@ def count_mentions(text: str, concept: str) -> int:
     first, pattern = _mention_pattern(concept)
     folded = _fold(text)
     # A plain substring search rules out nearly every pair, ten times faster than the expression.
-    if not first or first not in folded:
-        return 0
-    return len(pattern.findall(folded))
+    return len(pattern.findall(folded)) if first and first in folded else 0
 
 
 @lru_cache(maxsize=4096)

@@ -9,22 +9,24 @@ The last three may be combined in one folder. Their texts are positive for the c
 others; a baseline is negative for all. In every layout files named `_*.txt` are neutral. Names with a leading dot are skipped.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from amygdala_tl.corpus.grouping import day_or_week
-from amygdala_tl.corpus.labels import Polarity
-from amygdala_tl.corpus.text_files import read_text_file, texts_of
+from amygdala_tl.corpus.labels import POLARITIES, Polarity
 from amygdala_tl.errors import CorpusError, InputError
 from amygdala_tl.names import fold_name
 
+CONCEPT_FOLDERS = "concept folders"
 SHARED_LAYOUTS = ("stories", "paired", "direct")
 BASELINE = "baseline"
 
 EMPTY_FILE = "empty file"
 NOT_IN_LAYOUT = "in no layout (ignored)"
+_BLANK_LINE = re.compile(r"\n[^\S\n]*\n")
 
 _DESCRIPTION = (
     "texts.jsonl with corpus.json, <concept>/positive/*.txt with negative/, stories/<concept>.txt,"
@@ -53,12 +55,11 @@ class Sighting:
 
 @dataclass(frozen=True, slots=True)
 class FoundTexts:
-    """Every sighting in a folder.
+    """Every sighting in a folder, in the order of their paths.
 
     Attributes:
         layouts: names of the layouts found (`concept folders`, or some of `SHARED_LAYOUTS`).
         concepts: the names of folders and files, alphabetical, even without texts.
-        sightings: in the order of their paths.
         skipped: reason -> files and folders.
     """
 
@@ -66,11 +67,6 @@ class FoundTexts:
     concepts: tuple[str, ...]
     sightings: tuple[Sighting, ...]
     skipped: Counter[str]
-
-    @property
-    def shared(self) -> bool:
-        """True for stories, paired and direct, where a positive of one concept is a negative of all others."""
-        return self.layouts != ("concept folders",)
 
 
 def read_layouts(root: Path) -> FoundTexts:
@@ -81,29 +77,21 @@ def read_layouts(root: Path) -> FoundTexts:
         CorpusError: the folder has no known layout or contradictory ones, or a file is not UTF-8.
     """
     if not root.is_dir():
-        raise InputError(
-            "not a folder", label=root, got="a file" if root.exists() else "nothing there", remedy="give a folder"
-        )
+        got = "a file" if root.exists() else "nothing there"
+        raise InputError("not a folder", label=root, got=got, remedy="give a folder")
     entries = _entries(root)
-    concept_folders = [entry for entry in entries if any((entry / side).is_dir() for side in ("positive", "negative"))]
+    concept_folders = [entry for entry in entries if any((entry / side).is_dir() for side in POLARITIES)]
     shared = [
         entry for entry in entries if entry.name in SHARED_LAYOUTS and entry.is_dir() and entry not in concept_folders
     ]
     if not concept_folders and not shared:
-        raise CorpusError(
-            "no training data in a known layout",
-            label=root,
-            got=", ".join(entry.name for entry in entries[:5]) or "an empty folder",
-            need=_DESCRIPTION,
-            remedy="give the folder that holds one of these",
-        )
+        what, remedy = "no training data in a known layout", "give the folder that holds one of these"
+        got = ", ".join(entry.name for entry in entries[:5]) or "an empty folder"
+        raise CorpusError(what, label=root, got=got, need=_DESCRIPTION, remedy=remedy)
     if concept_folders and shared:
-        raise CorpusError(
-            "two ways to label texts in one folder",
-            label=root,
-            got=f"{concept_folders[0].name}/ with positive/ or negative/, beside {shared[0].name}/",
-            remedy="put them in two folders and train on one of them",
-        )
+        what, remedy = "two ways to label texts in one folder", "put them in two folders and train on one of them"
+        got = f"{concept_folders[0].name}/ with positive/ or negative/, beside {shared[0].name}/"
+        raise CorpusError(what, label=root, got=got, remedy=remedy)
     skipped: Counter[str] = Counter()
     skipped[NOT_IN_LAYOUT] += len(entries) - len(concept_folders) - len(shared)
     concepts: set[str] = set()
@@ -115,17 +103,14 @@ def read_layouts(root: Path) -> FoundTexts:
         for place in _places(folder, skipped):
             concepts |= {concept for concept in map(_concept_of, _text_files(place, skipped)) if concept is not None}
             sightings += _shared_place(place, folder.name, skipped)
-    layouts = ("concept folders",) if concept_folders else tuple(folder.name for folder in shared)
+    layouts = (CONCEPT_FOLDERS,) if concept_folders else tuple(folder.name for folder in shared)
     return FoundTexts(layouts, tuple(sorted(concepts)), tuple(sightings), skipped)
 
 
 def _concept_folder(folder: Path, skipped: Counter[str]) -> Iterator[Sighting]:
-    sides: tuple[Polarity, ...] = ("positive", "negative")
-    skipped[NOT_IN_LAYOUT] += sum(entry.name not in sides for entry in _entries(folder))
-    for side in sides:
-        if not (folder / side).is_dir():
-            continue
-        for path in _text_files(folder / side, skipped):
+    skipped[NOT_IN_LAYOUT] += sum(entry.name not in POLARITIES for entry in _entries(folder))
+    for side in POLARITIES:
+        for path in _text_files(folder / side, skipped) if (folder / side).is_dir() else ():
             neutral = path.name.startswith("_")
             for text in _texts(path, skipped):
                 concept = None if neutral else _name(folder)
@@ -144,10 +129,10 @@ def _places(folder: Path, skipped: Counter[str]) -> list[Path]:
 def _shared_place(place: Path, layout: str, skipped: Counter[str]) -> Iterator[Sighting]:
     group = place.name if layout == "paired" else None
     for path in _text_files(place, None):
-        polarity: Polarity | None = "positive"
         concept = _concept_of(path)
-        if concept is None:
-            polarity = None if path.name.startswith("_") else "negative"
+        polarity: Polarity | None = "positive" if concept is not None else "negative"
+        if path.name.startswith("_"):
+            polarity = None
         for text in _texts(path, skipped, many=layout == "direct"):
             yield Sighting(path, text, group, concept, polarity)
 
@@ -159,11 +144,28 @@ def _concept_of(path: Path) -> str | None:
 
 
 def _texts(path: Path, skipped: Counter[str], *, many: bool = False) -> list[str]:
-    content = read_text_file(path)
+    content = _content(path)
     if not content:
         skipped[EMPTY_FILE] += 1
-        return []
-    return texts_of(content) if many else [content]
+    blocks = [content]
+    if many:  # at blank lines between texts, or else at every line end
+        blocks = _BLANK_LINE.split(content) if _BLANK_LINE.search(content) else content.split("\n")
+    return [block.strip() for block in blocks if block.strip()]
+
+
+def _content(path: Path) -> str:
+    r"""Return the text of a UTF-8 file, outer white space and byte order mark stripped and line ends as `\n`."""
+    what, remedy = "not a UTF-8 text", "save the file as UTF-8"
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        got = f"byte 0x{error.object[error.start]:02x} at offset {error.start}"
+        raise CorpusError(what, label=path, got=got, remedy=remedy) from error
+    except OSError as error:
+        raise CorpusError("cannot be read", label=path, got=error.strerror, remedy="check its permissions") from error
+    if "\0" in text:  # UTF-16 without a byte order mark decodes as UTF-8 with a NUL after every letter
+        raise CorpusError(what, label=path, got="NUL characters", remedy=remedy)
+    return text.replace("\r\n", "\n").replace("\r", "\n").strip()
 
 
 def _text_files(folder: Path, skipped: Counter[str] | None) -> list[Path]:

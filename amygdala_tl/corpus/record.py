@@ -5,11 +5,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from amygdala_tl.corpus.concepts import ExampleCount, keep_sufficient
+from amygdala_tl.corpus.concepts import keep_sufficient
 from amygdala_tl.corpus.hashing import corpus_sha256
 from amygdala_tl.corpus.in_hand import LabelledCorpusTexts, table_in_hand, texts_in_hand
-from amygdala_tl.corpus.labels import Polarity
+from amygdala_tl.corpus.labels import POLARITIES, SPLITS, Polarity
 from amygdala_tl.corpus.reasons import NO_EXAMPLE
+from amygdala_tl.errors import FitError
 from amygdala_tl.records import CorpusText, Split
 
 
@@ -34,7 +35,7 @@ class Corpus:
     sha256: str
 
     @classmethod
-    def from_texts(cls, texts: Iterable[str], labels: Any, **options: Any) -> "Corpus":
+    def from_texts(cls, texts: Iterable[object], labels: Any, **options: Any) -> "Corpus":
         """Make a corpus from texts and labels in hand.
 
         Args:
@@ -105,42 +106,57 @@ def assemble_labelled(found: LabelledCorpusTexts) -> Corpus:
     Raises:
         CorpusError: no concept has enough examples.
     """
-    texts = found.texts
-    training = [text for text in texts if text.split == "train"]
-    positive = Counter(concept for text in training for concept in text.positive)
-    negative = Counter(concept for text in training for concept in text.negative)
-    kept, left_out = keep_sufficient(
-        {concept: ExampleCount(positive[concept], negative[concept]) for concept in found.concepts},
-        min_examples=found.min_examples,
-        more_positives=found.more,
-        more_negatives=found.more,
-    )
-    # A text that loses its last concept would pass for neutral, although it has labels.
-    reduced = [(text, _only(text, frozenset(kept))) for text in texts]
-    entering = [new for old, new in reduced if old.neutral or not new.neutral]
+    counts, least = _counts(found.concepts, found.texts), found.min_examples
+    training = {concept: (count["train"]["positive"], count["train"]["negative"]) for concept, count in counts.items()}
+    kept, left_out = keep_sufficient(training, min_examples=least, more_positives=found.more, more_negatives=found.more)
+    enough, entering = frozenset(kept), []
+    for text in found.texts:
+        positive, negative = (tuple(one for one in names if one in enough) for names in (text.positive, text.negative))
+        # A text that loses its last concept would pass for neutral, although it has labels.
+        if text.neutral or positive or negative:
+            entering.append(replace(text, positive=positive, negative=negative))
     return assemble(
         kept,
         entering,
-        parameters={**found.parameters, "min_examples": found.min_examples},
-        dropped=Counter(found.dropped) + Counter({NO_EXAMPLE: len(texts) - len(entering)}),
+        parameters={**found.parameters, "min_examples": least},
+        dropped=Counter(found.dropped) + Counter({NO_EXAMPLE: len(found.texts) - len(entering)}),
         left_out=left_out,
     )
 
 
-def _only(text: CorpusText, concepts: frozenset[str]) -> CorpusText:
-    positive, negative = (tuple(name for name in names if name in concepts) for names in (text.positive, text.negative))
-    return replace(text, positive=positive, negative=negative)
-
-
 def count_examples(corpus: Corpus) -> dict[str, dict[Split, dict[Polarity, int]]]:
     """Count the examples of every concept: concept -> split -> polarity -> texts."""
-    counts: dict[str, dict[Split, dict[Polarity, int]]] = {
-        concept: {"train": {"positive": 0, "negative": 0}, "heldout": {"positive": 0, "negative": 0}}
-        for concept in corpus.concepts
+    return _counts(corpus.concepts, corpus.texts)
+
+
+def _counts(concepts: Sequence[str], texts: Iterable[CorpusText]) -> dict[str, dict[Split, dict[Polarity, int]]]:
+    found = Counter(
+        (concept, text.split, side)
+        for text in texts
+        for side, names in zip(POLARITIES, (text.positive, text.negative), strict=True)
+        for concept in names
+    )
+    return {
+        concept: {split: {side: found[concept, split, side] for side in POLARITIES} for split in SPLITS}
+        for concept in concepts
     }
-    for text in corpus.texts:
-        for concept in text.positive:
-            counts[concept][text.split]["positive"] += 1
-        for concept in text.negative:
-            counts[concept][text.split]["negative"] += 1
-    return counts
+
+
+def trainable_concepts(corpus: Corpus, min_examples: int) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Return the concepts with at least `min_examples` training texts of both classes, and why the others are left out.
+
+    Raises:
+        FitError: no concept has enough.
+    """
+    left_out: dict[str, str] = {}
+    for concept, counts in count_examples(corpus).items():
+        for side, count in counts["train"].items():
+            if count < min_examples:
+                left_out.setdefault(concept, f"{count} {side} training texts, need {min_examples}")
+    if concepts := tuple(concept for concept in corpus.concepts if concept not in left_out):
+        return concepts, left_out
+    raise FitError(
+        "no concept has enough examples",
+        got="; ".join(f"{concept}: {why}" for concept, why in list(left_out.items())[:5]) or "no concepts",
+        remedy="label more texts, or lower min_examples",
+    )

@@ -7,6 +7,8 @@ the same path as a real memory graph.
 
 from pathlib import Path
 
+__all__ = ["demo_graph_path"]
+
 
 def demo_graph_path() -> Path:
     """Return the path of the demo memory graph in the installed package."""

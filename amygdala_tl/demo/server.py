@@ -15,8 +15,8 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from os import PathLike
 
 from mcp.server.mcpserver import MCPServer
@@ -61,10 +61,9 @@ def demo_app(nodes: Sequence[Node], *, sessions: bool = True, stream: bool = Tru
     @server.tool()
     def memory_render(key: str) -> str:
         """Render one node as markdown, tag line included."""
-        node = by_key.get(key)
-        if node is None:
+        if key not in by_key:
             raise ToolError(f"no node {key!r}")
-        return node.content
+        return by_key[key].content
 
     @server.tool()
     def journal_tail(count: int = 10) -> dict[str, object]:
@@ -83,52 +82,30 @@ def running_demo_server(
 ) -> Iterator[str]:
     """Serve a graph file (by default the demo graph) and yield the MCP address, ready for the first request.
 
-    The block ends with the server stopped.
-
     Raises:
         GraphFileError: the file cannot be read.
-        InputError: the port is taken.
+        InputError: as `running_app`.
     """
     nodes = read_graph_file(demo_graph_path() if graph_file is None else graph_file)
     with running_app(demo_app(nodes), host=host, port=port) as address:
         yield address + ENDPOINT
 
 
-def serve(
-    graph_file: str | PathLike[str] | None = None,
-    host: str = "127.0.0.1",
-    port: int = 0,
-    *,
-    announce: Callable[[str], object] | None = None,
-) -> None:
-    """Serve a graph file until interrupted (Ctrl-C).
-
-    Once the server is ready, the address goes to `announce` or to standard output.
-
-    Raises:
-        GraphFileError: the file cannot be read.
-        InputError: the port is taken.
-    """
-    with running_demo_server(graph_file, host=host, port=port) as url:
-        (announce or _print_line)(url)
-        try:
-            threading.Event().wait()
-        except KeyboardInterrupt:
-            return
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
+def main() -> int:
     """Run the command line of `python -m amygdala_tl.demo.server` and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m amygdala_tl.demo.server", description="Serve a memory graph.")
     parser.add_argument("--graph", metavar="FILE", help="JSONL of a reference memory server (default: the demo graph)")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one (default)")
-    given = parser.parse_args(arguments)
+    given = parser.parse_args()
     # A shell makes background processes ignore SIGINT, and SIGTERM would leave the port to time out.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
-        serve(given.graph, given.host, given.port)
+        with running_demo_server(given.graph, host=given.host, port=given.port) as url, suppress(KeyboardInterrupt):
+            sys.stdout.write(f"{url}\n")
+            sys.stdout.flush()  # a parent process may wait for the address at a pipe
+            threading.Event().wait()
     except AmygdalaError as error:
         sys.stderr.write(f"{error}\n")
         return 2
@@ -143,11 +120,6 @@ def _new_server() -> MCPServer[None]:
     root.setLevel(level)
     root.handlers[:] = handlers
     return server
-
-
-def _print_line(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()  # a parent process may wait for the address at a pipe
 
 
 def _day(node: Node) -> str:

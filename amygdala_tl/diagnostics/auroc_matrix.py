@@ -15,9 +15,7 @@ LABELS_AT_A_TIME = 16
 
 
 def auroc_matrix(
-    scores: Float[Tensor, "text readout"],
-    positive: Bool[Tensor, "text label"],
-    negative: Bool[Tensor, "text label"],
+    scores: Float[Tensor, "text readout"], positive: Bool[Tensor, "text label"], negative: Bool[Tensor, "text label"]
 ) -> Float[Tensor, "readout label"]:
     """Compute the AUROC of readout i on the positive against the negative texts of label j, float64 in [0, 1]. Ties count half.
 
@@ -48,12 +46,9 @@ def _wins(
     order: Int[Tensor, " text"],
     run: Int[Tensor, " text"] | None,
 ) -> Float[Tensor, " label"]:
-    """Count the pairs in which the positive text scores higher than the negative one. Ties count half.
+    """Count the pairs in which the positive text scores higher than the negative one, given the order of the scores.
 
-    Args:
-        plus, minus: 1.0 for positive, for negative texts.
-        order: texts by score, lowest first.
-        run: number of each text's run of equal scores, in that order; None if all scores differ.
+    `run` numbers each text's run of equal scores, in that order; it is None if all scores differ.
     """
     # `plus[:, order]` takes four times as long.
     plus, minus = plus.index_select(1, order), minus.index_select(1, order)

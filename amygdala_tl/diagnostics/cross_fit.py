@@ -30,7 +30,7 @@ def cross_fitted_scores(
     folds' training texts differ, it biases AUROC towards 0.5 and below it, never up.
 
     Args:
-        data: activations and labels; texts of one group share a fold.
+        data: texts of one group share a fold.
         fit: makes the directions of the concepts that have both classes outside the fold.
         n_folds: at least 2; there are never more folds than groups.
         seed: of the folds.
@@ -43,12 +43,11 @@ def cross_fitted_scores(
     """
     n_groups = len(torch.unique(data.groups))
     if n_groups < 2:
-        raise FitError(
+        what, remedy = (
             "texts cannot be scored by directions of other texts",
-            got="one group",
-            need="two or more",
-            remedy="give texts of other days or scenes, or label groups",
+            "give texts of other days or scenes, or label groups",
         )
+        raise FitError(what, got="one group", need="two or more", remedy=remedy)
     texts, layers, _ = data.activations.shape
     scores = torch.full((layers, texts, data.positive.shape[1]), torch.nan)
     fold = group_folds(data.groups, min(n_folds, n_groups), seed)
@@ -72,15 +71,12 @@ def split_half_cosine(
 
     Args:
         data: activations and labels.
-        fit: makes the directions of the concepts that have both classes in both halves.
+        fit: makes the directions of the concepts that have both classes in both halves; raises `FitError`.
         splits: number of halvings.
         seed: of the first halving.
 
     Returns:
         NaN for a concept that never had both classes in both halves.
-
-    Raises:
-        FitError: `fit` failed.
     """
     concepts, layers = data.positive.shape[1], data.activations.shape[1]
     found = torch.full((splits, concepts, layers), torch.nan)
@@ -90,10 +86,9 @@ def split_half_cosine(
         half = group_folds(data.groups, 2, seed + split)
         one, other = data.take(half == 0), data.take(half == 1)
         usable = one.complete() & other.complete()
-        if not usable.any():
-            continue
-        first, second = (fit(part.of_concepts(usable)) for part in (one, other))
-        cosine = einsum(first, second, "concept layer d_model, concept layer d_model -> concept layer")
-        found[split, usable] = cosine.float()
+        if usable.any():
+            first, second = (fit(part.of_concepts(usable)) for part in (one, other))
+            cosine = einsum(first, second, "concept layer d_model, concept layer d_model -> concept layer")
+            found[split, usable] = cosine.float()
     mean: Tensor = found.nanmean(dim=0)
     return mean

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import torch
 from einops import einsum, rearrange
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from scipy.cluster.hierarchy import fcluster, leaves_list, linkage, optimal_leaf_ordering
 from scipy.spatial.distance import squareform
 from torch import Tensor
@@ -17,6 +17,7 @@ from torch import Tensor
 from amygdala_tl.diagnostics.auroc_matrix import auroc_matrix
 from amygdala_tl.diagnostics.pair_warnings import pair_warnings
 from amygdala_tl.diagnostics.records import CrossTalk
+from amygdala_tl.diagnostics.scored import ScoredTexts
 
 RIDGE = 0.1
 """Penalty of `r_squared`, in squared lengths of a direction."""
@@ -29,42 +30,34 @@ def cross_talk(
     concepts: Sequence[str],
     layer: int,
     directions: Float[Tensor, "concept d_model"],
-    scores: Float[Tensor, "text concept"],
-    positive: Bool[Tensor, "text concept"],
-    negative: Bool[Tensor, "text concept"],
-    groups: Int[Tensor, " text"],
+    texts: ScoredTexts,
     generator: torch.Generator,
 ) -> CrossTalk:
     """Compute cosines, AUROC of readout i on label j, correlations of labels and scores, redundancy, clusters and warnings.
 
     Args:
-        concepts: names.
-        layer: index of the directions' layer; for a table of reading layers, the most frequent one.
+        concepts, layer: names of the directions, and their layer.
         directions: unit rows.
-        scores: of texts that the directions were not fitted on; no NaN.
-        positive, negative: labels of these texts.
-        groups: equal for texts that are not independent.
+        texts: with a score for every concept.
         generator: of the bootstrap of the contrasts.
     """
     cosine = einsum(directions.double(), directions.double(), "i d_model, j d_model -> i j").clamp(-1.0, 1.0)
-    score_correlation = correlation(scores.double())
-    label_correlation = correlation(positive.double())
+    score_correlation = correlation(texts.scores.double())
+    label_correlation = correlation(texts.positive.double())
     cluster, order = clusters(score_correlation)
     return CrossTalk(
         concepts=tuple(concepts),
         layer=layer,
         cosine=cosine,
-        auroc=auroc_matrix(scores, positive, negative),
-        n_positive=positive.sum(dim=0),
-        n_negative=negative.sum(dim=0),
+        auroc=auroc_matrix(texts.scores, texts.positive, texts.negative),
+        n_positive=texts.positive.sum(dim=0),
+        n_negative=texts.negative.sum(dim=0),
         label_correlation=label_correlation,
         score_correlation=score_correlation,
         r_squared=ridge_r_squared(cosine),
         cluster=cluster,
         order=order,
-        warnings=pair_warnings(
-            concepts, cosine, score_correlation, label_correlation, scores, positive, negative, groups, generator
-        ),
+        warnings=pair_warnings(concepts, cosine, score_correlation, label_correlation, texts, generator),
     )
 
 
@@ -83,19 +76,15 @@ def correlation(values: Float[Tensor, "text concept"]) -> Float[Tensor, "concept
     return found
 
 
-def ridge_r_squared(cosine: Float[Tensor, "concept concept"], penalty: float = RIDGE) -> Float[Tensor, " concept"]:
-    """Compute the share of each unit direction that a ridge combination of the others reproduces, 0 to 1.
+def ridge_r_squared(cosine: Float[Tensor, "concept concept"]) -> Float[Tensor, " concept"]:
+    """Compute the share of each unit direction that a ridge combination of the others reproduces, 0 to 1, from their cosines.
 
-    The weights a minimise |v - sum of a_j v_j|^2 + penalty |a|^2, and the share is 1 - |v - sum of a_j v_j|^2. Without the
+    The weights a minimise |v - sum of a_j v_j|^2 + RIDGE |a|^2, and the share is 1 - |v - sum of a_j v_j|^2. Without the
     penalty every share is 1 as soon as there are more concepts than dimensions, with huge weights of opposite signs. C random
     directions in d dimensions reach about (C - 1) / d.
-
-    Args:
-        cosine: of the unit directions.
-        penalty: in squared lengths of a direction, above 0.
     """
     gram = cosine.double()
-    inverse = torch.linalg.inv(gram + penalty * torch.eye(len(gram), dtype=gram.dtype))
+    inverse = torch.linalg.inv(gram + RIDGE * torch.eye(len(gram), dtype=gram.dtype))
     # Row i of the inverse over its diagonal element is v_i minus the ridge combination of the others (block inverse).
     residual = inverse / rearrange(inverse.diagonal(), "i -> i 1")
     squared = einsum(residual, gram, residual, "i j, j k, i k -> i")
@@ -103,14 +92,12 @@ def ridge_r_squared(cosine: Float[Tensor, "concept concept"], penalty: float = R
     return share
 
 
-def clusters(
-    score_correlation: Float[Tensor, "concept concept"], threshold: float = CLUSTER_CORRELATION
-) -> tuple[Int[Tensor, " concept"], tuple[int, ...]]:
+def clusters(score_correlation: Float[Tensor, "concept concept"]) -> tuple[Int[Tensor, " concept"], tuple[int, ...]]:
     """Cluster the concepts, and order them with clusters contiguous and near concepts adjacent. Clusters count along the order.
 
-    Average linkage on 1 - |score correlation|, cut at 1 - threshold, with optimal leaf ordering (Bar-Joseph et al. 2001). It uses
-    scores rather than cosines, because a reader sees scores, and absolute values, because two ends of one axis are one axis. A
-    concept with a constant score has a cluster of its own.
+    Average linkage on 1 - |score correlation|, cut at 1 - `CLUSTER_CORRELATION`, with optimal leaf ordering (Bar-Joseph et al.
+    2001). It uses scores rather than cosines, because a reader sees scores, and absolute values, because two ends of one axis are
+    one axis. A concept with a constant score has a cluster of its own.
     """
     n = len(score_correlation)
     if n == 1:
@@ -121,7 +108,7 @@ def clusters(
     condensed = squareform(distance.clamp_min(0.0).numpy(), checks=False)
     tree = optimal_leaf_ordering(linkage(condensed, method="average"), condensed)
     order = tuple(int(leaf) for leaf in leaves_list(tree))
-    found = fcluster(tree, 1.0 - threshold, criterion="distance").tolist()
+    found = fcluster(tree, 1.0 - CLUSTER_CORRELATION, criterion="distance").tolist()
     numbers: dict[int, int] = {}
     for leaf in order:
         numbers.setdefault(found[leaf], len(numbers))

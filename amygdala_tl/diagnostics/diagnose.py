@@ -1,19 +1,21 @@
 """All diagnostics of a readout: choices are made on training folds, judgements on held-out groups."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from einops import rearrange
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from amygdala_tl.diagnostics.cross_fit import cross_fitted_scores, split_half_cosine
 from amygdala_tl.diagnostics.crosstalk import cross_talk
-from amygdala_tl.diagnostics.evaluation import Reference, UnseenTexts, evaluate, scores_of
+from amygdala_tl.diagnostics.evaluation import JudgedTexts, evaluate
 from amygdala_tl.diagnostics.geometry import geometry
 from amygdala_tl.diagnostics.quality import nearest_concepts, outliers, spread_about_directions
 from amygdala_tl.diagnostics.records import ConceptQuality, CrossTalk, Diagnosis, Evaluation, LayerSeparation
+from amygdala_tl.diagnostics.scored import ScoredTexts
 from amygdala_tl.diagnostics.separation import layer_separation, reading_layers
 from amygdala_tl.diagnostics.verdicts import verdicts
 from amygdala_tl.diagnostics.weights import best_neurons, logit_lens
@@ -22,17 +24,8 @@ from amygdala_tl.directions.method import Method, apply_method, read_method
 from amygdala_tl.errors import ReadoutError
 from amygdala_tl.readout.provenance import Verdict
 from amygdala_tl.readout.record import Readout
-from amygdala_tl.records import CorpusText
 
 TOKENS_SHOWN = 8
-
-
-@dataclass(frozen=True, slots=True)
-class JudgedTexts:
-    """Labelled texts of a corpus with their activations at the readout's layers, in one order."""
-
-    texts: Sequence[CorpusText]
-    data: LabelledActivations
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +78,8 @@ class Diagnoser:
 
     def by_layer(self) -> LayerSeparation:
         """Return the separation at every layer, on training folds."""
-        data = self.train.data
-        return layer_separation(
-            self.scores, data.positive, data.negative, data.groups, self.readout.concepts, self.readout.layers,
-            "training folds", seed=self.seed,
-        )  # fmt: skip
+        names = self.readout.concepts, self.readout.layers
+        return layer_separation(self.scores, self.train.data, *names, of="training folds", seed=self.seed)
 
     def quality(
         self,
@@ -111,8 +101,7 @@ class Diagnoser:
         scores = torch.cat([self.scores, self._standardised(held_out.data)], dim=1)
         positive = torch.cat([data.positive, held_out.data.positive])
         negative = torch.cat([data.negative, held_out.data.negative])
-        texts = [*self.train.texts, *held_out.texts]
-        ids, words = [text.id for text in texts], [text.text for text in texts]
+        ids, words = [*self.train.ids, *held_out.ids], [*self.train.texts, *held_out.texts]
         at_layer = readout.vectors[column, torch.arange(len(column))]
         neurons, up, down = _weights(at_layer, reading_layer, weights)
         judged = verdicts(evaluation, crosstalk.warnings)
@@ -137,10 +126,9 @@ class Diagnoser:
         )
 
     def _standardised(self, held_out: LabelledActivations) -> Float[Tensor, "layer text concept"]:
-        """Held-out scores in deviations of the training texts, as the out-of-fold scores are."""
-        known = scores_of(self.train.data.activations, self.readout.vectors)
-        new = scores_of(held_out.activations, self.readout.vectors)
-        return (new - known.mean(dim=1, keepdim=True)) / known.std(dim=1, keepdim=True)
+        """Compute held-out scores in deviations of the training texts, as the out-of-fold scores are."""
+        known, new = (self.readout.scores(data.activations) for data in (self.train.data, held_out))
+        return rearrange((new - known.mean(dim=0)) / known.std(dim=0), "text layer concept -> layer text concept")
 
 
 def method_of(readout: Readout) -> Method:
@@ -167,33 +155,22 @@ def _weights(
     return neurons, up, down
 
 
-def layer_cross_talk(
-    readout: Readout,
-    layer: int,
-    activations: Float[Tensor, "text layer d_model"],
-    positive: Bool[Tensor, "text concept"],
-    negative: Bool[Tensor, "text concept"],
-    groups: Int[Tensor, " text"],
-    seed: int = 0,
-) -> CrossTalk:
+def layer_cross_talk(readout: Readout, layer: int, data: LabelledActivations, seed: int = 0) -> CrossTalk:
     """Return the cross-talk of a readout at one of its layers.
 
     Args:
         readout: directions.
         layer: one of the readout's.
-        activations: of texts that the directions were not fitted on, at the readout's layers.
-        positive, negative: labels of these texts.
-        groups: equal for texts that are not independent.
+        data: texts that the directions were not fitted on, at the readout's layers.
         seed: of the bootstrap.
 
     Raises:
         InputError: the readout does not have the layer, or the activations do not fit it.
     """
     column = readout.column(layer)
-    return cross_talk(
-        readout.concepts, layer, readout.vectors[column], readout.scores(activations)[:, column],
-        positive, negative, groups, torch.Generator().manual_seed(seed),
-    )  # fmt: skip
+    scores = readout.scores(data.activations)[:, column]
+    texts = ScoredTexts(scores, data.positive, data.negative, data.groups)
+    return cross_talk(readout.concepts, layer, readout.vectors[column], texts, torch.Generator().manual_seed(seed))
 
 
 def diagnose(
@@ -214,32 +191,11 @@ def diagnose(
         norms: name of a norm (`valence`) -> concept -> value.
     """
     readout, seed = diagnoser.readout, diagnoser.seed
-    train, unseen = diagnoser.train.data, held_out.data
     by_layer = diagnoser.by_layer()
     reading_layer = reading_layers(by_layer)
-    evaluation = evaluate(
-        readout.vectors,
-        readout.concepts,
-        readout.layers,
-        reading_layer,
-        UnseenTexts(
-            what=f"held-out texts ({len(held_out.texts)} in {len(set(unseen.groups.tolist()))} groups)",
-            texts=[text.text for text in held_out.texts],
-            activations=unseen.activations,
-            positive=unseen.positive,
-            negative=unseen.negative,
-            groups=unseen.groups,
-        ),
-        Reference(
-            [text.text for text in diagnoser.train.texts], train.activations, train.positive, train.negative
-        ),
-        embedding,
-        seed=seed,
-    )  # fmt: skip
-    crosstalk = tuple(
-        layer_cross_talk(readout, layer, unseen.activations, unseen.positive, unseen.negative, unseen.groups, seed)
-        for layer in readout.layers
-    )
+    what = f"held-out texts ({len(held_out.texts)} in {len(torch.unique(held_out.data.groups))} groups)"
+    evaluation = evaluate(readout, reading_layer, held_out, what, diagnoser.train, embedding, seed=seed)
+    crosstalk = tuple(layer_cross_talk(readout, layer, held_out.data, seed) for layer in readout.layers)
     common = readout.layers.index(int(reading_layer.mode().values))
     return Diagnosis(
         concepts=readout.concepts,

@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 import torch
+from einops import einsum
 from jaxtyping import Float
 from torch import Tensor
 
-from amygdala_tl.diagnostics.evaluation import scores_of
 from amygdala_tl.directions import LabelledActivations
 from amygdala_tl.directions.method import Method, apply_method
 from amygdala_tl.errors import FitError
@@ -30,12 +30,13 @@ def embedding_scores(
         that needs each text's tokens, a concept without both classes.
     """
     scores = torch.full((len(unseen_embeddings), known.positive.shape[1]), torch.nan)
-    usable = known.positive.any(dim=0) & known.negative.any(dim=0)
+    usable = known.complete()
     data = replace(known, activations=known_embeddings, spread=None).of_concepts(usable)
     names = [str(place) for place in range(int(usable.sum()))]
     try:
         fitted = apply_method(method, data, known_embeddings[:0], names)
     except FitError:
         return scores
-    scores[:, usable] = scores_of(unseen_embeddings, fitted.directions.transpose(0, 1))[0]
+    values, pattern = unseen_embeddings.float(), "text layer d_model, concept layer d_model -> text concept"
+    scores[:, usable] = einsum(values, fitted.directions, pattern)
     return scores

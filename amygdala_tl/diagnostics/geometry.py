@@ -11,6 +11,7 @@ from amygdala_tl.diagnostics.crosstalk import correlation
 from amygdala_tl.diagnostics.records import Geometry
 
 AXES = 3
+"""Number of components; fewer with fewer concepts or dimensions."""
 
 
 def geometry(
@@ -18,7 +19,6 @@ def geometry(
     layer: int,
     directions: Float[Tensor, "concept d_model"],
     norms: Mapping[str, Mapping[str, float]] | None = None,
-    axes: int = AXES,
 ) -> Geometry:
     """Compute the principal components of the directions of one layer, centred on their mean over concepts.
 
@@ -26,15 +26,13 @@ def geometry(
     norms are easily large by chance: with 10 concepts one axis in twenty exceeds 0.63.
 
     Args:
-        concepts: names.
-        layer: index of the layer.
+        concepts, layer: names of the directions, and their layer.
         directions: unit rows.
         norms: name of a norm -> concept -> value; concepts are matched by case-folded name, and any may lack it.
-        axes: number of axes; at most the number of concepts or dimensions.
     """
     centred = directions.double() - directions.double().mean(dim=0)
     left, values, _ = torch.linalg.svd(centred, full_matrices=False)
-    axes = min(axes, len(values))
+    axes = min(AXES, len(values))
     coordinates = left[:, :axes] * values[:axes]
     farthest = coordinates.abs().argmax(dim=0, keepdim=True)
     coordinates = coordinates * torch.where(coordinates.gather(0, farthest) < 0, -1.0, 1.0)

@@ -1,19 +1,20 @@
 """Null models of AUROC: labels permuted over groups, and directions drawn at random.
 
-They test two things. Permuted labels test whether the scores depend on the labels at all. Random directions test whether the fitted
-direction matters: a stream with strong topics separates many labels a little along any direction.
+Permuted labels test whether the scores depend on the labels at all. Random directions test whether the fitted direction matters:
+a stream with strong topics separates many labels a little along any direction.
 """
 
 from dataclasses import dataclass
 
 import torch
 from einops import rearrange
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from amygdala_tl.diagnostics.auroc_matrix import auroc_matrix
-from amygdala_tl.diagnostics.intervals import without_unscored
+from amygdala_tl.diagnostics.scored import ScoredTexts
 from amygdala_tl.directions.auroc import auroc, runs
+from amygdala_tl.directions.data import LabelledActivations
 
 MIN_PERMUTATIONS = 1000
 
@@ -33,49 +34,36 @@ class PermutationNull:
         quantile: [concept] 95% quantile of the permuted AUROC.
         p_value: [concept] share of permutations (the real order counts as one) with at least the real AUROC; one-sided, not
             corrected for the number of concepts.
-        permutations: their number.
     """
 
     quantile: Float[Tensor, " concept"]
     p_value: Float[Tensor, " concept"]
-    permutations: int
 
 
 def permutation_null(
-    scores: Float[Tensor, "text concept"],
-    positive: Bool[Tensor, "text concept"],
-    negative: Bool[Tensor, "text concept"],
-    groups: Int[Tensor, " text"],
-    generator: torch.Generator,
-    permutations: int | None = None,
+    texts: ScoredTexts, generator: torch.Generator, permutations: int | None = None
 ) -> PermutationNull:
-    """Null of the AUROC of every concept's scores, with `permuted_texts` for the labels; NaN for a concept without both classes.
-
-    A text whose score is NaN counts for neither class.
+    """Compute the null of every concept's AUROC, with `permuted_texts` for the labels; NaN for a concept without both classes.
 
     Args:
-        scores: of texts that the directions were not fitted on.
-        positive, negative: labels; texts that are neither do not count.
-        groups: equal for texts that are not independent.
+        texts: scores and labels.
         generator: of the permutations; all concepts share them.
         permutations: how many; enough for Holm's correction if None.
     """
-    n_concepts = scores.shape[1]
-    count = max(MIN_PERMUTATIONS, PERMUTATIONS_A_CONCEPT * n_concepts) if permutations is None else permutations
-    scored = ~scores.isnan()
-    scores, known_positive, known_negative = without_unscored(scores, positive, negative)
-    real = auroc(scores, known_positive, known_negative)
-    sources = permuted_texts(groups, generator, count)
+    known = texts.without_unscored()
+    real = auroc(known.scores, known.positive, known.negative)
+    count = max(MIN_PERMUTATIONS, PERMUTATIONS_A_CONCEPT * len(real)) if permutations is None else permutations
+    sources = permuted_texts(texts.groups, generator, count)
     quantile, p_value = torch.full_like(real, torch.nan), torch.full_like(real, torch.nan)
     for concept in real.isfinite().nonzero()[:, 0].tolist():
-        some = scored[:, concept]
-        labels = positive[:, concept].float() - negative[:, concept].float()
-        null = _permuted_auroc(scores[some, concept], labels, sources if bool(some.all()) else sources[:, some])
+        some = ~texts.scores[:, concept].isnan()
+        labels = texts.positive[:, concept].float() - texts.negative[:, concept].float()
+        null = _permuted_auroc(known.scores[some, concept], labels, sources if bool(some.all()) else sources[:, some])
         null = null[null.isfinite()]
         quantile[concept] = null.quantile(0.95)
         # Equal AUROCs differ in their last digits, by the order of summation.
         p_value[concept] = (1 + (null >= real[concept] - 1e-9).sum()) / (1 + len(null))
-    return PermutationNull(quantile, p_value, count)
+    return PermutationNull(quantile, p_value)
 
 
 def permuted_texts(
@@ -97,15 +85,12 @@ def permuted_texts(
 
 
 def random_direction_null(
-    activations: Float[Tensor, "text layer d_model"],
-    positive: Bool[Tensor, "text concept"],
-    negative: Bool[Tensor, "text concept"],
+    data: LabelledActivations,
     reference: Float[Tensor, "reference layer d_model"],
     generator: torch.Generator,
     directions: int = RANDOM_DIRECTIONS,
-    quantile: float = 0.95,
 ) -> Float[Tensor, "layer concept"]:
-    """Compute the quantile over random directions of |AUROC - 0.5| + 0.5, at every layer, float64; NaN for an empty class.
+    """Compute the 95% quantile over random directions of |AUROC - 0.5| + 0.5, at every layer, float64; NaN for an empty class.
 
     A random direction is Gaussian with the covariance of the reference activations: a sum of their deviations from the mean, each
     with a random weight. Differences of means of randomly labelled texts have this distribution, so leading components (topic,
@@ -113,21 +98,19 @@ def random_direction_null(
     all of their variance lies in the many coordinates without signal, or in one massive one.
 
     Args:
-        activations: of the texts that the readout is judged on.
-        positive, negative: their labels.
+        data: texts that the readout is judged on.
         reference: training activations.
         generator: of the weights.
         directions: their number.
-        quantile: 0 to 1.
     """
     rows = []
-    for layer in range(activations.shape[1]):
+    for layer in range(data.activations.shape[1]):
         known = reference[:, layer].float()
         weights = torch.randn(directions, len(known), generator=generator)
         drawn = weights @ (known - known.mean(dim=0))
-        texts = activations[:, layer].float()
-        scores = (texts - texts.mean(dim=0)) @ drawn.T
-        rows.append(((auroc_matrix(scores, positive, negative) - 0.5).abs() + 0.5).quantile(quantile, dim=0))
+        texts = data.activations[:, layer].float()
+        found = auroc_matrix((texts - texts.mean(dim=0)) @ drawn.T, data.positive, data.negative)
+        rows.append(((found - 0.5).abs() + 0.5).quantile(0.95, dim=0))
     return torch.stack(rows)
 
 

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from amygdala_tl.diagnostics.intervals import auroc_interval
 from amygdala_tl.diagnostics.records import Interval, PairFinding, PairWarning
+from amygdala_tl.diagnostics.scored import ScoredTexts
 
 CLOSE = 0.5
 """Pairs are examined from this |cosine|, |score correlation| or phi coefficient of the labels."""
@@ -32,19 +33,16 @@ def pair_warnings(
     cosine: Float[Tensor, "concept concept"],
     score_correlation: Float[Tensor, "concept concept"],
     label_correlation: Float[Tensor, "concept concept"],
-    scores: Float[Tensor, "text concept"],
-    positive: Bool[Tensor, "text concept"],
-    negative: Bool[Tensor, "text concept"],
-    groups: Int[Tensor, " text"],
+    texts: ScoredTexts,
     generator: torch.Generator,
 ) -> tuple[PairWarning, ...]:
     """Describe every close pair, first those that cannot be told apart, then by |score correlation|.
 
-    A pair is examined if its |cosine|, |score correlation| or its labels' phi coefficient is at least `CLOSE`. The first rule that
-    holds gives the finding:
+    A pair is examined if its |cosine|, |score correlation| or its labels' phi coefficient is at least `CLOSE`. The first rule
+    that holds gives the finding:
 
-        cannot be told apart   at least `ENOUGH` texts on each side carry only one concept, and the contrast is below `TOLD_APART`,
-                               or below `UNSURE` with an interval that reaches 0.5
+        cannot be told apart   at least `ENOUGH` texts on each side carry only one concept, and the contrast is below
+                               `TOLD_APART`, or below `UNSURE` with an interval that reaches 0.5
         happen together        the phi coefficient is at least `CO_OCCURRENCE`, and the contrast's interval is above 0.5 or
                                directions and scores are not close
         close readouts         otherwise: nothing is shown, or the two are ends of one axis
@@ -52,36 +50,32 @@ def pair_warnings(
     Args:
         concepts: names.
         cosine, score_correlation, label_correlation: of the pairs.
-        scores: of texts that the directions were not fitted on.
-        positive, negative: a text carries only one concept if it is positive for it and negative for the other.
-        groups: equal for texts that are not independent.
+        texts: a text carries only one concept if it is positive for it and negative for the other.
         generator: of the bootstrap.
     """
     close = (cosine.abs() >= CLOSE) | (score_correlation.abs() >= CLOSE)
     first, second = (close | (label_correlation >= CLOSE)).triu(diagonal=1).nonzero().unbind(dim=1)
-    z = (scores - scores.mean(dim=0)) / scores.std(dim=0)
-    first_only, second_only = positive[:, first] & negative[:, second], positive[:, second] & negative[:, first]
-    contrast = auroc_interval(z[:, first] - z[:, second], first_only, second_only, groups, generator)
-    counts = first_only.sum(dim=0).tolist(), second_only.sum(dim=0).tolist()
+    z = (texts.scores - texts.scores.mean(dim=0)) / texts.scores.std(dim=0)
+    first_only = texts.positive[:, first] & texts.negative[:, second]
+    second_only = texts.positive[:, second] & texts.negative[:, first]
+    contrasted = ScoredTexts(z[:, first] - z[:, second], first_only, second_only, texts.groups)
+    contrast = auroc_interval(contrasted, generator)
+    counts = zip(first_only.sum(dim=0).tolist(), second_only.sum(dim=0).tolist(), strict=True)
     found = []
-    for pair, (i, j) in enumerate(zip(first.tolist(), second.tolist(), strict=True)):
+    for pair, (i, j, n) in enumerate(zip(first.tolist(), second.tolist(), counts, strict=True)):
         numbers = _numbers(contrast, pair)
+        together = bool(label_correlation[i, j] >= CO_OCCURRENCE)
         found.append(
             PairWarning(
                 first=concepts[i],
                 second=concepts[j],
-                finding=_finding(
-                    numbers,
-                    min(counts[0][pair], counts[1][pair]),
-                    together=bool(label_correlation[i, j] >= CO_OCCURRENCE),
-                    close=bool(close[i, j]),
-                ),
+                finding=_finding(numbers, min(n), together=together, close=bool(close[i, j])),
                 cosine=float(cosine[i, j]),
                 score_correlation=float(score_correlation[i, j]),
                 label_correlation=float(label_correlation[i, j]),
                 contrast=numbers,
-                n_first_only=counts[0][pair],
-                n_second_only=counts[1][pair],
+                n_first_only=n[0],
+                n_second_only=n[1],
             )
         )
     return tuple(sorted(found, key=lambda warning: (_FINDINGS.index(warning.finding), -abs(warning.score_correlation))))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from einops import einsum
@@ -38,10 +39,7 @@ def spread_about_directions(
 ) -> Spread:
     """Compute agreement, first-component share and effective dimension of every concept's positive texts; NaN for fewer than two.
 
-    Args:
-        activations: at the layer of the directions.
-        positive: labels.
-        directions: unit rows.
+    Activations are those of the directions' layer, and directions are unit rows.
     """
     centred = activations.double() - activations.double().mean(dim=0)
     n_concepts = positive.shape[1]
@@ -98,15 +96,11 @@ def outliers(
         for own in (positive, negative)
     ]
     order = sorted(torch.cat(sides).tolist(), key=lambda place: -float(surprise[place]))
-    return tuple(
-        Outlier(
-            text=ids[place],
-            words=first_words(texts[place]),
-            labelled="positive" if bool(positive[place]) else "negative",
-            z=float(surprise[place]),
-        )
-        for place in order
-    )
+    found = []
+    for place in order:
+        label: Literal["positive", "negative"] = "positive" if bool(positive[place]) else "negative"
+        found.append(Outlier(ids[place], first_words(texts[place]), label, float(surprise[place])))
+    return tuple(found)
 
 
 def first_words(text: str, most: int = WORDS) -> str:

@@ -8,17 +8,13 @@ from typing import Literal
 
 import torch
 from einops import einsum, rearrange
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from amygdala_tl.diagnostics.intervals import (
-    REPLICATES,
-    auroc_interval,
-    d_prime_interval,
-    fisher_ratio_interval,
-    without_unscored,
-)
+from amygdala_tl.diagnostics.intervals import REPLICATES, auroc_interval, d_prime_interval, fisher_ratio_interval
 from amygdala_tl.diagnostics.records import Interval, LayerSeparation
+from amygdala_tl.diagnostics.scored import ScoredTexts
+from amygdala_tl.directions.data import LabelledActivations
 from amygdala_tl.errors import InputError
 
 SMOOTHING = 2
@@ -30,9 +26,7 @@ STANDARD_ERRORS = 1.0
 
 def layer_separation(
     scores: Float[Tensor, "layer text concept"],
-    positive: Bool[Tensor, "text concept"],
-    negative: Bool[Tensor, "text concept"],
-    groups: Int[Tensor, " text"],
+    data: LabelledActivations,
     concepts: Sequence[str],
     layers: Sequence[int],
     of: Literal["training folds", "held-out texts"],
@@ -43,30 +37,28 @@ def layer_separation(
 
     Args:
         scores: of texts that the directions were not fitted on; NaN for a concept that could not be fitted.
-        positive, negative: labels; texts that are neither do not count.
-        groups: equal for texts that are not independent.
+        data: labels and groups of these texts.
         concepts, layers: names of the axes.
         of: source of the scores.
         seed: of the bootstrap; layers share the replicates, so that they can be compared.
         replicates: their number.
     """
+    texts = [ScoredTexts(layer, data.positive, data.negative, data.groups) for layer in scores]
 
-    def at_each_layer(make: Callable[..., Interval]) -> Interval:
-        found = [
-            make(layer, positive, negative, groups, torch.Generator().manual_seed(seed), replicates) for layer in scores
-        ]
+    def at_each_layer(make: Callable[[ScoredTexts, torch.Generator, int], Interval]) -> Interval:
+        found = [make(layer, torch.Generator().manual_seed(seed), replicates) for layer in texts]
         return Interval(*(torch.stack([getattr(one, end) for one in found]) for end in ("value", "low", "high")))
 
     d_prime = at_each_layer(d_prime_interval)
-    _, plus, minus = without_unscored(scores[0], positive, negative)
+    known = texts[0].without_unscored()
     return LayerSeparation(
         concepts=tuple(concepts),
         layers=tuple(layers),
         auroc=at_each_layer(auroc_interval),
         d_prime=d_prime,
         fisher_ratio=fisher_ratio_interval(d_prime),
-        n_positive=plus.sum(dim=0),
-        n_negative=minus.sum(dim=0),
+        n_positive=known.positive.sum(dim=0),
+        n_negative=known.negative.sum(dim=0),
         of=of,
     )
 
@@ -74,9 +66,9 @@ def layer_separation(
 def best_layers(separation: LayerSeparation, slots: int) -> tuple[int, ...]:
     """Choose the best layers for a number of slots, in rising order.
 
-    Layers are chosen one after another. Each raises the AUROC at every concept's best chosen layer, averaged over concepts, as much as
-    possible; of equal ones the shallower wins. The AUROC is smoothed over adjacent layers (`SMOOTHING`), because the best of many
-    noisy layers is partly luck.
+    Layers are chosen one after another. Each raises the AUROC at every concept's best chosen layer, averaged over concepts, as
+    much as possible; of equal ones the shallower wins. The AUROC is smoothed over adjacent layers (`SMOOTHING`), because the best
+    of many noisy layers is partly luck.
 
     Args:
         separation: of training folds.

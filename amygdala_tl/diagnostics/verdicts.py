@@ -2,8 +2,8 @@
 
 The first rule that holds gives the verdict:
 
-    not readable   permuted labels do as well (p > 0.05 after Holm's correction over concepts), or the AUROC's interval reaches 0.5:
-                   there is no evidence that the readout detects the concept
+    not readable   permuted labels do as well (p > 0.05 after Holm's correction over concepts), or the AUROC's interval reaches
+                   0.5: there is no evidence that the readout detects the concept
     redundant      readouts cannot separate it from a readable concept with a higher held-out AUROC, or their scores are the same
                    number: reading both adds nothing
     weak           it detects something, but one random direction in twenty does as well on the same texts, or its interval is
@@ -54,8 +54,7 @@ def verdicts(evaluation: Evaluation, warnings: Sequence[PairWarning] = ()) -> tu
     kept: list[str] = []
     twin: dict[str, PairWarning] = {}
     for concept in sorted(readable, key=lambda concept: -auroc[concept]):
-        found = _inseparable(concept, kept, warnings)
-        if found is None:
+        if (found := _inseparable(concept, kept, warnings)) is None:
             kept.append(concept)
         else:
             twin[concept] = found
@@ -85,19 +84,13 @@ def _not_readable(evaluation: Evaluation, place: int) -> str | None:
 
 def _inseparable(concept: str, kept: Sequence[str], warnings: Sequence[PairWarning]) -> PairWarning | None:
     """Find the warning that ties a concept most closely to one that is kept."""
-    ties = [
-        warning
-        for warning in warnings
-        if (warning.finding == "cannot be told apart" or _same_score(warning))
-        and concept in (warning.first, warning.second)
-        and _other(warning, concept) in kept
-    ]
+    own = [each for each in warnings if concept in (each.first, each.second) and _other(each, concept) in kept]
+    ties = [each for each in own if each.finding == "cannot be told apart" or _same_score(each)]
     return max(ties, key=lambda warning: abs(warning.score_correlation), default=None)
 
 
 def _same_score(warning: PairWarning) -> bool:
-    told_apart = warning.contrast[1] > 0.5
-    return warning.score_correlation >= SAME_SCORE and not told_apart
+    return warning.score_correlation >= SAME_SCORE and not warning.contrast[1] > 0.5
 
 
 def _other(warning: PairWarning, concept: str) -> str:
@@ -120,11 +113,9 @@ def _weak(evaluation: Evaluation, place: int) -> Judgement | None:
     random, words = float(evaluation.random_null[place]), float(evaluation.bag_of_words[place])
     # The null already contains the sampling error of these texts, so it is compared with the estimate, not with its interval.
     if value <= random:
-        reason = f"One random direction in twenty does as well: {random:.2f} against {value:.2f}."
-        return Judgement("weak", reason)
+        return Judgement("weak", f"One random direction in twenty does as well: {random:.2f} against {value:.2f}.")
     if high < words:
-        reason = f"The words alone tell more: {words:.2f} against {_interval(evaluation, place)}."
-        return Judgement("weak", reason)
+        return Judgement("weak", f"The words alone tell more: {words:.2f} against {_interval(evaluation, place)}.")
     return None
 
 

@@ -14,11 +14,14 @@ def auroc(
     positive: Bool[Tensor, "text concept"],
     negative: Bool[Tensor, "text concept"],
 ) -> Float[Tensor, " concept"]:
-    """Compute the AUROC of every concept's scores on its own labels, float64 in [0, 1]; NaN for a concept with an empty class.
+    """Compute the AUROC of every concept's scores on its own labels, float64 in [0, 1].
 
     Args:
         scores: higher for texts that carry the concept.
         positive, negative: labels; texts that are neither do not count.
+
+    Returns:
+        NaN for a concept with an empty class, or with a NaN among its scores.
     """
     values, order = scores.sort(dim=0)
     plus = positive.gather(0, order).double()
@@ -29,7 +32,7 @@ def auroc(
     below = torch.where(first > 0, through.gather(0, (first - 1).clamp_min(0)), 0.0)
     wins = (plus * (below + through.gather(0, last)) / 2).sum(dim=0)
     result: Tensor = wins / (plus.sum(dim=0) * minus.sum(dim=0))
-    return result
+    return result.masked_fill(scores.isnan().any(dim=0), torch.nan)
 
 
 def runs(values: Float[Tensor, "text concept"]) -> tuple[Int[Tensor, "text concept"], Int[Tensor, "text concept"]]:

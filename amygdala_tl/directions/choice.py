@@ -39,7 +39,7 @@ def choose_method(
         candidates: at least one that can be fitted.
 
     Returns:
-        The best candidate, and a table of all. A candidate that cannot be fitted is in the table with the reason.
+        The best candidate, and a table of all, with the reason for those that cannot be fitted.
 
     Raises:
         FitError: no candidate can be fitted.
@@ -53,8 +53,7 @@ def choose_method(
         except FitError as reason:
             table.append({"method": str(method), "failed": str(reason)})
             continue
-        score = float(by_layer.mean())
-        layers = [round(value, 4) for value in by_layer.tolist()]
+        score, layers = float(by_layer.mean()), [round(value, 4) for value in by_layer.tolist()]
         table.append({"method": str(method), "auroc": round(score, 4), "auroc_by_layer": layers})
         if score > best_score:
             best, best_score = method, score
@@ -76,12 +75,12 @@ def held_out_auroc(
     """
     results = []
     for held_out in range(int(fold.max()) + 1):
-        kept, left = data.take(fold != held_out), data.take(fold == held_out)
+        kept = data.take(fold != held_out)
         usable = kept.complete()
         names = [str(index) for index in usable.nonzero()[:, 0].tolist()]
+        left = data.take(fold == held_out).of_concepts(usable)
         scores = left.scores(apply_method(method, kept.of_concepts(usable), neutral, names).directions)
-        plus, minus = left.positive[:, usable], left.negative[:, usable]
-        results.append(torch.stack([auroc(layer, plus, minus).nanmean() for layer in scores]))
+        results.append(torch.stack([auroc(layer, left.positive, left.negative).nanmean() for layer in scores]))
     mean: Tensor = torch.stack(results).nanmean(dim=0)
     if mean.isnan().any():
         raise FitError("no fold holds both classes of any concept", remedy="label more texts, or name an aggregator")

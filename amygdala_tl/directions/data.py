@@ -56,6 +56,15 @@ class LabelledActivations:
             grades=None if self.grades is None else self.grades[:, concepts],
         )
 
+    def pairs(self, concept: int) -> Int[Tensor, "pair 2"] | None:
+        """Find the rows (positive, negative) of every group; None unless each group of the concept has exactly one of each."""
+        plus, minus = (labels[:, concept].nonzero()[:, 0] for labels in (self.positive, self.negative))
+        plus, minus = (rows[self.groups[rows].argsort(stable=True)] for rows in (plus, minus))
+        groups = self.groups[plus]
+        if not len(plus) or len(torch.unique(groups)) != len(plus) or not torch.equal(groups, self.groups[minus]):
+            return None
+        return torch.stack([plus, minus], dim=1)
+
     def complete(self) -> Bool[Tensor, " concept"]:
         """Find the concepts with a text in each class."""
         return self.positive.any(dim=0) & self.negative.any(dim=0)

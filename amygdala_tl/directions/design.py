@@ -28,9 +28,7 @@ class Design:
 
     def scores(self, weights: Float[Tensor, "problem feature"]) -> Float[Tensor, "problem text"]:
         """Multiply every row with its problem's weights."""
-        if self.rows.ndim == 2:
-            return weights @ self.rows.T
-        return einsum(self.rows, weights, "problem text feature, problem feature -> problem text")
+        return Design(self.rows.mT).pull(weights)
 
     def pull(self, factors: Float[Tensor, "problem text"]) -> Float[Tensor, "problem feature"]:
         """Sum the rows, each times its factor."""
@@ -51,31 +49,15 @@ class Design:
         return Design(torch.cat([self.rows, torch.ones_like(self.rows[..., :1])], dim=-1))
 
 
-@dataclass(frozen=True, slots=True)
-class Rotated:
-    """A design in its own principal axes, which preserves the Euclidean norm of weights and so a ridge penalty.
-
-    Attributes:
-        design: rows in the new axes; there are at most as many axes as rows.
-        axes: [feature, axis] orthonormal, or [problem, feature, axis].
-    """
-
-    design: Design
-    axes: Float[Tensor, "*problem feature axis"]
-
-    def back(self, weights: Float[Tensor, "problem axis"]) -> Float[Tensor, "problem feature"]:
-        """Turn weights of the axes into weights of the features."""
-        if self.axes.ndim == 2:
-            return weights @ self.axes.T
-        return einsum(self.axes, weights, "problem feature axis, problem axis -> problem feature")
-
-
-def rotate(design: Design) -> Rotated:
-    """Rotate a design into its principal axes.
+def rotate(design: Design) -> tuple[Design, Design]:
+    """Rotate a design into its principal axes, which preserves the Euclidean norm of weights and so a ridge penalty.
 
     There the curvature of a loss is nearly diagonal, so a diagonal preconditioner makes a solver's steps nearly Newton's. With
     fewer rows than features the problem shrinks to as many unknowns as rows, because a ridge solution lies in their span. The
     rotation is exact even if the eigenvectors are not: they are orthonormal to rounding.
+
+    Returns:
+        The rows in the new axes, and the axes themselves: their `pull` turns weights of the axes into weights of the features.
     """
     rows = design.rows
     axes = None
@@ -83,7 +65,7 @@ def rotate(design: Design) -> Rotated:
         axes, triangle = torch.linalg.qr(rows.mT)
         rows = triangle.mT
     turn = torch.linalg.eigh(rows.mT @ rows).eigenvectors
-    return Rotated(Design(rows @ turn), turn if axes is None else axes @ turn)
+    return Design(rows @ turn), Design((turn if axes is None else axes @ turn).mT)
 
 
 def standardise(
@@ -97,8 +79,3 @@ def standardise(
     deviation = variance.sqrt()
     scale = torch.where(deviation > CONSTANT * mean.abs(), deviation, torch.inf)
     return (values - mean) / scale, scale
-
-
-def at_least_float32(values: Float[Tensor, "*axis"]) -> Float[Tensor, "*axis"]:
-    """Convert the values to float32, unless they are float64."""
-    return values if values.dtype == torch.float64 else values.float()

@@ -7,7 +7,7 @@ An estimator is written once, as a function of `LabelledActivations`; the decora
 """
 
 from collections.abc import Callable, Sequence
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, Protocol, overload, runtime_checkable
 
 import torch
@@ -59,12 +59,9 @@ def estimator(fit: Callable[..., Estimate]) -> Estimator:
         if isinstance(data, LabelledActivations):
             return fit(data, **options)
         if negative is None:
-            raise InputError(
-                "the negative texts are missing",
-                label=fit.__name__,
-                got=_shape("positive", data),
-                remedy=f"call {fit.__name__}(positive, negative), or {fit.__name__}(LabelledActivations(...))",
-            )
+            remedy = f"call {fit.__name__}(positive, negative), or {fit.__name__}(LabelledActivations(...))"
+            got = f"positive {list(data.shape)}"
+            raise InputError("the negative texts are missing", label=fit.__name__, got=got, remedy=remedy)
         return _of_tensors(fit, data, negative, **options)
 
     return either
@@ -73,27 +70,18 @@ def estimator(fit: Callable[..., Estimate]) -> Estimator:
 def check_classes(
     positive: Bool[Tensor, "text concept"], negative: Bool[Tensor, "text concept"], concepts: Sequence[str]
 ) -> None:
-    """Refuse labels in which a concept lacks a class.
-
-    Raises:
-        FitError: names the concepts.
-    """
+    """Refuse labels in which a concept lacks a class, by a `FitError` that names the concepts."""
     for members, name in ((positive, "positive"), (negative, "negative")):
         empty = [concept for concept, some in zip(concepts, members.any(dim=0).tolist(), strict=True) if not some]
         if empty:
-            raise FitError(
-                f"no {name} text", label=", ".join(empty), remedy="leave these concepts out, or label more texts"
-            )
+            remedy = "leave these concepts out, or label more texts"
+            raise FitError(f"no {name} text", label=", ".join(empty), remedy=remedy)
 
 
 def unit_directions(
     vectors: Float[Tensor, "concept layer d_model"], concepts: Sequence[str]
 ) -> Float[Tensor, "concept layer d_model"]:
-    """Scale the vectors to length 1, in float32.
-
-    Raises:
-        FitError: a vector is zero or not finite; names the concepts.
-    """
+    """Scale the vectors to length 1, in float32; a `FitError` names the concepts with a vector that is zero or not finite."""
     norms = vectors.norm(dim=-1, keepdim=True)
     usable = (torch.isfinite(norms) & (norms > 0)).all(dim=1)[:, 0].tolist()
     if useless := [concept for concept, fine in zip(concepts, usable, strict=True) if not fine]:
@@ -117,29 +105,20 @@ def _of_tensors(
     **options: Any,
 ) -> Tensor:
     """Label two tensors with one concept, fit it, and bring its direction to unit length."""
-    shapes = f"{_shape('positive', positive)}, {_shape('negative', negative)}"
+    shapes = f"positive {list(positive.shape)}, negative {list(negative.shape)}"
+    refused = partial(InputError, label=fit.__name__, got=shapes)
     if positive.ndim not in (2, 3) or positive.shape[1:] != negative.shape[1:]:
-        raise InputError(
-            "the two tensors do not fit together",
-            label=fit.__name__,
-            got=shapes,
-            need="[text, layer, d_model] or [text, d_model], with equal layers and d_model",
-            remedy="check which axis counts texts",
-        )
+        need = "[text, layer, d_model] or [text, d_model], with equal layers and d_model"
+        raise refused("the two tensors do not fit together", need=need, remedy="check which axis counts texts")
     if paired and len(positive) != len(negative):
-        raise InputError(
-            "pairs need as many positive as negative texts",
-            label=fit.__name__,
-            got=shapes,
-            remedy="leave paired=True out, or drop the texts without a counterpart",
-        )
+        remedy = "leave paired=True out, or drop the texts without a counterpart"
+        raise refused("pairs need as many positive as negative texts", remedy=remedy)
     values = torch.cat([positive, negative])
     if values.ndim == 2:
         values = rearrange(values, "text d_model -> text 1 d_model")
-    label = rearrange(torch.arange(len(values), device=values.device) < len(positive), "text -> text 1")
-    groups = torch.arange(len(values), device=values.device)
-    if paired:
-        groups = groups[: len(positive)].repeat(2)
+    place = torch.arange(len(values), device=values.device)
+    label = rearrange(place < len(positive), "text -> text 1")
+    groups = place % len(positive) if paired else place
     data = LabelledActivations(values, label, ~label, groups, spread=None if spread is None else torch.cat(spread))
     try:
         check_classes(label, ~label, [fit.__name__])
@@ -150,7 +129,3 @@ def _of_tensors(
         facts = shapes if error.got is None else f"{error.got}; {shapes}"
         raise FitError(error.what, label=fit.__name__, got=facts, need=error.need, remedy=error.remedy) from error
     return direction[0] if positive.ndim == 2 else direction
-
-
-def _shape(name: str, tensor: Tensor) -> str:
-    return f"{name} {list(tensor.shape)}"

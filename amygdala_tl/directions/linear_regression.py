@@ -14,8 +14,8 @@ from torch import Tensor
 from amygdala_tl.directions.data import Estimate, LabelledActivations
 from amygdala_tl.directions.design import Design
 from amygdala_tl.directions.estimator import estimator
-from amygdala_tl.directions.problems import SQUARED, Task, signs
-from amygdala_tl.directions.regression import Halves, fit_ridge, kinds_of
+from amygdala_tl.directions.problems import SQUARED, Task
+from amygdala_tl.directions.regression import Halves, class_task, fit_ridge, kinds_of
 
 RANK = 1e-12
 """Eigenvalues of the pairs' products below this share of the largest count as 0: singular values below a millionth."""
@@ -35,27 +35,21 @@ def linear(data: LabelledActivations, *, strength: float | None = None) -> Estim
     standardised, without b. With fewer pairs than dimensions this is the solution of minimum norm.
 
     Args:
-        data: activations and labels; grades for a regression on them.
+        data: with grades for a regression on them.
         strength: C; larger means a weaker penalty. scikit-learn's alpha is 1 / C. If None, paired concepts have no penalty,
             and unpaired ones share one value a layer: the best mean held-out AUROC over groups (see `choose_strength`).
 
     Raises:
         FitError: an activation is not finite.
     """
-    kinds = kinds_of(data)
-    known = None
-    if data.grades is not None:
-        everyone = list(range(data.positive.shape[1]))
-        known = ~torch.isnan(data.grades)
-        kinds = replace(kinds, pairs={}, unpaired=everyone, texts=(known | data.positive | data.negative).any(dim=1))
+    kinds = kinds_of(data, data.grades)
 
     def task(design: Design) -> Task:
-        positive, negative = (labels[kinds.texts][:, kinds.unpaired] for labels in (data.positive, data.negative))
-        groups = data.groups[kinds.texts]
-        if data.grades is None or known is None:
-            return Task(design, SQUARED, signs(positive, design.rows.dtype), positive, negative, groups)
+        found = class_task(data, kinds, SQUARED, design)
+        if data.grades is None:
+            return found
         grades = data.grades[kinds.texts].to(design.rows.dtype)
-        return Task(design, SQUARED, grades.nan_to_num(0.0), positive, negative, groups, known=known[kinds.texts])
+        return replace(found, targets=grades.nan_to_num(0.0), known=~grades.isnan())
 
     def solve_pairs(halves: Halves) -> tuple[Float[Tensor, "concept d_model"], int]:
         return _least_squares(halves, 0.0 if strength is None else 0.5 / strength), 0

@@ -13,8 +13,8 @@ from amygdala_tl.directions.data import Estimate, LabelledActivations
 from amygdala_tl.directions.design import Design, rotate
 from amygdala_tl.directions.estimator import estimator
 from amygdala_tl.directions.lbfgs import minimise
-from amygdala_tl.directions.problems import LOGISTIC, Problems, Task, signs
-from amygdala_tl.directions.regression import Halves, Kinds, fit_ridge, kinds_of
+from amygdala_tl.directions.problems import LOGISTIC, Problems
+from amygdala_tl.directions.regression import Halves, class_task, fit_ridge, kinds_of
 
 PAIRED_STRENGTH = 1.0
 """scikit-learn's default C, which steering-vectors does not change."""
@@ -44,20 +44,13 @@ def logistic(data: LabelledActivations, *, strength: float | None = None) -> Est
     paired_strength = PAIRED_STRENGTH if strength is None else strength
 
     def solve_pairs(halves: Halves) -> tuple[Float[Tensor, "concept d_model"], int]:
-        rotated = rotate(Design(halves.rows))
-        solution, failed = minimise(paired_problems(rotated.design, halves, paired_strength))
-        return rotated.back(solution), failed
+        rotated, axes = rotate(Design(halves.rows))
+        solution, failed = minimise(paired_problems(rotated, halves, paired_strength))
+        return axes.pull(solution), failed
 
     kinds = kinds_of(data)
-    task = partial(logistic_task, data, kinds)
+    task = partial(class_task, data, kinds, LOGISTIC)
     return fit_ridge(data, kinds, task, solve_pairs, strength, paired_strength=paired_strength)
-
-
-def logistic_task(data: LabelledActivations, kinds: Kinds, design: Design) -> Task:
-    """Set up the logistic regressions of the unpaired concepts on rows of the labelled texts."""
-    positive, negative = (labels[kinds.texts][:, kinds.unpaired] for labels in (data.positive, data.negative))
-    targets = signs(positive, design.rows.dtype)
-    return Task(design, LOGISTIC, targets, positive, negative, data.groups[kinds.texts])
 
 
 def paired_problems(design: Design, halves: Halves, strength: float) -> Problems:

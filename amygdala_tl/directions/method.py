@@ -1,4 +1,4 @@
-"""Method of fitting: denoisers around an estimator, named on the command line, applied to labelled activations."""
+"""Method of fitting: denoisers around an estimator, asked for by name, applied to labelled activations."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,8 @@ from amygdala_tl.directions.statistics import Parts
 from amygdala_tl.directions.token_subspaces import subspace
 from amygdala_tl.directions.whitening import whitened, whitened_streamed
 from amygdala_tl.errors import InputError
-from amygdala_tl.settings import AUTO
+from amygdala_tl.records import ReadPosition
+from amygdala_tl.settings import AUTO, Labels
 
 ESTIMATORS: Mapping[str, Estimator] = {
     "mean": mean,
@@ -34,10 +35,9 @@ ESTIMATORS: Mapping[str, Estimator] = {
 """Estimators by name."""
 
 STREAMED: Mapping[str, Callable[[Parts, Tensor], Estimate]] = {"mean": mean_streamed, "whitened": whitened_streamed}
-"""Estimators that need only the moments of a corpus, and so accept its texts in parts.
+"""Estimators that need only the moments of a corpus: texts in parts, group of every text -> estimate."""
 
-The second argument is the group of every text, [text].
-"""
+GRADED_ESTIMATORS = ("linear", "whitened")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,27 +83,37 @@ def parse_method(aggregator: str, denoise_spec: str) -> Method:
         InputError: an unknown aggregator or denoiser.
     """
     if aggregator not in ESTIMATORS:
-        raise InputError(
-            "no such aggregator", got=aggregator, need=", ".join([AUTO, *ESTIMATORS]), remedy="change aggregator"
-        )
+        known = ", ".join([AUTO, *ESTIMATORS])
+        raise InputError("no such aggregator", got=aggregator, need=known, remedy="change aggregator")
     return Method(aggregator, parse_steps(denoise_spec))
 
 
-def read_method(text: str) -> Method:
-    """Read the `str(method)` that a readout keeps in its provenance.
+def requested_method(aggregator: str, denoise: str, labels: Labels, read_position: ReadPosition) -> Method | None:
+    """Return the method that a caller asks for, checked before anything is computed; None for `auto`, chosen on folds.
 
     Raises:
-        InputError: an unknown aggregator or denoiser.
+        InputError: no such aggregator or denoiser, or a combination that makes no sense.
     """
+    if aggregator == AUTO and denoise:
+        raise InputError("auto chooses the denoisers", got=f"denoise {denoise}", remedy="name an aggregator beside it")
+    method = None if aggregator == AUTO else parse_method(aggregator, denoise)
+    if aggregator == "subspace" and read_position != "pooled":
+        what, got = "the subspace estimator needs all tokens of a text", f"read_position {read_position}"
+        raise InputError(what, got=got, remedy="use read_position `pooled`")
+    if labels == "graded" and aggregator not in GRADED_ESTIMATORS:
+        what, need = "the aggregator takes no graded labels", " or ".join(GRADED_ESTIMATORS)
+        raise InputError(what, got=aggregator, need=need, remedy="change the aggregator")
+    return method
+
+
+def read_method(text: str) -> Method:
+    """Read the `str(method)` that a readout keeps in its provenance; raises as `parse_method`."""
     aggregator, *steps = text.split(" + ")
     return parse_method(aggregator, ",".join(steps))
 
 
 def apply_method(
-    method: Method,
-    data: LabelledActivations,
-    neutral: Float[Tensor, "neutral layer d_model"],
-    concepts: Sequence[str],
+    method: Method, data: LabelledActivations, neutral: Float[Tensor, "neutral layer d_model"], concepts: Sequence[str]
 ) -> Fitted:
     """Denoise, estimate, denoise the vectors, and scale them to unit length.
 
@@ -129,8 +139,7 @@ def apply_streamed(method: Method, parts: Parts, groups: Int[Tensor, " text"], c
         FitError: as in `apply_method`.
     """
     estimate = STREAMED[method.aggregator](parts, groups)
-    _, n_layers, _ = estimate.vectors.shape
-    return _finish(method, estimate, nothing(n_layers, estimate.vectors), [], concepts)
+    return _finish(method, estimate, nothing(estimate.vectors), [], concepts)
 
 
 def _finish(

@@ -30,7 +30,6 @@ from torch.nn.functional import normalize
 
 from amygdala_tl.directions.data import Estimate, LabelledActivations
 from amygdala_tl.directions.estimator import estimator
-from amygdala_tl.directions.pairs import pairs_of
 from amygdala_tl.errors import FitError
 
 ANCHORS_AT_ONCE = 1024
@@ -57,13 +56,8 @@ def pca(data: LabelledActivations) -> Estimate:
         FitError: an activation is not finite.
     """
     n_layers, n_concepts = data.activations.shape[1], data.positive.shape[1]
-    labels = data.positive.T, data.negative.T
-    given = [pairs_of(plus, minus, data.groups) for plus, minus in zip(*labels, strict=True)]
-    to_match = [
-        concept
-        for concept in range(n_concepts)
-        if given[concept] is None and bool(data.positive[:, concept].any() and data.negative[:, concept].any())
-    ]
+    given = [data.pairs(concept) for concept in range(n_concepts)]
+    to_match = [concept for concept in data.complete().nonzero()[:, 0].tolist() if given[concept] is None]
     vectors = data.activations.new_zeros(n_concepts, n_layers, data.activations.shape[2], dtype=torch.float32)
     shares = torch.zeros(n_concepts, n_layers)
     for layer in range(n_layers):
@@ -79,14 +73,9 @@ def pca(data: LabelledActivations) -> Estimate:
                     differences = normalize(differences, dim=1)
                 vectors[concept, layer], shares[concept, layer] = _first_component(differences)
     by_group, by_neighbour = _count_pairs(data, given, to_match)
-    return Estimate(
-        vectors,
-        {
-            "pairs_by_group": by_group,
-            "pairs_by_neighbour": by_neighbour,
-            "first_component_share": [round(share, 4) for share in shares.mean(dim=0).tolist()],
-        },
-    )
+    share = [round(share, 4) for share in shares.mean(dim=0).tolist()]
+    counts = {"pairs_by_group": by_group, "pairs_by_neighbour": by_neighbour}
+    return Estimate(vectors, {**counts, "first_component_share": share})
 
 
 def match(
@@ -130,9 +119,8 @@ def principal_components(
     wide = rows.shape[0] < rows.shape[1]
     products = rows @ rows.T if wide else rows.T @ rows
     if not bool(torch.isfinite(products).all()):
-        raise FitError(
-            "activations are not finite", remedy="capture them again, in bfloat16 or float32 rather than float16"
-        )
+        remedy = "capture them again, in bfloat16 or float32 rather than float16"
+        raise FitError("activations are not finite", remedy=remedy)
     values, vectors = torch.linalg.eigh(products)
     values, vectors = values.flip(0)[:limit].clamp(min=0.0), vectors.flip(1)[:, :limit].T
     components = normalize(vectors @ rows, dim=1) if wide else vectors
@@ -141,9 +129,7 @@ def principal_components(
     return values, components * real[:, None]
 
 
-def _first_component(
-    differences: Float[Tensor, "pair d_model"],
-) -> tuple[Float[Tensor, " d_model"], Float[Tensor, ""]]:
+def _first_component(differences: Float[Tensor, "pair d_model"]) -> tuple[Float[Tensor, " d_model"], Float[Tensor, ""]]:
     """Compute the uncentred first component, with the sign of the mean difference, and its share of the squared length."""
     values, components = principal_components(differences, 1)
     sign = (components[0] @ differences.mean(dim=0)).sign()

@@ -14,14 +14,7 @@ from torch.nn import functional as F
 
 from amygdala_tl.directions.design import Design
 
-Elementwise = Callable[
-    [Float[Tensor, "problem text"], Float[Tensor, "problem text"]],
-    tuple[Float[Tensor, "problem text"], Float[Tensor, "problem text"]],
-]
-"""Scores, targets -> loss and slope of every score."""
-
-Curvature = Callable[[Float[Tensor, "problem text"], Float[Tensor, "problem text"]], Float[Tensor, "problem text"]]
-"""Scores, targets -> second derivative of the loss by every score."""
+_Table = Float[Tensor, "problem text"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,29 +22,20 @@ class Loss:
     """A convex loss of a score and a target.
 
     Attributes:
-        value_and_slope: loss and its derivative by the score.
-        curvature: its second derivative.
+        value_and_slope: scores, targets -> loss and its derivative by the score.
+        curvature: scores, targets -> its second derivative.
     """
 
-    value_and_slope: Elementwise
-    curvature: Curvature
+    value_and_slope: Callable[[_Table, _Table], tuple[_Table, _Table]]
+    curvature: Callable[[_Table, _Table], _Table]
 
 
-def _logistic(
-    scores: Float[Tensor, "problem text"], targets: Float[Tensor, "problem text"]
-) -> tuple[Float[Tensor, "problem text"], Float[Tensor, "problem text"]]:
+def _logistic(scores: _Table, targets: _Table) -> tuple[_Table, _Table]:
     against = -targets * scores
     return F.softplus(against), -targets * torch.sigmoid(against)
 
 
-def _logistic_curvature(
-    scores: Float[Tensor, "problem text"], targets: Float[Tensor, "problem text"]
-) -> Float[Tensor, "problem text"]:
-    probability = torch.sigmoid(scores)
-    return probability * (1.0 - probability)
-
-
-LOGISTIC = Loss(_logistic, _logistic_curvature)
+LOGISTIC = Loss(_logistic, lambda scores, targets: (share := torch.sigmoid(scores)) * (1.0 - share))
 """log(1 + exp(-y f)) with y = +1 or -1."""
 
 SQUARED = Loss(
@@ -75,24 +59,21 @@ class Problems:
 
     design: Design
     loss: Loss
-    targets: Float[Tensor, "problem text"]
-    weights: Float[Tensor, "problem text"]
+    targets: _Table
+    weights: _Table
     penalty: Float[Tensor, " feature"]
 
     def keep(self, problems: Bool[Tensor, " problem"]) -> "Problems":
         """Keep some problems."""
-        return Problems(
-            self.design.keep(problems), self.loss, self.targets[problems], self.weights[problems], self.penalty
-        )
+        design, targets, weights = self.design.keep(problems), self.targets[problems], self.weights[problems]
+        return Problems(design, self.loss, targets, weights, self.penalty)
 
-    def loss_and_slopes(
-        self, scores: Float[Tensor, "problem text"]
-    ) -> tuple[Float[Tensor, " problem"], Float[Tensor, "problem text"]]:
+    def loss_and_slopes(self, scores: _Table) -> tuple[Float[Tensor, " problem"], _Table]:
         """Compute the weighted loss of every problem, and its derivative by every score."""
         values, slopes = self.loss.value_and_slope(scores, self.targets)
         return (self.weights * values).sum(dim=-1), self.weights * slopes
 
-    def curvatures(self, scores: Float[Tensor, "problem text"]) -> Float[Tensor, "problem text"]:
+    def curvatures(self, scores: _Table) -> _Table:
         """Compute the second derivative of the weighted loss by every score."""
         return self.weights * self.loss.curvature(scores, self.targets)
 
@@ -131,18 +112,13 @@ class Task:
             return balanced_weights(self.positive & rows, self.negative & rows, self.targets.dtype)
         return rearrange((self.known & rows).to(self.targets.dtype), "text concept -> concept text")
 
-    def problems(self, weights: Float[Tensor, "problem text"]) -> Problems:
+    def problems(self, weights: _Table) -> Problems:
         """Make problems with these weights of the rows: all concepts, or all concepts of one fold after another."""
         penalty = torch.ones_like(self.design.rows[0])
         penalty[-1] = 0.0
         folds = len(weights) // self.targets.shape[1]
         targets = repeat(self.targets, "text concept -> (fold concept) text", fold=folds)
         return Problems(self.design, self.loss, targets, weights, penalty)
-
-
-def signs(positive: Bool[Tensor, "text concept"], dtype: torch.dtype) -> Float[Tensor, "text concept"]:
-    """Code positives as +1, and all other texts as -1."""
-    return torch.where(positive, 1.0, -1.0).to(dtype)
 
 
 def balanced_weights(

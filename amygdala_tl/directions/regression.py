@@ -1,18 +1,19 @@
 """Shared parts of `linear`, `logistic` and `logistic_l1`: paired and unpaired concepts, their rows, ridge fits."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from einops import repeat
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from amygdala_tl.directions.data import Estimate, LabelledActivations
-from amygdala_tl.directions.design import Design, at_least_float32, rotate, standardise
+from amygdala_tl.directions.design import Design, rotate, standardise
 from amygdala_tl.directions.lbfgs import minimise
-from amygdala_tl.directions.pairs import pairs_of
-from amygdala_tl.directions.problems import Problems, Task
+from amygdala_tl.directions.problems import Loss, Task
 from amygdala_tl.directions.strength import choose_strength
 from amygdala_tl.errors import FitError
 
@@ -48,15 +49,21 @@ class Kinds:
     texts: Bool[Tensor, " text"]
 
 
-def kinds_of(data: LabelledActivations) -> Kinds:
-    """Find the concepts that come in pairs."""
-    pairs = {
-        concept: found
-        for concept in range(data.positive.shape[1])
-        if (found := pairs_of(data.positive[:, concept], data.negative[:, concept], data.groups)) is not None
-    }
-    unpaired = [concept for concept in range(data.positive.shape[1]) if concept not in pairs]
-    return Kinds(pairs, unpaired, (data.positive | data.negative)[:, unpaired].any(dim=1))
+def kinds_of(data: LabelledActivations, grades: Float[Tensor, "text concept"] | None = None) -> Kinds:
+    """Find the concepts that come in pairs. With grades none does, and a known grade is a label."""
+    everyone, labelled = range(data.positive.shape[1]), data.positive | data.negative
+    if grades is not None:
+        return Kinds({}, list(everyone), (labelled | ~grades.isnan()).any(dim=1))
+    pairs = {concept: found for concept in everyone if (found := data.pairs(concept)) is not None}
+    unpaired = [concept for concept in everyone if concept not in pairs]
+    return Kinds(pairs, unpaired, labelled[:, unpaired].any(dim=1))
+
+
+def class_task(data: LabelledActivations, kinds: Kinds, loss: Loss, design: Design) -> Task:
+    """Set up the regressions of the unpaired concepts on +1 for positives and -1, from rows of the labelled texts."""
+    positive, negative = (labels[kinds.texts][:, kinds.unpaired] for labels in (data.positive, data.negative))
+    targets = torch.where(positive, 1.0, -1.0).to(design.rows.dtype)
+    return Task(design, loss, targets, positive, negative, data.groups[kinds.texts])
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +91,7 @@ def halves_of(values: Float[Tensor, "text d_model"], pairs: dict[int, Int[Tensor
         some, concepts = concepts[:count], concepts[count:]
         halves = [(values[pairs[concept][:, 0]] - values[pairs[concept][:, 1]]) / 2.0 for concept in some]
         present = [torch.ones(len(half), dtype=torch.bool, device=values.device) for half in halves]
-        yield Halves(
-            some,
-            torch.nn.utils.rnn.pad_sequence(halves, batch_first=True),
-            torch.nn.utils.rnn.pad_sequence(present, batch_first=True),
-        )
+        yield Halves(some, pad_sequence(halves, batch_first=True), pad_sequence(present, batch_first=True))
 
 
 def layers_of(data: LabelledActivations) -> Iterator[Float[Tensor, "text d_model"]]:
@@ -98,7 +101,8 @@ def layers_of(data: LabelledActivations) -> Iterator[Float[Tensor, "text d_model
         FitError: an activation is not finite.
     """
     for layer in range(data.activations.shape[1]):
-        values = at_least_float32(data.activations[:, layer])
+        values = data.activations[:, layer]
+        values = values if values.dtype == torch.float64 else values.float()
         if not torch.isfinite(values).all():
             raise FitError(
                 "the activations are not finite",
@@ -108,11 +112,62 @@ def layers_of(data: LabelledActivations) -> Iterator[Float[Tensor, "text d_model
         yield values
 
 
+@dataclass(frozen=True, slots=True)
+class LayerFit:
+    """Fit of the unpaired concepts at one layer.
+
+    Attributes:
+        vectors: for raw activations.
+        strength: C, one for all or one each.
+        choice: number of the chosen strength, and the AUROC of those tried; None for a given strength.
+        unconverged: how many did not converge.
+    """
+
+    vectors: Float[Tensor, "concept d_model"]
+    strength: float | Float[Tensor, " concept"]
+    choice: tuple[int, list[float]] | None
+    unconverged: int
+
+
+def fit_layers(
+    data: LabelledActivations,
+    kinds: Kinds,
+    fit: Callable[[Float[Tensor, "text d_model"]], LayerFit],
+    fit_pairs: Callable[[Halves], tuple[Float[Tensor, "concept d_model"], int]],
+) -> tuple[Float[Tensor, "concept layer d_model"], list[LayerFit], dict[str, object]]:
+    """Fit all concepts, layer by layer.
+
+    Args:
+        data: activations and labels.
+        kinds: its paired and unpaired concepts.
+        fit: fits the unpaired concepts on one layer's labelled texts.
+        fit_pairs: fits paired concepts; returns their vectors and how many did not converge.
+
+    Returns:
+        The vectors, the fits of the unpaired concepts at each layer (none without such concepts), and, as a parameter, how many
+        regressions did not converge, if any.
+    """
+    vectors: list[Tensor] = []
+    fits: list[LayerFit] = []
+    unconverged = 0
+    for values in layers_of(data):
+        vector = values.new_zeros(data.positive.shape[1], values.shape[1])
+        if kinds.unpaired:
+            fits.append(fit(values[kinds.texts]))
+            vector[kinds.unpaired] = fits[-1].vectors
+            unconverged += fits[-1].unconverged
+        for halves in halves_of(values, kinds.pairs):
+            vector[halves.concepts], failed = fit_pairs(halves)
+            unconverged += failed
+        vectors.append(vector)
+    return torch.stack(vectors, dim=1), fits, {"not_converged": unconverged} if unconverged else {}
+
+
 def fit_ridge(
     data: LabelledActivations,
     kinds: Kinds,
     task: Callable[[Design], Task],
-    solve_pairs: Callable[[Halves], tuple[Float[Tensor, "concept d_model"], int]],
+    fit_pairs: Callable[[Halves], tuple[Float[Tensor, "concept d_model"], int]],
     strength: float | None,
     *,
     paired_strength: float | None,
@@ -120,58 +175,35 @@ def fit_ridge(
     """Fit the ridge regressions of all concepts, layer by layer.
 
     Args:
-        data: activations and labels.
-        kinds: its paired and unpaired concepts.
+        data, kinds, fit_pairs: as in `fit_layers`.
         task: makes the regressions of the unpaired concepts from their rows.
-        solve_pairs: fits paired concepts; returns their vectors and how many did not converge.
         strength: C of the unpaired concepts; chosen at every layer if None.
         paired_strength: recorded as a parameter if there are paired concepts.
     """
-    vectors: list[Tensor] = []
-    strengths: list[float] = []
-    aurocs: list[Sequence[float]] = []
-    unconverged = 0
-    for values in layers_of(data):
-        vector = values.new_zeros(data.positive.shape[1], values.shape[1])
-        if kinds.unpaired:
-            vector[kinds.unpaired], chosen, auroc, failed = _fit_layer(values[kinds.texts], task, strength)
-            strengths.append(chosen)
-            aurocs.append(auroc)
-            unconverged += failed
-        for halves in halves_of(values, kinds.pairs):
-            vector[halves.concepts], failed = solve_pairs(halves)
-            unconverged += failed
-        vectors.append(vector)
-    parameters: dict[str, object] = {"strength": strengths}
-    if any(aurocs):
-        parameters["tried_strength_times_texts"], parameters["tried_auroc"] = PER_TEXT, [list(each) for each in aurocs]
-    if unconverged:
-        parameters["not_converged"] = unconverged
+    vectors, fits, unconverged = fit_layers(data, kinds, partial(_fit_layer, task, strength), fit_pairs)
+    tried = [fit.choice[1] if fit.choice else [] for fit in fits]
+    parameters: dict[str, object] = {"strength": [fit.strength for fit in fits]}
+    if any(tried):
+        parameters |= {"tried_strength_times_texts": PER_TEXT, "tried_auroc": tried}
+    parameters |= unconverged
     if kinds.pairs:
         parameters["paired_strength"] = paired_strength  # None: no penalty
-    return Estimate(torch.stack(vectors, dim=1), parameters)
+    return Estimate(vectors, parameters)
 
 
 def _fit_layer(
-    values: Float[Tensor, "text d_model"], task: Callable[[Design], Task], strength: float | None
-) -> tuple[Float[Tensor, "concept d_model"], float, Sequence[float], int]:
-    """Fit all unpaired concepts on one layer's standardised activations, with an unpenalised intercept.
-
-    Returns:
-        The vectors for raw activations, the strength, the AUROC of the strengths tried, and how many did not converge.
-    """
+    task: Callable[[Design], Task], strength: float | None, values: Float[Tensor, "text d_model"]
+) -> LayerFit:
+    """Fit all unpaired concepts on one layer's standardised activations, with an unpenalised intercept."""
     rows, scale = standardise(values)
-    rotated = rotate(Design(rows))
-    regressions = task(rotated.design.with_ones())
-    auroc: Sequence[float] = []
+    rotated, axes = rotate(Design(rows))
+    regressions = task(rotated.with_ones())
+    choice = None
     if strength is None:
         candidates = repeat(values.new_tensor(PER_TEXT), "s -> s concept", concept=regressions.targets.shape[1])
-        choice = choose_strength(regressions, _roughly, candidates / len(values), default=DEFAULT_PER_TEXT)
-        strength, auroc = PER_TEXT[choice.index] / len(values), choice.auroc
+        solve = partial(minimise, tolerance=ROUGH)
+        choice = choose_strength(regressions, solve, candidates / len(values), default=DEFAULT_PER_TEXT)
+        strength = PER_TEXT[choice[0]] / len(values)
     everything = torch.ones_like(regressions.groups, dtype=torch.bool)
     solution, unconverged = minimise(regressions.problems(strength * regressions.weights(everything)))
-    return rotated.back(solution[:, :-1]) / scale, strength, auroc, unconverged
-
-
-def _roughly(problems: Problems, start: Float[Tensor, "problem feature"] | None) -> Float[Tensor, "problem feature"]:
-    return minimise(problems, start, tolerance=ROUGH)[0]
+    return LayerFit(axes.pull(solution[:, :-1]) / scale, strength, choice, unconverged)

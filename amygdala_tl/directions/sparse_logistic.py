@@ -5,8 +5,10 @@ Source: scikit-learn's `LogisticRegression(l1_ratio=1)`, which has the same obje
 name.
 """
 
+from functools import partial
+
 import torch
-from einops import rearrange
+from einops import rearrange, reduce
 from jaxtyping import Float
 from torch import Tensor
 
@@ -14,9 +16,9 @@ from amygdala_tl.directions.data import Estimate, LabelledActivations
 from amygdala_tl.directions.design import Design, standardise
 from amygdala_tl.directions.estimator import estimator
 from amygdala_tl.directions.fista import minimise_sparse
-from amygdala_tl.directions.logistic_regression import PAIRED_STRENGTH, logistic_task, paired_problems
-from amygdala_tl.directions.problems import Problems
-from amygdala_tl.directions.regression import halves_of, kinds_of, layers_of
+from amygdala_tl.directions.logistic_regression import PAIRED_STRENGTH, paired_problems
+from amygdala_tl.directions.problems import LOGISTIC, Problems
+from amygdala_tl.directions.regression import Halves, LayerFit, class_task, fit_layers, kinds_of
 from amygdala_tl.directions.strength import choose_strength
 
 MULTIPLES = (1.5, 3.0, 6.0, 12.0, 25.0, 50.0, 100.0, 200.0)
@@ -55,48 +57,40 @@ def logistic_l1(data: LabelledActivations, *, strength: float | None = None) -> 
     """
     kinds = kinds_of(data)
     paired_strength = PAIRED_STRENGTH if strength is None else strength
-    vectors, strengths, multiples, aurocs, unconverged = [], [], [], [], 0
-    for values in layers_of(data):
-        vector = values.new_zeros(data.positive.shape[1], values.shape[1])
-        used = values.new_full((len(vector),), paired_strength)
-        if kinds.unpaired:
-            rows, scale = standardise(values[kinds.texts])
-            task = logistic_task(data, kinds, Design(rows).with_ones())
-            everything = task.weights(torch.ones_like(task.groups, dtype=torch.bool))
-            if strength is None:
-                first = first_strength(task.problems(everything))
-                choice = choose_strength(
-                    task,
-                    _roughly,
-                    torch.stack([multiple * first for multiple in MULTIPLES]),
-                    default=DEFAULT_MULTIPLE,
-                    widest=max(DENSE_ANYWAY, DENSEST * rows.shape[1]),
-                )
-                used[kinds.unpaired] = MULTIPLES[choice.index] * first
-                multiples.append(MULTIPLES[choice.index])
-                aurocs.append(list(choice.auroc))
-            each = rearrange(used[kinds.unpaired], "concept -> concept 1")
-            solution, failed = minimise_sparse(task.problems(each * everything))
-            vector[kinds.unpaired] = solution[:, :-1] / scale
-            unconverged += failed
-        for halves in halves_of(values, kinds.pairs):
-            vector[halves.concepts], failed = minimise_sparse(
-                paired_problems(Design(halves.rows), halves, paired_strength)
+
+    def fit(values: Float[Tensor, "text d_model"]) -> LayerFit:
+        rows, scale = standardise(values)
+        task = class_task(data, kinds, LOGISTIC, Design(rows).with_ones())
+        everything = task.weights(torch.ones_like(task.groups, dtype=torch.bool))
+        used, choice = values.new_full((len(everything),), paired_strength), None
+        if strength is None:
+            first = first_strength(task.problems(everything))
+            candidates, widest = (
+                values.new_tensor(MULTIPLES)[:, None] * first,
+                max(DENSE_ANYWAY, DENSEST * rows.shape[1]),
             )
-            unconverged += failed
-        vectors.append(vector)
-        strengths.append(used.tolist())
-    stacked = torch.stack(vectors, dim=1)
-    parameters: dict[str, object] = {
-        "strength": strengths,
-        "sparsity": [(stacked[:, layer] != 0).float().mean(dim=-1).tolist() for layer in range(stacked.shape[1])],
-    }
-    if multiples:
-        parameters["multiple_of_first_strength"] = multiples
-        parameters["tried_multiples"], parameters["tried_auroc"] = MULTIPLES, aurocs
-    if unconverged:
-        parameters["not_converged"] = unconverged
-    return Estimate(stacked, parameters)
+            solve = partial(minimise_sparse, tolerance=ROUGH)
+            choice = choose_strength(task, solve, candidates, default=DEFAULT_MULTIPLE, widest=widest)
+            used = candidates[choice[0]]
+        solution, failed = minimise_sparse(task.problems(rearrange(used, "concept -> concept 1") * everything))
+        return LayerFit(solution[:, :-1] / scale, used, choice, failed)
+
+    def fit_pairs(halves: Halves) -> tuple[Float[Tensor, "concept d_model"], int]:
+        return minimise_sparse(paired_problems(Design(halves.rows), halves, paired_strength))
+
+    vectors, fits, unconverged = fit_layers(data, kinds, fit, fit_pairs)
+    strengths = vectors.new_full(vectors.shape[1::-1], paired_strength)
+    for layer, found in enumerate(fits):
+        strengths[layer, kinds.unpaired] = found.strength
+    nonzero = reduce((vectors != 0).float(), "concept layer d_model -> layer concept", "mean")
+    parameters: dict[str, object] = {"strength": strengths.tolist(), "sparsity": nonzero.tolist()}
+    if choices := [found.choice for found in fits if found.choice is not None]:
+        parameters |= {
+            "multiple_of_first_strength": [MULTIPLES[index] for index, _ in choices],
+            "tried_multiples": MULTIPLES,
+            "tried_auroc": [auroc for _, auroc in choices],
+        }
+    return Estimate(vectors, parameters | unconverged)
 
 
 def first_strength(problems: Problems) -> Float[Tensor, " concept"]:
@@ -107,7 +101,3 @@ def first_strength(problems: Problems) -> Float[Tensor, " concept"]:
     _, slopes = problems.loss_and_slopes(torch.zeros_like(problems.targets))
     largest = problems.design.pull(slopes)[:, :-1].abs().amax(dim=-1)
     return torch.where(largest > 0, 1.0 / largest, 0.0)
-
-
-def _roughly(problems: Problems, start: Float[Tensor, "problem feature"] | None) -> Float[Tensor, "problem feature"]:
-    return minimise_sparse(problems, start, tolerance=ROUGH)[0]

@@ -5,6 +5,7 @@ about a fixed origin (the first texts' mean): a residual stream's mean is large 
 about zero would lose the difference.
 """
 
+import copy
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -74,37 +75,23 @@ class _Sums:
         values = part.activations.float() - self.origin
         self.n += len(values)
         self.total += reduce(values, "text layer d_model -> layer d_model", "sum")
-        self.counts[0] += reduce(part.positive.long(), "text concept -> concept", "sum")
-        self.counts[1] += reduce(part.negative.long(), "text concept -> concept", "sum")
-        weights = [part.positive.float(), part.negative.float()]
+        labels = torch.stack([part.positive, part.negative])
+        self.counts += reduce(labels.long(), "sort text concept -> sort concept", "sum")
+        weights = labels.float()
         if part.grades is not None and self.grades is not None:
-            known = ~part.grades.isnan()
-            grades = torch.where(known, part.grades, 0.0).float()
-            weights += [known.float(), grades]
-            self.grades += reduce(
-                torch.stack([known.double(), grades.double()]), "sort text concept -> sort concept", "sum"
-            )
-        self.classes += einsum(
-            torch.stack(weights), values, "sort text concept, text layer d_model -> sort concept layer d_model"
-        )
+            grades = torch.stack([(~part.grades.isnan()).float(), part.grades.nan_to_num(0.0).float()])
+            self.grades += reduce(grades.double(), "sort text concept -> sort concept", "sum")
+            weights = torch.cat([weights, grades])
+        self.classes += einsum(weights, values, "sort text concept, text layer d_model -> sort concept layer d_model")
         if self.product is not None:
             for layer in range(values.shape[1]):
                 self.product[layer].addmm_(values[:, layer].T, values[:, layer])
 
-    def like(self) -> "_Sums":
-        """Make empty sums about the same origin."""
-        return _Sums(
-            self.origin,
-            self.counts.shape[1],
-            graded=self.grades is not None,
-            second_moments=self.product is not None,
-        )
-
-    def accumulate(self, other: "_Sums", sign: int) -> None:
-        """Add the sums of other texts (`sign` 1), or subtract them (-1)."""
+    def accumulate(self, other: "_Sums") -> None:
+        """Add the sums of other texts."""
         for name in ("n", "total", "product", "counts", "classes", "grades"):
             if (mine := getattr(self, name)) is not None:
-                mine.add_(getattr(other, name), alpha=sign)
+                mine.add_(getattr(other, name))
 
     def statistics(self) -> Statistics:
         """Compute the statistics. The sums are overwritten and cannot be used again."""
@@ -120,10 +107,9 @@ class _Sums:
         grade_covariance = None
         if self.grades is not None:
             known, graded = self.classes[2:]
-            mean_grade = rearrange((self.grades[1] / self.grades[0]).float(), "concept -> concept 1 1")
-            grade_covariance = (graded - mean_grade * known) / rearrange(
-                self.grades[0].float(), "concept -> concept 1 1"
-            )
+            n_known, mean_grade = self.grades[0].float(), (self.grades[1] / self.grades[0]).float()
+            n_known, mean_grade = rearrange([n_known, mean_grade], "sort concept -> sort concept 1 1")
+            grade_covariance = (graded - mean_grade * known) / n_known
         return Statistics(
             n=n,
             mean=self.origin + shift,
@@ -142,18 +128,12 @@ class FoldedStatistics:
     def __init__(self, sums: list[_Sums]) -> None:
         self._sums = sums
 
-    def whole(self) -> Statistics:
-        """Compute the statistics of all texts."""
-        return self._of(range(len(self._sums)))
-
-    def without(self, fold: int) -> Statistics:
-        """Compute the statistics of all texts outside `fold`."""
-        return self._of(other for other in range(len(self._sums)) if other != fold)
-
-    def _of(self, folds: Iterable[int]) -> Statistics:
-        result = self._sums[0].like()
-        for fold in folds:
-            result.accumulate(self._sums[fold], 1)
+    def without(self, fold: int | None) -> Statistics:
+        """Compute the statistics of all texts outside `fold`, of all texts if None."""
+        first, *others = (sums for number, sums in enumerate(self._sums) if number != fold)
+        result = copy.deepcopy(first)
+        for sums in others:
+            result.accumulate(sums)
         return result.statistics()
 
 
@@ -186,10 +166,6 @@ def gather_folds(
 
 
 def gather(parts: Iterable[LabelledActivations], *, second_moments: bool) -> Statistics:
-    """Gather the statistics of all texts of all parts, in one pass.
-
-    Raises:
-        FitError: there is no text.
-    """
+    """Gather the statistics of all texts of all parts, in one pass; raises as `gather_folds`."""
     one_fold = ((part, torch.zeros(len(part.activations), dtype=torch.long)) for part in parts)
-    return gather_folds(one_fold, 1, second_moments=second_moments).whole()
+    return gather_folds(one_fold, 1, second_moments=second_moments).without(None)

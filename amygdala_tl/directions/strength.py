@@ -7,8 +7,7 @@ non-zero. A few concepts judge for all, which is as steady and costs no more for
 because a readout ranks texts. AUROC depends neither on the vector's length nor on class weights.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import torch
 from einops import rearrange, repeat
@@ -28,31 +27,13 @@ JUDGES = 16
 FALLEN = 0.01
 """The path from strong to weak penalties ends when the AUROC has fallen this far below its best."""
 
-Solve = Callable[[Problems, Float[Tensor, "problem feature"] | None], Float[Tensor, "problem feature"]]
-"""Problems, start -> their solutions."""
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """A chosen strength and the scores of all.
-
-    Attributes:
-        index: of the chosen strength.
-        auroc: mean held-out AUROC of every strength tried, strongest penalty first; empty if no fold can be scored.
-    """
-
-    index: int
-    auroc: Sequence[float]
+Solve = Callable[[Problems, Float[Tensor, "problem feature"] | None], tuple[Float[Tensor, "problem feature"], int]]
+"""Problems, start -> their solutions, and how many did not converge."""
 
 
 def choose_strength(
-    task: Task,
-    solve: Solve,
-    strengths: Float[Tensor, "strength concept"],
-    *,
-    default: int,
-    widest: float = float("inf"),
-) -> Choice:
+    task: Task, solve: Solve, strengths: Float[Tensor, "strength concept"], *, default: int, widest: float = torch.inf
+) -> tuple[int, list[float]]:
     """Find the strength with the best held-out AUROC, averaged over folds and concepts. Of equal ones the stronger penalty wins.
 
     All folds are fitted together, because a fold is a weight of 0. Each strength starts from the solution of the one before.
@@ -63,10 +44,14 @@ def choose_strength(
         strengths: ascending candidates of every concept.
         default: index of the candidate to use if no fold can be scored.
         widest: the path ends when vectors have more non-zero weights than this on average.
+
+    Returns:
+        The index of the chosen strength, and the mean held-out AUROC of every strength tried, strongest penalty first; none if
+        no fold can be scored.
     """
     n_folds = min(N_FOLDS, len(torch.unique(task.groups)))
     if n_folds < 2:
-        return Choice(default, [])
+        return default, []
     judges = _judges(task)
     task, strengths = task.of(judges), strengths[:, judges]
     fold = group_folds(task.groups, n_folds)
@@ -75,15 +60,14 @@ def choose_strength(
     means: list[float] = []
     for candidate in strengths:
         each = repeat(candidate, "concept -> (fold concept) 1", fold=n_folds)
-        solution = solve(task.problems(weights * each), solution)
-        means.append(
-            _held_out_auroc(task, rearrange(solution, "(fold concept) w -> fold concept w", fold=n_folds), fold)
-        )
+        solution, _ = solve(task.problems(weights * each), solution)
+        of_fold = rearrange(solution, "(fold concept) feature -> fold concept feature", fold=n_folds)
+        means.append(_held_out_auroc(task, of_fold, fold))
         if means[-1] < max(means) - FALLEN or float((solution != 0).sum(dim=-1).float().mean()) > widest:
             break
     if not all(value == value for value in means):  # no fold holds both classes of any concept
-        return Choice(default, [])
-    return Choice(means.index(max(means)), means)
+        return default, []
+    return means.index(max(means)), means
 
 
 def _judges(task: Task) -> Int[Tensor, " chosen"]:

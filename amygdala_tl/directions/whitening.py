@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
-from einops import einsum, rearrange
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -82,14 +82,12 @@ def whitened_streamed(parts: Parts, groups: Int[Tensor, " text"], *, shrinkage: 
 
     folds = gather_folds(folded(), min(n_folds, n_scored + 1), second_moments=True)
     table = _cross_validate(folds, folded(), n_scored)
-    statistics = folds.whole()
+    statistics = folds.without(None)
     if table is None:
         return _whiten(statistics, _strengths(statistics, None))
     best = [STRENGTHS[index] for index in table.argmax(dim=0).tolist()]
-    scores = {
-        f"{strength:g}": [round(value, 4) for value in row]
-        for strength, row in zip(STRENGTHS, table.tolist(), strict=True)
-    }
+    rows = zip(STRENGTHS, table.tolist(), strict=True)
+    scores = {f"{strength:g}": [round(value, 4) for value in row] for strength, row in rows}
     return _whiten(statistics, best, {"auroc_by_shrinkage": scores})
 
 
@@ -117,10 +115,8 @@ def covariance_shrinkage(covariance: Float[Tensor, "d_model d_model"], n: int) -
 def _strengths(statistics: Statistics, shrinkage: float | None) -> list[float]:
     """Return `shrinkage` for every layer, or the strength that estimates each layer's covariance best."""
     assert statistics.covariance is not None
-    return [
-        covariance_shrinkage(covariance, statistics.n) if shrinkage is None else shrinkage
-        for covariance in statistics.covariance
-    ]
+    n = statistics.n
+    return [covariance_shrinkage(each, n) if shrinkage is None else shrinkage for each in statistics.covariance]
 
 
 def _cross_validate(
@@ -131,36 +127,20 @@ def _cross_validate(
     Each fold is scored with vectors fitted on all others. The result is None if no fold can be scored.
     """
     fitted = [_all_strengths(folds.without(fold)) for fold in range(n_scored)]
-    scores: list[list[Tensor]] = [[] for _ in range(n_scored)]
-    labels: list[list[Tensor]] = [[] for _ in range(n_scored)]
+    scores: list[list[Tensor]] = [[] for _ in fitted]
+    labels: list[list[Tensor]] = [[] for _ in fitted]
     for part, fold in parts:
         for number in sorted(set(fold[fold < n_scored].tolist())):
             left = part.take(fold == number)
-            scores[number].append(
-                einsum(
-                    left.activations.float(),
-                    fitted[number],
-                    "text layer d_model, strength concept layer d_model -> strength layer text concept",
-                )
-            )
+            scores[number].append(torch.stack([left.scores(vectors) for vectors in fitted[number]]))
             labels[number].append(torch.stack([left.positive, left.negative]))
     tables = []
-    for number in range(n_scored):
-        positive, negative = torch.cat(labels[number], dim=1)
-        of_fold = torch.cat(scores[number], dim=2)
-        # A concept with all its positives in one fold has no difference of means without it: NaN vectors.
-        usable = fitted[number].isfinite().all(dim=-1).all(dim=2).all(dim=0)
-        tables.append(
-            torch.stack(
-                [
-                    torch.stack(
-                        [auroc(layer[:, usable], positive[:, usable], negative[:, usable]).nanmean() for layer in one]
-                    )
-                    for one in of_fold
-                ]
-            )
-        )
-    table: Tensor = torch.stack(tables).nanmean(dim=0)
+    for of_fold, classes in zip(scores, labels, strict=True):
+        positive, negative = torch.cat(classes, dim=1)
+        # A concept with all its positives in one fold has no difference of means without it: NaN vectors, and so no AUROC.
+        each = torch.cat(of_fold, dim=2)
+        tables.append([[float(auroc(layer, positive, negative).nanmean()) for layer in one] for one in each])
+    table: Tensor = torch.tensor(tables, dtype=torch.float64).nanmean(dim=0)
     return None if table.isnan().any() else table
 
 
@@ -171,13 +151,9 @@ def _all_strengths(statistics: Statistics) -> Float[Tensor, "strength concept la
 
 def _whiten(statistics: Statistics, strengths: list[float], more: Mapping[str, Any] | None = None) -> Estimate:
     assert statistics.covariance is not None
-    vectors = torch.stack(
-        [
-            _solve(covariance, statistics.signal[:, layer], strengths[layer])
-            for layer, covariance in enumerate(statistics.covariance)
-        ],
-        dim=1,
-    )
+    signals = rearrange(statistics.signal, "concept layer d_model -> layer concept d_model")
+    layers = zip(statistics.covariance, signals, strengths, strict=True)
+    vectors = torch.stack([_solve(*layer) for layer in layers], dim=1)
     return Estimate(vectors, {"shrinkage": [round(strength, 4) for strength in strengths], **(more or {})})
 
 

@@ -4,3 +4,11 @@ Everything downstream sees a `Lens`: a model that runs with hooks, its tokenizer
 as they are stored, so that resid_post is the stream that other engines compute; `wrap` takes processed weights too, and records
 what was done to them.
 """
+
+from amygdala_tl.lens.generation import generate
+from amygdala_tl.lens.hooks import parse_layers
+from amygdala_tl.lens.model import Lens, load_model
+from amygdala_tl.lens.residuals import run_resid_post
+from amygdala_tl.lens.wrap import exported, wrap
+
+__all__ = ["Lens", "exported", "generate", "load_model", "parse_layers", "run_resid_post", "wrap"]

@@ -15,12 +15,9 @@ _ADJACENT_PAIRS = ("cohere", "cohere2")
 
 
 def repair_rotation(bridge: Any, model_type: str) -> bool:
-    """Make `bridge` rotate neighbouring elements, if `model_type` does.
+    """Make `bridge` rotate neighbouring elements, if `model_type` does, and return whether it changed anything.
 
     Call it only where the bridge disagrees with the model, and compare again.
-
-    Returns:
-        Whether it changed anything.
     """
     if model_type not in _ADJACENT_PAIRS:
         return False
@@ -33,5 +30,4 @@ def repair_rotation(bridge: Any, model_type: str) -> bool:
 
 def _in_two_halves(interleaved: Tensor, hook: Any) -> Tensor:
     """Reorder a, a, b, b, ... to a, b, ..., a, b, ..."""
-    half = interleaved[..., ::2]
-    return torch.cat([half, half], dim=-1)
+    return torch.cat([interleaved[..., ::2]] * 2, dim=-1)

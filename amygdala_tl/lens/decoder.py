@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
@@ -18,8 +17,7 @@ from transformers import PreTrainedModel
 from amygdala_tl.errors import ModelError
 from amygdala_tl.lens.hugging_face import decoder_layers, run_decoder_layers
 from amygdala_tl.lens.model import Lens
-from amygdala_tl.lens.points import on_positions, on_resid_post
-from amygdala_tl.lens.residuals import run_resid_post
+from amygdala_tl.lens.residuals import on_resid_post, run_resid_post, stacked
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +25,8 @@ class Decoder:
     """A model's decoder layers.
 
     Attributes:
-        model: the model itself.
-        blocks: its decoder layers, in order, as modules.
+        blocks: the layers, in order, as modules.
         tokenizer: None where the model brings none.
-        d_model: width of the stream.
     """
 
     model: Any
@@ -51,8 +47,22 @@ class Decoder:
         return self.blocks[layer].register_forward_hook(after)
 
     def on_positions(self, layer: int, function: Callable[[Int[Tensor, "rows position"]], None]) -> RemovableHandle:
-        """Call `function` with the absolute positions of the tokens before `layer` runs, in every forward pass."""
-        return on_positions(self, layer, function)
+        """Call `function` with the absolute positions of the tokens before `layer` runs, in every forward pass.
+
+        A step of KV-cached generation is one token at the position that its cache gives, not at 0. HookedTransformer hands its
+        blocks the cache; Hugging Face's models hand theirs the positions.
+        """
+
+        def before(_block: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+            stream = inputs[0] if inputs else keywords["hidden_states"]
+            positions = keywords.get("position_ids")
+            if positions is None:
+                cache = keywords.get("past_kv_cache_entry")
+                start = 0 if cache is None else cache.past_keys.shape[1]
+                positions = torch.arange(start, start + stream.shape[1], device=stream.device)[None]
+            function(positions)
+
+        return self.blocks[layer].register_forward_pre_hook(before, with_kwargs=True)
 
     @torch.no_grad()
     def resid_post(
@@ -62,17 +72,11 @@ class Decoder:
         if not isinstance(self.model, PreTrainedModel):
             return run_resid_post(self.model, tokens, layers)
         streams = run_decoder_layers(self.model, tokens)
-        stacked: Tensor = rearrange(
-            [streams[layer] for layer in layers], "layer text token d_model -> text token layer d_model"
-        )
-        return stacked
+        return stacked([streams[layer] for layer in layers])
 
 
 def decoder_of(model: Any) -> Decoder:
-    """The decoder layers of `model`.
-
-    Args:
-        model: a `Lens`, HookedTransformer, TransformerBridge or Hugging Face decoder model.
+    """The decoder layers of a `Lens`, HookedTransformer, TransformerBridge or Hugging Face decoder model.
 
     Raises:
         ModelError: it is none of these.
@@ -84,7 +88,5 @@ def decoder_of(model: Any) -> Decoder:
         return Decoder(model, list(decoder_layers(model)), getattr(model, "tokenizer", None), config.hidden_size)
     if hasattr(model, "hook_dict") and hasattr(model, "blocks"):
         return Decoder(model, list(model.blocks), getattr(model, "tokenizer", None), model.cfg.d_model)
-    raise ModelError(
-        "the model is of an unknown kind", got=type(model).__name__,
-        need="HookedTransformer, TransformerBridge or a Hugging Face model", remedy="pass one of these, or a Lens",
-    )  # fmt: skip
+    got, need = type(model).__name__, "HookedTransformer, TransformerBridge or a Hugging Face model"
+    raise ModelError("the model is of an unknown kind", got=got, need=need, remedy="pass one of these, or a Lens")

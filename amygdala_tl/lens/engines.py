@@ -9,6 +9,7 @@ import copy
 import importlib.util
 import tempfile
 import warnings
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -16,44 +17,33 @@ from transformers import PreTrainedModel
 
 from amygdala_tl.errors import ModelError
 from amygdala_tl.lens.bridge_repairs import repair_rotation
-from amygdala_tl.lens.hugging_face import context_of, run_decoder_layers, vocabulary_of
+from amygdala_tl.lens.checkpoints import Checkpoint
+from amygdala_tl.lens.hugging_face import context_of, run_decoder_layers
 from amygdala_tl.lens.identity import golden_layers, golden_tokens
 from amygdala_tl.lens.parity import TOLERANCES, relative_difference
 from amygdala_tl.lens.residuals import run_resid_post
 
 Engine = Literal["HookedTransformer", "TransformerBridge"]
+_REMEDY = "update transformer-lens, or choose another model"
 
 
 def choose_engine(
-    hf_model: PreTrainedModel,
-    tokenizer: Any,
-    name: str,
-    device: torch.device,
-    *,
-    n_devices: int = 1,
-    engine: Literal["auto"] | Engine = "auto",
+    checkpoint: Checkpoint, device: torch.device, *, n_devices: int = 1, engine: Literal["auto"] | Engine = "auto"
 ) -> tuple[Any, Engine]:
-    """Build the engine for `hf_model` that computes the same residual stream as `hf_model` itself.
+    """Build the engine that computes the same residual stream as the checkpoint's own model, and return it with its name.
 
-    Args:
-        hf_model: in evaluation mode, with eager attention. The bridge puts its own modules into it.
-        tokenizer: for the bridge.
-        name: for messages.
-        device: where the engine runs.
-        n_devices: split the layers over this many CUDA devices (HookedTransformer only).
-        engine: `auto` takes HookedTransformer where it exists, knows the architecture and agrees, else TransformerBridge.
-
-    Returns:
-        The engine, unprocessed and in evaluation mode, and its name.
+    It is unprocessed and in evaluation mode. The bridge puts its own modules into the checkpoint's model. Other arguments are as
+    in `load_model`.
 
     Raises:
         ModelError: no engine knows the architecture or agrees with Hugging Face.
     """
-    tokens = golden_tokens(vocabulary_of(hf_model), context_of(hf_model))
+    hf_model, wrong = checkpoint.hf_model, partial(ModelError, label=checkpoint.id)
+    tokens = golden_tokens(hf_model.get_input_embeddings().weight.shape[0], context_of(hf_model))
     outputs = run_decoder_layers(hf_model, tokens)
     expected = {layer: outputs[layer].cpu() for layer in golden_layers(len(outputs))}
     del outputs
-    allowed = TOLERANCES[str(hf_model.dtype).removeprefix("torch.")]
+    architecture, allowed = type(hf_model).__name__, TOLERANCES[str(hf_model.dtype).removeprefix("torch.")]
 
     def difference(model: Any) -> float:
         ours = run_resid_post(model, tokens, list(expected)).cpu()
@@ -64,30 +54,21 @@ def choose_engine(
         if hooked is not None:
             if (found := difference(hooked)) <= allowed:
                 return hooked, "HookedTransformer"
-            warnings.warn(
-                f"HookedTransformer's residual stream differs from Hugging Face's by {found:.1e} (relative) for {name}; "
-                "using TransformerBridge.",
-                stacklevel=3,
-            )
+            apart = f"differs from Hugging Face's by {found:.1e} (relative) for {checkpoint.id}"
+            warnings.warn(f"HookedTransformer's residual stream {apart}; using TransformerBridge.", stacklevel=3)
         if engine == "HookedTransformer":
-            raise ModelError(
-                "HookedTransformer cannot run this model", label=name,
-                got=type(hf_model).__name__ if has_hooked_transformer() else "TransformerLens without it",
-                remedy="leave the engine to `auto`",
-            )  # fmt: skip
+            got = architecture if has_hooked_transformer() else "TransformerLens without it"
+            raise wrong("HookedTransformer cannot run this model", got=got, remedy="leave the engine to `auto`")
     if n_devices > 1:
         raise ModelError("TransformerBridge runs on one device", got=f"n_devices={n_devices}", remedy="use one device")
-    architecture = type(hf_model).__name__
-    bridge = build_bridge(hf_model, tokenizer, device, name)
+    bridge = _build_bridge(checkpoint, device)
     found = difference(bridge)
     if found > allowed and repair_rotation(bridge, hf_model.config.model_type):
         found = difference(bridge)
     if found > allowed:
-        raise ModelError(
-            "TransformerLens computes a different residual stream from Hugging Face's", label=name,
-            got=f"{found:.1e} of its norm apart for {architecture}", need=f"{allowed:.0e} at most",
-            remedy="update transformer-lens, or choose another model",
-        )  # fmt: skip
+        message = "TransformerLens computes a different residual stream from Hugging Face's"
+        got, need = f"{found:.1e} of its norm apart for {architecture}", f"{allowed:.0e} at most"
+        raise wrong(message, got=got, need=need, remedy=_REMEDY)
     return bridge, "TransformerBridge"
 
 
@@ -109,7 +90,11 @@ def build_hooked_transformer(hf_model: PreTrainedModel, device: torch.device, n_
 
     with tempfile.TemporaryDirectory(prefix="cfg-") as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # where it is gone, the bridge replaces it
-        _config_for_transformer_lens(hf_model).save_pretrained(folder)
+        config = copy.deepcopy(hf_model.config)  # with two fields that it reads and newer checkpoints may leave out
+        config.architectures = [type(hf_model).__name__]
+        if not hasattr(config, "n_ctx") and hasattr(config, "max_position_embeddings"):
+            config.n_ctx = config.max_position_embeddings
+        config.save_pretrained(folder)
         try:
             cfg = get_pretrained_model_config(folder, device=str(device), n_devices=n_devices, dtype=hf_model.dtype)
             state = get_pretrained_state_dict(folder, cfg, hf_model=hf_model, dtype=hf_model.dtype)
@@ -125,40 +110,14 @@ def build_hooked_transformer(hf_model: PreTrainedModel, device: torch.device, n_
     return model.eval()
 
 
-def _config_for_transformer_lens(hf_model: PreTrainedModel) -> Any:
-    """Return the model's configuration with two fields that TransformerLens reads and newer checkpoints may leave out."""
-    config = copy.deepcopy(hf_model.config)
-    config.architectures = [type(hf_model).__name__]
-    if not hasattr(config, "n_ctx") and hasattr(config, "max_position_embeddings"):
-        config.n_ctx = config.max_position_embeddings
-    return config
-
-
-def build_bridge(hf_model: PreTrainedModel, tokenizer: Any, device: torch.device, name: str) -> Any:
-    """Put TransformerLens hooks around the modules of `hf_model`, and return the bridge.
-
-    Raises:
-        ModelError: TransformerLens has no adapter for the architecture.
-    """
+def _build_bridge(checkpoint: Checkpoint, device: torch.device) -> Any:
+    """Put TransformerLens hooks around the modules of the checkpoint's model, and return the bridge."""
     from transformer_lens.model_bridge import TransformerBridge
 
+    name, hf_model = checkpoint.id, checkpoint.hf_model
+    options = {"tokenizer": checkpoint.tokenizer, "dtype": hf_model.dtype, "device": str(device)}
     try:
-        return TransformerBridge.boot_transformers(
-            name, hf_model=hf_model.to(device), tokenizer=tokenizer, dtype=hf_model.dtype, device=str(device)
-        ).eval()
+        return TransformerBridge.boot_transformers(name, hf_model=hf_model.to(device), **options).eval()
     except (NotImplementedError, ValueError, KeyError) as cause:
-        raise ModelError(
-            "TransformerLens does not know the architecture",
-            label=name,
-            got=type(hf_model).__name__,
-            remedy="update transformer-lens, or choose another model",
-        ) from cause
-
-
-def new_cache(model: Any, engine: Engine, batch: int) -> Any:
-    """Return an empty KV cache for HookedTransformer; None for the bridge, which makes its own in the first pass."""
-    if engine != "HookedTransformer":
-        return None
-    from transformer_lens.cache.key_value_cache import TransformerLensKeyValueCache
-
-    return TransformerLensKeyValueCache.init_cache(model.cfg, next(model.parameters()).device, batch)
+        message, got = "TransformerLens does not know the architecture", type(hf_model).__name__
+        raise ModelError(message, label=name, got=got, remedy=_REMEDY) from cause

@@ -7,7 +7,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from amygdala_tl.lens.engines import new_cache
 from amygdala_tl.lens.model import Lens
 
 
@@ -25,17 +24,12 @@ def generate(
 
     Args:
         loaded: the model; its hooks fire.
-        tokens: prompts.
-        new_tokens: number of tokens.
         noise: (step, size of the vocabulary) -> Gumbel noise: the argmax of logits / temperature + noise is a sample. Without
             it, generation is greedy.
-        temperature: of sampling.
         cached: keep keys and values, so that each step runs one token.
     """
-    whole = tokens.to(loaded.device)
-    cache: Any = new_cache(loaded.model, loaded.info.engine, len(whole)) if cached else None
-    step_input = whole
-    start = whole.shape[1]
+    whole = step_input = tokens.to(loaded.device)
+    cache: Any = _empty_cache(loaded.model, len(whole)) if cached and _hooked(loaded) else None
     for step in range(new_tokens):
         logits, cache = _step(loaded, step_input, cache, cached)
         if noise is not None:
@@ -43,7 +37,18 @@ def generate(
         chosen = logits.argmax(dim=-1, keepdim=True)
         whole = torch.cat([whole, chosen], dim=1)
         step_input = chosen if cached else whole
-    return whole[:, start:]
+    return whole[:, tokens.shape[1] :]
+
+
+def _hooked(loaded: Lens) -> bool:
+    return loaded.info.engine == "HookedTransformer"
+
+
+def _empty_cache(model: Any, batch: int) -> Any:
+    """Return HookedTransformer's cache; the bridge makes its own in the first pass."""
+    from transformer_lens.cache.key_value_cache import TransformerLensKeyValueCache
+
+    return TransformerLensKeyValueCache.init_cache(model.cfg, next(model.parameters()).device, batch)
 
 
 def _step(
@@ -51,7 +56,7 @@ def _step(
 ) -> tuple[Float[Tensor, "batch vocab"], Any]:
     """Return logits after the last token, and the cache that holds these tokens."""
     model = loaded.model
-    if loaded.info.engine == "HookedTransformer":
+    if _hooked(loaded):
         # With a cache it needs a mask, or a tokenizer to make one.
         mask = None if cache is None else torch.ones_like(tokens)
         return model(tokens, past_kv_cache=cache, attention_mask=mask)[:, -1].float(), cache

@@ -31,7 +31,6 @@ def parse_layers(spec: str | Sequence[int], n_layers: int) -> tuple[int, ...]:
 
 
 def _one_layer(part: str, n_layers: int) -> int:
-    need = f"0..{n_layers - 1}, -{n_layers}..-1, a fraction such as 0.6, or all"
     try:
         if "." in part:
             fraction = float(part)
@@ -43,8 +42,7 @@ def _one_layer(part: str, n_layers: int) -> int:
                 return layer % n_layers
     except ValueError:
         pass
+    need = f"0..{n_layers - 1}, -{n_layers}..-1, a fraction such as 0.6, or all"
     raise ModelError(
-        f"the model has {n_layers} layers and no layer {part!r}",
-        need=need,
-        remedy="choose other `layers`",
+        f"the model has {n_layers} layers and no layer {part!r}", need=need, remedy="choose other `layers`"
     )

@@ -19,17 +19,9 @@ def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
     lists = [module for module in model.modules() if isinstance(module, nn.ModuleList) and len(module) == n_layers]
     named = [module for module in lists if all(sum(1 for _ in member.children()) > 1 for member in module)]
     if len(named) != 1:
-        raise ModelError(
-            "the decoder layers cannot be found", label=type(model).__name__, got=f"{len(named)} lists of {n_layers}",
-            remedy="choose another model",
-        )  # fmt: skip
+        kind, got = type(model).__name__, f"{len(named)} lists of {n_layers}"
+        raise ModelError("the decoder layers cannot be found", label=kind, got=got, remedy="choose another model")
     return named[0]
-
-
-def vocabulary_of(model: PreTrainedModel) -> int:
-    """Return the number of rows of the embedding table."""
-    rows: int = model.get_input_embeddings().weight.shape[0]
-    return rows
 
 
 def context_of(model: PreTrainedModel) -> int:
@@ -44,11 +36,8 @@ def run_decoder_layers(
 ) -> list[Float[Tensor, "text token d_model"]]:
     """Return the output of every decoder layer, in order.
 
-    It comes from the layers themselves, because the last of Hugging Face's `hidden_states` is after the final norm.
-
-    Args:
-        model: in evaluation mode.
-        tokens: token ids, without padding.
+    It comes from the layers themselves, because the last of Hugging Face's `hidden_states` is after the final norm. The model is
+    in evaluation mode, and the tokens have no padding.
     """
     outputs: list[Tensor] = []
 
@@ -66,7 +55,5 @@ def run_decoder_layers(
 
 def layer_outputs(model: PreTrainedModel, tokens: Int[Tensor, "text token"]) -> list[LayerOutput]:
     """Return the output of every decoder layer for one text, for `lens.parity`; arguments as in `run_decoder_layers`."""
-    kind = type(model).__name__
-    return [
-        LayerOutput(kind, "tensor", {"tensor": output[0].float().cpu()}) for output in run_decoder_layers(model, tokens)
-    ]
+    streams = [output[0].float().cpu() for output in run_decoder_layers(model, tokens)]
+    return [LayerOutput(type(model).__name__, "tensor", {"tensor": stream}) for stream in streams]

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from amygdala_tl.fingerprint import RENAMED, tensors_fingerprint
-from amygdala_tl.lens.parity import N_TOKENS, TOLERANCES, golden_ids, without_mean
+from amygdala_tl.lens.parity import N_TOKENS, TOLERANCES, golden_ids, mean_removed
 from amygdala_tl.lens.residuals import run_resid_post
 from amygdala_tl.records import LayerOutput, ModelInfo
 
@@ -51,12 +51,7 @@ def golden_tokens(vocabulary: int, n_ctx: int) -> Tensor:
 
 
 def golden_numbers(model: Any, n_ctx: int) -> str:
-    """Run the golden tokens and return the golden numbers of `golden_of`.
-
-    Args:
-        model: HookedTransformer or TransformerBridge.
-        n_ctx: longest input of the model.
-    """
+    """Return `golden_of` a HookedTransformer or TransformerBridge that takes at most `n_ctx` tokens."""
     layers = golden_layers(len(model.blocks))
     streams = run_resid_post(model, golden_tokens(model.W_E.shape[0], n_ctx), layers)[0]
     return golden_of([streams[:, column] for column in range(len(layers))])
@@ -71,20 +66,18 @@ def golden_of(streams: Sequence[Float[Tensor, "token d_model"]]) -> str:
     axis = torch.arange(d_model, dtype=torch.float64) ** 2
     probes = torch.cos(torch.arange(1, _PROBES + 1, dtype=torch.float64)[:, None] * axis)
     places = torch.linspace(0, len(streams[0]) - 1, _PLACES + 1).long()[1:]
-    chosen = torch.stack([without_mean(stream[places].double().cpu()) for stream in streams])
+    chosen = torch.stack([mean_removed(stream[places].double().cpu()) for stream in streams])
     numbers = einsum(chosen, probes, "layer token d_model, probe d_model -> layer token probe")
     return base64.b64encode(numbers.float().numpy().astype("<f4").tobytes()).decode()
 
 
 def golden_difference(one: str, other: str) -> float:
     """Return the relative difference of two models' golden numbers, root mean square over tokens; infinity for other sizes."""
-    ours, theirs = (
-        torch.frombuffer(bytearray(base64.b64decode(numbers)), dtype=torch.float32) for numbers in (one, other)
-    )
+    decoded = (bytearray(base64.b64decode(numbers)) for numbers in (one, other))
+    ours, theirs = (torch.frombuffer(data, dtype=torch.float32) for data in decoded)
     if ours.shape != theirs.shape:
         return torch.inf
-    ours, theirs = ours.reshape(-1, _PROBES), theirs.reshape(-1, _PROBES)
-    relative = (ours - theirs).norm(dim=-1) / theirs.norm(dim=-1)
+    relative = (ours - theirs).reshape(-1, _PROBES).norm(dim=-1) / theirs.reshape(-1, _PROBES).norm(dim=-1)
     return float(relative.square().mean().sqrt().nan_to_num(nan=torch.inf))
 
 
@@ -105,9 +98,7 @@ def same_model(one: ModelInfo, other: ModelInfo) -> Sameness:
         return "other"
     if one.fingerprint and one.fingerprint == other.fingerprint:
         return "same"
-    comparable = bool(one.fingerprint and other.fingerprint) and not (
-        one.fingerprint.startswith(RENAMED) or other.fingerprint.startswith(RENAMED)
-    )
+    comparable = all(info.fingerprint and not info.fingerprint.startswith(RENAMED) for info in (one, other))
     if not (one.golden and other.golden):
         return "other" if comparable else "unverifiable"
     tolerance = golden_tolerance() if comparable else golden_tolerance(one.dtype, other.dtype)
@@ -115,21 +106,15 @@ def same_model(one: ModelInfo, other: ModelInfo) -> Sameness:
 
 
 def other_weights(info: ModelInfo, outputs: Sequence[LayerOutput], engine: str) -> str | None:
-    """Say so if the layers of an engine for the golden tokens are those of other weights than `info`'s; None otherwise.
-
-    Args:
-        info: of the model whose golden numbers are compared.
-        outputs: of every decoder layer, for the same tokens.
-        engine: name for the message.
-    """
+    """Say so if the outputs of every layer of `engine` for the golden tokens are those of other weights; None otherwise."""
     streams = [outputs[layer].streams.get(outputs[layer].way or "") for layer in golden_layers(len(outputs))]
     read = [stream for stream in streams if stream is not None]
     if not info.golden or len(read) < len(streams):
         return None
-    difference = golden_difference(golden_of(read), info.golden)
-    if difference <= golden_tolerance(info.dtype):
+    difference, allowed = golden_difference(golden_of(read), info.golden), golden_tolerance(info.dtype)
+    if difference <= allowed:
         return None
     return (
         f"the checkpoint in {engine} has other weights than {info.id} on {info.engine}: their streams for the golden tokens are "
-        f"{difference:.1e} apart (at most {golden_tolerance(info.dtype):.0e} for the same weights)"
+        f"{difference:.1e} apart (at most {allowed:.0e} for the same weights)"
     )

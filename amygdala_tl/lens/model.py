@@ -4,23 +4,17 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from amygdala_tl.errors import InputError
-from amygdala_tl.lens.checkpoints import load_checkpoint
+from amygdala_tl.lens.checkpoints import Checkpoint, load_checkpoint
 from amygdala_tl.lens.engines import Engine, choose_engine
 from amygdala_tl.lens.hugging_face import context_of
 from amygdala_tl.lens.identity import golden_numbers, versions, weights_fingerprint
 from amygdala_tl.records import ModelInfo
 
-_DTYPES = {
-    "float32": torch.float32,
-    "fp32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "bf16": torch.bfloat16,
-    "float16": torch.float16,
-    "fp16": torch.float16,
-}
+_NAMES = (("float32", "fp32"), ("bfloat16", "bf16"), ("float16", "fp16"))
+_DTYPES: dict[str, torch.dtype] = {name: getattr(torch, names[0]) for names in _NAMES for name in names}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,43 +72,22 @@ def load_model(
     """
     target = _device(device)
     checkpoint = load_checkpoint(spec, _dtype(dtype, target), revision=revision, trust_remote_code=trust_remote_code)
-    return lens_of(
-        checkpoint.hf_model, checkpoint.tokenizer, target,
-        id=checkpoint.id, revision=checkpoint.revision, source=spec, n_devices=n_devices, engine=engine,
-    )  # fmt: skip
+    return lens_of(checkpoint, target, n_devices=n_devices, engine=engine)
 
 
 def lens_of(
-    hf_model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    device: torch.device,
-    *,
-    id: str,
-    revision: str | None,
-    source: str | None,
-    n_devices: int = 1,
-    engine: Literal["auto"] | Engine = "auto",
+    checkpoint: Checkpoint, device: torch.device, *, n_devices: int = 1, engine: Literal["auto"] | Engine = "auto"
 ) -> Lens:
-    """Build a `Lens` around a Hugging Face model, which it takes over: the bridge puts its own modules into it.
-
-    Args:
-        hf_model: in evaluation mode, with eager attention.
-        tokenizer: the model's.
-        device: where the engine runs.
-        id, revision: of the `ModelInfo`.
-        source, n_devices, engine: as in `Lens` and `load_model`.
-
-    Raises:
-        ModelError: no engine knows the architecture or agrees with Hugging Face.
-    """
+    """Build a `Lens` around a checkpoint's model, which it takes over; arguments and errors as in `choose_engine`."""
+    hf_model = checkpoint.hf_model
     fingerprint = weights_fingerprint(hf_model)
     config = hf_model.config.get_text_config()
     n_ctx = context_of(hf_model)
     architecture, dtype = type(hf_model).__name__, str(hf_model.dtype).removeprefix("torch.")
-    model, chosen = choose_engine(hf_model, tokenizer, id, device, n_devices=n_devices, engine=engine)
+    model, chosen = choose_engine(checkpoint, device, n_devices=n_devices, engine=engine)
     info = ModelInfo(
-        id=id,
-        revision=revision,
+        id=checkpoint.id,
+        revision=checkpoint.revision,
         fingerprint=fingerprint,
         architecture=architecture,
         engine=chosen,
@@ -125,7 +98,7 @@ def lens_of(
         n_ctx=n_ctx,
         golden=golden_numbers(model, n_ctx),
     )
-    return Lens(model=model, tokenizer=tokenizer, info=info, device=device, source=source)
+    return Lens(model, checkpoint.tokenizer, info, device, checkpoint.source)
 
 
 def _device(device: str | None) -> torch.device:
@@ -143,7 +116,6 @@ def _dtype(dtype: str, device: torch.device) -> torch.dtype:
     if dtype == "auto":
         return torch.bfloat16 if device.type == "cuda" else torch.float32
     if dtype not in _DTYPES:
-        raise InputError(
-            "unknown dtype", got=dtype, need=f"auto or one of {', '.join(_DTYPES)}", remedy="change `dtype`"
-        )
+        need = f"auto or one of {', '.join(_DTYPES)}"
+        raise InputError("unknown dtype", got=dtype, need=need, remedy="change `dtype`")
     return _DTYPES[dtype]

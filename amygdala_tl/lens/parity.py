@@ -39,6 +39,11 @@ def relative_difference(ours: Float[Tensor, "*axes d_model"], theirs: Float[Tens
     return float(difference.max().nan_to_num(nan=torch.inf, posinf=torch.inf))
 
 
+def mean_removed(stream: Float[Tensor, "*axes d_model"]) -> Float[Tensor, "*axes d_model"]:
+    """Return P h, with P = I - 11^T / d_model: what LayerNorm sees of a stream, and all that centred weights leave of it."""
+    return stream - stream.mean(dim=-1, keepdim=True)
+
+
 def check_layers(
     references: Mapping[int, Float[Tensor, "token d_model"]],
     outputs: Sequence[LayerOutput],
@@ -56,72 +61,40 @@ def check_layers(
         tolerance: largest relative difference that passes.
         without_mean: compare the streams without their mean over d_model, where the reference's weights are centred.
     """
-    shown = _Shown(outputs, engine, tolerance, without_mean)
-    return [shown.check(layer, shown.prepare(reference)) for layer, reference in references.items()]
 
+    def prepare(stream: Tensor) -> Tensor:
+        return mean_removed(stream.float()) if without_mean else stream.float()
 
-class _Shown:
-    """An engine's layers, ready to be compared with."""
-
-    def __init__(self, outputs: Sequence[LayerOutput], engine: str, tolerance: float, without_mean: bool) -> None:
-        self.outputs = outputs
-        self.engine = engine
-        self.tolerance = tolerance
-        self.without_mean = without_mean
-
-    def prepare(self, stream: Tensor) -> Tensor:
-        return without_mean(stream.float()) if self.without_mean else stream.float()
-
-    def difference(self, reference: Tensor, output: LayerOutput, way: str | None) -> float:
+    def difference(reference: Tensor, output: LayerOutput, way: str | None) -> float:
         stream = None if way is None else output.streams.get(way)
         if stream is None or stream.shape != reference.shape:
             return torch.inf
-        return relative_difference(self.prepare(stream), reference)
+        return relative_difference(prepare(stream), prepare(reference))
 
-    def check(self, layer: int, reference: Tensor) -> LayerCheck:
-        if layer >= len(self.outputs):
-            return self._failed(layer, torch.inf, f"{self.engine} has {len(self.outputs)} layers and no layer {layer}")
-        own = self.outputs[layer]
-        if own.way is None:
-            return self._unknown(layer, reference, own)
-        by_layer = [self.difference(reference, output, output.way) for output in self.outputs]
+    def compared(layer: int, reference: Tensor) -> tuple[float, str]:
+        """Return the difference from the engine's own layer, and the finding, which is empty if the layer passes."""
+        if layer >= len(outputs):
+            return torch.inf, f"{engine} has {len(outputs)} layers and no layer {layer}"
+        own = outputs[layer]
+        others = {way: difference(reference, own, way) for way in own.streams if way != own.way}
+        fitting = min((way for way in others if others[way] <= tolerance), key=others.__getitem__, default=None)
+        if own.way is None:  # refused even where a convention fits: serving would have to guess it
+            found = difference(reference, own, fitting)
+            hint = f"`{fitting}` fits here ({found:.1e})" if fitting else "none fits"
+            refused = f"{own.kind} is not a known decoder layer, so its output cannot be read"
+            return found, f"layer {layer}: {refused}; {hint}"
+        by_layer = [difference(reference, output, output.way) for output in outputs]
         nearest = min(range(len(by_layer)), key=by_layer.__getitem__)
-        if by_layer[layer] <= self.tolerance and by_layer[layer] <= by_layer[nearest]:
-            return LayerCheck(
-                engine=self.engine, layer=layer, difference=by_layer[layer], passed=True, finding=""
-            )  # fmt: skip
-        if by_layer[nearest] <= self.tolerance:
-            finding = f"layer {layer} of the bundle matches {self.engine} layer {nearest}"
-        elif other := self._fitting(reference, own):
-            finding = f"layer {layer}: {own.kind} is read as `{own.way}`, but its stream is `{other}`"
+        if by_layer[layer] <= min(tolerance, by_layer[nearest]):
+            return by_layer[layer], ""
+        if by_layer[nearest] <= tolerance:
+            finding = f"layer {layer} of the bundle matches {engine} layer {nearest}"
+        elif fitting:
+            finding = f"layer {layer}: {own.kind} is read as `{own.way}`, but its stream is `{fitting}`"
         else:
-            finding = (
-                f"layer {layer} of the bundle matches no {self.engine} layer "
-                f"(nearest is {nearest}, {by_layer[nearest]:.1e} away)"
-            )
-        return self._failed(layer, by_layer[layer], finding)
+            apart = f"nearest is {nearest}, {by_layer[nearest]:.1e} away"
+            finding = f"layer {layer} of the bundle matches no {engine} layer ({apart})"
+        return by_layer[layer], finding
 
-    def _unknown(self, layer: int, reference: Tensor, own: LayerOutput) -> LayerCheck:
-        """Refuse a layer class without a convention, even where one fits: serving would have to guess it."""
-        fitting = self._fitting(reference, own)
-        difference = self.difference(reference, own, fitting)
-        hint = f"`{fitting}` fits here ({difference:.1e})" if fitting else "none fits"
-        return self._failed(
-            layer,
-            difference,
-            f"layer {layer}: {own.kind} is not a known decoder layer, so its output cannot be read; {hint}",
-        )
-
-    def _fitting(self, reference: Tensor, own: LayerOutput) -> str | None:
-        """Another way of reading the layer's output that gives the reference."""
-        others = [way for way in own.streams if way != own.way]
-        best = min(others, key=lambda way: self.difference(reference, own, way), default=None)
-        return best if self.difference(reference, own, best) <= self.tolerance else None
-
-    def _failed(self, layer: int, difference: float, finding: str) -> LayerCheck:
-        return LayerCheck(engine=self.engine, layer=layer, difference=difference, passed=False, finding=finding)
-
-
-def without_mean(stream: Float[Tensor, "*axes d_model"]) -> Float[Tensor, "*axes d_model"]:
-    """Return P h, with P = I - 11^T / d_model: what LayerNorm sees of a stream, and all that centred weights leave of it."""
-    return stream - stream.mean(dim=-1, keepdim=True)
+    checks = {layer: compared(layer, reference) for layer, reference in references.items()}
+    return [LayerCheck(engine, layer, apart, not finding, finding) for layer, (apart, finding) in checks.items()]

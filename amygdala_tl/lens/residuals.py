@@ -1,4 +1,8 @@
-"""One forward pass to resid_post at the target layers, stopping above the last of them."""
+"""One forward pass to resid_post at the target layers, stopping above the last of them; and the hook that reads it there.
+
+The hooks are torch's own: each has a handle that removes it and nothing else. TransformerLens's `model.hooks(...)`, and
+`run_with_cache` with it, reset all hooks of a model when they end, including those that somebody else put there.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -8,8 +12,23 @@ import torch
 from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.utils.hooks import RemovableHandle
 
-from amygdala_tl.lens.points import on_resid_post, unmasked
+from amygdala_tl.errors import ModelError
+
+
+def on_resid_post(model: Any, layer: int, function: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
+    """Call `function` with resid_post of `layer` in every forward pass, on either engine; a result replaces the stream.
+
+    Raises:
+        ModelError: the model has no such layer.
+    """
+    if not 0 <= layer < len(model.blocks):
+        need = f"0 to {len(model.blocks) - 1}"
+        raise ModelError("no such layer", got=layer, need=need, remedy="choose another layer")
+    point = model.blocks[layer].hook_resid_post  # the bridge resolves this alias of its own `hook_out`
+    handle: RemovableHandle = point.register_forward_hook(lambda _module, _inputs, output: function(output))
+    return handle
 
 
 @torch.no_grad()
@@ -28,12 +47,11 @@ def run_resid_post(
     """
     device = next(model.parameters()).device
     tokens = tokens.to(device)
-    return read_streams(
-        model,
-        layers,
-        {},
-        lambda: model(tokens, return_type=None, stop_at_layer=max(layers) + 1, **unmasked(model, tokens)),
-    ).to(device)
+    options: dict[str, Any] = {"return_type": None, "stop_at_layer": max(layers) + 1}
+    # HookedTransformer masks leading tokens with the padding's id, as BOS often has, behind a tokenizer that pads on the left.
+    if getattr(getattr(model, "tokenizer", None), "padding_side", None) == "left":
+        options["attention_mask"] = torch.ones_like(tokens)
+    return read_streams(model, layers, {}, lambda: model(tokens, **options)).to(device)
 
 
 def read_streams(
@@ -49,8 +67,10 @@ def read_streams(
 
             stack.callback(on_resid_post(model, layer, keep).remove)
         run()
-    device = seen[layers[-1]].device
-    stacked: Tensor = rearrange(
-        [seen[layer].to(device) for layer in layers], "layer text token d_model -> text token layer d_model"
-    )
-    return stacked
+    return stacked([seen[layer].to(seen[layers[-1]].device) for layer in layers])
+
+
+def stacked(streams: Sequence[Float[Tensor, "text token d_model"]]) -> Float[Tensor, "text token layer d_model"]:
+    """Stack the streams of several layers."""
+    result: Tensor = rearrange(list(streams), "layer text token d_model -> text token layer d_model")
+    return result

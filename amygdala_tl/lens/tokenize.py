@@ -7,10 +7,13 @@ defaults.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from amygdala_tl.errors import ModelError
 from amygdala_tl.records import ChatTemplate
+
+Spans = Sequence[tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,72 +57,49 @@ def tokenize(
     if not texts:
         return []
     if not tokenizer.is_fast:
-        raise ModelError(
-            "the tokenizer gives no character offsets", got=type(tokenizer).__name__, need="a fast tokenizer",
-            remedy="choose a model with a tokenizer.json",
-        )  # fmt: skip
+        got, remedy = type(tokenizer).__name__, "choose a model with a tokenizer.json"
+        raise ModelError("the tokenizer gives no character offsets", got=got, need="a fast tokenizer", remedy=remedy)
+    plain = chat_template == "none"  # a template brings its own special tokens, inside the text
     wrapped = [_wrap(tokenizer, text, chat_template) for text in texts]
-    encoded = tokenizer(
-        [text for text, _, _ in wrapped],
-        add_special_tokens=chat_template == "none",  # a template brings its own
-        return_offsets_mapping=True,
-        return_special_tokens_mask=True,
-        return_attention_mask=False,
-    )
-    return [
-        _mark(text, start, end, ids, offsets, special if chat_template == "none" else [0] * len(ids), max_tokens)
-        for (text, start, end), ids, offsets, special in zip(
-            wrapped, encoded["input_ids"], encoded["offset_mapping"], encoded["special_tokens_mask"], strict=True
-        )
-    ]
+    marks = {"return_offsets_mapping": True, "return_special_tokens_mask": plain, "return_attention_mask": False}
+    encoded = tokenizer([text for text, _, _ in wrapped], add_special_tokens=plain, **marks)
+    special = encoded["special_tokens_mask"] if plain else [[0] * len(ids) for ids in encoded["input_ids"]]
+    rows = zip(wrapped, encoded["input_ids"], encoded["offset_mapping"], special, strict=True)
+    return [_mark(*text, ids, offsets, odd, max_tokens) for text, ids, offsets, odd in rows]
 
 
 def _wrap(tokenizer: Any, text: str, role: ChatTemplate) -> tuple[str, int, int]:
     """Return the string to run, and where the text starts and ends in it."""
     if role == "none":
         return text, 0, len(text)
+    wrong = partial(ModelError, got=f"chat_template={role}", remedy="use `none`")
     if not tokenizer.chat_template:
-        raise ModelError("the tokenizer has no chat template", got=f"chat_template={role}", remedy="use `none`")
+        raise wrong("the tokenizer has no chat template")
     stripped = text.strip()  # many templates strip, and the stripped text is found either way
     wrapped = tokenizer.apply_chat_template([{"role": role, "content": stripped}], tokenize=False)
     start = wrapped.rfind(stripped)
     if start < 0:
-        raise ModelError(
-            "the chat template changes the text it wraps",
-            got=f"chat_template={role}",
-            remedy="use `none`",
-        )
+        raise wrong("the chat template changes the text it wraps")
     return wrapped, start, start + len(stripped)
 
 
 def _mark(
-    text: str,
-    start: int,
-    end: int,
-    ids: Sequence[int],
-    offsets: Sequence[tuple[int, int]],
-    special: Sequence[int],
-    max_tokens: int,
+    text: str, start: int, end: int, ids: Sequence[int], offsets: Spans, special: Sequence[int], max_tokens: int
 ) -> TokenizedText:
     """Mark the tokens whose characters lie in text[start:end], and keep at most `max_tokens` of them."""
     content = [not odd and start <= a < b <= end for (a, b), odd in zip(offsets, special, strict=True)]
     if not any(content):
-        raise ModelError(
-            "a text has no token of its own", got=repr(text[start:end][:40]), remedy="leave out empty texts"
-        )
+        got = repr(text[start:end][:40])
+        raise ModelError("a text has no token of its own", got=got, remedy="leave out empty texts")
     positions = [position for position, own in enumerate(content) if own]
     left_out = set(positions[max_tokens:])
     kept = [position for position in range(len(ids)) if position not in left_out]
-    words = [
-        index
-        for index, position in enumerate(kept)
-        if content[position] and any(char.isalnum() for char in text[offsets[position][0] : offsets[position][1]])
-    ]
-    marks = tuple(content[position] for position in kept)
+    own = [index for index, position in enumerate(kept) if content[position]]
+    words = [index for index in own if any(char.isalnum() for char in text[slice(*offsets[kept[index]])])]
     return TokenizedText(
         ids=tuple(ids[position] for position in kept),
-        content=marks,
-        last_content=words[-1] if words else max(index for index, own in enumerate(marks) if own),
+        content=tuple(content[position] for position in kept),
+        last_content=(words or own)[-1],
         spans=tuple((offsets[p][0] - start, offsets[p][1] - start) for p in positions[:max_tokens]),
         cut=bool(left_out),
     )

@@ -5,13 +5,14 @@ shared part runs once; the bridge delegates to Hugging Face's forward pass, whic
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from amygdala_tl.lens.model import Lens
-from amygdala_tl.lens.residuals import read_streams, run_resid_post
+from amygdala_tl.lens.residuals import read_streams
 
 
 def can_start_above(loaded: Lens) -> bool:
@@ -28,42 +29,28 @@ def run_above(
     A layer in `read` may be `layer` itself, which gives back the input, or any above it. Needs an engine that can start above
     (`can_start_above`). Padding must be on the right.
     """
-    return read_streams(
-        loaded.model, read, {layer: residual},
-        lambda: loaded.model(residual, start_at_layer=layer + 1, stop_at_layer=max(read) + 1),
-    )  # fmt: skip
-
-
-def run_whole(
-    loaded: Lens, tokens: Int[Tensor, "batch position"], read: Sequence[int]
-) -> Float[Tensor, "batch position layer d_model"]:
-    """Return resid_post at the layers `read` of a forward pass from the tokens on, after all hooks; works on both engines."""
-    return run_resid_post(loaded.model, tokens, read)
+    run = partial(loaded.model, residual, start_at_layer=layer + 1, stop_at_layer=max(read) + 1)
+    return read_streams(loaded.model, read, {layer: residual}, run)
 
 
 @torch.no_grad()
 def head(
     loaded: Lens, stream: Float[Tensor, "*axes d_model"], vocabulary: Int[Tensor, " vocab"] | None = None
 ) -> Float[Tensor, "*axes some"]:
-    """Return logits of the last layer's resid_post: final norm, unembedding, soft-capping.
+    """Return logits from resid_post of the last layer, of the tokens in `vocabulary` or of all.
 
-    Args:
-        loaded: the model.
-        stream: resid_post of the last layer.
-        vocabulary: token ids to return logits of; all of them if None.
+    They pass the final norm, the unembedding and soft-capping.
     """
     model = loaded.model
-    flat = stream.reshape(1, -1, stream.shape[-1])
-    normed = model.ln_final(flat)
+    normed = model.ln_final(stream.reshape(1, -1, stream.shape[-1]))
     if vocabulary is None:
         logits = model.unembed(normed)
     else:
-        logits = normed @ model.W_U[:, vocabulary.to(normed.device)]
-        bias = getattr(model, "b_U", None)
-        if bias is not None:
-            logits = logits + bias[vocabulary.to(normed.device)]
+        chosen = vocabulary.to(normed.device)
+        logits = normed @ model.W_U[:, chosen]
+        if (bias := getattr(model, "b_U", None)) is not None:
+            logits = logits + bias[chosen]
     cap = getattr(model.cfg, "output_logits_soft_cap", None)
     if cap is not None and cap > 0:
         logits = cap * torch.tanh(logits / cap)
-    shaped: Tensor = logits.reshape(*stream.shape[:-1], -1)
-    return shaped
+    return torch.reshape(logits, (*stream.shape[:-1], -1))

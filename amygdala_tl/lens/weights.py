@@ -45,17 +45,14 @@ def unembedding(loaded: Lens) -> Unembedding:
     """
     matrix = loaded.model.W_U.detach()
     norm = loaded.model.ln_final
-    signs = torch.ones(1, 1, loaded.info.d_model, device=matrix.device, dtype=matrix.dtype)
-    ones = signs.clone()
+    ones = torch.ones(1, 1, loaded.info.d_model, device=matrix.device, dtype=matrix.dtype)
+    signs = ones.clone()
     signs[..., 1::2] = -1.0
     with torch.no_grad():
         gain = (norm(signs) - norm(-signs)) / 2 * signs
         constant = (norm(ones) - norm(-ones)) / 2
-    return Unembedding(
-        matrix=matrix.float().cpu(),
-        gain=gain[0, 0].float().cpu(),
-        centred=bool(constant.norm() < 0.01 * gain.norm()),
-    )
+    centred = bool(constant.norm() < 0.01 * gain.norm())
+    return Unembedding(matrix.float().cpu(), gain[0, 0].float().cpu(), centred)
 
 
 def token_embeddings(loaded: Lens) -> Float[Tensor, "vocab d_model"]:

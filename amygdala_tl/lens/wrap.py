@@ -9,6 +9,7 @@ Source: TransformerLens, `ProcessWeights.center_writing_weights`, which it appli
 
 import copy
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,11 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from amygdala_tl.errors import ModelError
 from amygdala_tl.fingerprint import RENAMED
+from amygdala_tl.lens.checkpoints import Checkpoint, short_name
 from amygdala_tl.lens.engines import Engine
 from amygdala_tl.lens.identity import golden_numbers, versions, weights_fingerprint
 from amygdala_tl.lens.model import Lens, lens_of
-from amygdala_tl.lens.parity import without_mean
+from amygdala_tl.lens.parity import mean_removed
 from amygdala_tl.records import ModelInfo
 
 _CENTRED = 0.02
@@ -46,18 +48,17 @@ def wrap(model: Any, tokenizer: PreTrainedTokenizerBase | None = None) -> Lens:
     if isinstance(model, PreTrainedModel):
         return _wrap_hugging_face(model, tokenizer)
     if not (hasattr(model, "blocks") and hasattr(model, "run_with_cache") and hasattr(model, "cfg")):
-        raise ModelError(
-            "the model is of an unknown kind", got=type(model).__name__,
-            need="HookedTransformer, TransformerBridge or a Hugging Face decoder model", remedy="pass one of these",
-        )  # fmt: skip
+        got, need = type(model).__name__, "HookedTransformer, TransformerBridge or a Hugging Face decoder model"
+        raise ModelError("the model is of an unknown kind", got=got, need=need, remedy="pass one of these")
     cfg, first = model.cfg, next(model.parameters())
     original = getattr(model, "original_model", None)  # the bridge's
     engine: Engine = "HookedTransformer" if original is None else "TransformerBridge"
     config = getattr(original, "config", None)
-    named = getattr(config, "_name_or_path", "") or (engine == "HookedTransformer" and _checkpoint_name(cfg)) or None
-    n_ctx = int(cfg.n_ctx)
+    named = getattr(config, "_name_or_path", None) or None
+    if engine == "HookedTransformer":  # its configuration names a folder or a hub id
+        named = cfg.model_name if cfg.model_name and Path(cfg.model_name).exists() else cfg.tokenizer_name or None
     info = ModelInfo(
-        id=_short(named or cfg.model_name or type(model).__name__),
+        id=short_name(named or cfg.model_name or type(model).__name__),
         revision=getattr(config, "_commit_hash", None),
         fingerprint=RENAMED + weights_fingerprint(model),
         architecture=getattr(cfg, "original_architecture", None) or cfg.architecture or type(original).__name__,
@@ -66,12 +67,11 @@ def wrap(model: Any, tokenizer: PreTrainedTokenizerBase | None = None) -> Lens:
         dtype=str(first.dtype).removeprefix("torch."),
         n_layers=len(model.blocks),
         d_model=int(cfg.d_model),
-        n_ctx=n_ctx,
+        n_ctx=int(cfg.n_ctx),
         weights="centred" if _is_centred(model) else "as stored",
-        golden=_settled_numbers(model, n_ctx),
+        golden=_settled_numbers(model, int(cfg.n_ctx)),
     )
-    tokenizer = tokenizer or _own_tokenizer(model)
-    return Lens(model=model, tokenizer=tokenizer, info=info, device=first.device, source=named)
+    return Lens(model, tokenizer or _own_tokenizer(model), info, first.device, named)
 
 
 def exported(vectors: Float[Tensor, "*axes d_model"], info: ModelInfo) -> Float[Tensor, "*axes d_model"]:
@@ -86,7 +86,7 @@ def exported(vectors: Float[Tensor, "*axes d_model"], info: ModelInfo) -> Float[
     """
     if info.weights == "as stored":
         return vectors
-    centred: Tensor = without_mean(vectors)
+    centred: Tensor = mean_removed(vectors)
     unit: Tensor = centred / centred.norm(dim=-1, keepdim=True)
     return unit
 
@@ -106,12 +106,9 @@ def _wrap_hugging_face(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBas
     shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
     twin = copy.deepcopy(model, shared).eval()
     twin.set_attn_implementation("eager")  # hooks need it, and SDPA leaves out Gemma 2's soft-capping
-    named = model.config._name_or_path
-    return lens_of(
-        twin, tokenizer, model.device,
-        id=_short(named or type(model).__name__), revision=getattr(model.config, "_commit_hash", None),
-        source=named or None,
-    )  # fmt: skip
+    source = model.config._name_or_path or None
+    name, revision = short_name(source or type(model).__name__), getattr(model.config, "_commit_hash", None)
+    return lens_of(Checkpoint(name, revision, twin, tokenizer, source), model.device)
 
 
 def _own_tokenizer(model: Any) -> PreTrainedTokenizerBase:
@@ -124,31 +121,26 @@ def _own_tokenizer(model: Any) -> PreTrainedTokenizerBase:
     try:
         own: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(tokenizer.name_or_path)
     except (OSError, ValueError) as cause:
-        raise ModelError(
-            "the tokenizer adds tokens to every text, and its files are not here to tell whether TransformerLens did that",
-            label=type(model).__name__, got=repr(tokenizer.decode(added)), remedy="pass `tokenizer`",
-        ) from cause  # fmt: skip
+        message = "the tokenizer adds tokens to every text, and its files are not here to tell whether TransformerLens did that"
+        raise _no_tokenizer(model, message, got=repr(tokenizer.decode(added))) from cause
     return tokenizer if own("").input_ids == added else own
 
 
-def _no_tokenizer(model: Any) -> ModelError:
-    return ModelError("the model has no tokenizer", label=type(model).__name__, remedy="pass `tokenizer`")
+def _no_tokenizer(model: Any, message: str = "the model has no tokenizer", **facts: str) -> ModelError:
+    return ModelError(message, label=type(model).__name__, remedy="pass `tokenizer`", **facts)
 
 
 def _settled_numbers(model: Any, n_ctx: int) -> str:
     """Return the golden numbers, which two runs must agree on if the model is in training mode."""
+    wrong = partial(ModelError, label=type(model).__name__)
     try:
         numbers = golden_numbers(model, n_ctx)
     except (RuntimeError, AttributeError, KeyError, TypeError, ValueError, IndexError) as cause:
-        raise ModelError(
-            "the model does not run on token ids", label=type(model).__name__, got=str(cause).splitlines()[0][:200],
-            need="a causal language model with hooks on its decoder layers", remedy="pass another model",
-        ) from cause  # fmt: skip
+        got, need = str(cause).splitlines()[0][:200], "a causal language model with hooks on its decoder layers"
+        raise wrong("the model does not run on token ids", got=got, need=need, remedy="pass another model") from cause
     if model.training and golden_numbers(model, n_ctx) != numbers:
-        raise ModelError(
-            "the model is in training mode, and dropout changes its stream from run to run",
-            label=type(model).__name__, remedy="call `model.eval()` first",
-        )  # fmt: skip
+        message = "the model is in training mode, and dropout changes its stream from run to run"
+        raise wrong(message, remedy="call `model.eval()` first")
     return numbers
 
 
@@ -180,15 +172,3 @@ def _part_along_ones(weight: Float[Tensor, "*rows d_model"]) -> float:
     along = weight.mean(dim=-1, dtype=torch.float32).norm() * d_model**0.5
     whole = torch.linalg.vector_norm(weight, dtype=torch.float32)
     return float(along / whole) * d_model**0.5 if whole > 0 else 1.0
-
-
-def _checkpoint_name(cfg: Any) -> str | None:
-    """Return the folder or hub id that a HookedTransformer's configuration names."""
-    named: str | None = cfg.model_name if cfg.model_name and Path(cfg.model_name).exists() else cfg.tokenizer_name
-    return named
-
-
-def _short(named: str) -> str:
-    """Return a folder's name, or a hub id as it is."""
-    path = Path(named).expanduser()
-    return path.resolve().name if path.exists() else named

@@ -7,3 +7,8 @@ state.py    the content of the screen: steady order, means, last tokens; without
 paint.py    the content as lines of styled text of a given width
 screen.py   keys, time and the terminal
 """
+
+from amygdala_tl.live.client import ReadoutClient, readout_client
+from amygdala_tl.live.records import Generated, Sequence, Served
+
+__all__ = ["Generated", "ReadoutClient", "Sequence", "Served", "readout_client"]

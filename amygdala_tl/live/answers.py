@@ -1,7 +1,6 @@
 """The routes' answers, from JSON to checked records: the server may be another version, or not a readout server."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -41,31 +40,17 @@ class _Request(msgspec.Struct):
 
 
 def served_of(manifest: object, label: str) -> Served:
-    """Read a manifest.
-
-    Raises:
-        LiveUnreachable: it is not a manifest.
-    """
+    """Read a manifest; raises LiveUnreachable if it is none."""
     said = convert(manifest, Manifest, label=label, remedy=REMEDY, error=LiveUnreachable)
     assert isinstance(manifest, Mapping)  # else it would not be a manifest
     rows, model = said.amygdala_tl.calibration.tokens, said.amygdala_tl.model
     mean, std = (None, None) if rows is None else (np.asarray(side, dtype=np.float32) for side in (rows.mean, rows.std))
-    return Served(
-        concepts=tuple(said.concepts),
-        layers=tuple(said.layers),
-        model="" if model is None else model.id,
-        mean=mean,
-        std=std,
-        manifest=manifest,
-    )
+    name = "" if model is None else model.id
+    return Served(tuple(said.concepts), tuple(said.layers), model=name, mean=mean, std=std, manifest=manifest)
 
 
 def generated_of(data: str, served: Served, label: str) -> Generated:
-    """Read one event of the stream.
-
-    Raises:
-        LiveUnreachable: it is not an event of this readout.
-    """
+    """Read one event of the stream; raises LiveUnreachable if it is none of this readout."""
     label += ", an event of the stream"
     event = decode(data, _Event, label=label, remedy=REMEDY, error=LiveUnreachable)
     scores = _scores(event, (len(served.layers), len(served.concepts)), label)
@@ -73,11 +58,7 @@ def generated_of(data: str, served: Served, label: str) -> Generated:
 
 
 def sequences_of(answer: object, label: str) -> tuple[Sequence, ...]:
-    """Read the answer about one request.
-
-    Raises:
-        LiveUnreachable: it is not the readout of a request.
-    """
+    """Read the answer about one request; raises LiveUnreachable if it is not the readout of a request."""
     label += ", a request"
     said = convert(answer, _Request, label=label, remedy=REMEDY, error=LiveUnreachable)
     shape = (len(said.layers), len(said.concepts))
@@ -89,18 +70,18 @@ def sequences_of(answer: object, label: str) -> tuple[Sequence, ...]:
 
 def _scores(tokens: _Tokens, shape: tuple[int, int], label: str) -> Float[Array, "token layer concept"]:
     """Stack the scores of the tokens, with NaN for a token that was not computed."""
+
+    def strange(what: str) -> LiveUnreachable:
+        return LiveUnreachable(f"the server answers, but not as a readout server: {what}", label=label, remedy=REMEDY)
+
     if len(tokens.readout) != len(tokens.token_ids):
-        raise _strange(f"{len(tokens.readout)} rows for {len(tokens.token_ids)} tokens", label)
+        raise strange(f"{len(tokens.readout)} rows for {len(tokens.token_ids)} tokens")
     scores = np.full((len(tokens.readout), *shape), np.nan, dtype=np.float32)
     for index, row in enumerate(tokens.readout):
         if row is None:
             continue
         if len(row) != shape[0] or any(len(side) != shape[1] for side in row):  # numpy would stretch a row of one
-            raise _strange(f"a row with a shape other than {shape}", label)
+            raise strange(f"a row with a shape other than {shape}")
         with np.errstate(over="ignore"):  # it becomes infinite, which every reader skips
             scores[index] = row
     return scores
-
-
-def _strange(what: Any, label: str) -> LiveUnreachable:
-    return LiveUnreachable(f"the server answers, but not as a readout server: {what}", label=label, remedy=REMEDY)

@@ -12,22 +12,15 @@ import contextlib
 import random
 import time
 from collections.abc import Iterator
-from types import TracebackType
 from typing import TypeVar
 from urllib.parse import quote
 
 import httpx
 import msgspec
 
-from amygdala_tl.address import bearer_token, http_address, shown_address, through_proxy
+from amygdala_tl.address import bearer_token, client_of, http_address, shown_address
 from amygdala_tl.decode import Into, decode
-from amygdala_tl.errors import (
-    KeyRefused,
-    LiveUnreachable,
-    ReadoutChanged,
-    ReadoutsOff,
-    RequestUnknown,
-)
+from amygdala_tl.errors import KeyRefused, LiveUnreachable, ReadoutChanged, ReadoutsOff, RequestUnknown
 from amygdala_tl.live.answers import REMEDY, generated_of, sequences_of, served_of
 from amygdala_tl.live.records import Generated, Sequence, Served
 from amygdala_tl.sse import events
@@ -71,23 +64,14 @@ class ReadoutClient:
     def __init__(self, url: str, *, token: str | None = None, timeout: float = DEFAULT_TIMEOUT) -> None:
         given = http_address(url)
         base = given.copy_with(path=given.path.rstrip("/").removesuffix("/v1") or "/", query=None)
-        secret = bearer_token(token, KEY_VARIABLE)
         self.label = shown_address(base).rstrip("/")
         self._timeout = timeout
-        self._client = httpx.Client(
-            base_url=base,
-            headers={} if secret is None else {"authorization": f"Bearer {secret}"},
-            timeout=timeout,
-            follow_redirects=False,
-            trust_env=through_proxy(base),
-        )
+        self._client = client_of(base, bearer_token(token, KEY_VARIABLE), base_url=base, timeout=timeout)
 
     def __enter__(self) -> "ReadoutClient":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -113,7 +97,7 @@ class ReadoutClient:
         return models[0].id if models else ""
 
     def request(self, request_id: str) -> tuple[Sequence, ...]:
-        """Return every position of a running or recently finished request, one record for each sequence.
+        """Return every position of a request that runs or has recently finished, one record for each sequence.
 
         Args:
             request_id: the `id` of the completion.
@@ -150,9 +134,8 @@ class ReadoutClient:
             try:
                 now = self.manifest()
                 if served is not None and now.manifest != served.manifest:
-                    raise ReadoutChanged(
-                        "the server came back with another readout", label=self.label, remedy="start again"
-                    )
+                    what = "the server came back with another readout"
+                    raise ReadoutChanged(what, label=self.label, remedy="start again")
                 served = now
                 for generated in self.stream_of(served):
                     failures = 0
@@ -164,10 +147,7 @@ class ReadoutClient:
                 time.sleep(pause_after(failures))
 
     def stream_of(self, served: Served) -> Iterator[Generated]:
-        """Yield the events of one connection to the stream.
-
-        Args:
-            served: the answer of `manifest`.
+        """Yield the events of one connection to the stream of `served`, the answer of `manifest`.
 
         Raises:
             LiveUnreachable: no answer, the stream ended, or an event is not of `served`.
@@ -189,27 +169,17 @@ class ReadoutClient:
         return decode(response.content, into, label=f"{self.label}{path}", remedy=REMEDY, error=LiveUnreachable)
 
     def _check(self, response: httpx.Response) -> None:
+        status = f"HTTP {response.status_code}"
+        got = f"{status} at {response.url.path}"
         if response.status_code == 404:
-            raise ReadoutsOff(
-                "readouts are off on this server",
-                label=self.label,
-                got=f"HTTP 404 at {response.url.path}",
-                remedy="start vLLM with VLLM_READOUT_VECTORS and VLLM_READOUT_MANIFEST set, and amygdala-tl beside it",
-            )
+            remedy = "start vLLM with VLLM_READOUT_VECTORS and VLLM_READOUT_MANIFEST set, and amygdala-tl beside it"
+            raise ReadoutsOff("readouts are off on this server", label=self.label, got=got, remedy=remedy)
         if response.status_code in (401, 403):
-            raise KeyRefused(
-                "the server requires an API key",
-                label=self.label,
-                got=f"HTTP {response.status_code}",
-                remedy=f"set {KEY_VARIABLE} to the key that the server was started with",
-            )
+            remedy = f"set {KEY_VARIABLE} to the key that the server was started with"
+            raise KeyRefused("the server requires an API key", label=self.label, got=status, remedy=remedy)
         if not response.is_success:
-            raise LiveUnreachable(
-                "the server answers, but not as a readout server",
-                label=self.label,
-                got=f"HTTP {response.status_code} at {response.url.path}",
-                remedy="check the address and the server's log",
-            )
+            what, remedy = "the server answers, but not as a readout server", "check the address and the server's log"
+            raise LiveUnreachable(what, label=self.label, got=got, remedy=remedy)
 
     @contextlib.contextmanager
     def _answers(self) -> Iterator[None]:

@@ -30,13 +30,8 @@ class Connected:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """The server gives nothing to read; the feed will try again.
-
-    Attributes:
-        trouble: the kind of problem.
-        what: the problem in one clause, with the facts.
-        remedy: what to do.
-        pause: seconds until the next attempt.
+    """The server gives nothing to read: the problem in one clause with the facts, what to do, and the seconds until the feed
+    tries again.
     """
 
     trouble: Trouble
@@ -47,12 +42,8 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """Tokens have been generated.
-
-    Attributes:
-        connected: their server; a screen that has fallen behind may have missed that update.
-        generated: the tokens.
-        at: time of arrival in seconds of the monotonic clock.
+    """Tokens have been generated: their server (a screen that has fallen behind may have missed that update), the tokens, and
+    the time of arrival in seconds of the monotonic clock.
     """
 
     connected: Connected
@@ -90,10 +81,7 @@ class Feed:
         """
         if self._failure is not None:
             raise self._failure
-        taken = []
-        while self._updates:
-            taken.append(self._updates.popleft())
-        return taken
+        return [self._updates.popleft() for _ in range(len(self._updates))]
 
     def _run(self) -> None:
         try:

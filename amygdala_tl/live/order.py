@@ -19,11 +19,7 @@ class SteadyOrder:
     """
 
     def __init__(self, margin: float = MARGIN) -> None:
-        """Start without values.
-
-        Args:
-            margin: fraction of the range of all values; 0 gives a plain sort.
-        """
+        """Start without values; the margin is a fraction of the range of all values, and 0 gives a plain sort."""
         self._margin = margin
         self._held: Float[Array, " concept"] | None = None
         self._order: tuple[int, ...] = ()
@@ -41,14 +37,9 @@ class SteadyOrder:
 
 
 def steady_scale(previous: float, largest: float) -> float:
-    """Return a round number for the full bar: at least `largest`, and `previous` as long as that fits.
+    """Return a round number for the full bar: 1, 2 or 5 times a power of ten, and at least `largest`, the longest bar.
 
-    Args:
-        previous: the scale so far, 0 for none.
-        largest: the longest bar.
-
-    Returns:
-        1, 2 or 5 times a power of ten. It differs from `previous` only if `largest` is above it or below a quarter of it.
+    It differs from `previous`, the scale so far (0 for none), only if `largest` is above it or below a quarter of it.
     """
     if not (math.isfinite(largest) and largest > 0):
         return previous or 1.0

@@ -20,11 +20,12 @@ _FULL, _PARTS, _NEGATIVE_BAR, _MARK = "█", " ▏▎▍▌▋▊▉", "░", "�
 _NUMBER = 7  # cells of a value with its sign and the space before it
 _LONGEST_NAME = 24
 _SHOWN = {"\n": "↵", "\t": "→", "\r": "␍"}
+_UNSAFE = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 
 
 def visible(text: str) -> str:
     """Return `text` in one line, with `·` for control, format and unassigned characters."""
-    return "".join(_SHOWN.get(one) or ("·" if _unsafe(one) else one) for one in text)
+    return "".join(_SHOWN.get(one) or ("·" if unicodedata.category(one) in _UNSAFE else one) for one in text)
 
 
 def fitted(text: str, width: int) -> str:
@@ -40,27 +41,21 @@ def header(
 ) -> list[Content]:
     """Return two lines with the server and the view, in shorter words if the width is small.
 
-    Args:
-        served: the readout, None before the server has answered.
-        model: the server's name for its model.
-        server: its address.
-        view: the user's choice of what to show.
-        rate: tokens per second.
-        tokens: number of tokens so far.
-        width: cells of a line.
+    Before the server has answered, `served` is None; `rate` counts tokens per second, and `tokens` all of them so far.
     """
     name = visible(model)
     room = max(0, width - cell_len(name) - 2)
     server = server if cell_len(server) <= room else server.partition("://")[2] or server
     first = Content.assemble((name, "bold"), "  " if name else "", (visible(server), QUIET))
     if served is None:
-        return [_cut(first, width), Content("")]
+        return [first.truncate(width, ellipsis=True), Content("")]
     of = f"{view.layer + 1}/{len(served.layers)}"
     number, unit = served.layers[view.layer], _unit(served, view)
     when = "recent mean" if view.mean else "now"
     short = f"layer {number} ({of})  {unit} {'mean' if view.mean else 'now'}  {rate:.0f} tok/s"
     middle = f"layer {number} ({of})  {unit}, {when}  {rate:.1f} tokens/s"
-    return [_cut(first, width), Content(_longest((f"{middle}  {tokens:,} tokens", middle, short), width))]
+    second = Content(_longest((f"{middle}  {tokens:,} tokens", middle, short), width))
+    return [first.truncate(width, ellipsis=True), second]
 
 
 def trouble_lines(waiting: Waiting, width: int) -> list[Content]:
@@ -93,20 +88,22 @@ def chart_lines(chart: Chart, served: Served, view: View, width: int, height: in
     number = f"{len(rows)} of {len(chart.bars)}" if len(rows) < len(chart.bars) else f"all {len(rows)}"
     short = f"{number}, full bar {chart.scale:g} {_unit(served, view)}"
     lines = [rule(_longest((f"strongest concepts: {short}", short), width), width)]
-    # The width of the longest of all names, shown or not, keeps the columns in place.
-    longest = max((cell_len(visible(bar.concept)) for bar in chart.bars), default=0)
-    name = max(4, min(longest, _LONGEST_NAME, width // 3))
-    return lines + [_bar_line(bar, name, max(0, width - name - 1 - _NUMBER)) for bar in rows]
+    name, room = _columns([bar.concept for bar in chart.bars], width)
+    return lines + [_bar_line(bar, name, room) for bar in rows]
 
 
 def piece_lines(pieces: Sequence[Piece], concepts: Sequence[str], width: int, height: int) -> list[Content]:
     """Return a title and the last pieces of text, the newest last, each with its strongest concept."""
-    lines = [rule("last tokens", width)]
+    name, room = _columns(concepts, width)
+    shown = pieces[-(height - 1) :] if height > 1 else ()
+    return [rule("last tokens", width)] + [_piece_line(piece, room, name) for piece in shown]
+
+
+def _columns(concepts: Sequence[str], width: int) -> tuple[int, int]:
+    """Return the widths of names and of what is beside them; all names count, shown or not, so that columns keep their place."""
     longest = max((cell_len(visible(concept)) for concept in concepts), default=0)
     name = max(4, min(longest, _LONGEST_NAME, width // 3))
-    text = max(0, width - name - 1 - _NUMBER)
-    shown = pieces[-(height - 1) :] if height > 1 else ()
-    return lines + [_piece_line(piece, text, name) for piece in shown]
+    return name, max(0, width - name - 1 - _NUMBER)
 
 
 def rule(title: str, width: int) -> Content:
@@ -158,11 +155,3 @@ def _unit(served: Served, view: View) -> str:
 def _longest(texts: Sequence[str], width: int) -> str:
     """Return the first of `texts` that fits, or the last one cut."""
     return next((text for text in texts if cell_len(text) <= width), fitted(texts[-1], width))
-
-
-def _cut(line: Content, width: int) -> Content:
-    return line.truncate(width, ellipsis=True)
-
-
-def _unsafe(character: str) -> bool:
-    return unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")

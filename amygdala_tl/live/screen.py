@@ -1,6 +1,7 @@
 """The terminal of `amygdala-tl watch`: keys and painting."""
 
 import time
+from dataclasses import replace
 from typing import ClassVar
 
 from textual.app import App, ComposeResult
@@ -120,15 +121,15 @@ class WatchApp(App[None]):
 
     def on_resize(self, event: Resize) -> None:
         """Put the tokens beside the bars if they fit, and repaint after the layout."""
-        body = self.query_one("#body")
-        body.set_class(event.size.width >= _WIDE, "wide")
-        self.query_one("#pieces").styles.height = None if event.size.width >= _WIDE else max(3, event.size.height // 4)
+        wide = event.size.width >= _WIDE
+        self.query_one("#body").set_class(wide, "wide")
+        self.query_one("#pieces").styles.height = None if wide else max(3, event.size.height // 4)
         self.call_after_refresh(self._paint)
 
     def action_layer(self, index: int) -> None:
         """Show the layer with this index, if it exists."""
         if self._state is not None and 0 <= index < len(self._state.served.layers):
-            self._look(View(index, self._view.raw, self._view.mean))
+            self._look(replace(self._view, layer=index))
 
     def action_layer_by(self, step: int) -> None:
         """Show a lower or higher layer."""
@@ -136,11 +137,11 @@ class WatchApp(App[None]):
 
     def action_raw(self) -> None:
         """Switch between raw projections and z-scores."""
-        self._look(View(self._view.layer, not self._view.raw, self._view.mean))
+        self._look(replace(self._view, raw=not self._view.raw))
 
     def action_mean(self) -> None:
         """Switch between the last token and the mean of recent ones."""
-        self._look(View(self._view.layer, self._view.raw, not self._view.mean))
+        self._look(replace(self._view, mean=not self._view.mean))
 
     def action_hold(self) -> None:
         """Hold the picture, or resume."""
@@ -172,7 +173,7 @@ class WatchApp(App[None]):
         if self._state is None or self._state.served.manifest != connected.served.manifest:
             self._state = LiveState(connected.served)
             if self._view.layer >= len(connected.served.layers):
-                self._view = View(0, self._view.raw, self._view.mean)
+                self._view = replace(self._view, layer=0)
 
     def _paint(self) -> None:
         """Paint what has changed, so that an idle screen costs nothing."""
@@ -185,10 +186,9 @@ class WatchApp(App[None]):
         self._put("trouble", trouble)
         self._put("keys", [Content.styled(paint.fitted(self._keys(width), width), paint.QUIET)])
         chart, pieces = self._place("chart").size, self._place("pieces").size
-        picture = (state, tokens, view, chart, pieces)
-        if picture == self._picture:
+        before, self._picture = self._picture, (state, tokens, view, chart, pieces)
+        if self._picture == before:
             return
-        self._picture = picture
         if state is None or not state.anything:
             said = "" if state is None else "connected; waiting for the first token that the server generates"
             self._put("chart", [Content(paint.fitted(said, chart.width))])

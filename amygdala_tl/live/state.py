@@ -4,7 +4,7 @@ Scores of all requests flow together: the screen shows the model, not one answer
 """
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -41,8 +41,7 @@ class Bar:
     """The bar of one concept.
 
     Attributes:
-        concept: its name.
-        value: its score.
+        concept, value: its name and score.
         length: length of the bar as a fraction of the scale, in [0, 1] for either sign.
         mark: the recent mean on the same scale; None if it is negative or the bar itself.
     """
@@ -66,42 +65,26 @@ class Piece:
     """A piece of generated text.
 
     Attributes:
-        text: as the server sent it.
-        tokens: its number of tokens.
+        text, tokens: as the server sent it, and its number of tokens.
         opens: whether it begins a new answer.
-        concept: the strongest concept in the mean over its tokens; None if no token was computed.
-        value: the score of that concept.
+        concept, value: the strongest concept in the mean over its tokens and its score; None and 0 if no token was computed.
     """
 
     text: str
     tokens: int
     opens: bool
-    concept: str | None
-    value: float
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Kept:
-    text: str
-    tokens: int
-    opens: bool
-    scores: Float[Array, "layer concept"] | None
+    concept: str | None = None
+    value: float = 0.0
 
 
 class LiveState:
-    """The recent tokens of one served readout.
-
-    Attributes:
-        served: the readout.
-        tokens: number of tokens that have arrived.
-    """
+    """The recent tokens of one served readout, and the number of all tokens that have arrived."""
 
     def __init__(self, served: Served) -> None:
-        """Start without tokens."""
         self.served = served
         self.tokens = 0
         self._recent: deque[Float[Array, "layer concept"]] = deque(maxlen=RECENT)
-        self._pieces: deque[_Kept] = deque(maxlen=KEPT)
+        self._pieces: deque[tuple[Piece, Float[Array, "layer concept"] | None]] = deque(maxlen=KEPT)
         self._arrivals: deque[tuple[float, int]] = deque()
         self._orders: dict[tuple[int, bool], SteadyOrder] = {}
         self._scales: dict[View, float] = {}
@@ -123,8 +106,8 @@ class LiveState:
         self.tokens += len(generated.token_ids)
         self._forget(at)
         self._arrivals.append((at, len(generated.token_ids)))
-        mean = computed.mean(axis=0) if len(computed) else None
-        self._pieces.append(_Kept(generated.text, len(generated.token_ids), generated.first == 0, mean))
+        piece = Piece(generated.text, len(generated.token_ids), opens=generated.first == 0)
+        self._pieces.append((piece, computed.mean(axis=0) if len(computed) else None))
 
     def rate(self, at: float) -> float:
         """Return the tokens per second over the five seconds before `at`."""
@@ -146,38 +129,26 @@ class LiveState:
         largest = float(np.abs(mean if view.mean else recent).max())
         scale = self._scales[view] = steady_scale(self._scales.get(view, 0.0), largest)
         lengths, marks = np.minimum(1.0, np.abs(values) / scale), np.minimum(1.0, mean / scale)
-        bars = (
-            Bar(
-                concept=self.served.concepts[index],
-                value=float(values[index]),
-                length=float(lengths[index]),
-                mark=None if view.mean or marks[index] < 0 else float(marks[index]),
-            )
-            for index in order
-        )
+        marked = [None if view.mean or mark < 0 else float(mark) for mark in marks]
+        bars = (Bar(self.served.concepts[one], float(values[one]), float(lengths[one]), marked[one]) for one in order)
         return Chart(tuple(bars), scale)
 
     def pieces(self, view: View, limit: int) -> tuple[Piece, ...]:
         """Return the last `limit` pieces of text, oldest first, each with its strongest concept in `view`."""
         kept = list(self._pieces)[-limit:] if limit > 0 else []
-        return tuple(self._piece(one, view) for one in kept)
+        return tuple(piece if mean is None else self._strongest(piece, self._shown(mean, view)) for piece, mean in kept)
 
     def _forget(self, at: float) -> None:
         while self._arrivals and self._arrivals[0][0] <= at - _RATE_SPAN:
             self._arrivals.popleft()
 
-    def _piece(self, kept: _Kept, view: View) -> Piece:
-        if kept.scores is None:
-            return Piece(kept.text, kept.tokens, kept.opens, None, 0.0)
-        values = self._shown(kept.scores, view)
+    def _strongest(self, piece: Piece, values: Float[Array, " concept"]) -> Piece:
         top = int(values.argmax())
-        return Piece(kept.text, kept.tokens, kept.opens, self.served.concepts[top], float(values[top]))
+        return replace(piece, concept=self.served.concepts[top], value=float(values[top]))
 
     def _raw(self, view: View) -> bool:
         return view.raw or not self.served.calibrated
 
     def _shown(self, scores: Float[Array, "*rows layer concept"], view: View) -> Float[Array, "*rows concept"]:
-        values: Float[Array, "*rows concept"] = (scores if self._raw(view) else self.served.z(scores))[
-            ..., view.layer, :
-        ]
-        return values
+        values: Float[Array, "*rows layer concept"] = scores if self._raw(view) else self.served.z(scores)
+        return values[..., view.layer, :]

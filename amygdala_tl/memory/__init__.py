@@ -10,26 +10,19 @@ A memory graph is a set of *nodes*: notes with a key, a kind and markdown conten
 Both readers return `list[Node]`, and the same graph gives the same list.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from amygdala_tl.memory.graph_file import read_graph_file
-from amygdala_tl.memory.tags import TagLine, split_tag_line
+from amygdala_tl.lazy import lazily
 
 if TYPE_CHECKING:
     from amygdala_tl.memory.client import read_memory_server
+    from amygdala_tl.memory.graph_file import read_graph_file
     from amygdala_tl.memory.shapes import ToolNames
+    from amygdala_tl.memory.tags import TagLine, split_tag_line
 
 __all__ = ["TagLine", "ToolNames", "read_graph_file", "read_memory_server", "split_tag_line"]
 
-
-def __getattr__(name: str) -> Any:
-    # httpx takes a tenth of a second to import, and a program that only parses tag lines does not need it.
-    if name == "read_memory_server":
-        from amygdala_tl.memory.client import read_memory_server
-
-        return read_memory_server
-    if name == "ToolNames":
-        from amygdala_tl.memory.shapes import ToolNames
-
-        return ToolNames
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazily(
+    __name__, client="read_memory_server", graph_file="read_graph_file", shapes="ToolNames",
+    tags="TagLine split_tag_line",
+)  # fmt: skip

@@ -7,9 +7,7 @@ three methods.
 
 import contextlib
 
-import httpx
-
-from amygdala_tl.address import bearer_token, http_address, shown_address, through_proxy
+from amygdala_tl.address import bearer_token, client_of, http_address, shown_address
 from amygdala_tl.errors import ServerUnreachable
 from amygdala_tl.memory.session import NotMcp, Session
 from amygdala_tl.memory.shapes import Progress, ToolNames, read_nodes
@@ -45,11 +43,12 @@ def read_memory_server(
         ServerUnreachable: no answer after all attempts, or no MCP in it.
         ServerRefused: the server requires authorisation, a tool failed, or the server has the tools of neither shape.
     """
-    endpoints = _endpoints(url)
+    given = http_address(url)
+    path = given.path.rstrip("/")
+    endpoints = [given] if path.endswith("/mcp") else [given, given.copy_with(path=path + "/mcp")]
     secret = bearer_token(token, TOKEN_VARIABLE)
-    headers = {} if secret is None else {"authorization": f"Bearer {secret}"}
     tried: list[str] = []
-    with httpx.Client(headers=headers, follow_redirects=False, trust_env=through_proxy(endpoints[0])) as client:
+    with client_of(given, secret) as client:
         for endpoint in endpoints:
             wire = Wire(client, endpoint, timeout=timeout, secret=secret)
             try:
@@ -59,16 +58,10 @@ def read_memory_server(
                 continue
             with contextlib.closing(session):
                 return read_nodes(session, tool_names or ToolNames(), progress or (lambda done, total: None))
-        raise ServerUnreachable(
-            "no MCP server answers at this address",
-            label=shown_address(endpoints[0]),
-            got="; ".join(tried),
-            need="the address of a memory server's MCP endpoint (streamable HTTP)",
-            remedy="check the port and the path",
-        )
-
-
-def _endpoints(url: str) -> list[httpx.URL]:
-    given = http_address(url)
-    path = given.path.rstrip("/")
-    return [given] if path.endswith("/mcp") else [given, given.copy_with(path=path + "/mcp")]
+    raise ServerUnreachable(
+        "no MCP server answers at this address",
+        label=shown_address(given),
+        got="; ".join(tried),
+        need="the address of a memory server's MCP endpoint (streamable HTTP)",
+        remedy="check the port and the path",
+    )

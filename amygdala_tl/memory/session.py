@@ -28,6 +28,8 @@ UNSUPPORTED_PROTOCOL_VERSION = -32022
 _PROBE_SILENCE = 10.0  # seconds; some older servers never answer a method that they do not know
 _META = "io.modelcontextprotocol/"
 _HEADER_SAFE = re.compile(r"[\x20-\x7e]*")
+_Json = Mapping[str, Any]
+_Headers = Mapping[str, str] | None
 T = TypeVar("T")
 
 
@@ -62,18 +64,11 @@ class Session:
         self._renewing = threading.Lock()
         self._era = self._discovered() or self._handshake()
 
-    def request(
-        self, method: str, params: Mapping[str, Any], into: Into[T], mirrored: Mapping[str, str] | None = None
-    ) -> T:
+    def request(self, method: str, params: _Json, into: Into[T], mirrored: _Headers = None) -> T:
         """Send one request and return its result as the type `into`.
 
-        If the server has dropped the session (404, after a restart for instance), it is opened again once.
-
-        Args:
-            method: the JSON-RPC method.
-            params: its parameters.
-            into: the type of the result.
-            mirrored: the tool's own `Mcp-Param-*` headers, for the stateless era.
+        If the server has dropped the session (404, after a restart for instance), it is opened again once. In the stateless
+        era the tool's own `Mcp-Param-*` headers go along, `mirrored`.
 
         Raises:
             ServerUnreachable: no answer, a server error, or an answer that is not MCP.
@@ -100,24 +95,14 @@ class Session:
             self.wire.delete(self._era.headers())
 
     def _send(
-        self,
-        era: _Era,
-        method: str,
-        params: Mapping[str, Any],
-        mirrored: Mapping[str, str] | None = None,
-        silence: float | None = None,
+        self, era: _Era | None, method: str, params: _Json, mirrored: _Headers = None, silence: float | None = None
     ) -> Answer:
-        headers = era.headers()
+        headers = {} if era is None else era.headers()
         if era is _STATELESS:
-            meta = {"protocolVersion": era.version, "clientInfo": _client_info(), "clientCapabilities": {}}
+            meta = {"protocolVersion": STATELESS_VERSION, "clientInfo": _client_info(), "clientCapabilities": {}}
             params = {**params, "_meta": {_META + name: value for name, value in meta.items()}}
             name = {"mcp-name": header_value(params["name"])} if "name" in params else {}
             headers = {**headers, "mcp-method": method, **name, **(mirrored or {})}
-        return self._post(method, params, headers, silence)
-
-    def _post(
-        self, method: str, params: Mapping[str, Any], headers: Mapping[str, str], silence: float | None = None
-    ) -> Answer:
         message = {"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": params}
         return self.wire.exchange(message, headers, silence=silence)
 
@@ -136,7 +121,7 @@ class Session:
 
     def _handshake(self) -> _Era:
         offer = {"protocolVersion": HANDSHAKE_VERSIONS[0], "capabilities": {}, "clientInfo": _client_info()}
-        answer = self._post("initialize", offer, {})
+        answer = self._send(None, "initialize", offer)
         if answer.reply is None and answer.status not in (401, 403, 429) and answer.status < 500:
             raise NotMcp(answer.came)
         if answer.reply is not None and STATELESS_VERSION in _supported(answer.reply.error):
@@ -167,11 +152,9 @@ class Session:
         if answer.reply is None or answer.status in (401, 403):
             raise self._unusable(answer)
         if (error := answer.reply.error) is not None:
+            said = f"{self.wire.quote(error.message)} ({error.code})"
             raise ServerRefused(
-                f"the memory server refused {method}",
-                label=self.wire.label,
-                got=f"{self.wire.quote(error.message)} ({error.code})",
-                remedy="check the server's log",
+                f"the memory server refused {method}", label=self.wire.label, got=said, remedy="check the server's log"
             )
         return answer.reply
 
@@ -191,13 +174,11 @@ class Session:
         return kind(what, label=self.wire.label, got=answer.came, remedy=remedy)
 
     def _no_common_version(self, supported: list[str]) -> ServerRefused:
-        return ServerRefused(
+        what, need = (
             "the memory server and this client have no protocol version in common",
-            label=self.wire.label,
-            got=self.wire.quote(", ".join(supported)),
-            need=", ".join((STATELESS_VERSION, *HANDSHAKE_VERSIONS)),
-            remedy="update the server, or amygdala-tl",
+            (STATELESS_VERSION, *HANDSHAKE_VERSIONS),
         )
+        return self.wire.refused(what, ", ".join(supported), "update the server, or amygdala-tl", ", ".join(need))
 
 
 def header_value(value: str) -> str:
@@ -209,15 +190,15 @@ def header_value(value: str) -> str:
 
 def _client_info() -> dict[str, str]:
     try:
-        return {"name": "amygdala-tl", "version": version("amygdala-tl")}
+        known = version("amygdala-tl")
     except PackageNotFoundError:  # run from a checkout
-        return {"name": "amygdala-tl", "version": "0"}
+        known = "0"
+    return {"name": "amygdala-tl", "version": known}
 
 
 def _supported(error: RpcError | None) -> list[str]:
     """Return the versions that an error says the server supports."""
-    unsupported = error is not None and error.code == UNSUPPORTED_PROTOCOL_VERSION
-    return _names(error.data, "supported") if error is not None and unsupported else []
+    return _names(error.data, "supported") if error is not None and error.code == UNSUPPORTED_PROTOCOL_VERSION else []
 
 
 def _names(holder: object, field: str) -> list[str]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from amygdala_tl.decode import convert
 from amygdala_tl.errors import ServerRefused
-from amygdala_tl.memory.entities import Graph, entity_nodes
+from amygdala_tl.memory.graph_file import Graph, entity_nodes
 from amygdala_tl.memory.session import Session
 from amygdala_tl.memory.tools import Cursor, Tool, ToolAnswer, call_tool, list_tools, pages
 from amygdala_tl.records import Node
@@ -54,26 +54,24 @@ def read_nodes(session: Session, names: ToolNames, progress: Progress) -> list[N
     if names.query in tools and names.render in tools:
         return _read_node_server(session, tools[names.query], tools[names.render], names.everything, progress)
     if names.graph in tools:
-        return _read_reference_server(session, tools[names.graph], progress)
-    raise ServerRefused(
+        nodes = _read_reference_server(session, tools[names.graph])
+        progress(len(nodes), len(nodes))
+        return nodes
+    raise session.wire.refused(
         "this MCP server lacks the tools of a memory server",
-        label=session.wire.label,
-        got=session.wire.quote("the tools " + ", ".join(sorted(tools)) if tools else "no tools"),
-        need=f"{names.query} and {names.render}, or {names.graph}",
-        remedy="check the address, or give the server's own tool names",
+        "the tools " + ", ".join(sorted(tools)) if tools else "no tools",
+        "check the address, or give the server's own tool names",
+        f"{names.query} and {names.render}, or {names.graph}",
     )
 
 
-def _read_reference_server(session: Session, graph: Tool, progress: Progress) -> list[Node]:
+def _read_reference_server(session: Session, graph: Tool) -> list[Node]:
     answer = call_tool(session, graph, {})
     if not isinstance(answer.value, dict):
         raise _unclear(session, graph, "an object with a list of `entities`", answer)
     label = f"{session.wire.label}, {graph.name}"
-    nodes = entity_nodes(
-        convert(answer.value, Graph, label=label, error=ServerRefused, remedy="correct the graph").entities
-    )
-    progress(len(nodes), len(nodes))
-    return nodes
+    read = convert(answer.value, Graph, label=label, error=ServerRefused, remedy="correct the graph")
+    return entity_nodes(read.entities)
 
 
 def _read_node_server(session: Session, query: Tool, render: Tool, everything: str, progress: Progress) -> list[Node]:
@@ -88,13 +86,10 @@ def _read_node_server(session: Session, query: Tool, render: Tool, everything: s
         for key, kind in page.items():
             kinds.setdefault(key, kind)
 
-    def rendered(key: str) -> Node:
-        return _rendered(session, render, key, kinds[key])
-
     nodes: list[Node] = []
     executor = ThreadPoolExecutor(CONCURRENT_RENDERS)
     try:
-        for node in executor.map(rendered, kinds):
+        for node in executor.map(lambda key: _rendered(session, render, key, kinds[key]), kinds):
             nodes.append(node)
             progress(len(nodes), len(kinds))
     finally:
@@ -144,10 +139,6 @@ def _first_string(item: object, fields: tuple[str, ...]) -> str | None:
 
 
 def _unclear(session: Session, tool: Tool, need: str, answer: ToolAnswer) -> ServerRefused:
-    return ServerRefused(
-        f"the answer of {tool.name} cannot be understood",
-        label=session.wire.label,
-        got=session.wire.quote(answer.text or answer.value),
-        need=need,
-        remedy="check the tool names and the server's version",
-    )
+    what = f"the answer of {tool.name} cannot be understood"
+    remedy = "check the tool names and the server's version"
+    return session.wire.refused(what, answer.text or answer.value, remedy, need)

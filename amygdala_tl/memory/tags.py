@@ -20,7 +20,6 @@ LOWEST_SCORE = 0.0
 HIGHEST_SCORE = 10.0
 
 _SEPARATORS = re.compile(r"[\s,]+")
-_LINE_END = re.compile(r"[\r\n]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +37,12 @@ class TagLine:
 
 
 def split_tag_line(content: str) -> tuple[str, TagLine | None]:
-    """Split a note into its text and its tag line.
+    """Split a note, with any line ends, into its text without the tag line, right-stripped, and the tag line or None.
 
-    Args:
-        content: the note as its server gives it, any line ends.
-
-    Returns:
-        The text without its tag line, right-stripped, and the tag line or None.
-        Only one line is a tag line: a second line of pairs above it stays in the text.
+    Only one line is a tag line: a second line of pairs above it stays in the text.
     """
     body = content.rstrip()
-    starts = [match.end() for match in _LINE_END.finditer(body)]
-    start = starts[-1] if starts else 0
+    start = max(body.rfind("\n"), body.rfind("\r")) + 1
     tags = _parse(body[start:])
     return (body, None) if tags is None else (body[:start].rstrip(), tags)
 

@@ -60,12 +60,8 @@ class _Result(msgspec.Struct, rename="camel"):
 
 @dataclass(frozen=True, slots=True)
 class ToolAnswer:
-    """What a tool answered.
-
-    Attributes:
-        value: the structured content, or else the text read as JSON, or else the text.
-        text: the text blocks, joined by newlines.
-        cursor: where the next page begins, None on the last page.
+    """What a tool answered: a value (the structured content, else the text read as JSON, else the text), the text blocks
+    joined by newlines, and where the next page begins, if there is one.
     """
 
     value: Any
@@ -74,12 +70,7 @@ class ToolAnswer:
 
 
 def list_tools(session: Session) -> dict[str, Tool]:
-    """List all tools of the server by name.
-
-    Raises:
-        ServerRefused: the server has no tools, or its pages do not end.
-        ServerUnreachable: see `Session.request`.
-    """
+    """List all tools of the server by name; raises as `pages` and `Session.request`."""
 
     def fetch(cursor: Cursor | None) -> tuple[list[Tool], Cursor | None]:
         listed = session.request("tools/list", {} if cursor is None else {"cursor": cursor}, _ToolList)
@@ -93,19 +84,15 @@ def call_tool(session: Session, tool: Tool, arguments: Mapping[str, Any]) -> Too
 
     Raises:
         ServerRefused: the tool failed (`isError`, which comes with HTTP 200); the message quotes its text.
-        ServerUnreachable: see `Session.request`.
+        MemoryGraphError: as `Session.request`.
     """
     params = {"name": tool.name, "arguments": arguments}
     result = session.request("tools/call", params, _Result, tool.mirrored(arguments))
     texts = [text for block in result.content if (text := (block.resource or block).text) is not None]
     if result.is_error:
         given = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
-        raise ServerRefused(
-            f"the server's tool {tool.name}({given}) failed",
-            label=session.wire.label,
-            got=session.wire.quote(" ".join(texts) or "no reason given"),
-            remedy="check the server's log and its data",
-        )
+        what, said = f"the server's tool {tool.name}({given}) failed", " ".join(texts) or "no reason given"
+        raise session.wire.refused(what, said, "check the server's log and its data")
     value = _value(result.structured_content, texts)
     fields = [value.get(field) for field in _CURSOR_FIELDS] if isinstance(value, dict) else []
     cursors = [one for one in (*fields, result.next_cursor) if isinstance(one, Cursor) and not isinstance(one, bool)]
@@ -126,20 +113,15 @@ def pages(session: Session, what: str, fetch: Callable[[Cursor | None], tuple[Pa
         if cursor is None or cursor == "":
             return
         if cursor in seen:
-            raise ServerRefused(
-                f"the pages of {what} do not end: the same cursor came twice",
-                label=session.wire.label,
-                got=session.wire.quote(cursor),
-                remedy="correct the server's paging",
-            )
+            problem = f"the pages of {what} do not end: the same cursor came twice"
+            raise session.wire.refused(problem, cursor, "correct the server's paging")
         seen.add(cursor)
 
 
 def _value(structured: Any, texts: list[str]) -> Any:
-    if isinstance(structured, dict) and structured.keys() == {"result"}:
-        return structured["result"]  # the SDKs wrap a value that is not an object
-    if structured is not None:
-        return structured
+    if structured is not None:  # the SDKs wrap a value that is not an object
+        wrapped = isinstance(structured, dict) and structured.keys() == {"result"}
+        return structured["result"] if wrapped else structured
     try:
         # Older SDKs answer a list with one block an item.
         read = [decode(text, object, label="", remedy="", error=ServerRefused) for text in texts]

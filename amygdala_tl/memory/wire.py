@@ -19,7 +19,7 @@ import msgspec
 
 from amygdala_tl.address import shown_address
 from amygdala_tl.decode import decode
-from amygdala_tl.errors import ServerUnreachable
+from amygdala_tl.errors import ServerRefused, ServerUnreachable
 from amygdala_tl.sse import events
 
 ACCEPT = {"accept": "application/json, text/event-stream"}
@@ -51,14 +51,8 @@ class Reply(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The outcome of one POST.
-
-    Attributes:
-        status: the HTTP status; 408 also means that a probe timed out.
-        came: the answer in words, for messages (`HTTP 404, text/html`).
-        reply: the JSON-RPC reply, None if the body holds none.
-        session_id: the session that the server opened with this answer.
-        pause: seconds the server asks to wait before the next attempt.
+    """The outcome of one POST: the HTTP status (408 also if a probe timed out), the answer in words (`HTTP 404, text/html`), the
+    JSON-RPC reply if the body holds one, the session it opened, and the seconds to wait before the next attempt.
     """
 
     status: int
@@ -85,18 +79,18 @@ class Wire:
             text = text.replace(self._secret, "***")
         return text if len(text) <= _QUOTED else text[:_QUOTED] + "..."
 
+    def refused(self, what: str, got: object, remedy: str, need: str | None = None) -> ServerRefused:
+        """Return an error that quotes what the server gave."""
+        return ServerRefused(what, label=self.label, got=self.quote(got), need=need, remedy=remedy)
+
     def exchange(
         self, message: Mapping[str, Any], headers: Mapping[str, str], *, silence: float | None = None
     ) -> Answer:
-        """POST one message and return the outcome, after up to four attempts.
+        """POST one JSON-RPC message and return the outcome, after up to four attempts.
 
         Connection errors, time-outs, streams that end early, HTTP 429 and 5xx lead to another attempt. The pause before it
-        doubles and is jittered, or follows `Retry-After`.
-
-        Args:
-            message: the JSON-RPC message.
-            headers: the protocol's headers.
-            silence: for a probe: return status 408 after so many silent seconds, without a second attempt.
+        doubles and is jittered, or follows `Retry-After`. A probe names the seconds of `silence` after which it gets
+        status 408, without a second attempt.
 
         Raises:
             ServerUnreachable: no attempt brought an HTTP answer.
@@ -137,13 +131,9 @@ class Wire:
             elif identity is not None and kind == "text/event-stream" and response.is_success:
                 reply = self._streamed(response, identity, headers, deadline)
             session = response.headers.get("mcp-session-id")
-            return Answer(
-                response.status_code,
-                came,
-                reply,
-                session if session and session.isascii() else None,  # the protocol demands visible ASCII
-                _retry_after(response.headers.get("retry-after", "")),
-            )
+            session = session if session and session.isascii() else None  # the protocol demands visible ASCII
+            pause = _retry_after(response.headers.get("retry-after", ""))
+            return Answer(response.status_code, came, reply, session, pause)
 
     def _streamed(self, response: httpx.Response, identity: int, headers: Mapping[str, str], deadline: float) -> Reply:
         # A server may hang up before its answer and have the client come back for it (protocol 2025-11-25,
@@ -169,15 +159,13 @@ class Wire:
     def _open(
         self, method: str, headers: Mapping[str, str], timeout: float, message: Mapping[str, Any] | None = None
     ) -> Iterator[httpx.Response]:
-        request = self._client.build_request(
-            method, self.url, json=message, headers={**ACCEPT, **headers}, timeout=timeout
-        )
+        headers = {**ACCEPT, **headers}
+        request = self._client.build_request(method, self.url, json=message, headers=headers, timeout=timeout)
         # httpx would follow a redirect anywhere and turn a POST into a GET at a 302. The message and the token are
         # meant for this origin, so the client follows only a redirect that stays there and keeps the method.
         for _ in range(_MAX_REDIRECTS):
             response = self._client.send(request, stream=True, follow_redirects=False)
-            following = response.next_request
-            if following is None or not _stays(request, following):
+            if (following := response.next_request) is None or not _stays(request, following):
                 break
             response.close()
             request = following
@@ -209,9 +197,9 @@ def find_reply(text: str | bytes, identity: int) -> Reply | None:
     for message in decoded if isinstance(decoded, list) else [decoded]:
         with suppress(msgspec.ValidationError):
             reply = msgspec.convert(message, Reply)
-            if reply.id == identity and reply.result is not None:
-                return reply
-            if reply.id in (identity, None) and reply.error is not None:
+            if (reply.id == identity and reply.result is not None) or (
+                reply.id in (identity, None) and reply.error is not None
+            ):
                 return reply
     return None
 

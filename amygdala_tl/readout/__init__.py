@@ -5,3 +5,23 @@
 
 A reader needs only the first four keys; all that is said about the vectors is in the fifth.
 """
+
+from typing import TYPE_CHECKING
+
+from amygdala_tl.lazy import lazily
+
+if TYPE_CHECKING:
+    from amygdala_tl.readout.calibration import calibrate_texts, calibrate_tokens
+    from amygdala_tl.readout.manifest import Manifest, read_manifest
+    from amygdala_tl.readout.provenance import Provenance, Verdict, Verdicts
+    from amygdala_tl.readout.record import Readout, load_readout
+
+__all__ = [
+    "Manifest", "Provenance", "Readout", "Verdict", "Verdicts", "calibrate_texts", "calibrate_tokens", "load_readout",
+    "read_manifest",
+]  # fmt: skip
+
+__getattr__ = lazily(
+    __name__, calibration="calibrate_texts calibrate_tokens", manifest="Manifest read_manifest",
+    provenance="Provenance Verdict Verdicts", record="Readout load_readout",
+)  # fmt: skip

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -17,6 +18,8 @@ from amygdala_tl.readout.manifest import Manifest, manifest_json, read_manifest
 from amygdala_tl.readout.rounding import round_keeping_sum
 
 _UNIT_TOLERANCE = 5e-3  # float16 rounds a unit row to within 1e-3 of length 1
+
+_damaged = partial(ReadoutError, remedy="export the readout again")
 
 
 def write_bundle(path: str | Path, vectors: Tensor, manifest: Manifest) -> Path:
@@ -53,13 +56,13 @@ def read_bundle(path: str | Path, manifest_path: str | Path | None = None) -> tu
     data = _read(path)
     expected, found = manifest.amygdala_tl.tensors_sha256, hashlib.sha256(data).hexdigest()
     if expected is not None and expected != found:
-        raise ReadoutError(
-            "the vectors are not those the manifest was written for", label=str(path), got=f"sha256 {found[:12]}...",
-            need=f"{expected[:12]}...", remedy="copy both files again, or export again",
-        )  # fmt: skip
-    vectors = _read_vectors(path, data, manifest)
-    _check_order(path, data, manifest)
-    return manifest, vectors
+        what, remedy = (
+            "the vectors are not those the manifest was written for",
+            "copy both files again, or export again",
+        )
+        got, need = f"sha256 {found[:12]}...", f"{expected[:12]}..."
+        raise ReadoutError(what, label=str(path), got=got, need=need, remedy=remedy)
+    return manifest, _read_vectors(path, data, manifest)
 
 
 def vectors_path(path: str | Path) -> Path:
@@ -77,53 +80,32 @@ def _read(path: Path) -> bytes:
         raise ReadoutError("cannot be read", label=str(path), got=cause.strerror, remedy="check the path") from cause
 
 
-def _read_vectors(path: Path, data: bytes, manifest: Manifest) -> torch.Tensor:
+def _read_vectors(path: Path, data: bytes, manifest: Manifest) -> Tensor:
     try:
         tensors = load(data)
     except (SafetensorError, ValueError, KeyError) as cause:
-        raise ReadoutError("is not a safetensors file", label=str(path), remedy="export the readout again") from cause
+        raise _damaged("is not a safetensors file", label=str(path)) from cause
     names = [f"layer_{layer}.vectors" for layer in manifest.layers]
-    shape = (len(manifest.concepts), manifest.hidden_size)
     if set(tensors) != set(names):
-        raise ReadoutError(
-            "the layers are not those of the manifest",
-            label=str(path),
-            got=", ".join(sorted(tensors)),
-            need=", ".join(names),
-            remedy="export the readout again",
-        )
+        what, got = "the layers are not those of the manifest", ", ".join(sorted(tensors))
+        raise _damaged(what, label=str(path), got=got, need=", ".join(names))
+    need = f"{(len(manifest.concepts), manifest.hidden_size)} torch.float16"
     for name in names:
-        if tuple(tensors[name].shape) != shape or tensors[name].dtype != torch.float16:
-            raise ReadoutError(
-                "a layer's vectors do not fit",
-                label=f"{path} {name}",
-                got=f"{tuple(tensors[name].shape)} {tensors[name].dtype}",
-                need=f"{shape} torch.float16",
-                remedy="export the readout again",
-            )
+        if (got := f"{tuple(tensors[name].shape)} {tensors[name].dtype}") != need:
+            raise _damaged("a layer's vectors do not fit", label=f"{path} {name}", got=got, need=need)
     vectors = torch.stack([tensors[name].float() for name in names])
     _check_vectors(vectors, manifest.concepts)
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]).get("__metadata__", {})
+    if "concepts" in header and json.loads(header["concepts"]) != manifest.concepts:
+        what = "the manifest's concepts are not in the order of the vectors' rows"
+        raise _damaged(what, label=str(path.with_suffix(".json")))
     return vectors
 
 
-def _check_vectors(vectors: torch.Tensor, concepts: Sequence[str]) -> None:
+def _check_vectors(vectors: Tensor, concepts: Sequence[str]) -> None:
     """Refuse vectors [layer, concept, d_model] that are not finite and of unit length."""
     off = ~((vectors.norm(dim=-1) - 1.0).abs() <= _UNIT_TOLERANCE).all(dim=0)
     if bool(off.any()):
-        raise ReadoutError(
-            "a vector is not finite or not of unit length",
-            label=", ".join(concept for concept, bad in zip(concepts, off.tolist(), strict=True) if bad),
-            remedy="fit these concepts again",
-        )
-
-
-def _check_order(path: Path, data: bytes, manifest: Manifest) -> None:
-    """Refuse a manifest whose concepts stand in another order than the rows were written in, where the vectors say it."""
-    length = int.from_bytes(data[:8], "little")
-    header = json.loads(data[8 : 8 + length]).get("__metadata__", {})
-    if "concepts" in header and json.loads(header["concepts"]) != manifest.concepts:
-        raise ReadoutError(
-            "the manifest's concepts are not in the order of the vectors' rows",
-            label=str(path.with_suffix(".json")),
-            remedy="export the readout again",
-        )
+        label = ", ".join(concept for concept, bad in zip(concepts, off.tolist(), strict=True) if bad)
+        what = "a vector is not finite or not of unit length"
+        raise ReadoutError(what, label=label, remedy="fit these concepts again")

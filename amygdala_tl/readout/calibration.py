@@ -17,9 +17,8 @@ def calibrate_texts(
     n = 0
     mean = square = torch.zeros(())
     for activations in parts:
-        scores = einsum(
-            activations.double(), vectors.double(), "text layer d_model, layer concept d_model -> text layer concept"
-        )
+        values, pattern = activations.double(), "text layer d_model, layer concept d_model -> text layer concept"
+        scores = einsum(values, vectors.double(), pattern)
         # Chan, Golub & LeVeque 1983: moments of two sets joined without losing digits to a mean far from zero.
         part_mean = reduce(scores, "text layer concept -> layer concept", "mean")
         shift, total = part_mean - mean, n + len(scores)
@@ -33,9 +32,7 @@ def calibrate_tokens(moments: TokenMoments, vectors: Float[Tensor, "layer concep
     """Calibrate on single tokens, from their first and second moments."""
     wide = vectors.double()
     mean = einsum(moments.mean.double(), wide, "layer d_model, layer concept d_model -> layer concept")
-    square = einsum(
-        moments.second.double(), wide, wide,
-        "layer d_model other, layer concept d_model, layer concept other -> layer concept",
-    )  # fmt: skip
+    pattern = "layer d_model other, layer concept d_model, layer concept other -> layer concept"
+    square = einsum(moments.second.double(), wide, wide, pattern)
     std = (square - mean.square()).clamp_min(0.0).sqrt()
     return Calibration(mean=mean.float(), std=std.float(), n=int(moments.count.min()))

@@ -71,7 +71,9 @@ class Readout:
         Raises:
             InputError: the readout has no such concept or layer.
         """
-        return self.vectors[self.column(layer), self._row(concept)]
+        vector = self.vectors[self.column(layer), self._row(concept)]
+        unit: Tensor = vector / vector.norm()  # float16 on disk rounds the length too
+        return unit
 
     def scores(self, residual: Any) -> Tensor:
         """Project residual streams onto every direction: h.v, in the units of the stream.
@@ -89,17 +91,11 @@ class Readout:
         """
         streams = residual if isinstance(residual, Tensor) else self._streams(residual)
         if streams.ndim < 2 or tuple(streams.shape[-2:]) != (len(self.layers), self.d_model):
-            raise InputError(
-                "the streams do not fit the readout",
-                got=tuple(streams.shape),
-                need=f"(..., {len(self.layers)} layers, {self.d_model})",
-                remedy="pass resid_post at the readout's layers, in their order",
-            )
-        return einsum(
-            streams.float(),
-            self.vectors.to(streams.device),
-            "... layer d_model, layer concept d_model -> ... layer concept",
-        )
+            need = f"(..., {len(self.layers)} layers, {self.d_model})"
+            remedy = "pass resid_post at the readout's layers, in their order"
+            raise InputError("the streams do not fit the readout", got=tuple(streams.shape), need=need, remedy=remedy)
+        vectors = self.vectors.to(streams.device)
+        return einsum(streams.float(), vectors, "... layer d_model, layer concept d_model -> ... layer concept")
 
     def z(self, residual: Any, *, of: Literal["tokens", "texts"] = "tokens") -> Tensor:
         """Score residual streams in standard deviations from the calibration's mean: (h.v - mean) / std.
@@ -125,9 +121,8 @@ class Readout:
         """
         found = self.text_calibration if of == "texts" else self.token_calibration
         if found is None:
-            raise ReadoutError(
-                f"the readout has no calibration of {of}", remedy="use raw scores, or train it with amygdala-tl"
-            )
+            remedy = "use raw scores, or train it with amygdala-tl"
+            raise ReadoutError(f"the readout has no calibration of {of}", remedy=remedy)
         return found
 
     def calibrated(self, scores: Tensor, *, of: Literal["tokens", "texts"]) -> Tensor:
@@ -142,28 +137,19 @@ class Readout:
             keep: names; those that the readout does not have are ignored.
             dropped: concept -> why it is left out, for the provenance.
         """
-        rows = torch.tensor([row for row, concept in enumerate(self.concepts) if concept in keep], dtype=torch.long)
         concepts = tuple(concept for concept in self.concepts if concept in keep)
-
-        def some(calibration: Calibration | None) -> Calibration | None:
-            if calibration is None:
-                return None
-            return Calibration(calibration.mean[:, rows], calibration.std[:, rows], calibration.n)
-
-        said = self.provenance
-        return Readout(
-            concepts=concepts,
-            layers=self.layers,
-            vectors=self.vectors[:, rows],
-            text_calibration=some(self.text_calibration),
-            token_calibration=some(self.token_calibration),
-            provenance=replace(
-                said,
-                counts={concept: said.counts[concept] for concept in concepts if concept in said.counts},
-                verdicts={concept: said.verdicts[concept] for concept in concepts if concept in said.verdicts},
-                left_out={**said.left_out, **(dropped or {})},
-            ),
+        rows, said = [self.concepts.index(concept) for concept in concepts], self.provenance
+        of_texts, of_tokens = (
+            None if of is None else Calibration(of.mean[:, rows], of.std[:, rows], of.n)
+            for of in (self.text_calibration, self.token_calibration)
         )
+        about = replace(
+            said,
+            counts={concept: said.counts[concept] for concept in concepts if concept in said.counts},
+            verdicts={concept: said.verdicts[concept] for concept in concepts if concept in said.verdicts},
+            left_out={**said.left_out, **(dropped or {})},
+        )
+        return Readout(concepts, self.layers, self.vectors[:, rows], of_texts, of_tokens, about)
 
     def only_readable(self) -> "Readout":
         """Return the readout without the concepts that have another verdict than `readable`.
@@ -174,14 +160,11 @@ class Readout:
         verdicts = self.provenance.verdicts
         if not verdicts:
             raise ReadoutError("the readout was not judged", remedy="fit it again with verdicts")
-        keep = [name for name in self.concepts if name in verdicts and verdicts[name].verdict == "readable"]
+        why = {name: f"{of.verdict}: {of.reason}" for name, of in verdicts.items() if of.verdict != "readable"}
+        dropped = {name: why.get(name, "not judged") for name in self.concepts if name in why or name not in verdicts}
+        keep = [name for name in self.concepts if name not in dropped]
         if not keep:
             raise ReadoutError("no concept is readable", remedy="export all concepts, or label more texts")
-        dropped = {
-            name: f"{verdicts[name].verdict}: {verdicts[name].reason}" if name in verdicts else "not judged"
-            for name in self.concepts
-            if name not in keep
-        }
         return self.of_concepts(keep, dropped)
 
     def save(self, path: str | Path) -> Path:
@@ -193,11 +176,8 @@ class Readout:
             StorageError: the disk refused.
         """
         said = {each.name: getattr(self.provenance, each.name) for each in fields(Provenance)}
-        about = About(
-            **said,
-            format_version=FORMAT_VERSION,
-            calibration=Calibrations(_rows(self.text_calibration), _rows(self.token_calibration)),
-        )
+        calibration = Calibrations(_rows(self.text_calibration), _rows(self.token_calibration))
+        about = About(**said, format_version=FORMAT_VERSION, calibration=calibration)
         manifest = Manifest(list(self.concepts), list(self.layers), self.d_model, "float16", about)
         return write_bundle(path, self.vectors, manifest)
 
@@ -208,31 +188,23 @@ class Readout:
             InputError: the readout does not have the layer.
         """
         if layer not in self.layers:
-            raise InputError(
-                "the readout does not have the layer",
-                got=layer,
-                need=", ".join(map(str, self.layers)),
-                remedy="choose one of its layers",
-            )
+            what, need = "the readout does not have the layer", ", ".join(map(str, self.layers))
+            raise InputError(what, got=layer, need=need, remedy="choose one of its layers")
         return self.layers.index(layer)
 
     def _row(self, concept: str) -> int:
         if concept not in self.concepts:
-            raise InputError(
-                "no such concept", got=concept, need=", ".join(self.concepts), remedy="choose one of the readout's"
-            )
+            need = ", ".join(self.concepts)
+            raise InputError("no such concept", got=concept, need=need, remedy="choose one of the readout's")
         return self.concepts.index(concept)
 
     def _streams(self, cache: Any) -> Tensor:
         """resid_post of a cache, of hook names or of hidden states, stacked at the readout's layers."""
         if isinstance(cache, Sequence):
             if max(self.layers) + 1 >= len(cache) - 1:  # the last hidden state is after the final norm
-                raise InputError(
-                    "the hidden states do not reach the layer",
-                    got=f"{len(cache)} states",
-                    need=f"state {max(self.layers) + 1}, and not the last",
-                    remedy="wrap the model, and run it with a cache",
-                )
+                what, got = "the hidden states do not reach the layer", f"{len(cache)} states"
+                need = f"state {max(self.layers) + 1}, and not the last"
+                raise InputError(what, got=got, need=need, remedy="wrap the model, and run it with a cache")
             found = [cache[layer + 1] for layer in self.layers]
         else:
             found = [self._stream(cache, layer) for layer in self.layers]
@@ -259,18 +231,11 @@ class Readout:
         return f"Readout({'; '.join(parts)})"
 
     def _repr_html_(self) -> str:
-        layers, counts, verdicts = self.reading_layers, self.provenance.counts, self.provenance.verdicts
-        rows = [
-            (
-                concept,
-                layers[concept],
-                counts.get(concept, {}).get("positive"),
-                counts.get(concept, {}).get("negative"),
-                verdicts[concept].verdict if concept in verdicts else None,
-                verdicts[concept].auroc if concept in verdicts else None,
-            )
-            for concept in self.concepts
-        ]
+        rows = []
+        for concept, layer in self.reading_layers.items():
+            counts, of = self.provenance.counts.get(concept, {}), self.provenance.verdicts.get(concept)
+            judged = (None, None) if of is None else (of.verdict, of.auroc)
+            rows.append((concept, layer, counts.get("positive"), counts.get("negative"), *judged))
         return html_table(("concept", "layer", "positive", "negative", "verdict", "AUROC"), rows, caption=repr(self))
 
 
@@ -289,22 +254,12 @@ def load_readout(path: str | Path, manifest_path: str | Path | None = None) -> R
     """
     manifest, vectors = read_bundle(path, manifest_path)
     calibration = manifest.amygdala_tl.calibration
-    return Readout(
-        concepts=tuple(manifest.concepts),
-        layers=tuple(manifest.layers),
-        vectors=vectors,
-        text_calibration=_calibration(calibration.texts),
-        token_calibration=_calibration(calibration.tokens),
-        provenance=manifest.provenance,
-    )
+    calibrations = _calibration(calibration.texts), _calibration(calibration.tokens)
+    return Readout(tuple(manifest.concepts), tuple(manifest.layers), vectors, *calibrations, manifest.provenance)
 
 
-def _rows(calibration: Calibration | None) -> CalibrationRows | None:
-    return (
-        None
-        if calibration is None
-        else CalibrationRows(calibration.mean.tolist(), calibration.std.tolist(), calibration.n)
-    )
+def _rows(of: Calibration | None) -> CalibrationRows | None:
+    return None if of is None else CalibrationRows(of.mean.tolist(), of.std.tolist(), of.n)
 
 
 def _calibration(rows: CalibrationRows | None) -> Calibration | None:

@@ -1,1 +1,3 @@
-"""Records to what people see: rich tables, progress bars, coloured text, one HTML page. Computes nothing."""
+"""Tables, progress bars, coloured text and one HTML page from records; this room computes nothing."""
+
+__all__: list[str] = []

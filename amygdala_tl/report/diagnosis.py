@@ -1,4 +1,4 @@
-"""A diagnosis in the terminal: the verdicts with the numbers behind them, and the first warnings."""
+"""Terminal tables of a diagnosis: verdicts with their numbers, and the first warnings."""
 
 import math
 from typing import get_args
@@ -18,11 +18,11 @@ VERDICT_STYLE: dict[Verdict, str] = {
 
 
 def diagnosis_summary(diagnosis: Diagnosis, *, warnings: int = 5) -> RenderableType:
-    """Verdict, held-out AUROC with its 95% interval, null, bag of words and layer of every concept, best first; counts; warnings.
+    """Show the verdict table, the counts of the verdicts and the first warnings.
 
     Args:
-        diagnosis: what was found.
-        warnings: how many pairs to warn of at most, at the layer where most concepts are read.
+        diagnosis: from `judge`.
+        warnings: largest number of pairs to warn about, at the layer that reads most concepts.
     """
     verdicts = [quality.verdict for quality in diagnosis.quality]
     counts = tally(verdicts, (verdict for verdict in get_args(Verdict) if verdict in verdicts))
@@ -33,7 +33,7 @@ def diagnosis_summary(diagnosis: Diagnosis, *, warnings: int = 5) -> RenderableT
 
 
 def verdict_table(diagnosis: Diagnosis) -> Table:
-    """One row a concept, in the order of verdicts and then of held-out AUROC."""
+    """Show verdict, held-out AUROC, 95% interval, null, bag of words and layer of each concept, by verdict and then by AUROC."""
     found, kinds = diagnosis.evaluation, list(get_args(Verdict))
     rows = sorted(
         zip(diagnosis.quality, found.auroc.value.tolist(), range(len(diagnosis.quality)), strict=True),

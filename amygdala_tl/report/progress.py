@@ -1,4 +1,4 @@
-"""Progress bars of the long stages."""
+"""Progress bars for the long stages."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -19,7 +19,7 @@ from amygdala_tl.records import CaptureProgress, ProgressCallback
 
 @contextmanager
 def capture_progress(console: Console) -> Iterator[ProgressCallback]:
-    """A bar over tokens with texts done, tokens/s and time left, for `capture`."""
+    """Show a bar over tokens for `capture`, with texts, tokens/s and time left."""
     columns = (
         TextColumn("capture"),
         BarColumn(),
@@ -40,12 +40,12 @@ def capture_progress(console: Console) -> Iterator[ProgressCallback]:
 
 
 def extract_progress(console: Console) -> AbstractContextManager[Callable[[int, int], None]]:
-    """A bar over nodes, for `extract`."""
+    """Show a bar over nodes for `extract`."""
     return _counting(console, SpinnerColumn(), TextColumn("reading nodes"), BarColumn(), MofNCompleteColumn())
 
 
 def steering_progress(console: Console) -> AbstractContextManager[Callable[[int, int], None]]:
-    """A bar over blocks of arms, for `steer`."""
+    """Show a bar over blocks of work for `steer`."""
     return _counting(console, TextColumn("steering"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
 

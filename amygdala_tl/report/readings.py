@@ -19,21 +19,21 @@ BAR_FULL = 3.0
 def reading_table(
     texts: Sequence[str], scores: "torch.Tensor", concepts: Sequence[str], *, strongest: int, title: str
 ) -> RenderableType:
-    """The strongest concepts of every text with bars.
+    """Show the strongest concepts of each text with bars.
 
     Args:
-        texts: what was read.
-        scores: [text, concept], z; NaN where a text has nothing to read.
+        texts: the texts that were read.
+        scores: [text, concept], z; NaN for a text without readable tokens.
         concepts: names of the concept axis.
-        strongest: how many a text.
-        title: above the table.
+        strongest: number of concepts for each text.
+        title: line above the table.
     """
     table = grid(title=title, title_justify="left", show_header=False, padding=(0, 2, 0, 0))
     table.add_column("text", ratio=3, overflow="fold")
     table.add_column("concepts", no_wrap=True)
     for text, row in zip(texts, scores, strict=True):
         if row.isnan().any():
-            bars = Text("nothing to read but an attention sink: give a longer text", style="dim")
+            bars = Text("only an attention sink to read: give a longer text", style="dim")
         else:
             values, order = row.topk(min(strongest, len(concepts)))
             width = max(map(len, concepts))
@@ -49,13 +49,13 @@ def reading_table(
 def coloured_tokens(
     pieces: Sequence[str], scores: "torch.Tensor", readable: "torch.Tensor", *, concept: str, layer: int
 ) -> RenderableType:
-    """A text with every token's background coloured by the z-score of one concept: red above the mean, blue below.
+    """Colour the background of each token by the z of one concept: red above the mean, blue below.
 
     Args:
-        pieces: the tokens' characters.
+        pieces: characters of each token.
         scores: [token] z.
-        readable: [token], False for sinks, which are shown without a colour.
-        concept, layer: what the scores are of.
+        readable: [token], False for sinks, which get no colour.
+        concept, layer: of the scores.
     """
     line = Text()
     for piece, score, fine in zip(pieces, scores.tolist(), readable.tolist(), strict=True):

@@ -1,4 +1,4 @@
-"""Runs of the causal check in the terminal: one over its seeds, and two beside each other."""
+"""Terminal tables of causal checks: one run over its seeds, and two runs compared."""
 
 from collections.abc import Sequence
 
@@ -13,10 +13,10 @@ from amygdala_tl.steering.summary import summarise
 
 
 def summary_table(reports: Sequence[SteeringReport]) -> RenderableType:
-    """One line a concept over all seeds; one that does not steer at the dose that came nearest, dimmed.
+    """Show a line for each concept over all seeds. A concept that does not steer is dimmed, at the dose that came nearest.
 
     Args:
-        reports: one a seed.
+        reports: one for each seed.
     """
     found, several = summarise(reports), len(reports) > 1
     headings = ["layer", "dose", "effect", "random", "p", "loss", "ablated", "all"]
@@ -29,14 +29,14 @@ def summary_table(reports: Sequence[SteeringReport]) -> RenderableType:
     counts = tally((each.verdict for each in found), STYLES)
     seeds = ", ".join(str(report.plan.seed) for report in reports)
     legend = (
-        "seeds: with how many of them it steers; p: the largest of them; ablated: fall of the concept's words when the "
-        "direction is taken out at that layer, and at all layers of the model; * p below 0.05"
+        "seeds: number of seeds with which it steers; p: largest over seeds; ablated, all: fall of the concept's words when "
+        "the direction is removed at that layer, or at all layers of the model; * p below 0.05"
     )
     return Group(table, Text(f"{counts}; seeds {seeds}"), Text(legend, style="dim"))
 
 
 def comparison_table(found: RunComparison) -> RenderableType:
-    """What differs in how two runs were made, and every concept's verdicts and effects in both."""
+    """Show how two runs were configured differently, and the verdict and effect of each concept in both."""
     parts: list[RenderableType] = []
     if found.differs:
         made = grid(["differs", *map(Text, found.names)], padding=NARROW)
@@ -44,7 +44,8 @@ def comparison_table(found: RunComparison) -> RenderableType:
             made.add_row(*map(Text, row))
         parts += [made, Text()]
     else:
-        parts.append(Text("The two runs are configured alike" + (", as far as they say." if found.notes else ".")))
+        said = "The two runs have the same settings" + (", as far as they record them." if found.notes else ".")
+        parts.append(Text(said))
     if found.obstacles:
         parts.append(Text(f"Effects cannot be compared: {'; '.join(found.obstacles)}.", style="bold yellow"))
     parts += [Text(note, style="yellow") for note in found.notes]
@@ -73,12 +74,12 @@ def _cells(first: Side | None, second: Side | None, at: Difference | None) -> li
 
 def _legend(found: RunComparison) -> str:
     if found.obstacles:
-        return "effect: of each run, at its own layer and dose, nats."
+        return "effect: in nats, at each run's own layer and dose."
     shown = next((each.at for each in found.concepts if each.at is not None), None)
     way = "prompt by prompt" if shown is not None and shown.paired else "of two means"
     return (
-        f"effect: nats, both at the layer and dose that {found.names[1]} recommends or found nearest, else {found.names[0]}; "
-        f"difference: {way}; loss: of plain texts there, nats a token."
+        f"effect: in nats, both at the best or nearest layer and dose of {found.names[1]}, else of {found.names[0]}; "
+        f"difference: {way}; loss: what plain texts lose there, in nats per token."
     )
 
 

@@ -1,4 +1,4 @@
-"""What each stage says when it is done."""
+"""Summaries of corpus, capture, fit and bundle for the terminal."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # the command line prints its help without torch
 
 
 def corpus_summary(corpus: Corpus) -> RenderableType:
-    """Counts per concept, and what was dropped and why."""
+    """Show the counts of each concept, and what was dropped and why."""
     table = grid(["concept"], ["positive", "negative", "held-out pos.", "held-out neg."], wrap=True)
     for concept, counts in count_examples(corpus).items():
         table.add_row(concept, *(str(count) for split in counts.values() for count in split.values()))
@@ -32,7 +32,7 @@ def corpus_summary(corpus: Corpus) -> RenderableType:
 
 
 def model_line(info: ModelInfo) -> Text:
-    """Which model runs through which engine."""
+    """Name the model and its engine."""
     return Text.assemble(
         (info.id, "bold"),
         f" ({info.architecture}, {info.n_layers} layers of {info.d_model}, {info.dtype}) on ",
@@ -42,9 +42,9 @@ def model_line(info: ModelInfo) -> Text:
 
 
 def capture_line(summary: CaptureSummary) -> Text:
-    """What was run, and what was not because the store had it."""
+    """Say how many texts ran, how fast, and how many the store already had."""
     if not summary.texts_run:
-        return Text(f"all {summary.texts:,} texts were in the store, nothing to run")
+        return Text(f"the store already has all {summary.texts:,} texts")
     rate = summary.tokens_run / summary.seconds if summary.seconds else 0.0
     cut = f", {summary.texts_cut} cut at the longest length" if summary.texts_cut else ""
     return Text(
@@ -69,7 +69,7 @@ def fit_summary(readout: "Readout") -> RenderableType:
 
 
 def _comparison(rows: Sequence[Mapping[str, Any]], layers: Sequence[int]) -> Table:
-    """Mean AUROC on held-out groups of the training texts, of every method that was compared."""
+    """Show the mean AUROC of each compared method on held-out groups of the training texts."""
     headings = ["mean", *(f"layer {layer}" for layer in layers)]
     table = grid(["AUROC on held-out groups of the training texts"], headings, wrap=True)
     best = max(row.get("auroc", 0.0) for row in rows)
@@ -83,7 +83,7 @@ def _comparison(rows: Sequence[Mapping[str, Any]], layers: Sequence[int]) -> Tab
 
 
 def stage_times(seconds: Mapping[str, float]) -> Table:
-    """Wall time of each stage."""
+    """Show the wall time of each stage."""
     table = grid(["stage"], ["seconds"])
     for stage, value in seconds.items():
         table.add_row(stage, f"{value:.1f}")
@@ -92,7 +92,7 @@ def stage_times(seconds: Mapping[str, float]) -> Table:
 
 
 def file_list(files: Mapping[str, Path]) -> Table:
-    """Where the results are."""
+    """List the paths of the results."""
     return fact_table({name: str(path) for name, path in files.items()}, style="")
 
 

@@ -1,4 +1,4 @@
-"""Diagnostics in the terminal, beside the verdicts: layers, cross-talk, other texts, single concepts."""
+"""Terminal tables of diagnostics: layers, cross-talk, other texts, single concepts."""
 
 import math
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from amygdala_tl.report.packing import mean_of_known
 
 
 def layer_table(separation: LayerSeparation, chosen: Sequence[int]) -> RenderableType:
-    """Mean AUROC, d' and Fisher ratio over concepts at every layer, how many concepts are best there; the chosen ones marked."""
+    """Show mean AUROC, d' and Fisher ratio of each layer, and the number of concepts that it reads best; mark chosen layers."""
     measures = separation.auroc, separation.d_prime, separation.fisher_ratio
     best = separation.auroc.value.nan_to_num(nan=-1.0).argmax(dim=0).tolist()
     table = grid([], ["layer", "AUROC", "d'", "Fisher ratio", "best for", ""], wrap=True)
@@ -33,8 +33,8 @@ def layer_table(separation: LayerSeparation, chosen: Sequence[int]) -> Renderabl
 
 
 def crosstalk_table(found: CrossTalk, most: int) -> RenderableType:
-    """For every concept the concept that its readout answers to most besides its own, and how redundant its direction is."""
-    table = grid(["readout"], ["AUROC", "answers to", "AUROC", "cosine", "scores", "labels", "R\u00b2"])
+    """Show which other concept each readout responds to most, and how redundant its direction is."""
+    table = grid(["readout"], ["AUROC", "responds to", "AUROC", "cosine", "scores", "labels", "R\u00b2"])
     table.columns[2].justify = "left"
     for row in found.order:
         strength = (found.auroc[row].double() - 0.5).abs().tolist()
@@ -47,14 +47,14 @@ def crosstalk_table(found: CrossTalk, most: int) -> RenderableType:
         )  # fmt: skip
     title = Text(f"layer {found.layer}, held-out texts", style="bold")
     legend = (
-        "AUROC on its own label, and on the label of the other concept that it answers to most; cosine of the two directions, "
-        "correlation of their scores and of their labels; R\u00b2 of the direction from all others"
+        "AUROC on the readout's own label, and on the label of the other concept that it responds to most; cosine of the two "
+        "directions; correlation of their scores and of their labels; R\u00b2 of the direction from all others"
     )
     return Group(title, table, Text(legend, style="dim"), warning_lines(found, most))
 
 
 def warning_lines(found: CrossTalk, most: int) -> RenderableType:
-    """Pairs that must not be read as independent axes, the most entangled first."""
+    """List the pairs of concepts that are not independent axes, the most entangled first."""
     if not found.warnings:
         return Text(f"no entangled pair at layer {found.layer}")
     lines = [Text(f"not independent at layer {found.layer}:", style="bold")]
@@ -65,8 +65,8 @@ def warning_lines(found: CrossTalk, most: int) -> RenderableType:
 
 
 def evaluation_table(found: Evaluation) -> RenderableType:
-    """Every concept on the given texts, best first."""
-    # Every column fits a terminal of 80: what nobody computed is left out, and names are not folded.
+    """Show how well each concept is read on the given texts, best first."""
+    # To fit 80 columns, baselines that nobody computed are left out.
     baselines = {"words": found.bag_of_words, "emb.": found.embedding}
     shown = {name: known for name, known in baselines.items() if bool(known.isfinite().any())}
     headings = ["AUROC", "interval", "a.p.", "null", "rand.", *shown, "p", "+/-", "layer"]
@@ -84,7 +84,7 @@ def evaluation_table(found: Evaluation) -> RenderableType:
 
 
 def passages_table(found: Sequence[Passages]) -> RenderableType:
-    """The highest and the lowest texts of every concept."""
+    """Show the highest and the lowest texts of each concept."""
     table = grid(numbers=["z"], show_header=False, padding=(0, 2, 0, 0))
     table.add_column("text", overflow="fold")
     for passages in found:
@@ -96,7 +96,7 @@ def passages_table(found: Sequence[Passages]) -> RenderableType:
 
 
 def concept_details(quality: ConceptQuality) -> RenderableType:
-    """All that is known of one concept, in lines."""
+    """Show everything that is known about one concept."""
     facts = {
         "verdict": f"{quality.verdict}: {quality.reason}",
         "split halves": f"cosine {fixed(quality.split_half_cosine)}",

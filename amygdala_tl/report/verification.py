@@ -1,4 +1,4 @@
-"""The result of `verify`, as a table and one sentence."""
+"""Terminal table of a verification, with a verdict."""
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -8,7 +8,7 @@ from amygdala_tl.report.grid import grid
 
 
 def verification_table(found: Verification) -> RenderableType:
-    """Return the relative difference of every layer by engine, the findings, and the verdict."""
+    """Show the relative difference of each layer by engine, the findings, and the verdict."""
     engines = list(dict.fromkeys(check.engine for check in found.checks))
     title = f"{found.model}, {found.n_tokens} golden tokens in {found.dtype}, tolerance {found.tolerance:.0e}"
     headings = ["layer", *(f"against {engine}" for engine in engines)]

@@ -28,3 +28,37 @@ The files, in the order in which a check passes through them; each imports only 
     check          all of it in one call
     comparing      two runs side by side
 """
+
+from typing import TYPE_CHECKING
+
+from amygdala_tl.lazy import lazily
+
+if TYPE_CHECKING:
+    from amygdala_tl.steering.comparing import RunComparison, compare_runs
+    from amygdala_tl.steering.edits import EVERYWHERE, NOT_FIRST, Ablate, Add, Clamp, Where
+    from amygdala_tl.steering.hooks import intervene
+    from amygdala_tl.steering.records import SteeringReport
+    from amygdala_tl.steering.results import SteeringRun, read_run
+    from amygdala_tl.steering.settings import RunSettings, read_settings
+
+__all__ = [
+    "EVERYWHERE",
+    "NOT_FIRST",
+    "Ablate",
+    "Add",
+    "Clamp",
+    "RunComparison",
+    "RunSettings",
+    "SteeringReport",
+    "SteeringRun",
+    "Where",
+    "compare_runs",
+    "intervene",
+    "read_run",
+    "read_settings",
+]  # fmt: skip
+
+__getattr__ = lazily(
+    __name__, comparing="RunComparison compare_runs", edits="Ablate Add Clamp EVERYWHERE NOT_FIRST Where",
+    hooks="intervene", records="SteeringReport", results="SteeringRun read_run", settings="RunSettings read_settings",
+)  # fmt: skip

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from amygdala_tl.lens.model import Lens
 from amygdala_tl.lens.residuals import run_resid_post
-from amygdala_tl.lens.upper import can_start_above, head, run_above, run_whole
+from amygdala_tl.lens.upper import can_start_above, head, run_above
 from amygdala_tl.steering.arms import Readers
 from amygdala_tl.steering.edits import Edit
 from amygdala_tl.steering.hooks import apply_all, intervene
@@ -120,7 +120,7 @@ class Bench:
             todo = dict(edits(rows))
             if not self.short:
                 with intervene(self.loaded, todo):
-                    yield run_whole(self.loaded, prompt.expand(size, -1), self.read)
+                    yield run_resid_post(self.loaded.model, prompt.expand(size, -1), self.read)
                 continue
             here = todo.pop(self.layer, [])
             residual = apply_all(here, self._below[place].expand(size, -1, -1), positions)

@@ -17,6 +17,7 @@ norm of each row's own tokens, again without sinks. `amount` is in the units of 
 Sources: adding, Turner et al. 2023, arXiv:2308.10248; ablating, Arditi et al. 2024, arXiv:2406.11717.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
@@ -81,23 +82,63 @@ NOT_FIRST = Where(torch.tensor([[False]]))
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Add:
-    """Adds a direction.
+class _AlongDirection(ABC):
+    """Base of the edits along one direction: checks it, and edits the tokens of `where` only.
 
     Attributes:
         direction: [d_model], or [batch, d_model] for one direction a row; unit length.
+        where: which tokens.
+
+    Raises:
+        InputError: a direction is not of unit length.
+    """
+
+    direction: Float[Tensor, "*rows d_model"]
+    where: Where = field(default=EVERYWHERE, kw_only=True)
+
+    def __post_init__(self) -> None:
+        _check_unit(self.direction)
+
+    def __call__(
+        self,
+        residual: Float[Tensor, "batch position d_model"],
+        hook: object = None,
+        *,
+        positions: Int[Tensor, "rows position"] | None = None,
+    ) -> Float[Tensor, "batch position d_model"]:
+        """The edited stream in its own dtype; tokens outside `where` stay as they are to the bit."""
+        edited = self._edited(residual, _rows(self.direction, residual))
+        if positions is None:  # a bare hook function: the text starts with this forward pass
+            positions = torch.arange(residual.shape[1], device=residual.device)[None]
+        mask = rearrange(self.where(positions), "rows position -> rows position 1")
+        return torch.where(mask, edited.to(residual.dtype), residual)
+
+    @abstractmethod
+    def _edited(self, residual: Tensor, rows: Tensor) -> Tensor:
+        """Edit every token, in float32."""
+
+    def _size(self) -> str:
+        return ""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(direction {list(self.direction.shape)}{self._size()})"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Add(_AlongDirection):
+    """Adds a direction.
+
+    Attributes:
+        direction, where: as in every edit.
         dose: how much, in units of the layer's mean residual norm; one number, or one a row.
         amount: how much, in the units of the stream; give this or `dose`.
-        where: which tokens.
 
     Raises:
         InputError: a direction is not of unit length, or not exactly one of `dose` and `amount` is given.
     """
 
-    direction: Float[Tensor, "*rows d_model"]
     dose: Size | None = field(default=None, kw_only=True)
     amount: Size | None = field(default=None, kw_only=True)
-    where: Where = field(default=EVERYWHERE, kw_only=True)
 
     def __post_init__(self) -> None:
         _check_unit(self.direction)
@@ -107,94 +148,44 @@ class Add:
                 need="either dose or amount", remedy="for example dose=0.2",
             )  # fmt: skip
 
-    def __call__(
-        self,
-        residual: Float[Tensor, "batch position d_model"],
-        hook: object = None,
-        *,
-        positions: Int[Tensor, "rows position"] | None = None,
-    ) -> Float[Tensor, "batch position d_model"]:
-        """The stream with the direction added."""
-        rows = _rows(self.direction, residual)
-        amount = self.amount
-        if amount is None:
-            amount = torch.as_tensor(self.dose, device=residual.device) * mean_norm(residual)
-        return _edited(residual, residual.float() + _shift(rows, amount), self.where, positions)
-
     def at_norm(self, norm: float) -> "Add":
         """The same with `amount` instead of `dose`, for a layer with this mean residual norm."""
         return self if self.dose is None else replace(self, dose=None, amount=self.dose * norm)
 
-    def __repr__(self) -> str:
-        size = f"amount={_short(self.amount)}" if self.dose is None else f"dose={_short(self.dose)}"
-        return f"Add({_shape(self.direction)}, {size})"
+    def _edited(self, residual: Tensor, rows: Tensor) -> Tensor:
+        amount = self.amount
+        if amount is None:
+            amount = torch.as_tensor(self.dose, device=residual.device) * mean_norm(residual)
+        return residual.float() + _shift(rows, amount)
+
+    def _size(self) -> str:
+        return f", amount={_short(self.amount)}" if self.dose is None else f", dose={_short(self.dose)}"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Ablate:
-    """Removes a direction from the stream: the projection on it is 0 afterwards.
+class Ablate(_AlongDirection):
+    """Removes a direction from the stream: the projection on it is 0 afterwards."""
 
-    Attributes:
-        direction: [d_model], or [batch, d_model] for one direction a row; unit length.
-        where: which tokens.
-
-    Raises:
-        InputError: a direction is not of unit length.
-    """
-
-    direction: Float[Tensor, "*rows d_model"]
-    where: Where = field(default=EVERYWHERE, kw_only=True)
-
-    def __post_init__(self) -> None:
-        _check_unit(self.direction)
-
-    def __call__(
-        self,
-        residual: Float[Tensor, "batch position d_model"],
-        hook: object = None,
-        *,
-        positions: Int[Tensor, "rows position"] | None = None,
-    ) -> Float[Tensor, "batch position d_model"]:
-        """The stream without its component along the direction."""
-        return _edited(residual, _without(residual, _rows(self.direction, residual)), self.where, positions)
-
-    def __repr__(self) -> str:
-        return f"Ablate({_shape(self.direction)})"
+    def _edited(self, residual: Tensor, rows: Tensor) -> Tensor:
+        return _without(residual, rows)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Clamp:
+class Clamp(_AlongDirection):
     """Sets the projection on a direction.
 
     Attributes:
-        direction: [d_model], or [batch, d_model] for one direction a row; unit length.
+        direction, where: as in every edit.
         value: the projection after the edit, in the units of the stream; one number, or one a row.
-        where: which tokens.
-
-    Raises:
-        InputError: a direction is not of unit length.
     """
 
-    direction: Float[Tensor, "*rows d_model"]
     value: Size
-    where: Where = field(default=EVERYWHERE, kw_only=True)
 
-    def __post_init__(self) -> None:
-        _check_unit(self.direction)
+    def _edited(self, residual: Tensor, rows: Tensor) -> Tensor:
+        return _without(residual, rows) + _shift(rows, self.value)
 
-    def __call__(
-        self,
-        residual: Float[Tensor, "batch position d_model"],
-        hook: object = None,
-        *,
-        positions: Int[Tensor, "rows position"] | None = None,
-    ) -> Float[Tensor, "batch position d_model"]:
-        """The stream with this projection."""
-        rows = _rows(self.direction, residual)
-        return _edited(residual, _without(residual, rows) + _shift(rows, self.value), self.where, positions)
-
-    def __repr__(self) -> str:
-        return f"Clamp({_shape(self.direction)}, value={_short(self.value)})"
+    def _size(self) -> str:
+        return f", value={_short(self.value)}"
 
 
 def mean_norm(residual: Float[Tensor, "*text token d_model"]) -> Float[Tensor, "*text"]:
@@ -249,23 +240,6 @@ def _without(
     stream, rows = residual.float(), rows.expand(len(residual), -1)
     projection = einsum(stream, rows, "batch position d_model, batch d_model -> batch position")
     return stream - einsum(projection, rows, "batch position, batch d_model -> batch position d_model")
-
-
-def _edited(
-    residual: Float[Tensor, "batch position d_model"],
-    edited: Float[Tensor, "batch position d_model"],
-    where: Where,
-    positions: Int[Tensor, "rows position"] | None,
-) -> Float[Tensor, "batch position d_model"]:
-    """The edited stream where tokens are edited, in the dtype of the stream; elsewhere the stream to the bit."""
-    if positions is None:  # a bare hook function: the text starts with this forward pass
-        positions = torch.arange(residual.shape[1], device=residual.device)[None]
-    mask = rearrange(where(positions), "rows position -> rows position 1")
-    return torch.where(mask, edited.to(residual.dtype), residual)
-
-
-def _shape(direction: Tensor) -> str:
-    return f"direction {list(direction.shape)}"
 
 
 def _short(number: object) -> str:

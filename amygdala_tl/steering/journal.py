@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import msgspec
 
+from amygdala_tl.decode import Into
 from amygdala_tl.errors import StorageError
 from amygdala_tl.files import make_folder
 from amygdala_tl.steering.blocks import Block
@@ -45,12 +46,12 @@ class Journal:
                     continue
                 self._known[row.key] = bytes(row.found)
 
-    def block(self, block: Block, kind: type[T], measure: Callable[[], T]) -> T:
+    def block(self, block: Block, kind: Into[T], measure: Callable[[], T]) -> T:
         """What was found in a block; measured, and kept, if it is not there.
 
         Args:
             block: everything it depends on.
-            kind: record of what is found, with numbers, lists and texts only.
+            kind: type of what is found, with numbers, lists and texts only.
             measure: finds it.
 
         Raises:

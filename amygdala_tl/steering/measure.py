@@ -21,8 +21,6 @@ from amygdala_tl.steering.journal import Journal
 from amygdala_tl.steering.measured import (
     FoundAblations,
     FoundAdditions,
-    FoundNorms,
-    FoundSamples,
     MeasuredAblation,
     MeasuredLayer,
     Measurements,
@@ -42,7 +40,7 @@ def measure(check: SteeringCheck, lens: Lens, journal: Journal, advance: Callabl
     Raises:
         StorageError: the journal cannot be written.
     """
-    norms = journal.block(norm_block(check), FoundNorms, lambda: _norms(check, lens)).norms
+    norms = journal.block(norm_block(check), tuple[float, ...], partial(_norms, check, lens))
     layers = [
         _layer(check, lens, material, norm, journal, advance)
         for material, norm in zip(check.material, norms, strict=True)
@@ -71,7 +69,7 @@ def count_blocks(check: SteeringCheck) -> int:
 
 def sample(block: SampleBlock, lens: Lens, journal: Journal) -> Sequence[Sample]:
     """Generations side by side: the same prompt and the same noise, in every dose."""
-    return journal.block(block, FoundSamples, lambda: _generate(block, lens)).samples
+    return journal.block(block, tuple[Sample, ...], partial(_generate, block, lens))
 
 
 def repetition(tokens: Sequence[int], n: int = NGRAM) -> float:
@@ -80,8 +78,8 @@ def repetition(tokens: Sequence[int], n: int = NGRAM) -> float:
     return 1.0 - len(set(pieces)) / len(pieces) if len(pieces) > 1 else 0.0
 
 
-def _norms(check: SteeringCheck, lens: Lens) -> FoundNorms:
-    return FoundNorms(tuple(mean_norms(decoder_of(lens), check.plan.layers).values()))
+def _norms(check: SteeringCheck, lens: Lens) -> tuple[float, ...]:
+    return tuple(mean_norms(decoder_of(lens), check.plan.layers).values())
 
 
 def _layer(
@@ -147,7 +145,7 @@ def _ablate(lens: Lens, block: AblationBlock) -> FoundAblations:
     return FoundAblations(to_rows(shift[:, :, block.concept]), to_rows(reads))
 
 
-def _generate(block: SampleBlock, lens: Lens) -> FoundSamples:
+def _generate(block: SampleBlock, lens: Lens) -> tuple[Sample, ...]:
     found = []
     doses = [dose for dose in block.doses for _ in range(block.samples)]
     seeds = [block.seed + number for number in range(block.samples)]
@@ -174,7 +172,7 @@ def _generate(block: SampleBlock, lens: Lens) -> FoundSamples:
                     repetition=repetition(kept),
                 )
             )
-    return FoundSamples(tuple(found))
+    return tuple(found)
 
 
 def _gumbel(vocabulary: int, seed: int, step: int) -> torch.Tensor:

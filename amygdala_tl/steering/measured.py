@@ -10,17 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from amygdala_tl.steering.arms import Arms, Readers
-from amygdala_tl.steering.records import Sample
 
 Rows = list[Any]
 """A tensor as nested lists of numbers with 6 digits; None for NaN."""
-
-
-@dataclass(frozen=True, slots=True)
-class FoundNorms:
-    """Mean norms, one a layer of the block."""
-
-    norms: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +42,6 @@ class FoundAblations:
 
     words: Rows
     reads: Rows | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class FoundSamples:
-    """Generations of a block."""
-
-    samples: tuple[Sample, ...]
 
 
 @dataclass(frozen=True, slots=True)

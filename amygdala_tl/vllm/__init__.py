@@ -1,4 +1,6 @@
-"""Stock vLLM: which of its layers a readout's layer is, the proof of it, and the plugin that reads while it serves.
+"""Stock vLLM: how its decoder layers map to a readout's layers, capture for `verify`, and the plugin that reads while it serves.
 
-The package `vllm` is imported here and nowhere else, and only by the files that run inside it.
+Only this room imports the package `vllm`, and only in the files that run inside it.
 """
+
+__all__: list[str] = []

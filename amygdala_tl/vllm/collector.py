@@ -1,4 +1,4 @@
-"""In the serving process: rows in from the engines, readouts out to responses, requests and streams."""
+"""Collector of the serving process: rows come in from the engines, readouts go out to responses, requests and streams."""
 
 import asyncio
 import contextlib
@@ -14,32 +14,25 @@ from amygdala_tl.vllm.metrics import Metrics
 from amygdala_tl.vllm.store import Store, Values, as_values
 from amygdala_tl.vllm.wire import decode
 
-_PATIENCE = 5.0  # seconds to wait for a row that the engine has computed: it is on its way, a few milliseconds behind
+_PATIENCE = 5.0  # seconds to wait for a row that the engine has computed; it usually arrives within milliseconds
 _IN_FLIGHT = 16  # steps that wait to be received; more wait in the engine, which bounds them
-_BACKLOG = 1024  # events that a slow reader of the stream may be behind before it misses some
+_BACKLOG = 1024  # events that a slow reader of the stream can lag behind before it misses some
 
 
 class Collector:
-    """Receives, keeps and hands out.
-
-    Attributes:
-        readout: the bundle that is served.
-        store: what has arrived.
-        metrics: what `/metrics` shows of it.
-        failures: what went wrong in this process.
-    """
+    """Receives rows of the served bundle, keeps them in a store, and hands them out."""
 
     def __init__(self, readout: Readout, address: str) -> None:
         self.readout = readout
-        self.store = Store()
         self.metrics = Metrics()
-        self.failures = Failures(self.metrics.failed)
+        self.store = Store(changed=self.metrics.follow)
+        self.failures = Failures(self.metrics.count)
         self._address = address
         self._task: asyncio.Task[None] | None = None
         self._readers: set[asyncio.Queue[dict[str, Any]]] = set()
 
     def start(self) -> None:
-        """Begin to receive, in the running event loop, unless that has begun; what fails is tried again at the next call."""
+        """Begin to receive in the running event loop, unless it has begun; a failure is retried at the next call."""
         if self._task is not None:
             return
         with self.failures.noted("receive"):
@@ -59,62 +52,40 @@ class Collector:
                 step = decode(frames)
                 self.store.add(step)
                 if step.failures:
-                    self.metrics.failed("engine", step.failures)  # logged there
-                self.metrics.follow(self.store)
+                    self.metrics.count("engine", step.failures)  # the engine has logged them
 
-    def open(self, engine_id: str, request_id: str, index: int, prompt_ids: list[int]) -> None:
-        """Expect rows of a sequence, as `Store.open`."""
-        self.store.open(engine_id, request_id, index, prompt_ids)
-        self.metrics.follow(self.store)
+    async def of_output(
+        self, engine_id: str, token_ids: Sequence[int], text: str, *, delta: bool
+    ) -> list[Values | None]:
+        """Return the readouts of generated tokens: the stream that each was sampled from, one position before it.
 
-    def finish(self, engine_id: str) -> None:
-        """A sequence ended as it should."""
-        self.store.finish(engine_id)
-        self.metrics.follow(self.store)
-
-    def drop(self, engine_id: str) -> None:
-        """A sequence was cancelled, or has finished."""
-        self.store.drop(engine_id)
-        self.metrics.follow(self.store)
-
-    async def of_output(self, engine_id: str, first: int, token_ids: Sequence[int], text: str) -> list[Values | None]:
-        """Readouts of generated tokens: the stream that each was sampled from, which stands one position before it.
-
-        Args:
-            engine_id: the engine's name of the sequence.
-            first: which generated token is the first of `token_ids`.
-            token_ids: generated tokens.
-            text: what they stand for, for readers of the stream.
+        `token_ids` and `text` are all that the sequence has generated so far or, if `delta`, what is new.
         """
         entry = self.store.running.get(engine_id)
         if entry is None or not token_ids:
             return [None] * len(token_ids)
+        first = len(entry.output_ids) if delta else 0
         entry.output_ids[first:] = token_ids
         start = len(entry.prompt_ids) - 1 + first
         rows = await self.store.wait(engine_id, range(start, start + len(token_ids)), _PATIENCE)
         found = [as_values(row) for row in rows]
-        if self._readers:
-            self._publish({
-                "request_id": entry.request_id, "index": entry.index, "first": first, "token_ids": list(token_ids),
-                "text": text, "readout": found,
-            })  # fmt: skip
-        return found
-
-    def _publish(self, event: dict[str, Any]) -> None:
+        event = {"request_id": entry.request_id, "index": entry.index, "first": first, "token_ids": list(token_ids)}
+        event |= {"text": text, "readout": found}
         for reader in self._readers:
             if reader.full():
-                reader.get_nowait()  # a slow reader misses the oldest; nobody waits for it
-                self.metrics.missed()
+                reader.get_nowait()  # a slow reader misses the oldest event, and holds nobody up
+                self.metrics.count("stream_events_missed")
             reader.put_nowait(event)
+        return found
 
     @contextlib.contextmanager
     def reader(self) -> Iterator[asyncio.Queue[dict[str, Any]]]:
-        """A queue of events from now on."""
+        """Yield a queue of events, from now on."""
         queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue(_BACKLOG)
         self._readers.add(queue)
-        self.metrics.readers(len(self._readers))
+        self.metrics.show("stream_readers", len(self._readers))
         try:
             yield queue
         finally:
             self._readers.discard(queue)
-            self.metrics.readers(len(self._readers))
+            self.metrics.show("stream_readers", len(self._readers))

@@ -1,48 +1,37 @@
-"""What goes wrong while serving: every kind is logged once, every time is counted, and nothing is raised into the server."""
+"""Failures while serving: each kind is logged once, every failure is counted, and none reaches the server."""
 
 import contextlib
 import logging
-from collections import Counter
 from collections.abc import Callable, Iterator
 
 logger = logging.getLogger("vllm.amygdala_tl")
 
 
 class Failures:
-    """Failures of one process.
+    """Failures of one process."""
 
-    Attributes:
-        counts: how many, by where.
-    """
-
-    def __init__(self, tell: Callable[[str, int], None] | None = None) -> None:
-        """None yet.
-
-        Args:
-            tell: is told of each (where, how many).
-        """
-        self.counts: Counter[str] = Counter()
+    def __init__(self, tell: Callable[[str], object] | None = None) -> None:
+        """Start with no failures; `tell` is called with the place of each."""
+        self._logged: set[str] = set()
         self._tell = tell
 
     def note(self, where: str, cause: BaseException) -> None:
         """Count a failure, and log the first one of its kind.
 
         Args:
-            where: `engine` (a step's rows are lost), `receive` (rows cannot be received) or `answer` (an answer goes without).
-            cause: what was raised.
+            where: `engine` (a step's rows are lost), `receive` (rows cannot be received) or `answer` (it lacks its readouts).
+            cause: the error.
         """
-        if not self.counts[where]:
-            logger.error(
-                "readouts: a failure (%s); generation goes on, and further ones are counted, not logged: %r",
-                where, cause, exc_info=cause,
-            )  # fmt: skip
-        self.counts[where] += 1
+        if where not in self._logged:
+            self._logged.add(where)
+            message = "readouts: failure (%s); generation continues, and further failures are only counted: %r"
+            logger.error(message, where, cause, exc_info=cause)
         if self._tell is not None:
-            self._tell(where, 1)
+            self._tell(where)
 
     @contextlib.contextmanager
     def noted(self, where: str) -> Iterator[None]:
-        """A block whose errors are noted and end there."""
+        """Note the errors of a block and suppress them."""
         try:
             yield
         except Exception as cause:

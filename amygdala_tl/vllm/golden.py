@@ -1,4 +1,4 @@
-"""What vLLM's decoder layers return for the golden tokens."""
+"""Outputs of vLLM's decoder layers for the golden tokens."""
 
 import importlib.util
 import json
@@ -9,13 +9,12 @@ import tempfile
 from pathlib import Path
 
 from safetensors import safe_open
-from torch import Tensor
 
 from amygdala_tl.errors import ModelError
 from amygdala_tl.records import LayerOutput
-from amygdala_tl.vllm.mapping import CONVENTIONS, stream
+from amygdala_tl.vllm.mapping import CONVENTIONS
 
-_LIMIT = 1800  # seconds; a large model loads for minutes
+_LIMIT = 1800  # seconds; a large model takes minutes to load
 
 
 def has_vllm() -> bool:
@@ -26,23 +25,17 @@ def has_vllm() -> bool:
 def vllm_layers(
     model: str, ids: list[int], dtype: str, *, revision: str | None = None, trust_remote_code: bool = False
 ) -> list[LayerOutput]:
-    """Start vLLM, run `ids`, and return what every decoder layer returned.
+    """Start vLLM, run `ids`, the token ids of one prompt, and return the output of each decoder layer.
 
-    Args:
-        model: checkpoint folder or hub id.
-        ids: token ids of one prompt.
-        dtype: `float32`, `bfloat16` or `float16`.
-        revision, trust_remote_code: as vLLM takes them.
+    `model` is a checkpoint folder or a hub id; the other arguments are as vLLM takes them.
 
     Raises:
-        ModelError: vLLM cannot run the model, or its layers are at no known place; with the last error that it printed.
+        ModelError: vLLM cannot run the model, or its layers are not at a known place; with the last error that it printed.
     """
     with tempfile.TemporaryDirectory() as folder:
         output, log = Path(folder) / "layers.safetensors", Path(folder) / "log"
-        request = {
-            "model": model, "ids": ids, "dtype": dtype, "output": str(output), "revision": revision,
-            "trust_remote_code": trust_remote_code,
-        }  # fmt: skip
+        engine = {"model": model, "dtype": dtype, "revision": revision, "trust_remote_code": trust_remote_code}
+        request = {"engine": engine, "ids": ids, "output": str(output)}
         command = [sys.executable, "-m", "amygdala_tl.vllm.golden_worker", json.dumps(request)]
         with log.open("w") as stream:
             try:
@@ -53,27 +46,20 @@ def vllm_layers(
             except subprocess.TimeoutExpired as cause:
                 raise ModelError("vLLM did not answer", label=model, got=f"{_LIMIT} s", remedy="try again") from cause
         if done.returncode != 0 or not output.exists():
-            raise ModelError(
-                "vLLM cannot run the model", label=model, got=_reason(log), remedy="see vLLM's documentation"
-            )
+            lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+            errors = [line for line in lines if "Error: " in line]
+            got = (errors or lines or ["nothing said"])[-1][-400:]
+            raise ModelError("vLLM cannot run the model", label=model, got=got, remedy="see vLLM's documentation")
         return _read(output)
-
-
-def _reason(log: Path) -> str:
-    """Return the last line that names an error, else the last line."""
-    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    errors = [line for line in lines if "Error: " in line]
-    return (errors or lines or ["nothing said"])[-1][-400:]
 
 
 def _read(path: Path) -> list[LayerOutput]:
     with safe_open(path, framework="pt") as file:
-        names = set(file.keys())
-        outputs = []
-        for index, said in enumerate(json.loads(file.metadata()["layers"])):
-            hidden = file.get_tensor(f"{index}.hidden")
-            residual = file.get_tensor(f"{index}.residual") if f"{index}.residual" in names else None
-            streams = {way: stream(hidden, residual, way) for way in CONVENTIONS}
-            read: dict[str, Tensor] = {way: tensor for way, tensor in streams.items() if tensor is not None}
-            outputs.append(LayerOutput(said["kind"], said["convention"], read))
-        return outputs
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no dict
+        layers = json.loads(file.metadata()["layers"])
+    return [
+        LayerOutput(
+            **said, streams={way: tensors[name] for way in CONVENTIONS if (name := f"{index}.{way}") in tensors}
+        )
+        for index, said in enumerate(layers)
+    ]

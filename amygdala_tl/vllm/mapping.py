@@ -1,12 +1,12 @@
-"""`blocks.<i>.hook_resid_post` in vLLM: where decoder layer i stands in the model, and how its output becomes the stream.
+"""Mapping of `blocks.<i>.hook_resid_post` to vLLM: the place of decoder layer i, and how its output becomes the stream.
 
 vLLM's decoder layers do not agree on what they return. Most defer the last addition to the next layer's fused norm and return
-(what the MLP adds, the stream before it), whose **sum** is resid_post. Some return a pair whose **first** part already is it,
-where summing gives a relative error of 0.5 to 1.0 and no error message. Others return a plain **tensor**, or a pair whose second
-part may be None (**sum-if-not-none**). So the convention is a table by layer class, read from the source of vLLM 0.32; a class
-that is not in it has no convention, and who needs one must refuse.
+a pair (what the MLP adds, the stream before it); the **sum** is resid_post. Some return a pair in which the **first** part
+already is resid_post; summing then gives a relative error of 0.5 to 1.0 without an error message. Others return a plain
+**tensor**, or a pair with a second part that can be None (**sum-if-not-none**). `TABLE` has the convention of each layer
+class, from the source of vLLM 0.32. Callers must refuse a class that is missing from it.
 
-Nothing here imports vLLM.
+This module does not import vLLM.
 """
 
 import re
@@ -35,7 +35,7 @@ CONTAINERS = (
     "transformer.encoder.layers",  # ChatGLM
     "backbone.layers",  # Mamba
 )
-"""Where decoder layers stand, from the model that vLLM's runner holds."""
+"""Paths of the decoder layers in the model that vLLM's runner holds."""
 
 _SUM = """
     afmoe.AfmoeDecoderLayer apertus.ApertusDecoderLayer deepseek_v2.DeepseekV2DecoderLayer ernie45_moe.Ernie4_5_MoeDecoderLayer
@@ -66,42 +66,29 @@ _SUM_IF_NOT_NONE = """
     gemma4.Gemma4DecoderLayer minicpm.MiniCPMDecoderLayer molmo.MolmoDecoderNormAfterLayer molmo2.Molmo2DecoderNormAfterLayer
 """
 
-_TABLES: tuple[tuple[Convention, str], ...] = (
-    ("sum", _SUM),
-    ("first", _FIRST),
-    ("tensor", _TENSOR),
-    ("sum-if-not-none", _SUM_IF_NOT_NONE),
-)
+_TABLES = tuple(zip(CONVENTIONS, (_SUM, _FIRST, _TENSOR, _SUM_IF_NOT_NONE), strict=True))
 TABLE: dict[str, Convention] = {name: convention for convention, names in _TABLES for name in names.split()}
-"""`<module>.<class>` of the decoder layers of vLLM 0.32 -> convention."""
-
-_HOOK = re.compile(r"blocks\.(\d+)\.hook_resid_post")
+"""`<module>.<class>` of a decoder layer -> convention, for vLLM 0.32. A plugin may add its own classes."""
 
 
 def layer_of_hook(name: str) -> int:
-    """Index of vLLM's decoder layer behind which the stream of hook `name` stands.
+    """Return the index of the decoder layer that produces the stream of hook `name`.
 
     Raises:
-        ModelError: `name` is not a resid_post hook.
+        ModelError: `name` is not a hook of resid_post.
     """
-    match = _HOOK.fullmatch(name)
+    match = re.fullmatch(r"blocks\.(\d+)\.hook_resid_post", name)
     if match is None:
-        raise ModelError(
-            "vLLM hands on nothing like this hook", got=name, need="blocks.<layer>.hook_resid_post",
-            remedy="export a readout of resid_post",
-        )  # fmt: skip
-    return int(match.group(1))
+        need, remedy = "blocks.<layer>.hook_resid_post", "export a readout of resid_post"
+        raise ModelError("vLLM has no such stream", got=name, need=need, remedy=remedy)
+    return int(match[1])
 
 
 def find_layers(model: nn.Module, n_layers: int) -> tuple[str, Sequence[nn.Module]]:
-    """The container path and the decoder layers of a vLLM model.
-
-    Args:
-        model: as vLLM's runner holds it.
-        n_layers: how many decoder layers its configuration names.
+    """Find the decoder layers of the model of vLLM's runner, and their path.
 
     Raises:
-        ModelError: no known path holds so many layers.
+        ModelError: none of the known paths holds `n_layers` layers.
     """
     for path in CONTAINERS:
         try:
@@ -110,23 +97,24 @@ def find_layers(model: nn.Module, n_layers: int) -> tuple[str, Sequence[nn.Modul
             continue
         if isinstance(layers, nn.ModuleList) and len(layers) == n_layers:
             return path, list(layers)
-    raise ModelError(
-        "the decoder layers are at no known place in the model", label=type(model).__name__,
-        need=f"{n_layers} layers at one of {', '.join(CONTAINERS)}",
-        remedy="serve a model that `amygdala-tl verify` passes",
-    )  # fmt: skip
+    message, kind = "the decoder layers are not at a known place in the model", type(model).__name__
+    need, remedy = (
+        f"{n_layers} layers at one of {', '.join(CONTAINERS)}",
+        "serve a model that `amygdala-tl verify` passes",
+    )
+    raise ModelError(message, label=kind, need=need, remedy=remedy)
 
 
 def layer_class(kind: type) -> str:
-    """`<module>.<class>` of the class whose `forward` a layer of class `kind` runs."""
+    """Return `<module>.<class>` of the class that defines the `forward` of `kind`."""
     owner = next(base for base in kind.__mro__ if "forward" in vars(base))
     return f"{owner.__module__.rsplit('.', 1)[-1]}.{owner.__name__}"
 
 
 def convention_of(kind: type) -> Convention | None:
-    """How the output of a decoder layer of class `kind` becomes resid_post; None for a class that is not known.
+    """Return how the output of a decoder layer of class `kind` becomes resid_post; None for an unknown class.
 
-    Layers of the Transformers backend are Hugging Face's own, which return the stream.
+    Layers of the Transformers backend are Hugging Face's own and return the stream.
     """
     owner = next(base for base in kind.__mro__ if "forward" in vars(base))
     if owner.__module__.startswith("transformers."):
@@ -135,10 +123,10 @@ def convention_of(kind: type) -> Convention | None:
 
 
 def split_output(output: Any) -> tuple[Tensor, Tensor | None]:
-    """The one or two tensors that a decoder layer returned, as [token, d_model] (the Transformers backend has a batch axis of 1).
+    """Return the one or two tensors of a layer's output as [token, d_model]; the Transformers backend has a batch axis of 1.
 
     Raises:
-        ModelError: it returned anything else.
+        ModelError: the output is anything else.
     """
     parts = output if isinstance(output, tuple | list) else (output,)
     if not parts or not all(part is None or isinstance(part, Tensor) for part in parts[:2]) or parts[0] is None:
@@ -148,12 +136,7 @@ def split_output(output: Any) -> tuple[Tensor, Tensor | None]:
 
 
 def stream(hidden: Tensor, residual: Tensor | None, convention: Convention) -> Tensor | None:
-    """resid_post in float32 from the parts of a layer's output, or None where the parts cannot be read by `convention`.
-
-    Args:
-        hidden, residual: from `split_output`.
-        convention: from `convention_of`.
-    """
+    """Return resid_post in float32 from the parts that `split_output` gives, or None if `convention` does not fit them."""
     if convention == "first" or (residual is None and convention in ("tensor", "sum-if-not-none")):
         return hidden.to(torch.float32)
     if residual is None or convention == "tensor":

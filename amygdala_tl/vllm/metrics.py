@@ -1,68 +1,67 @@
-"""What the plugin counts, in the server's own `/metrics`.
+"""Counts of the plugin in the server's own `/metrics`.
 
-Plain `prometheus_client` metrics in its default registry: vLLM serves that one, or the files of all processes where
-PROMETHEUS_MULTIPROC_DIR is set, and these metrics are in both. Their names do not begin with `vllm:`, because vLLM takes whatever
-does so out of the registry when it starts.
+They are plain `prometheus_client` metrics in its default registry. vLLM serves that registry or, if PROMETHEUS_MULTIPROC_DIR is
+set, the files of all processes; these metrics are in both. Their names do not begin with `vllm:`, because vLLM removes such
+metrics from the registry when it starts.
 """
 
 from typing import Any
 
 from amygdala_tl.vllm.store import Store
 
-_COUNTERS = {
-    "tokens_read": "Token positions whose scores have arrived.",
-    "rows_forgotten": "Rows of scores that were let go: of cancelled and old requests, computed again, or past a request's end.",
-    "stream_events_missed": "Events that slow readers of the stream have missed.",
-}
+_Table = dict[str, tuple[str, dict[str, tuple[str, ...]]]]
+"""Name -> help, and the values of its label, each of which is counted apart."""
+
+_DROPPED = "Rows of scores that were dropped: of cancelled and old requests, computed again, or past a request's end."
 _MISSING = "Positions of finished requests without scores: from the prefix cache, or lost."
-_FAILURES = "Failures while serving, none of which changes generation."
+_FAILURES = "Failures while serving; they do not change generation."
+_COUNTERS: _Table = {
+    "tokens_read": ("Token positions whose scores have arrived.", {}),
+    "rows_forgotten": (_DROPPED, {}),
+    "stream_events_missed": ("Events that slow readers of the stream have missed.", {}),
+    "positions_missing": (_MISSING, {"reason": ("cached", "lost")}),
+    "failures": (_FAILURES, {"where": ("engine", "receive", "answer")}),
+}
+_GAUGES: _Table = {
+    "rows": ("Rows of scores held now.", {}),
+    "sequences": ("Sequences that are running, or kept for later requests.", {"state": ("running", "kept")}),
+    "stream_readers": ("Readers of the stream.", {}),
+}
 
 
 class Metrics:
-    """The metrics of a serving process, made once in it."""
+    """Metrics of a serving process, made once; a metric without a label goes by its name, the others by their label's values."""
 
     def __init__(self) -> None:
         from prometheus_client import Counter, Gauge
 
-        self._counters = {name: Counter(f"amygdala_tl_{name}", said) for name, said in _COUNTERS.items()}
-        missing = Counter("amygdala_tl_positions_missing", _MISSING, ["reason"])
-        self._counters |= {reason: missing.labels(reason=reason) for reason in ("cached", "lost")}
-        failures = Counter("amygdala_tl_failures", _FAILURES, ["where"])
-        self._failures = {where: failures.labels(where=where) for where in ("engine", "receive", "answer")}
-        self._rows = Gauge("amygdala_tl_rows", "Rows of scores that are held now.", multiprocess_mode="mostrecent")
-        sequences = Gauge(
-            "amygdala_tl_sequences", "Sequences that run, or are kept for who asks for them.", ["state"],
-            multiprocess_mode="mostrecent",
-        )  # fmt: skip
-        self._running, self._kept = (sequences.labels(state=state) for state in ("running", "kept"))
-        self._readers = Gauge("amygdala_tl_stream_readers", "Readers of the stream.", multiprocess_mode="mostrecent")
+        self._counters = _made(_COUNTERS, Counter)
+        self._gauges = _made(_GAUGES, Gauge, multiprocess_mode="mostrecent")
         self._seen: dict[str, int] = {}
 
     def follow(self, store: Store) -> None:
-        """Take over what `store` has counted since the last time."""
-        self._grow("tokens_read", store.taken)
-        self._grow("rows_forgotten", store.forgotten)
-        self._grow("cached", store.missing_cached)
-        self._grow("lost", store.missing_lost)
-        self._rows.set(store.held)
-        self._running.set(len(store.running))
-        self._kept.set(len(store.done))
+        """Add what `store` has counted since the last call."""
+        counts = {"tokens_read": store.taken, "rows_forgotten": store.forgotten}
+        counts |= {"cached": store.missing_cached, "lost": store.missing_lost}
+        for name, value in counts.items():
+            self.count(name, value - self._seen.get(name, 0))
+        self._seen = counts
+        for name, value in {"rows": store.held, "running": len(store.running), "kept": len(store.done)}.items():
+            self.show(name, value)
 
-    def failed(self, where: str, times: int) -> None:
-        """Count failures."""
-        self._failures[where].inc(times)
+    def count(self, name: str, times: int = 1) -> None:
+        """Count something that happened `times` more."""
+        self._counters[name].inc(times)
 
-    def missed(self) -> None:
-        """Count an event that a slow reader of the stream missed."""
-        self._counters["stream_events_missed"].inc()
+    def show(self, name: str, number: int) -> None:
+        """Set a number that rises and falls."""
+        self._gauges[name].set(number)
 
-    def readers(self, number: int) -> None:
-        """How many read the stream now."""
-        self._readers.set(number)
 
-    def _grow(self, name: str, value: int) -> None:
-        grown = value - self._seen.get(name, 0)
-        if grown:
-            counter: Any = self._counters[name]
-            counter.inc(grown)
-            self._seen[name] = value
+def _made(table: _Table, kind: Any, **options: str) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for name, (said, labels) in table.items():
+        metric = kind(f"amygdala_tl_{name}", said, list(labels), **options)
+        made |= {value: metric.labels(**{label: value}) for label, values in labels.items() for value in values}
+        made |= {} if labels else {name: metric}
+    return made

@@ -1,7 +1,7 @@
-"""The `vllm.general_plugins` entry point: readouts in stock vLLM, off unless the environment names a bundle.
+"""Entry point for `vllm.general_plugins`: readouts in stock vLLM, off unless the environment names a bundle.
 
-vLLM calls `register` once in every process. The serving process is the first, and makes the address that its engine processes,
-which inherit the environment, send to.
+vLLM calls `register` once in each process. The serving process is the first. It chooses the address to which its engine
+processes send, and they inherit it in the environment.
 """
 
 import atexit
@@ -18,13 +18,13 @@ logger = logging.getLogger("vllm.amygdala_tl")
 
 
 def register() -> None:
-    """Install the plugin where it belongs in this process; nothing at all where readouts are off.
+    """Install the plugin in this process; do nothing if readouts are off.
 
     Raises:
-        InputError, ReadoutError: readouts are switched on with a bundle that cannot be served; vLLM does not start.
+        InputError, ReadoutError: the bundle cannot be served; vLLM does not start.
     """
     if not os.environ.get("VLLM_READOUT_VECTORS") and not os.environ.get("VLLM_READOUT_MANIFEST"):
-        return  # before anything is imported
+        return  # before any import
     from amygdala_tl.vllm.settings import SOCKET, read_settings
     from amygdala_tl.vllm.worker import install_in_workers
 
@@ -33,7 +33,7 @@ def register() -> None:
         return
     serving = SOCKET not in os.environ
     if serving:
-        folder = tempfile.mkdtemp(prefix="amygdala-tl-")  # for this user's eyes alone
+        folder = tempfile.mkdtemp(prefix="amygdala-tl-")  # readable by this user only
         atexit.register(_remove, folder, os.getpid())
         os.environ[SOCKET] = f"ipc://{folder}/rows"
     install_in_workers(settings, os.environ[SOCKET])
@@ -44,7 +44,7 @@ def register() -> None:
 
 
 def _remove(folder: str, pid: int) -> None:
-    if os.getpid() == pid:  # a fork that ends must not take the address with it
+    if os.getpid() == pid:  # a fork that ends must not remove the address
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -60,10 +60,8 @@ def _install_in_server(collector: Any, manifest: bytes) -> None:
     def and_readouts(app: Any, supported_tasks: Any) -> None:
         attach(app, supported_tasks)
         if (getattr(app.state.args, "api_server_count", None) or 1) > 1:
-            raise ModelError(
-                "readouts need one serving process", got=f"--api-server-count {app.state.args.api_server_count}",
-                remedy="use --api-server-count 1",
-            )  # fmt: skip
+            got = f"--api-server-count {app.state.args.api_server_count}"
+            raise ModelError("readouts need one serving process", got=got, remedy="use --api-server-count 1")
         app.include_router(readout_router(collector, manifest))
 
     launcher.attach_endpoint_plugins = and_readouts

@@ -1,7 +1,7 @@
-"""The projection inside a served model: decoder layers that also write their stream's scores into a preallocated buffer.
+"""Projection inside a served model: decoder layers also write their stream's scores into a preallocated buffer.
 
-It is one custom op a layer, which mutates a buffer that was allocated before the model is compiled or captured: a compiler sees
-an opaque node whose effect it must keep, a CUDA graph records a product between fixed addresses.
+Each layer runs one custom op that mutates a buffer allocated before the model is compiled or captured. A compiler sees an opaque
+node with an effect that it must keep. A CUDA graph records a product between fixed addresses.
 """
 
 from collections.abc import Sequence
@@ -17,11 +17,11 @@ from amygdala_tl.vllm.mapping import Convention, convention_of, layer_class, spl
 def project(hidden: Tensor, residual: Tensor | None, vectors: Tensor, scores: Tensor) -> None:
     """Write (hidden + residual) @ vectors^T into the first rows of `scores`.
 
-    What is raised is kept for `raise_failures`: it must not stop the model, in whose forward pass this runs.
+    Errors are kept for `raise_failures`, because this runs in the model's forward pass and must not stop it.
 
     Args:
         hidden: [token, d_model].
-        residual: [token, d_model], or None where `hidden` is the stream.
+        residual: [token, d_model], or None if `hidden` is the stream.
         vectors: [concept, d_model] float32.
         scores: [rows, concept] float32, rows >= token.
     """
@@ -29,7 +29,7 @@ def project(hidden: Tensor, residual: Tensor | None, vectors: Tensor, scores: Te
         stream = hidden.to(torch.float32)
         if residual is not None:
             stream = stream + residual.to(torch.float32)
-        if len(stream) > len(scores):  # which `out=` would take, and write elsewhere
+        if len(stream) > len(scores):  # `out=` would accept it and write elsewhere
             raise IndexError(f"a step of {len(stream)} tokens, and room for {len(scores)}")
         torch.matmul(stream, vectors.t(), out=scores[: stream.shape[0]])
     except Exception as cause:
@@ -40,7 +40,7 @@ _FAILED: list[Exception] = []
 
 
 def raise_failures() -> None:
-    """Raise what a projection has raised since the last call, which makes its step's scores worthless."""
+    """Raise the first error of a projection since the last call; the scores of that step are worthless."""
     if _FAILED:
         cause = _FAILED[0]
         _FAILED.clear()
@@ -48,7 +48,7 @@ def raise_failures() -> None:
 
 
 def _project_nothing(hidden: Tensor, residual: Tensor | None, vectors: Tensor, scores: Tensor) -> None:
-    """For tracing: no output, and the mutation is in the schema."""
+    """Stand in for `project` while tracing: no output; the schema says what is mutated."""
 
 
 _LIBRARY: Any = torch.library.Library("amygdala_tl", "FRAGMENT")  # type: ignore[no-untyped-call]
@@ -58,10 +58,10 @@ torch.library.register_fake("amygdala_tl::project", _project_nothing, lib=_LIBRA
 
 
 class Projection:
-    """Hooks on the layers of a bundle, and the buffers they fill.
+    """Hooks on the layers of a bundle, and the buffers that they fill.
 
     Attributes:
-        buffers: a [rows, concept] float32 tensor a layer, in the bundle's order.
+        buffers: a [rows, concept] float32 tensor for each layer, in the bundle's order.
     """
 
     def __init__(self, members: Sequence[nn.Module], indices: Sequence[int], vectors: Tensor, rows: int) -> None:
@@ -71,10 +71,10 @@ class Projection:
             members: all decoder layers.
             indices: the bundle's layers.
             vectors: [layer, concept, d_model], in the order of `indices`.
-            rows: most tokens that a step can hold, padding included.
+            rows: largest number of tokens in a step, padding included.
 
         Raises:
-            ModelError: a layer's class has no known convention.
+            ModelError: the convention of a layer's class is unknown.
         """
         conventions = [_convention(members[index]) for index in indices]
         self.buffers: list[Tensor] = []
@@ -82,36 +82,32 @@ class Projection:
             layer = members[index]
             device = next(layer.parameters()).device
             scores = torch.zeros(rows, directions.shape[0], dtype=torch.float32, device=device)
-            layer.register_buffer(
-                "readout_vectors", directions.to(device, torch.float32).contiguous(), persistent=False
-            )
+            placed = directions.to(device, torch.float32).contiguous()
+            layer.register_buffer("readout_vectors", placed, persistent=False)
             layer.register_buffer("readout_scores", scores, persistent=False)
             layer.register_forward_hook(_HOOKS[convention])
             self.buffers.append(scores)
 
     def first(self, n_tokens: int) -> Tensor:
-        """A copy of the scores of the first `n_tokens` rows, [token, layer, concept]."""
+        """Copy the scores of the first `n_tokens` rows, [token, layer, concept]."""
         return torch.stack([buffer[:n_tokens] for buffer in self.buffers], dim=1)
 
 
 def _convention(layer: nn.Module) -> Convention:
     convention = convention_of(type(layer))
     if convention is None:
-        raise ModelError(
-            "no known decoder layer, so how its output is read is not known", label=layer_class(type(layer)),
-            remedy="run `amygdala-tl verify`, which says what fits, and have it put into the table",
-        )  # fmt: skip
+        message, kind = "the decoder layer is not in the table of conventions", layer_class(type(layer))
+        remedy = "run `amygdala-tl verify`, which names the convention that fits, and add it to the table"
+        raise ModelError(message, label=kind, remedy=remedy)
     return convention
 
 
+def _hook_first(module: nn.Module, inputs: Any, output: Any) -> None:
+    _hook_sum(module, inputs, split_output(output)[0])
+
+
 def _hook_sum(module: nn.Module, _inputs: Any, output: Any) -> None:
-    hidden, residual = split_output(output)
-    torch.ops.amygdala_tl.project(hidden, residual, module.readout_vectors, module.readout_scores)
-
-
-def _hook_first(module: nn.Module, _inputs: Any, output: Any) -> None:
-    hidden, _ = split_output(output)
-    torch.ops.amygdala_tl.project(hidden, None, module.readout_vectors, module.readout_scores)
+    torch.ops.amygdala_tl.project(*split_output(output), module.readout_vectors, module.readout_scores)
 
 
 _HOOKS = {"sum": _hook_sum, "first": _hook_first, "tensor": _hook_first, "sum-if-not-none": _hook_sum}

@@ -1,5 +1,6 @@
-"""Why a server may not start with a bundle: it is of another size, of another model, or the server does what cannot be read."""
+"""Checks before a server starts with a bundle: same size, same weights."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from safetensors import safe_open
@@ -12,32 +13,18 @@ from amygdala_tl.vllm.settings import ANY_MODEL
 
 
 def refuse_other_size(readout: Readout, *, model: str, n_layers: int, hidden_size: int) -> None:
-    """Raise unless `readout` fits a model of this size.
-
-    Raises:
-        ReadoutError: it does not.
-    """
+    """Raise `ReadoutError` if a readout does not fit a model of this size."""
     if readout.vectors.shape[-1] != hidden_size or max(readout.layers) >= n_layers:
-        raise ReadoutError(
-            "the readout does not fit the served model", label=model, got=f"{n_layers} layers of {hidden_size}",
-            need=f"layer {max(readout.layers)} of {readout.vectors.shape[-1]}",
-            remedy="serve the model it was trained on, or train one for this model",
-        )  # fmt: skip
+        got, need = f"{n_layers} layers of {hidden_size}", f"layer {max(readout.layers)} of {readout.vectors.shape[-1]}"
+        remedy = "serve the model it was trained on, or train one for this model"
+        raise ReadoutError("the readout does not fit the served model", label=model, got=got, need=need, remedy=remedy)
 
 
 def refuse_other_model(readout: Readout, *, model: str, folder: Path | None) -> str | None:
-    """Raise where the served weights are others than the readout was trained on; say why where that cannot be told.
-
-    Args:
-        readout: the bundle.
-        model: name for messages.
-        folder: of the checkpoint's safetensors files; None where there is none at hand.
-
-    Returns:
-        Why it could not be checked, or None.
+    """Check that the weights in `folder` are those that the readout was trained on; return why that is impossible, or None.
 
     Raises:
-        ReadoutError: other weights.
+        ReadoutError: the weights differ.
     """
     trained_on = readout.provenance.model
     if trained_on is None:
@@ -49,28 +36,21 @@ def refuse_other_model(readout: Readout, *, model: str, folder: Path | None) -> 
         return f"{model} has no safetensors files here"
     if trained_on.fingerprint in checkpoint_fingerprints(files):
         return None
-    raise ReadoutError(
-        "the readout was trained on other weights than are served", label=model, got="another fingerprint",
-        need=f"{trained_on.id} ({trained_on.fingerprint[:12]}...)",
-        remedy=f"serve the model it was trained on; or, for a copy in another format, set {ANY_MODEL}=1",
-    )  # fmt: skip
+    message, need = "the readout was trained on other weights", f"{trained_on.id} ({trained_on.fingerprint[:12]}...)"
+    remedy = f"serve the model it was trained on; or, for a copy in another format, set {ANY_MODEL}=1"
+    raise ReadoutError(message, label=model, got="another fingerprint", need=need, remedy=remedy)
 
 
 def checkpoint_fingerprints(files: list[Path]) -> set[str]:
-    """The fingerprints that the checkpoint's model can have: with and without an unembedding that is tied to the embedding."""
+    """Return the possible fingerprints of a checkpoint: with and without an unembedding that is tied to the embedding."""
     where: dict[str, Path] = {}
     for file in files:
         with safe_open(file, framework="pt") as opened:
             where |= dict.fromkeys(opened.keys(), file)
-    names = sorted(where)
 
-    def fingerprint(chosen: list[str]) -> str:
-        return tensors_fingerprint((name, _read(where[name], name)) for name in chosen)
+    def tensors(left_out: str | None) -> Iterator[tuple[str, Tensor]]:
+        for name in sorted(where.keys() - {left_out}):
+            with safe_open(where[name], framework="pt") as opened:
+                yield name, opened.get_tensor(name)
 
-    return {fingerprint(names), fingerprint([name for name in names if name != "lm_head.weight"])}
-
-
-def _read(file: Path, name: str) -> Tensor:
-    with safe_open(file, framework="pt") as opened:
-        tensor: Tensor = opened.get_tensor(name)
-        return tensor
+    return {tensors_fingerprint(tensors(left_out)) for left_out in (None, "lm_head.weight")}

@@ -1,11 +1,11 @@
-"""`choices[i].readout`: readouts into the answers of the completions and chat completions endpoints, streamed or whole.
+"""Readouts in the answers of the completions and chat completions endpoints, streamed or whole: `choices[i].readout`.
 
-Stock vLLM builds its answers from `CompletionOutput`s, which carry the readouts of their tokens here; its response models take
-further fields. A streamed chunk does not say how many tokens it stands for, so readouts wait, by choice, for the next chunk that
-carries text.
+Stock vLLM builds its answers from `CompletionOutput`s. Here these carry the readouts of their tokens, and its response models
+accept more fields. A streamed chunk does not say how many tokens it holds, so the readouts of each choice wait for its next chunk
+with text.
 
-What holds readouts is written by pydantic: for the 171 concepts x 4 layers of one token the standard library's JSON takes 0.6 ms,
-pydantic's 0.03.
+pydantic writes answers with readouts: for one token with 171 concepts x 4 layers it takes 0.03 ms, the standard library's JSON
+takes 0.6.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ _FIELD = "readout"
 
 
 def install_in_engine_client(collector: "Collector") -> None:
-    """Let the asynchronous engine hand out outputs that carry the readouts of their tokens."""
+    """Let the outputs of the asynchronous engine carry the readouts of their tokens."""
     from vllm.v1.engine.async_llm import AsyncLLM
     from vllm.v1.engine.output_processor import OutputProcessor
 
@@ -41,9 +41,8 @@ def install_in_engine_client(collector: "Collector") -> None:
         with collector.failures.noted("answer"):
             if request.external_req_id in opened and request.prompt_token_ids is not None:
                 opened[request.external_req_id][request_index] = request.request_id
-                collector.open(
-                    request.request_id, request.external_req_id, request_index, list(request.prompt_token_ids)
-                )
+                prompt_ids = list(request.prompt_token_ids)
+                collector.store.open(request.request_id, request.external_req_id, request_index, prompt_ids)
         add_request(self, request, prompt, parent_req, request_index, queue)
 
     @functools.wraps(generate)
@@ -53,38 +52,33 @@ def install_in_engine_client(collector: "Collector") -> None:
         request_id, params = given["request_id"], given["sampling_params"]
         delta = getattr(params.output_kind, "name", "") == "DELTA"
         own = opened.setdefault(request_id, {})
-        sent: dict[int, int] = {}
         try:
             async with contextlib.aclosing(generate(*args, **kwargs)) as results:
                 async for result in results:
                     for output in result.outputs:
                         with collector.failures.noted("answer"):
-                            await _attach(collector, own, sent, output, delta)
+                            if engine_id := own.get(output.index):
+                                await _attach(collector, engine_id, output, delta)
                     yield result
         finally:
             opened.pop(request_id, None)
             with collector.failures.noted("answer"):
                 for engine_id in own.values():
-                    collector.drop(engine_id)  # unless it has finished
+                    collector.store.drop(engine_id)
 
     OutputProcessor.add_request = and_open
     AsyncLLM.generate = and_read
 
 
-async def _attach(collector: "Collector", own: dict[int, str], sent: dict[int, int], output: Any, delta: bool) -> None:
-    """Put the readouts of an output's tokens on it."""
-    engine_id = own.get(output.index)
-    if engine_id is None:
-        return
-    first = sent.get(output.index, 0) if delta else 0
-    sent[output.index] = first + len(output.token_ids)
-    output.readout = await collector.of_output(engine_id, first, list(output.token_ids), output.text)
+async def _attach(collector: "Collector", engine_id: str, output: Any, delta: bool) -> None:
+    """Attach to an output the readouts of its tokens."""
+    output.readout = await collector.of_output(engine_id, list(output.token_ids), output.text, delta=delta)
     if output.finish_reason is not None:
-        collector.finish(engine_id)
+        collector.store.finish(engine_id)
 
 
 def install_in_endpoints(collector: "Collector") -> None:
-    """Let the endpoints put what the outputs carry into their answers."""
+    """Let the endpoints copy the readouts of the outputs into their answers."""
     from vllm.entrypoints.openai.chat_completion import api_router as chat_router
     from vllm.entrypoints.openai.chat_completion.serving import OpenAIServingChat
     from vllm.entrypoints.openai.completion import api_router as completion_router
@@ -94,13 +88,11 @@ def install_in_endpoints(collector: "Collector") -> None:
 
     for router in (chat_router, completion_router):
         router.JSONResponse = FastJSONResponse
-    for serving, name in (
-        (OpenAIServingCompletion, "completion_stream_generator"),
-        (OpenAIServingChat, "chat_completion_stream_generator"),
-    ):
-        setattr(serving, name, _streamed(getattr(serving, name), collector))
-
-    whole = OpenAIServingCompletion.request_output_to_completion_response
+    completion, chat = OpenAIServingCompletion, OpenAIServingChat
+    completion.completion_stream_generator = _streamed(completion.completion_stream_generator, collector)
+    chat.chat_completion_stream_generator = _streamed(chat.chat_completion_stream_generator, collector)
+    chat.chat_completion_full_generator = _whole_chat(chat.chat_completion_full_generator, collector)
+    whole = completion.request_output_to_completion_response
 
     @functools.wraps(whole)
     def with_readouts(self: Any, final_res_batch: Any, *args: Any, **kwargs: Any) -> Any:
@@ -111,9 +103,7 @@ def install_in_endpoints(collector: "Collector") -> None:
                 choice.readout = getattr(output, _FIELD, None)
         return response
 
-    OpenAIServingCompletion.request_output_to_completion_response = with_readouts
-    chat = OpenAIServingChat.chat_completion_full_generator
-    OpenAIServingChat.chat_completion_full_generator = _whole_chat(chat, collector)
+    completion.request_output_to_completion_response = with_readouts
 
 
 def _whole_chat(original: Callable[..., Any], collector: "Collector") -> Callable[..., Any]:
@@ -169,17 +159,14 @@ def _streamed(
 
 
 def with_pending(chunk: str, pending: dict[int, list[Values | None]]) -> str:
-    """A server-sent chunk with the readouts that wait for its choices, which then wait no longer.
+    """Add to a chunk (`data: {...}` and an empty line) the readouts that wait for its choices, and remove them from `pending`.
 
-    Args:
-        chunk: `data: {...}` and an empty line; anything else comes back as it is.
-        pending: choice -> readouts.
+    Anything else is returned unchanged.
     """
     if not chunk.startswith("data: {"):
         return chunk
     said = json.loads(chunk.removeprefix("data: "))
     for choice in said.get("choices", []):
-        opening = "role" in choice.get("delta", {}) and choice.get("finish_reason") is None  # before any token
-        if not opening:
+        if "role" not in choice.get("delta", {}) or choice.get("finish_reason") is not None:  # else before any token
             choice[_FIELD] = pending.pop(choice["index"], [])
     return f"data: {to_json(said).decode()}\n\n"

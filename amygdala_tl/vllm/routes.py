@@ -1,4 +1,4 @@
-"""`/v1/readout/...` on vLLM's own HTTP server, behind the same authentication as its other `/v1` routes."""
+"""Routes `/v1/readout/...` on vLLM's own HTTP server, with the authentication of its other `/v1` routes."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -14,11 +14,11 @@ from amygdala_tl.vllm.store import Entry, as_values
 _KEEP_ALIVE = 15.0  # seconds of silence after which a comment shows that the stream is alive
 
 
-class FastJSONResponse(JSONResponse):  # type: ignore[misc]  # FastAPI, which comes with vLLM, is not everywhere
-    """A JSON answer with many numbers, written by pydantic instead of the standard library, which takes twenty times as long."""
+class FastJSONResponse(JSONResponse):  # type: ignore[misc]  # FastAPI comes with vLLM only
+    """A JSON answer with many numbers, written by pydantic: twenty times as fast as the standard library."""
 
     def render(self, content: Any) -> bytes:
-        """The body."""
+        """Return the body."""
         return to_json(content)
 
 
@@ -31,14 +31,14 @@ def readout_router(collector: Collector, manifest_json: bytes) -> APIRouter:
         return Response(manifest_json, media_type="application/json")
 
     async def stream(request: Request) -> StreamingResponse:
-        """Every generated token of every request from now on, as server-sent events."""
+        """Send each generated token of each request from now on, as server-sent events."""
         return StreamingResponse(_events(collector, request), media_type="text/event-stream")
 
     async def of_request(request_id: str) -> JSONResponse:
-        """Every position of a request, prompt and generated: the stream at that token, null where it was not computed."""
+        """Send each position of a request, prompt and generated: the stream at that token, null if it was not computed."""
         entries = collector.store.find(request_id)
         if not entries:
-            raise HTTPException(404, f"no request {request_id} runs or has lately finished")
+            raise HTTPException(404, f"request {request_id} is not running and has not recently finished")
         return FastJSONResponse({
             "request_id": request_id,
             "concepts": list(collector.readout.concepts),

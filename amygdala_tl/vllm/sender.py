@@ -1,100 +1,86 @@
-"""Out of the engine without waiting: a thread takes rows off the step's hands and sends them; who does not listen misses them."""
+"""Sender of the engine process: a thread sends the rows of each step, so that the engine never waits for a reader."""
 
 import queue
 import threading
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import zmq
-from torch import Tensor, cuda, empty
+from torch import Tensor, cuda, empty, float32, int64
 
 from amygdala_tl.vllm.failures import Failures
 from amygdala_tl.vllm.wire import Step, encode
 
-_WAITING = 256 * 2**20  # bytes of rows that may wait; past that the serving process is gone or stuck, and rows are lost
-_IN_FLIGHT = 16  # steps between the processes; each is up to some megabytes
-_PATIENCE = 5000  # milliseconds to wait for a serving process that does not listen; once, until it does
-_NO_POSITIONS = np.empty(0, dtype=np.int64)
-_NO_SCORES = np.empty((0, 1, 1), dtype=np.float32)
+_WAITING = 256 * 2**20  # bytes of waiting rows; beyond that the serving process is gone or stuck, and rows are lost
+_IN_FLIGHT = 16  # steps between the processes, each up to a few megabytes
+_PATIENCE = 5000  # milliseconds to wait for a serving process that does not listen; only once until it listens again
+_NOTHING = empty(0, dtype=int64, device="cpu"), empty(0, 1, 1, dtype=float32, device="cpu")  # positions and scores
 
 
 class Sender:
     """Sends steps to an address; never blocks.
 
-    What it could not send it tells in the next message that gets through.
+    The next message that gets through reports the steps that did not.
     """
 
     def __init__(self, address: str, failures: Failures) -> None:
-        """Connect.
-
-        Args:
-            address: where the serving process listens, or will.
-            failures: of this process.
-        """
+        """Connect to `address`, where the serving process listens, now or later."""
         self._failures = failures
         self._untold = 0
-        self._queued, self._taken = 0, 0  # bytes; the first is the engine's to change, the second the thread's
+        self._queued, self._taken = 0, 0  # bytes; the engine changes the first, the thread the second
         self._patience = _PATIENCE
-        self._queue: queue.SimpleQueue[tuple[Any, ...] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
         self._socket = zmq.Context.instance().socket(zmq.PUSH)
         self._socket.set(zmq.SNDHWM, _IN_FLIGHT)
-        self._socket.set(zmq.IMMEDIATE, 1)  # nothing is kept for a process that is not there
+        self._socket.set(zmq.IMMEDIATE, 1)  # keep nothing for a process that does not exist
         self._socket.set(zmq.LINGER, 0)
         self._socket.connect(address)
         threading.Thread(target=self._run, name="readout-sender", daemon=True).start()
 
     def send(self, requests: Sequence[tuple[str, int]], positions: Tensor, scores: Tensor) -> None:
-        """Queue the rows of a step. On a GPU the copy to the host is started and waited for by the thread.
+        """Queue the rows of a step. On a GPU this starts the copy to the host, and the thread waits for it.
 
         Args:
-            requests: (request id, how many rows), in the order of the rows.
+            requests: (request id, number of rows), in the order of the rows.
             positions: [token].
-            scores: [token, layer, concept]; must not change any more.
+            scores: [token, layer, concept]; must not change later.
 
         Raises:
-            BufferError: the serving process has not listened for long.
+            BufferError: the serving process has not listened for a long time.
         """
         if self._queued - self._taken > _WAITING:
-            raise BufferError("the serving process takes no rows")
+            raise BufferError("the serving process does not take rows")
         self._queued += scores.nbytes
         if scores.device.type != "cuda":
-            self._queue.put((None, tuple(requests), positions.clone(), scores))
+            self._queue.put((None, requests, positions.clone(), scores, None))
             return
         copies = [empty(each.shape, dtype=each.dtype, pin_memory=True) for each in (positions, scores)]
         for copy, each in zip(copies, (positions, scores), strict=True):
             copy.copy_(each, non_blocking=True)
         done = cuda.Event()  # type: ignore[no-untyped-call]
         done.record()
-        self._queue.put((done, tuple(requests), *copies))
+        self._queue.put((done, requests, *copies, None))
 
     def lose(self, lost: Sequence[tuple[str, int]]) -> None:
-        """Let the serving process know that the rows of a step are lost.
-
-        Args:
-            lost: (request id, position) up to which no rows are still to come.
-        """
-        if self._queued - self._taken <= _WAITING:  # else it does not listen anyway
-            self._queue.put((None, tuple(lost), None, None))
+        """Tell the serving process that a step's rows are lost: (request id, position before which no more will come)."""
+        if self._queued - self._taken <= _WAITING:  # otherwise it is not listening
+            self._queue.put((None, (), *_NOTHING, lost))
 
     def _run(self) -> None:
-        while (item := self._queue.get()) is not None:
-            done, requests, positions, scores = item
-            self._untold += scores is None
+        while True:
+            done, requests, positions, scores, lost = self._queue.get()
+            self._untold += lost is not None
             try:
                 if done is not None:
                     done.synchronize()
-                if scores is None:
-                    self._push(Step((), _NO_POSITIONS, _NO_SCORES, lost=requests, failures=self._untold))
-                else:
-                    self._push(Step(requests, positions.numpy(), scores.numpy(), failures=self._untold))
+                self._push(Step(tuple(requests), positions.numpy(), scores.numpy(), tuple(lost or ()), self._untold))
                 self._untold = 0
             except Exception as cause:
-                if scores is not None:
+                if lost is None:
                     self._untold += 1
                     self._failures.note("engine", cause)
             finally:
-                self._taken += 0 if scores is None else scores.nbytes
+                self._taken += scores.nbytes
 
     def _push(self, step: Step) -> None:
         listens = self._socket.poll(self._patience, zmq.POLLOUT)

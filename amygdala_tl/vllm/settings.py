@@ -1,4 +1,4 @@
-"""What switches the plugin on: two environment variables, and which bundle they name."""
+"""Environment variables that switch the plugin on and name the bundle."""
 
 import os
 from collections.abc import Mapping
@@ -12,16 +12,16 @@ VECTORS = "VLLM_READOUT_VECTORS"
 MANIFEST = "VLLM_READOUT_MANIFEST"
 ANY_MODEL = "VLLM_READOUT_ANY_MODEL"
 SOCKET = "AMYGDALA_TL_READOUT_SOCKET"
-"""Set by the serving process for the engine processes that it starts: where they send what they read."""
+"""Address to which engine processes send their rows; the serving process sets it before it starts them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the environment says.
+    """Settings from the environment.
 
     Attributes:
         vectors, manifest: the two files of the bundle.
-        any_model: serve a model with other weights than the bundle was trained on.
+        any_model: serve a model with other weights than those that the bundle was trained on.
     """
 
     vectors: Path
@@ -29,19 +29,15 @@ class Settings:
     any_model: bool
 
     def load(self) -> Readout:
-        """The bundle.
-
-        Raises:
-            ReadoutError: it is damaged.
-        """
+        """Load the bundle; raises as `load_readout`."""
         return load_readout(self.vectors, self.manifest)
 
 
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings | None:
-    """Settings from the environment, or None where readouts are off: neither variable is set.
+    """Read the settings from the environment; None if neither variable is set, so readouts are off.
 
     Raises:
-        InputError: one of the two is missing.
+        InputError: only one of the two is set.
     """
     environment = os.environ if environment is None else environment
     vectors, manifest = environment.get(VECTORS), environment.get(MANIFEST)
@@ -49,7 +45,6 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings | No
         return None
     if not vectors or not manifest:
         missing, present = (MANIFEST, VECTORS) if vectors else (VECTORS, MANIFEST)
-        raise InputError("readouts are half switched on", got=present, need=missing, remedy="set both or neither")
-    return Settings(
-        vectors=Path(vectors), manifest=Path(manifest), any_model=environment.get(ANY_MODEL, "") not in ("", "0")
-    )
+        message, remedy = "one of the two readout variables is missing", "set both or neither"
+        raise InputError(message, got=present, need=missing, remedy=remedy)
+    return Settings(Path(vectors), Path(manifest), any_model=environment.get(ANY_MODEL, "") not in ("", "0"))

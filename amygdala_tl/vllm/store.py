@@ -1,12 +1,14 @@
-"""Scores in the serving process: by request and position, as they arrive, and forgotten in time.
+"""Store of scores in the serving process, by request and position.
 
-A position is written again when its token is computed again (after preemption), and is absent when it never was (a prefix that
-came from the cache) or its scores are not finite: absent rows are None, never zeros.
+A position is written again when its token is computed again after preemption. It is absent if it was never computed (a prefix
+from the cache) or if its scores are not finite. Absent rows are None, never zeros.
 """
 
 import asyncio
 import math
+import re
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,9 +20,9 @@ Row = npt.NDArray[np.float32]
 """[layer, concept]."""
 
 Values = list[list[float]]
-"""The same as JSON carries it, [layer][concept]."""
+"""The same for JSON, [layer][concept]."""
 
-_SLICE = 0.1  # seconds that are waited at a time
+_SLICE = 0.1  # seconds to wait at a time
 
 
 @dataclass(slots=True)
@@ -28,13 +30,13 @@ class Entry:
     """One sequence.
 
     Attributes:
-        request_id: as the client knows it.
-        index: which of the request's choices.
+        request_id: the client's name for it.
+        index: number of the choice within the request.
         prompt_ids: token ids of the prompt.
         output_ids: token ids generated so far.
         rows: position -> scores.
-        reached: rows of earlier positions are here, or are not still to come.
-        finished: no more rows are taken.
+        reached: rows of positions before this one have arrived, or will not come.
+        finished: True if no more rows are accepted.
     """
 
     request_id: str
@@ -48,50 +50,49 @@ class Entry:
 
     @property
     def n_bytes(self) -> int:
-        """What the rows take."""
+        """Size of the rows."""
         return sum(row.nbytes for row in self.rows.values())
+
+    def advance(self, end: int) -> None:
+        """Note that no more rows of positions before `end` will come."""
+        self.reached = max(self.reached, end)
+        self.arrived.set()
 
 
 class Store:
-    """All sequences that run, and the last few that ended.
+    """All running sequences, and the last few finished ones.
 
     Attributes:
-        running, done: the sequences, by the engine's names of them.
-        taken: how many rows have been taken.
-        forgotten: how many of them have been let go.
-        missing_cached: positions of finished sequences without a row before their first one: their prefix was in the cache.
+        running, done: sequences by the engine's name.
+        taken: number of rows that have arrived.
+        forgotten: number of rows that were dropped.
+        missing_cached: positions of finished sequences before their first row; their prefix was in the cache.
         missing_lost: other positions of finished sequences without a row.
     """
 
-    def __init__(self, keep_requests: int = 256, keep_bytes: int = 256 * 2**20) -> None:
-        """An empty store.
-
-        Args:
-            keep_requests: how many finished sequences are kept for who asks for them.
-            keep_bytes: how much their rows may take.
-        """
+    def __init__(
+        self, keep_requests: int = 256, keep_bytes: int = 2**28, changed: Callable[["Store"], object] = lambda _: None
+    ) -> None:
+        """Make an empty store, which keeps at most so many finished sequences and bytes of their rows, and reports changes."""
         self.running: dict[str, Entry] = {}
         self.done: OrderedDict[str, Entry] = OrderedDict()
-        self.keep_requests = keep_requests
-        self.keep_bytes = keep_bytes
-        self.taken = 0
-        self.forgotten = 0
-        self.missing_cached = 0
-        self.missing_lost = 0
+        self.taken = self.forgotten = self.missing_cached = self.missing_lost = 0
+        self._keep_requests, self._keep_bytes, self._changed = keep_requests, keep_bytes, changed
         self._done_bytes = 0
         self._silent = False
 
     @property
     def held(self) -> int:
-        """How many rows there are now."""
+        """Number of rows in the store."""
         return self.taken - self.forgotten
 
     def open(self, engine_id: str, request_id: str, index: int, prompt_ids: list[int]) -> None:
-        """Expect rows for a sequence that the engine calls `engine_id`."""
+        """Expect rows for the sequence that the engine calls `engine_id`."""
         self.running[engine_id] = Entry(request_id, index, prompt_ids)
+        self._changed(self)
 
     def add(self, step: Step) -> None:
-        """Take the rows of a step; those of unknown sequences are dropped, and so are those that are not finite."""
+        """Add the rows of a step, except those of unknown sequences and those that are not finite."""
         self._silent = False
         finite = np.all(np.isfinite(step.scores), axis=(1, 2)).tolist()
         start = 0
@@ -99,28 +100,24 @@ class Store:
             entry = self.running.get(engine_id)
             if entry is not None and count:
                 positions = step.positions[start : start + count].tolist()
-                # Copies, not views, which would keep the whole step.
+                # Copies, because views would keep the whole step.
                 rows = {p: step.scores[start + i].copy() for i, p in enumerate(positions) if finite[start + i]}
-                before = len(entry.rows)
-                entry.rows.update(rows)
                 self.taken += len(rows)
-                self.forgotten += before + len(rows) - len(entry.rows)
-                _advance(entry, positions[-1] + 1)
+                self.forgotten += len(rows.keys() & entry.rows.keys())
+                entry.rows |= rows
+                entry.advance(positions[-1] + 1)
             start += count
         for engine_id, end in step.lost:
             if entry := self.running.get(engine_id):
-                _advance(entry, end)
+                entry.advance(end)
+        self._changed(self)
 
     async def wait(self, engine_id: str, positions: range, patience: float) -> list[Row | None]:
-        """The rows at `positions`, in order, after waiting for those that are still on their way; None for missing ones.
+        """Return the rows at `positions`, in order, after waiting for those on their way; None for missing ones.
 
-        Rows come in order, so that one that is missing when a later one is here will not come. Once a row has been waited for in
-        vain, none is waited for until some arrive again.
-
-        Args:
-            engine_id: the engine's name of the sequence.
-            positions: ascending.
-            patience: seconds to wait while nothing comes; an event loop that stands still for longer uses up little of it.
+        Rows arrive in order, so a row will not come once a later one is here. `patience` is the seconds to wait while nothing
+        arrives; a longer pause of the event loop itself uses up little of it. After a wait in vain, this does not wait again
+        until other rows arrive.
         """
         entry = self.running.get(engine_id)
         if entry is None or not positions:
@@ -137,13 +134,13 @@ class Store:
         return [entry.rows.get(position) for position in positions]
 
     def finish(self, engine_id: str) -> None:
-        """A sequence ended as it should: keep it for a while."""
+        """Keep a finished sequence for a while."""
         entry = self.running.pop(engine_id, None)
         if entry is None:
             return
         entry.finished = True
         last = len(entry.prompt_ids) + len(entry.output_ids) - 1
-        # The engine may have run a step past the end before it knew.
+        # The engine may have run a step past the end.
         rows = {position: row for position, row in entry.rows.items() if position < last}
         self.forgotten += len(entry.rows) - len(rows)
         entry.rows = rows
@@ -152,39 +149,30 @@ class Store:
         self.missing_lost += max(0, last - len(rows) - cached)
         self.done[engine_id] = entry
         self._done_bytes += entry.n_bytes
-        while self.done and (len(self.done) > self.keep_requests or self._done_bytes > self.keep_bytes):
+        while self.done and (len(self.done) > self._keep_requests or self._done_bytes > self._keep_bytes):
             _, oldest = self.done.popitem(last=False)
             self._done_bytes -= oldest.n_bytes
             self.forgotten += len(oldest.rows)
+        self._changed(self)
 
     def drop(self, engine_id: str) -> None:
-        """A sequence was cancelled: forget it."""
+        """Drop a cancelled sequence, unless it has finished."""
         if entry := self.running.pop(engine_id, None):
             self.forgotten += len(entry.rows)
+            self._changed(self)
 
     def find(self, request_id: str) -> list[Entry]:
-        """The sequences of a request, in order: running ones, or finished ones that are still kept.
+        """Find the sequences of a request, in order, running or finished.
 
-        A completion over several prompts has the id of the response with `-0`, `-1`, ... behind it for each of them.
+        A completion over several prompts has one id for each: the id of the response with `-0`, `-1`, ... appended.
         """
         everything = [*self.running.values(), *self.done.values()]
         exact = [entry for entry in everything if entry.request_id == request_id]
-        parts = [
-            entry
-            for entry in everything
-            if entry.request_id.startswith(f"{request_id}-") and entry.request_id[len(request_id) + 1 :].isdigit()
-        ]
-        return exact or sorted(parts, key=lambda entry: (int(entry.request_id.rsplit("-", 1)[1]), entry.index))
-
-
-def _advance(entry: Entry, end: int) -> None:
-    entry.reached = max(entry.reached, end)
-    entry.arrived.set()
+        part = re.compile(re.escape(request_id) + r"-(\d+)")
+        parts = [(int(found[1]), entry) for entry in everything if (found := part.fullmatch(entry.request_id))]
+        return exact or [entry for _, entry in sorted(parts, key=lambda found: (found[0], found[1].index))]
 
 
 def as_values(row: Row | None) -> Values | None:
-    """A row as JSON can carry it; None where it is missing."""
-    if row is None:
-        return None
-    values: Values = row.tolist()
-    return values
+    """Convert a row for JSON; None if it is missing."""
+    return None if row is None else row.tolist()

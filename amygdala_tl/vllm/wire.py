@@ -1,6 +1,6 @@
-"""What an engine process sends to the serving process after a step: whose rows they are, at which positions, and the scores.
+"""Messages from an engine process to the serving process: request ids, positions and scores of one step.
 
-Three frames: JSON (request ids with row counts, the shape, and what was lost), positions as int64, scores as float32.
+A message has three frames: JSON (request ids with row counts, shape, lost rows), positions as int64, scores as float32.
 """
 
 import json
@@ -16,11 +16,11 @@ class Step:
     """Rows of one step of an engine.
 
     Attributes:
-        requests: (request id, how many rows), in the order of the rows.
-        positions: [token] where each row's token stands in its request.
+        requests: (request id, number of rows), in the order of the rows.
+        positions: [token] position of each row's token in its request.
         scores: [token, layer, concept] float32.
-        lost: (request id, position) of sequences whose rows up to that position, and not with it, are not still to come.
-        failures: how many steps have lost their rows since the last message.
+        lost: (request id, position) of sequences; no more rows will come before that position.
+        failures: number of steps that have lost their rows since the last message.
     """
 
     requests: tuple[tuple[str, int], ...]
@@ -31,7 +31,7 @@ class Step:
 
 
 def encode(step: Step) -> list[bytes]:
-    """The frames of `step`."""
+    """Encode a step as frames."""
     head = {"requests": step.requests, "shape": step.scores.shape, "lost": step.lost, "failures": step.failures}
     return [
         json.dumps(head).encode(),
@@ -41,7 +41,7 @@ def encode(step: Step) -> list[bytes]:
 
 
 def decode(frames: Sequence[bytes]) -> Step:
-    """The inverse of `encode`.
+    """Decode frames from `encode`.
 
     Raises:
         ValueError: the frames do not fit together.

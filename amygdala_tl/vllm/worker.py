@@ -1,4 +1,4 @@
-"""In the engine process: hook the model once it is loaded, and after every step say whose rows the buffers hold."""
+"""Hooks in the engine process: on the loaded model, and after each step, to send the rows in the buffers."""
 
 import functools
 import hashlib
@@ -21,7 +21,7 @@ logger = logging.getLogger("vllm.amygdala_tl")
 
 
 def install_in_workers(settings: Settings, address: str) -> None:
-    """Let every worker that this process or a fork of it makes hook its model right after loading, before any compilation."""
+    """Make the workers of this process and its forks hook their model right after loading, before any compilation."""
     from vllm.v1.worker.worker_base import WorkerWrapperBase
 
     if getattr(WorkerWrapperBase, "_readout_installed", False):
@@ -47,11 +47,11 @@ def install_in_workers(settings: Settings, address: str) -> None:
 
 
 def hook_model(worker: Any, settings: Settings, address: str) -> None:
-    """Hook a worker's loaded model, and send its rows to `address`.
+    """Hook a worker's loaded model and send its rows to `address`.
 
     Raises:
         ReadoutError: the bundle is damaged, or of another model.
-        ModelError: the server is set up in a way that cannot be read.
+        ModelError: the plugin does not support the server's setup.
     """
     config = worker.vllm_config
     _refuse_setup(config)
@@ -62,13 +62,15 @@ def hook_model(worker: Any, settings: Settings, address: str) -> None:
     if not settings.any_model and (
         why := refuse_other_model(readout, model=model_config.model, folder=_folder(model_config))
     ):
-        logger.warning("readouts: that this is the model they were trained on was not checked: %s", why)
+        logger.warning("readouts: the weights were not compared with those the readout was trained on: %s", why)
     runner = worker.model_runner
     path, layers = find_layers(runner.get_model(), n_layers)
-    # Hooks change the graph: a graph that was compiled without them, or with others, must not be taken from the cache.
+    # Hooks change the graph, so a graph compiled without them, or with others, must not come from the cache.
     if isinstance(config.additional_config, dict):
         config.additional_config["amygdala_tl"] = hashlib.sha256(settings.vectors.read_bytes()).hexdigest()
-    projection = Projection(layers, readout.layers, readout.vectors, _rows(config))
+    padded = getattr(config.compilation_config, "max_cudagraph_capture_size", None) or 0  # for CUDA graphs
+    rows = int(max(config.scheduler_config.max_num_batched_tokens, padded))
+    projection = Projection(layers, readout.layers, readout.vectors, rows)
     if worker.rank % config.parallel_config.tensor_parallel_size == 0:  # every rank of a group has the whole stream
         failures = Failures()
         _watch_steps(runner, projection, Sender(address, failures), failures)
@@ -83,23 +85,12 @@ def _refuse_setup(config: Any) -> None:
         (config.model_config.runner_type != "generate", "a pooling model"),
     ):
         if wrong:
-            raise ModelError(
-                "readouts do not work with this yet", got=what, remedy="serve without it, or without readouts"
-            )
-
-
-def _rows(config: Any) -> int:
-    """Most tokens that a step can hold, padded for CUDA graphs."""
-    return int(
-        max(
-            config.scheduler_config.max_num_batched_tokens,
-            getattr(config.compilation_config, "max_cudagraph_capture_size", None) or 0,
-        )
-    )
+            remedy = "serve without it, or without readouts"
+            raise ModelError("readouts do not support this yet", got=what, remedy=remedy)
 
 
 def _folder(model_config: Any) -> Path | None:
-    """Where the checkpoint's files are, without any download."""
+    """Return the folder of the checkpoint's files, without a download."""
     if Path(model_config.model).is_dir():
         return Path(model_config.model)
     from huggingface_hub import snapshot_download
@@ -116,7 +107,7 @@ def _watch_steps(runner: Any, projection: Projection, sender: Sender, failures: 
     @functools.wraps(execute_model)
     def and_send(scheduler_output: Any, *args: Any, **kwargs: Any) -> Any:
         result = execute_model(scheduler_output, *args, **kwargs)
-        if result is None and scheduler_output.total_num_scheduled_tokens > 0:  # a forward pass was run
+        if result is None and scheduler_output.total_num_scheduled_tokens > 0:  # a forward pass ran
             try:
                 raise_failures()
                 requests, positions = _whose(runner, scheduler_output)
@@ -131,7 +122,7 @@ def _watch_steps(runner: Any, projection: Projection, sender: Sender, failures: 
 
 
 def _ends(scheduler_output: Any) -> list[tuple[str, int]]:
-    """(request id, position behind the last one of this step), as the scheduler has it."""
+    """Return (request id, position after the last one of this step) from the scheduler."""
     cached = scheduler_output.scheduled_cached_reqs
     starts = {new.req_id: new.num_computed_tokens for new in scheduler_output.scheduled_new_reqs}
     starts |= dict(zip(cached.req_ids, cached.num_computed_tokens, strict=True))
@@ -140,7 +131,7 @@ def _ends(scheduler_output: Any) -> list[tuple[str, int]]:
 
 
 def _whose(runner: Any, scheduler_output: Any) -> tuple[Sequence[tuple[str, int]], Tensor]:
-    """(request id, how many rows) in the order of the rows, and each row's position, for either model runner."""
+    """Return (request id, number of rows) in the order of the rows, and each row's position, for either model runner."""
     state = runner.execute_model_state
     batch = getattr(state, "input_batch", None)
     if batch is not None:  # V2 keeps the batch with the state

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amygdala_tl.activations.batching import pack
+from amygdala_tl.activations.runner import pack
 
 LENGTHS = st.lists(st.integers(1, 300), max_size=60)
 

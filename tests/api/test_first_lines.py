@@ -67,13 +67,17 @@ def test_the_first_lines_of_a_transformer_lens_user_work(kind, model_type, notes
 
     layer = readout.layers[-2]
     joy = readout.direction("joy", layer=layer)
-    plain = running(tokens)
+
+    def logits():
+        out = model(tokens)
+        return out.logits if kind == "PreTrainedModel" else out
+
+    plain = logits()
     with at.intervene(model, {layer: at.Add(joy, dose=0.5)}):
-        moved = running(tokens)
+        moved = logits()
         model.generate(tokens, max_new_tokens=2)
     assert not torch.allclose(plain, moved)
-    after = running(tokens)
-    torch.testing.assert_close(after, plain)
+    torch.testing.assert_close(logits(), plain)
 
     name = f"blocks.{layer}.hook_resid_post"
     seen = {}

@@ -249,16 +249,16 @@ def test_no_group_is_both_fitted_on_and_judged_on(tmp_path_factory, graph):
     group = {text.text: text.group for text in corpus.texts}
     train, held_out = (judged_texts(result, corpus, store, split) for split in ("train", "heldout"))
     diagnoser = Diagnoser(result, train, neutral_activations(result, corpus, store))
-    fitted_on = {group[text.text] for text in diagnoser.train.texts}
-    judged_on = {group[text.text] for text in held_out.texts}
+    fitted_on = {group[text] for text in diagnoser.train.texts}
+    judged_on = {group[text] for text in held_out.texts}
     assert fitted_on.isdisjoint(judged_on)
     assert judged_on == {t.group for t in corpus.texts if t.split == "heldout" and not t.neutral}
     # ... and the numbers beside the names are those of these texts.
     where = {text.id: row for row, text in enumerate(corpus.texts)}
-    exactly(held_out.data.activations, activations[[where[text.id] for text in held_out.texts]])
-    exactly(train.data.activations, activations[[where[text.id] for text in train.texts]])
+    exactly(held_out.data.activations, activations[[where[name] for name in held_out.ids]])
+    exactly(train.data.activations, activations[[where[name] for name in train.ids]])
     for concept, counts in result.provenance.counts.items():
-        assert counts["positive"] == sum(concept in text.positive for text in train.texts)
+        assert counts["positive"] == sum(concept in corpus.texts[where[name]].positive for name in train.ids)
 
 
 # Judged as a plain loop would

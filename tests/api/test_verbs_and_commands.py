@@ -38,7 +38,8 @@ def width(monkeypatch):
 
 @pytest.fixture(scope="module")
 def corpus():
-    return at.extract(memory_file=demo_graph_path(), rules=LabelRules(emotions=("calm", "grief", "joy", "warmth")))
+    rules = LabelRules(emotions=("calm", "grief", "joy"), max_examples_per_emotion=30)
+    return at.extract(memory_file=demo_graph_path(), rules=rules)
 
 
 @pytest.fixture(scope="module")
@@ -97,8 +98,9 @@ def assert_same_readout(command, verb):
 
 
 def test_extract(capsys, corpus, tmp_path):
-    (tmp_path / "names.txt").write_text("calm\ngrief\njoy\nwarmth\n")
+    (tmp_path / "names.txt").write_text("calm\ngrief\njoy\n")
     how = ("--memory-file", demo_graph_path(), "--emotions-file", tmp_path / "names.txt")
+    how = (*how, "--max-examples-per-emotion", 30)
     assert run(capsys, "extract", *how, "--output-dir", tmp_path / "c")[0] == 0
     assert at.read_corpus(tmp_path / "c") == corpus
 
@@ -112,11 +114,11 @@ def test_train(capsys, folder, trained, model, tmp_path):
     assert_same_readout(command, trained)
 
 
-def test_train_with_its_defaults_and_layers_of_its_choice(capsys, corpus, folder, tiny, model, tmp_path):
+def test_train_with_layers_of_its_choice(capsys, corpus, folder, tiny, model, tmp_path):
     output = tmp_path / "r.safetensors"
-    how = ("--target-layers", "auto")
+    how = ("--target-layers", "auto", "--aggregator", "mean")
     assert run(capsys, "train", "--training-data-dir", folder / "corpus", "--output", output, *model, *how)[0] == 0
-    assert_same_readout(at.load_readout(output), at.train(corpus, tiny, layers="auto"))
+    assert_same_readout(at.load_readout(output), at.train(corpus, tiny, layers="auto", aggregator="mean"))
 
 
 def test_capture_and_fit(capsys, corpus, folder, tiny, model, tmp_path):

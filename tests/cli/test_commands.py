@@ -46,7 +46,7 @@ def test_a_second_train_runs_no_text_again(capsys, workplace, tiny_checkpoint):
     model = ("--model", tiny_checkpoint("llama"), "--target-layers", "2,3", "--aggregator", "mean")
     code, out, _ = run(capsys, "train", *arguments, *model)
     assert code == 0
-    assert "nothing to run" in out
+    assert "the store already has all" in out
 
 
 def test_inspect_says_what_the_bundle_is(capsys, workplace):

@@ -46,7 +46,7 @@ def test_crosstalk_shows_every_layer_or_one(capsys, common):
     code, out, _ = run(capsys, "crosstalk", *data, "--layer", 3)
     assert code == 0
     assert "layer 2" not in out
-    assert "answers to" in out
+    assert "responds to" in out
 
 
 def test_layers_compares_what_was_captured_and_chooses(capsys, workplace):

@@ -98,7 +98,7 @@ def test_a_second_run_measures_nothing_and_its_copied_settings_give_the_same(cap
     differences = [at for concept in found["concepts"] for at in concept["differences"]]
     assert len(differences) == 2
     assert all((at["difference"], at["low"], at["high"]) == (0, 0, 0) for at in differences)
-    assert "configured alike" in run(capsys, "compare", first, second)[1]
+    assert "have the same settings" in run(capsys, "compare", first, second)[1]
 
 
 def test_a_readout_is_trained_where_none_is_given(capsys, written, tmp_path):

@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from amygdala_tl.corpus import LabelRules, build_corpus, count_examples
-from amygdala_tl.corpus.choose import choose
-from amygdala_tl.corpus.hashing import text_id
+from amygdala_tl.corpus.hashing import choose, text_id
 from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.errors import CorpusError, InputError
 from amygdala_tl.records import CorpusText, Node

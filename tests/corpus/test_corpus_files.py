@@ -65,7 +65,7 @@ def test_a_folder_or_a_pipe_in_the_way_is_refused_and_left_alone(tmp_path: Path)
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(StorageError, match="folder: a folder is where a file should be"):
         atomic_write_text(tmp_path / "folder", "x")
-    with pytest.raises(StorageError, match="pipe: no regular file is where a file should be"):
+    with pytest.raises(StorageError, match="pipe: a special file is where a file should be"):
         atomic_write_text(tmp_path / "pipe", "x")
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
 

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from amygdala_tl.corpus.build import matching_kinds
 from amygdala_tl.corpus.grouping import group_of, split_of
-from amygdala_tl.corpus.node_types import matching_kinds
 from amygdala_tl.errors import InputError
 
 KINDS = frozenset({"episodicSession", "episodicDaily", "episodicWeekly", "semantic", "Person"})

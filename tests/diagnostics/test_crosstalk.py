@@ -10,6 +10,7 @@ from sklearn.metrics import matthews_corrcoef
 
 from amygdala_tl.diagnostics.auroc_matrix import auroc_matrix
 from amygdala_tl.diagnostics.crosstalk import RIDGE, clusters, correlation, cross_talk, ridge_r_squared
+from amygdala_tl.diagnostics.scored import ScoredTexts
 
 NAMES = ("calm", "serene", "pride", "envy", "awe")
 
@@ -38,7 +39,7 @@ def world(seed=0, texts=900, together=0.0, twins=True, d_model=24, strength=2.5)
 
 def talk(seed=0, **options):
     directions, *rest = world(seed, **options)
-    return cross_talk(NAMES, 7, directions, *rest, seeded())
+    return cross_talk(NAMES, 7, directions, ScoredTexts(*rest), seeded())
 
 
 def warned(found):
@@ -69,7 +70,8 @@ def test_concepts_that_are_neither_close_nor_together_are_not_warned_of():
 def test_labels_that_are_always_the_same_leave_nothing_to_contrast():
     directions, scores, positive, negative, groups = world()
     positive[:, 1], negative[:, 1] = positive[:, 0], negative[:, 0]
-    warning = warned(cross_talk(NAMES, 7, directions, scores, positive, negative, groups, seeded()))["calm", "serene"]
+    texts = ScoredTexts(scores, positive, negative, groups)
+    warning = warned(cross_talk(NAMES, 7, directions, texts, seeded()))["calm", "serene"]
     assert warning.finding == "close readouts"
     assert (warning.n_first_only, warning.n_second_only) == (0, 0)
     assert all(number != number for number in warning.contrast)
@@ -82,8 +84,8 @@ def test_the_ends_of_one_axis_are_told_apart_and_still_warned_of():
     for concept in range(5):
         positive[concept::5, concept] = True
     activations = torch.randn(900, 24, generator=seeded(3)) + 2.5 * positive.float() @ directions
-    groups = torch.arange(900)
-    found = cross_talk(NAMES, 7, directions, activations @ directions.T, positive, ~positive, groups, seeded())
+    texts = ScoredTexts(activations @ directions.T, positive, ~positive, torch.arange(900))
+    found = cross_talk(NAMES, 7, directions, texts, seeded())
     warning = warned(found)["pride", "awe"]
     assert warning.finding == "close readouts"
     assert warning.contrast[1] > 0.8
@@ -92,7 +94,7 @@ def test_the_ends_of_one_axis_are_told_apart_and_still_warned_of():
 
 def test_its_parts_are_the_oracles_numbers():
     directions, scores, positive, negative, groups = world()
-    found = cross_talk(NAMES, 7, directions, scores, positive, negative, groups, seeded())
+    found = cross_talk(NAMES, 7, directions, ScoredTexts(scores, positive, negative, groups), seeded())
     assert torch.equal(found.auroc, auroc_matrix(scores, positive, negative))
     assert found.cosine.numpy() == pytest.approx((directions @ directions.T).numpy(), abs=1e-5)
     assert found.score_correlation.numpy() == pytest.approx(np.corrcoef(scores.T.numpy()), abs=1e-5)

@@ -1,11 +1,14 @@
 """Nulls: what permutations keep, how p-values are distributed under the null, and Holm's correction."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from amygdala_tl.diagnostics.nulls import holm, permutation_null, permuted_texts, random_direction_null
+from amygdala_tl.diagnostics.scored import ScoredTexts
 from amygdala_tl.directions.auroc import auroc
 from tests.diagnostics.worlds import grouped_scores, planted
 
@@ -64,7 +67,7 @@ def test_p_values_and_quantiles_are_those_of_a_loop_over_permutations(levels):
     scores = torch.randint(0, levels, (40, 3), generator=seeded()).float()
     label = torch.randint(-1, 2, (40, 3), generator=seeded(1))
     positive, negative, groups = label == 1, label == -1, torch.arange(40) // 3
-    found = permutation_null(scores, positive, negative, groups, seeded(2), permutations=99)
+    found = permutation_null(ScoredTexts(scores, positive, negative, groups), seeded(2), permutations=99)
     rows = permuted_texts(groups, seeded(2), 99)
     loop = torch.stack([auroc(scores, positive[row], negative[row]) for row in rows])
     real = auroc(scores, positive, negative)
@@ -78,7 +81,9 @@ def test_under_the_null_small_p_values_are_as_rare_as_they_say_even_where_groups
         scores, positive, _ = grouped_scores(0.5, 30, 60, 4, corpora=100, seed=seed, clustering=0.5)
         kept = torch.rand(len(scores), generator=seeded(seed)) < 0.6
         groups = (torch.arange(60).repeat_interleave(4))[kept]
-        null = permutation_null(scores[kept], positive[kept], ~positive[kept], groups, seeded(seed), permutations=200)
+        null = permutation_null(
+            ScoredTexts(scores[kept], positive[kept], ~positive[kept], groups), seeded(seed), permutations=200
+        )
         p_values.append(null.p_value)
     share = float((torch.cat(p_values) <= 0.05).double().mean())
     assert 0.02 < share < 0.085, share  # binomial error of 600: 0.9 points
@@ -86,7 +91,7 @@ def test_under_the_null_small_p_values_are_as_rare_as_they_say_even_where_groups
 
 def test_by_default_there_are_enough_permutations_for_holm():
     scores, positive, groups = grouped_scores(0.99, 60, 60, 3, corpora=40, seed=1)
-    null = permutation_null(scores, positive, ~positive, groups, seeded())
+    null = permutation_null(ScoredTexts(scores, positive, ~positive, groups), seeded())
     assert (holm(null.p_value) <= 0.05).all()
 
 
@@ -95,14 +100,14 @@ def test_texts_without_a_score_and_concepts_without_a_class_do_not_count():
     negative = ~positive
     negative[:, 1] = False
     scores[::7, 0] = torch.nan
-    null = permutation_null(scores, positive, negative, groups, seeded(), permutations=50)
+    null = permutation_null(ScoredTexts(scores, positive, negative, groups), seeded(), permutations=50)
     assert null.p_value.isnan().tolist() == [False, True, False]
     assert null.p_value[0] < 0.05
 
 
 def test_random_directions_stay_far_below_a_planted_one_and_above_chance():
     data, directions = planted(0, layers=2)
-    null = random_direction_null(data.activations, data.positive, data.negative, data.activations, seeded(), 100)
+    null = random_direction_null(data, data.activations, seeded(), 100)
     assert null.shape == (2, 8)
     real = auroc(data.activations[:, 0] @ directions[:, 0].T, data.positive, data.negative)
     assert (null[0] < real).all()
@@ -113,7 +118,7 @@ def test_random_directions_carry_the_weight_of_leading_components():
     data, _ = planted(0, strength=0.0)
     tilted = data.activations.clone()
     tilted[..., 0] = 30 * (data.positive[:, :1].float() + 0.1 * tilted[..., 0])
-    null = random_direction_null(tilted, data.positive, data.negative, tilted, seeded(), 100)
+    null = random_direction_null(replace(data, activations=tilted), tilted, seeded(), 100)
     assert null[0, 0] > 0.95
     assert (null[0, 1:] < 0.7).all()
 
@@ -122,8 +127,8 @@ def test_random_directions_carry_the_weight_of_leading_components():
 @settings(max_examples=5, deadline=None)
 def test_the_random_null_does_not_depend_on_scale_or_shift(seed):
     data, _ = planted(seed, texts=60)
-    found = random_direction_null(data.activations, data.positive, data.negative, data.activations, seeded(), 20)
+    found = random_direction_null(data, data.activations, seeded(), 20)
     moved = data.activations * 4 + 100
     assert torch.allclose(
-        found, random_direction_null(moved, data.positive, data.negative, moved, seeded(), 20), atol=1e-3
+        found, random_direction_null(replace(data, activations=moved), moved, seeded(), 20), atol=1e-3
     )

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from amygdala_tl.diagnostics.intervals import auroc_interval
 from amygdala_tl.diagnostics.records import Interval, LayerSeparation
+from amygdala_tl.diagnostics.scored import ScoredTexts
 from amygdala_tl.diagnostics.separation import best_layers, layer_separation, reading_layers, smoothed_over_layers
 from amygdala_tl.errors import InputError
 from tests.diagnostics.worlds import planted
@@ -36,13 +37,10 @@ def test_every_layer_is_what_the_interval_of_its_scores_says():
     data, directions = planted(0, layers=3, texts=120, concepts=4)
     scores = torch.einsum("tld,cld->ltc", data.activations, directions)
     names, layers = ("a", "b", "c", "d"), (2, 5, 9)
-    found = layer_separation(
-        scores, data.positive, data.negative, data.groups, names, layers, of="held-out texts", seed=3, replicates=40
-    )
+    found = layer_separation(scores, data, names, layers, of="held-out texts", seed=3, replicates=40)
     for place in range(3):
-        expected = auroc_interval(
-            scores[place], data.positive, data.negative, data.groups, torch.Generator().manual_seed(3), 40
-        )
+        texts = ScoredTexts(scores[place], data.positive, data.negative, data.groups)
+        expected = auroc_interval(texts, torch.Generator().manual_seed(3), 40)
         assert torch.equal(found.auroc.value[place], expected.value)
         assert torch.equal(found.auroc.low[place], expected.low)
     assert torch.allclose(found.fisher_ratio.value, found.d_prime.value.square() / 2)

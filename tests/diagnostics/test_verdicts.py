@@ -9,6 +9,7 @@ from amygdala_tl.diagnostics.crosstalk import cross_talk
 from amygdala_tl.diagnostics.intervals import auroc_interval, average_precision_interval
 from amygdala_tl.diagnostics.nulls import holm, permutation_null, permuted_texts, random_direction_null
 from amygdala_tl.diagnostics.records import Evaluation, Interval, PairWarning
+from amygdala_tl.diagnostics.scored import ScoredTexts
 from amygdala_tl.diagnostics.verdicts import verdicts
 from amygdala_tl.directions import mean
 from amygdala_tl.directions.data import LabelledActivations
@@ -28,16 +29,16 @@ def judge(data, seed):
     names = tuple(f"c{number}" for number in range(n_concepts))
     directions = unit_directions(mean(train).vectors, names)[:, 0]
     scores = test.activations[:, 0] @ directions.T
-    labels = test.positive, test.negative
-    null = permutation_null(scores, *labels, test.groups, seeded(seed))
-    random = random_direction_null(test.activations, *labels, train.activations, seeded(seed), directions=100)
+    texts = ScoredTexts(scores, test.positive, test.negative, test.groups)
+    null = permutation_null(texts, seeded(seed))
+    random = random_direction_null(test, train.activations, seeded(seed), directions=100)
     unknown = torch.full((n_concepts,), torch.nan, dtype=torch.float64)
     evaluation = Evaluation(
         concepts=names,
         data="planted",
         reading_layer=torch.zeros(n_concepts, dtype=torch.long),
-        auroc=auroc_interval(scores, *labels, test.groups, seeded(seed), replicates=200),
-        average_precision=average_precision_interval(scores, *labels, test.groups, seeded(seed), replicates=20),
+        auroc=auroc_interval(texts, seeded(seed), replicates=200),
+        average_precision=average_precision_interval(texts, seeded(seed), replicates=20),
         p_value=holm(null.p_value),
         permutation_null=null.quantile,
         random_null=random[0],
@@ -47,7 +48,7 @@ def judge(data, seed):
         n_negative=test.negative.sum(dim=0),
         n_groups=len(test.groups.unique()),
     )
-    talk = cross_talk(names, 0, directions, scores, *labels, test.groups, seeded(seed))
+    talk = cross_talk(names, 0, directions, texts, seeded(seed))
     return verdicts(evaluation, talk.warnings)
 
 

@@ -25,3 +25,9 @@ def test_a_concept_without_both_classes_has_none():
     labels = torch.tensor([[True, False], [True, True]])
     found = auroc(torch.rand(2, 2), labels, ~labels)
     assert found.isnan().tolist() == [True, False]
+
+
+def test_a_score_that_is_not_a_number_leaves_the_concept_without_a_value():
+    scores = torch.tensor([[0.1, torch.nan], [0.2, 0.4], [0.3, 0.6]])
+    labels = torch.tensor([[True, True], [False, False], [True, True]])
+    assert auroc(scores, labels, ~labels).isnan().tolist() == [False, True]

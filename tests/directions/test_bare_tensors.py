@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import amygdala_tl.directions
-from amygdala_tl.activations.spread import token_spread
+from amygdala_tl.activations.pooling import token_spread
 from amygdala_tl.directions import (
     LabelledActivations,
     grand_mean,

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import cosine_similarity
 
-from amygdala_tl.activations.spread import token_spread
+from amygdala_tl.activations.pooling import token_spread
 from amygdala_tl.directions import mean, subspace
 from amygdala_tl.directions.data import ungrouped
 from amygdala_tl.directions.denoise.chain import denoise, parse_steps

@@ -22,6 +22,7 @@ from tests.live.readout_server import ReadoutServer, event
 
 SIZES = {"num_hidden_layers": 20, "hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2}
 EVERY = 5
+CONCEPTS = ("calm", "curiosity", "joy")
 READOUT_LAYERS = "10,14,18"
 TAG = re.compile(r"\w:\d+\"")
 
@@ -46,13 +47,16 @@ def prepared(once, tiny_cache):
 
     def fill(folder):
         notes = demo_graph_path().read_text().splitlines(keepends=True)
-        some = [note for number, note in enumerate(notes) if number % EVERY == 0 or not TAG.search(note)]
+        some = [note for number, note in enumerate(notes) if number % EVERY == 2 or not TAG.search(note)]
         (folder / "memory.jsonl").write_text("".join(some))
         assert run("extract", "--memory-file", folder / "memory.jsonl", "--output-dir", folder / "corpus") == 0
         where = ("--training-data-dir", folder / "corpus", "--output", folder / "readout.safetensors")
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("AMYGDALA_TL_CACHE", str(tiny_cache))
-            assert run("train", *where, "--target-layers", READOUT_LAYERS, "--aggregator", "whitened") == 0
+            assert (
+                run("train", *where, "--target-layers", READOUT_LAYERS, "--aggregator", "whitened", "--no-verdicts")
+                == 0
+            )
         texts = read_corpus(folder / "corpus").texts
         (folder / "other.jsonl").write_text(
             "".join(json.dumps({"text": text.text, "labels": list(text.positive)}) + "\n" for text in texts[:40])
@@ -74,6 +78,7 @@ def given(prepared, tiny_cache):
     """Names that the pages use before they define them (see docs/python.md)."""
     corpus = read_corpus(prepared / "corpus")
     lens = load_model(str(next(tiny_cache.iterdir())))
+    lens.model.set_tokenizer(lens.tokenizer)  # as `HookedTransformer.from_pretrained` does
     labelled = [text for text in corpus.texts if not text.neutral]
     return {
         "lens": lens,
@@ -81,7 +86,7 @@ def given(prepared, tiny_cache):
         "tokens": lens.tokenizer("The lamp went out.", return_tensors="pt").input_ids,
         "corpus": corpus,
         "texts": [text.text for text in labelled],
-        "labels": [list(text.positive) for text in labelled],
+        "labels": [[concept for concept in text.positive if concept in CONCEPTS] for text in labelled],
         "days": [text.group for text in labelled],
         "readout": load_readout(prepared / "readout.safetensors"),
     }

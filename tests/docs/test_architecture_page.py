@@ -93,6 +93,7 @@ def test_a_caller_uses_its_files_in_the_order_of_the_walk(walk):
 
 
 def test_the_table_of_rooms_is_the_house():
-    named = {room for row in re.findall(r"^\| (`[^|]*) \|", PAGE.split("## A note")[0], re.M) for room in re.findall(r"`(\w+)", row)}
+    rows = re.findall(r"^\| (`[^|]*) \|", PAGE.split("## A note")[0], re.M)
+    named = {room for row in rows for room in re.findall(r"`(\w+)", row)}
     assert named <= set(ROOMS)
     assert {room for room in ROOMS if (PACKAGE / room).is_dir()} <= named

@@ -2,41 +2,109 @@
 
 import itertools
 import json
+import re
 import shlex
 import tomllib
 from pathlib import Path
 
 import pytest
+import torch
+from einops import einsum
 
+from amygdala_tl.activations.store import ActivationStore
+from amygdala_tl.directions import method
+from amygdala_tl.directions.denoise import chain
+from amygdala_tl.errors import ModelError
 from amygdala_tl.steering.settings import read_settings
+from amygdala_tl.vllm import mapping
+from amygdala_tl.vllm.projection import Projection
 from tests.docs.conftest import run
-from tests.docs.pages import PAGES, blocks, name
+from tests.docs.pages import ALL_BLOCKS, PAGES, ROOT, name
+
+RECIPES = ROOT / "docs" / "recipes"
+
+FIRST = {command: block for block in reversed(ALL_BLOCKS) if block.not_run is None for command in block.commands}
+"""Command -> the first block that has it. It runs there only: the folder of every page has what it makes."""
 
 CHEAPER = {"--random": "3", "--samples": "1", "--doses": "0,0.2"}
 """Options of `steer` -> values with which it takes seconds."""
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=name)
+@pytest.mark.parametrize("page", [page for page in PAGES if page.parent.name != "recipes"], ids=name)
 def test_a_page_can_be_followed(page, place, servers, given):
-    names = dict(given)
-    for block in blocks(page):
-        if block.not_run is None:
-            import time
+    follow(page, servers, dict(given))
 
-            start = time.process_time()
-            try:
-                FOLLOW[block.language](block, servers, names)
-            finally:
-                print(
-                    f"TIME {time.process_time() - start:6.2f} {block} {block.code[:60]!r}",
-                    file=open("/tmp/times.txt", "a"),
-                )
+
+def test_a_recipe_adds_an_estimator(place, servers, given, monkeypatch):
+    monkeypatch.setitem(method.ESTIMATORS, "median", None)  # undone after the test
+    names = follow(RECIPES / "estimator.md", servers, dict(given))
+    assert names["readout"].provenance.method == "median"
+    assert set(names["readout"].verdicts) == set(names["readout"].concepts)
+    positive, negative = torch.randn(9, 1, 4), torch.randn(7, 1, 4)
+    expected = positive.median(dim=0).values - negative.median(dim=0).values
+    torch.testing.assert_close(names["median"](positive, negative), expected / expected.norm(dim=-1, keepdim=True))
+
+
+def test_a_recipe_adds_a_denoiser(place, servers, given, monkeypatch):
+    monkeypatch.setitem(chain.DENOISERS, "neutral-mean", None)
+    readout = follow(RECIPES / "denoiser.md", servers, dict(given))["readout"]
+    assert readout.provenance.method == "mean + neutral-mean"
+    store = ActivationStore.find(place / "activations")
+    texts = [text.id for text in given["corpus"].texts if text.neutral and text.split == "train"]
+    means = store.load(texts, readout.layers, "pooled").mean(dim=0)
+    means = means / means.norm(dim=-1, keepdim=True)
+    cosines = einsum(readout.vectors, means, "layer concept d_model, layer d_model -> layer concept")
+    torch.testing.assert_close(cosines, torch.zeros_like(cosines), rtol=0, atol=1e-4)
+
+
+def test_a_recipe_reads_another_memory_source(place, servers, given):
+    names = follow(RECIPES / "memory-source.md", servers, dict(given))
+    corpus = names["corpus"]
+    assert {text.text for text in corpus.texts} <= {text.text for text in given["corpus"].texts}
+    assert len(corpus.texts) > 100
+    assert all(re.fullmatch(r"2031-03-\d\d", text.group) for text in corpus.texts)
+
+
+class MyDecoderLayer(torch.nn.Module):
+    """A layer that leaves the last addition to the next one."""
+
+    def __init__(self):
+        super().__init__()
+        self.mlp = torch.nn.Linear(8, 8)
+
+    def forward(self, hidden, residual):
+        residual = hidden if residual is None else hidden + residual
+        return self.mlp(residual), residual
+
+
+MyDecoderLayer.__module__ = "my_package.my_model"
+
+
+def test_a_recipe_adds_a_vllm_architecture(place, servers, given, monkeypatch):
+    layer, vectors = MyDecoderLayer(), torch.randn(1, 3, 8)
+    with pytest.raises(ModelError, match=r"my_model\.MyDecoderLayer"):
+        Projection([layer], [0], vectors, rows=4)
+    monkeypatch.setitem(mapping.TABLE, "my_model.MyDecoderLayer", "first")
+    follow(RECIPES / "vllm-architecture.md", servers, dict(given))["register"]()
+    projection = Projection([layer], [0], vectors, rows=4)
+    hidden = torch.randn(4, 8)
+    with torch.no_grad():
+        added, before = layer(hidden, None)
+    torch.testing.assert_close(projection.first(4)[:, 0], (added + before) @ vectors[0].T)
+
+
+def follow(page, servers, names):
+    """Run the blocks of a page, and return the names that its Python blocks define."""
+    for block in ALL_BLOCKS:
+        if block.page == page and block.not_run is None:
+            FOLLOW[block.language](block, servers, names)
+    return names
 
 
 def follow_console(block, servers, names):
     for command in block.commands:
         tool, *words = shlex.split(replaced(command, servers))
-        if tool != "amygdala-tl":  # `test_commands.py` checks the others
+        if tool != "amygdala-tl" or FIRST[command] is not block:  # `test_commands.py` checks the others
             continue
         if words[0] == "steer":
             pairs = itertools.pairwise(["", *words])

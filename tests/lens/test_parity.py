@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from amygdala_tl.lens.parity import check_layers, golden_ids, relative_difference, without_mean
+from amygdala_tl.lens.parity import check_layers, golden_ids, mean_removed, relative_difference
 from amygdala_tl.records import LayerOutput
 from amygdala_tl.vllm.mapping import CONVENTIONS, stream
 
@@ -85,7 +85,7 @@ def test_without_the_mean_streams_that_differ_by_a_constant_are_the_same_layer()
     assert centred.passed
     shifted = check_layers({2: moved[1]}, outputs(), engine="vLLM", tolerance=1e-4, without_mean=True)[0]
     assert shifted.finding == "layer 2 of the bundle matches vLLM layer 1"
-    assert without_mean(STREAMS).mean(dim=-1).abs().max() < 1e-6
+    assert mean_removed(STREAMS).mean(dim=-1).abs().max() < 1e-6
 
 
 def test_golden_ids_are_the_same_each_time_and_inside_the_vocabulary():

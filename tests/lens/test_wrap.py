@@ -14,8 +14,7 @@ from amygdala_tl.lens.engines import build_hooked_transformer, has_hooked_transf
 from amygdala_tl.lens.generation import generate
 from amygdala_tl.lens.identity import same_model
 from amygdala_tl.lens.model import Lens, load_model
-from amygdala_tl.lens.points import on_resid_post
-from amygdala_tl.lens.residuals import run_resid_post
+from amygdala_tl.lens.residuals import on_resid_post, run_resid_post
 from amygdala_tl.lens.upper import can_start_above, head, run_above
 from amygdala_tl.lens.weights import mlp_outputs, token_embeddings, unembedding
 from amygdala_tl.lens.wrap import exported, reads_mean, wrap

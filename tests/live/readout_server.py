@@ -6,14 +6,17 @@ That the plugin speaks them so is checked against vLLM itself, in tests/vllm/tes
 import asyncio
 import json
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from amygdala_tl.records import ModelInfo
 from tests.servers import running_app
 
 KEY = "a key"
+MODEL = ModelInfo("m", None, "0" * 64, "LlamaForCausalLM", "HookedTransformer", {}, "float32", 40, 8, 512)
 
 
 def manifest(concepts, layers, *, calibrated=True, model="a model"):
@@ -26,7 +29,7 @@ def manifest(concepts, layers, *, calibrated=True, model="a model"):
         "dtype": "float16",
         "amygdala_tl": {
             "format_version": 1,
-            "model": {"id": model},
+            "model": asdict(replace(MODEL, id=model)),
             **({"calibration": {"tokens": {**table, "n": 100}}} if calibrated else {}),
         },
     }

@@ -107,7 +107,7 @@ def test_taking_a_planted_direction_out_of_texts_that_carry_it_lowers_its_words(
     generator = torch.Generator().manual_seed(seed)
     candidates = torch.randint(3, 40000, (200, 6), generator=generator)
     projections = run_resid_post(loaded.model, candidates, [LAYER])[:, -1, 0].float() @ DIRECTIONS[0]
-    texts = candidates[projections.argsort(descending=True)[:4]].tolist()
+    texts = tuple(map(tuple, candidates[projections.argsort(descending=True)[:4]].tolist()))
     found = checked(planted, carriers={0: texts}).concepts[0].layers[0].ablation
     assert found.texts == 4
     assert found.fall > 0

@@ -8,7 +8,7 @@ import torch
 from amygdala_tl.errors import InputError, ModelError
 from amygdala_tl.lens.generation import generate
 from amygdala_tl.lens.residuals import run_resid_post
-from amygdala_tl.lens.upper import can_start_above, head, run_above, run_whole
+from amygdala_tl.lens.upper import can_start_above, head, run_above
 from amygdala_tl.steering.edits import NOT_FIRST, Ablate, Add, Clamp, Where
 from amygdala_tl.steering.hooks import intervene
 
@@ -130,7 +130,7 @@ def test_starting_above_a_layer_equals_the_whole_forward_pass(model):
         pytest.skip("the bridge runs whole passes")
     edit = Add(unit(3, 64), amount=torch.tensor([2.0, -2.0, 9.0]))
     with intervene(model, {1: [edit]}):
-        whole = run_whole(model, TOKENS, [1, 3])
+        whole = run_resid_post(model.model, TOKENS, [1, 3])
     prefix = run_resid_post(model.model, TOKENS, [1])[:, :, 0]
     above = run_above(model, edit(prefix), 1, [1, 3])
     assert relative(above, whole) < 1e-6
@@ -138,7 +138,7 @@ def test_starting_above_a_layer_equals_the_whole_forward_pass(model):
 
 def test_the_head_gives_the_models_own_logits(model):
     own = model.model(TOKENS)
-    last = run_whole(model, TOKENS, [3])[:, :, 0]
+    last = run_resid_post(model.model, TOKENS, [3])[:, :, 0]
     torch.testing.assert_close(head(model, last), own, rtol=1e-4, atol=1e-4)
     some = torch.tensor([5, 77, 40000])
     torch.testing.assert_close(head(model, last, some), own[..., some], rtol=1e-4, atol=1e-4)

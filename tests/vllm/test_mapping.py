@@ -55,9 +55,9 @@ def test_layers_are_found_at_every_known_path(path):
 
 def test_a_list_of_another_length_is_not_the_decoder():
     model = nested("model.layers", nn.ModuleList(nn.Linear(2, 2) for _ in range(3)))
-    with pytest.raises(ModelError, match="no known place"):
+    with pytest.raises(ModelError, match="not at a known place"):
         find_layers(model, 4)
-    with pytest.raises(ModelError, match="no known place"):
+    with pytest.raises(ModelError, match="not at a known place"):
         find_layers(nested("tower.blocks", nn.ModuleList([nn.Linear(2, 2)])), 1)
 
 

@@ -118,7 +118,7 @@ def test_the_hooks_are_no_part_of_the_models_state():
 def test_a_layer_of_unknown_class_is_refused_and_nothing_is_hooked(monkeypatch):
     stack = Stack(Deferred)
     monkeypatch.delitem(mapping.TABLE, "test_projection.Deferred")
-    with pytest.raises(ModelError, match="no known decoder layer"):
+    with pytest.raises(ModelError, match="not in the table of conventions"):
         Projection(list(stack.layers), (0, 1), torch.randn(2, 5, D), rows=4)
     assert not any(layer._forward_hooks for layer in stack.layers)
 
@@ -154,7 +154,7 @@ def test_settings_are_off_by_default_and_never_half_on(tmp_path):
     assert read_settings({}) is None
     assert read_settings({"VLLM_READOUT_VECTORS": ""}) is None
     for name in ("VLLM_READOUT_VECTORS", "VLLM_READOUT_MANIFEST"):
-        with pytest.raises(InputError, match="half switched on"):
+        with pytest.raises(InputError, match="one of the two readout variables"):
             read_settings({name: "x"})
     both = {"VLLM_READOUT_VECTORS": "v.safetensors", "VLLM_READOUT_MANIFEST": "m.json"}
     assert read_settings(both).any_model is False

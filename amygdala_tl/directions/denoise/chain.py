@@ -14,6 +14,7 @@ The vectors are projected like the activations, so a server can score raw activa
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from einops import rearrange
@@ -72,11 +73,9 @@ def parse_steps(spec: str) -> tuple[DenoiseStep, ...]:
         InputError: a name is unknown or repeated, or a share is not a number between 0 and 1; lists the names.
     """
     steps = tuple(_parse_step(part.strip()) for part in spec.split(",")) if spec.strip() else ()
-    for index, step in enumerate(steps):
-        if step.name in {other.name for other in steps[:index]}:
-            raise InputError(
-                "the denoiser is named twice", label=f"denoise={spec}", got=step.name, remedy="name it once"
-            )
+    names = [step.name for step in steps]
+    if twice := [name for index, name in enumerate(names) if name in names[:index]]:
+        raise InputError("the denoiser is named twice", label=f"denoise={spec}", got=twice[0], remedy="name it once")
     return steps
 
 
@@ -100,7 +99,7 @@ def denoise(
     Raises:
         FitError: a step cannot be fitted.
     """
-    removal = nothing(data.activations.shape[1], data.activations)
+    removal = nothing(data.activations)
     parameters: list[dict[str, Any]] = []
     left, left_neutral = data, neutral
     for step in steps:
@@ -141,28 +140,19 @@ def _without(data: LabelledActivations, removal: Removal) -> LabelledActivations
 
 def _parse_step(text: str) -> DenoiseStep:
     name, colon, number = text.partition(":")
-    known = ", ".join(
-        f"{each}[:{SHARES[each]}]" if each in SHARES else each for each in [*DENOISERS, *VECTOR_DENOISERS]
-    )
-    if name not in DENOISERS and name not in VECTOR_DENOISERS:
-        raise InputError("no such denoiser", label="denoise", got=text, need=known, remedy="choose from these")
-    if name not in SHARES:
-        if colon:
-            raise InputError(
-                "the denoiser takes no number", label="denoise", got=text, need=known, remedy=f"write {name}"
-            )
-        return DenoiseStep(name)
+    names = [*DENOISERS, *VECTOR_DENOISERS]
+    need = ", ".join(f"{each}[:{SHARES[each]}]" if each in SHARES else each for each in names)
+    refused = partial(InputError, label="denoise", got=text, need=need)
+    if name not in names:
+        raise refused("no such denoiser", remedy="choose from these")
+    if colon and name not in SHARES:
+        raise refused("the denoiser takes no number", remedy=f"write {name}")
     if not colon:
-        return DenoiseStep(name, SHARES[name])
+        return DenoiseStep(name, SHARES.get(name))
     try:
         share = float(number)
         check_share(share)
     except (ValueError, InputError) as error:
-        raise InputError(
-            "the share of variance is not a number between 0 and 1",
-            label="denoise",
-            got=text,
-            need=known,
-            remedy=f"write for example {name}:{SHARES[name]}",
-        ) from error
+        what = "the share of variance is not a number between 0 and 1"
+        raise refused(what, remedy=f"write for example {name}:{SHARES[name]}") from error
     return DenoiseStep(name, share)

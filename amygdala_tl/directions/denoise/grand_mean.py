@@ -24,13 +24,9 @@ def grand_mean(vectors: Float[Tensor, "concept layer d_model"]) -> Float[Tensor,
         FitError: there are fewer than 3 concepts.
     """
     if len(vectors) < FEWEST_CONCEPTS:
-        raise FitError(
-            "too few concepts to have a common part",
-            label="grand-mean",
-            got=f"{len(vectors)} concepts",
-            need=f"{FEWEST_CONCEPTS} or more",
-            remedy="fit more concepts, or leave grand-mean out of denoise",
-        )
+        what, remedy = "too few concepts to have a common part", "fit more concepts, or leave grand-mean out of denoise"
+        got, need = f"{len(vectors)} concepts", f"{FEWEST_CONCEPTS} or more"
+        raise FitError(what, label="grand-mean", got=got, need=need, remedy=remedy)
     norms = vectors.float().norm(dim=-1, keepdim=True)
     units = torch.where(torch.isfinite(norms) & (norms > 0.0), vectors.float() / norms, torch.nan)
     centred: Tensor = units - units.nanmean(dim=0)

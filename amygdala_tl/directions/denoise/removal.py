@@ -37,11 +37,10 @@ class Removal:
         """
         expected = [len(self.bases), *self.bases[0].shape[1:]] if self.bases else [0]
         if list(activations.shape[-2:]) != expected:
+            need = f"[..., layer, d_model] with [layer, d_model] {expected}"
+            remedy = "apply it to activations of the layers that it was fitted on"
             raise InputError(
-                "the activations do not fit the removal",
-                got=list(activations.shape),
-                need=f"[..., layer, d_model] with [layer, d_model] {expected}",
-                remedy="apply it to activations of the layers that it was fitted on",
+                "the activations do not fit the removal", got=list(activations.shape), need=need, remedy=remedy
             )
         kept = activations.to(torch.float32, copy=True)
         for layer, basis in enumerate(self.bases):
@@ -49,22 +48,17 @@ class Removal:
         return kept
 
 
-def nothing(n_layers: int, like: Float[Tensor, "row layer d_model"]) -> Removal:
-    """Make the removal that changes nothing, on the device of `like`."""
-    return Removal(tuple(like.new_zeros(0, like.shape[2], dtype=torch.float32) for _ in range(n_layers)))
+def nothing(like: Float[Tensor, "row layer d_model"]) -> Removal:
+    """Make the removal that changes nothing, for the layers and on the device of `like`."""
+    return Removal(tuple(like.new_zeros(0, like.shape[2], dtype=torch.float32) for _ in range(like.shape[1])))
 
 
 def combine(removals: Sequence[Removal]) -> Removal:
-    """Merge one or more removals into a single orthonormal one; their bases need not be orthogonal.
-
-    Its parameters are empty: each step keeps its own.
-    """
-    bases = [torch.zeros_like(basis[:0]) for basis in removals[0].bases]
+    """Merge one or more removals into a single orthonormal one, without parameters; their bases need not be orthogonal."""
+    bases = [basis[:0] for basis in removals[0].bases]
     for removal in removals:
-        bases = [
-            torch.cat([basis, orthonormal(further, beyond=basis)])
-            for basis, further in zip(bases, removal.bases, strict=True)
-        ]
+        both = zip(bases, removal.bases, strict=True)
+        bases = [torch.cat([basis, orthonormal(further, beyond=basis)]) for basis, further in both]
     return Removal(tuple(bases))
 
 
@@ -87,18 +81,10 @@ def orthonormal(
 
 
 def check_share(share: float) -> None:
-    """Refuse a share of variance that is not between 0 and 1.
-
-    Raises:
-        InputError: the share is out of range.
-    """
+    """Refuse a share of variance that is not between 0 and 1, by an `InputError`."""
     if not 0.0 < share < 1.0:
-        raise InputError(
-            "a share of variance lies between 0 and 1",
-            got=f"{share:g}",
-            need="more than 0 and less than 1",
-            remedy="write for example neutral-pca:0.5",
-        )
+        what, need = "a share of variance lies between 0 and 1", "more than 0 and less than 1"
+        raise InputError(what, got=f"{share:g}", need=need, remedy="write for example neutral-pca:0.5")
 
 
 def components_for(variances: Float[Tensor, " component"], share: float, total: float) -> int:

@@ -54,13 +54,9 @@ def topic(
     shared = sizes[group] >= 2
     _, group, sizes = torch.unique(groups[shared], return_inverse=True, return_counts=True)
     if len(sizes) < 2:
-        raise FitError(
-            "there are no topics to compare",
-            label="topic",
-            got=f"{len(sizes)} groups of two or more texts",
-            need="2 or more",
-            remedy="give texts of one day or scene the same group, or leave topic out of denoise",
-        )
+        what, got = "there are no topics to compare", f"{len(sizes)} groups of two or more texts"
+        remedy = "give texts of one day or scene the same group, or leave topic out of denoise"
+        raise FitError(what, label="topic", got=got, need="2 or more", remedy=remedy)
     bases, reached, between = [], [], []
     for layer in range(activations.shape[1]):
         values = without_labels(activations[:, layer].float(), positive, negative)[shared]
