@@ -149,7 +149,7 @@ def test_mistakes_are_told_in_one_message(capsys, common, workplace, tmp_path):
         (("report", *data, *model, "--norms", tmp_path / "none.csv"), "none.csv"),
         (("report", *data, *model, "--norms", norms), "a norm is not a number"),
         (("evaluate", "--data", tmp_path / "foreign.jsonl", *readout), "no label of these texts is a concept"),
-        (("evaluate", "--data", tmp_path / "broken.jsonl", *readout), "broken.jsonl line 2"),
+        (("evaluate", "--data", tmp_path / "broken.jsonl", *readout), "broken.jsonl, line 2"),
         (("evaluate", "--data", tmp_path / "gone.jsonl", *readout), "gone.jsonl"),
         (("crosstalk", *data, "--activations-dir", tmp_path / "empty"), "activations are missing"),
     ]
