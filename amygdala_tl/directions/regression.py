@@ -103,12 +103,10 @@ def layers_of(data: LabelledActivations) -> Iterator[Float[Tensor, "text d_model
     for layer in range(data.activations.shape[1]):
         values = data.activations[:, layer]
         values = values if values.dtype == torch.float64 else values.float()
-        if not torch.isfinite(values).all():
-            raise FitError(
-                "the activations are not finite",
-                got=f"text {int(torch.isfinite(values).all(dim=1).logical_not().nonzero()[0])}, layer number {layer}",
-                remedy="capture again in float32 or bfloat16: float16 overflows on massive activations",
-            )
+        if not (fine := torch.isfinite(values).all(dim=1)).all():
+            got = f"text {int(fine.int().argmin())}, layer number {layer}"
+            remedy = "capture again in float32 or bfloat16: float16 overflows on massive activations"
+            raise FitError("the activations are not finite", got=got, remedy=remedy)
         yield values
 
 

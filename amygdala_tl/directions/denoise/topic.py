@@ -75,16 +75,14 @@ def topic(
         reached.append(min(1.0, float(excess[:n_components].sum()) / total) if total > 0.0 else 0.0)
         everything = float(values.square().sum())
         between.append(max(0.0, total) / everything if everything > 0.0 else 0.0)
-    return Removal(
-        tuple(bases),
-        {
-            "share": share,
-            "groups": len(sizes),
-            "components": [len(basis) for basis in bases],
-            "share_reached": [round(value, 4) for value in reached],
-            "between_groups": [round(value, 4) for value in between],
-        },
-    )
+    parameters = {
+        "share": share,
+        "groups": len(sizes),
+        "components": [len(basis) for basis in bases],
+        "share_reached": [round(value, 4) for value in reached],
+        "between_groups": [round(value, 4) for value in between],
+    }
+    return Removal(tuple(bases), parameters)
 
 
 def without_labels(
