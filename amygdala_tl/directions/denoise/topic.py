@@ -61,8 +61,9 @@ def topic(
     for layer in range(activations.shape[1]):
         values = without_labels(activations[:, layer].float(), positive, negative)[shared]
         values = values - values.mean(dim=0)
-        means = group_means(values, group, sizes)
-        squares, components = principal_components(rearrange(sizes.float().sqrt(), "group -> group 1") * means)
+        weight = rearrange(sizes.float(), "group -> group 1")
+        means = values.new_zeros(len(sizes), values.shape[1]).index_add_(0, group, values) / weight
+        squares, components = principal_components(weight.sqrt() * means)
         residuals, freedom, others = values - means[group], len(values) - len(sizes), len(sizes) - 1
         trace = residuals.square().sum() / freedom
         within = reduce((residuals @ components.T).square(), "text component -> component", "sum") / freedom
@@ -97,11 +98,3 @@ def without_labels(
     # The pseudo-inverse also serves where a concept is constant or two concepts always come together.
     residual: Tensor = centred - labels @ (torch.linalg.pinv(labels) @ centred)
     return residual
-
-
-def group_means(
-    values: Float[Tensor, "text d_model"], group: Int[Tensor, " text"], sizes: Int[Tensor, " group"]
-) -> Float[Tensor, "group d_model"]:
-    """Compute the mean of each group's texts; `group` numbers the groups from 0."""
-    sums = values.new_zeros(len(sizes), values.shape[1]).index_add_(0, group, values)
-    return sums / rearrange(sizes, "group -> group 1")
