@@ -88,4 +88,5 @@ def subspace_bases(
     some = values > NEGLIGIBLE * values[:, :1]
     scale = torch.where(some, values, 1.0).rsqrt() * some
     scaled = vectors * rearrange(scale, "text component -> text 1 component")
-    return einsum(scaled, factor, "text row component, text row d_model -> text component d_model").float()
+    bases: Tensor = einsum(scaled, factor, "text row component, text row d_model -> text component d_model").float()
+    return bases
