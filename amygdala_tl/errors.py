@@ -39,13 +39,7 @@ class AmygdalaError(Exception):
     """
 
     def __init__(
-        self,
-        what: str,
-        *,
-        label: object = None,
-        got: object = None,
-        need: object = None,
-        remedy: str | None = None,
+        self, what: str, *, label: object = None, got: object = None, need: object = None, remedy: str | None = None
     ) -> None:
         self.what = what
         self.label = label

@@ -1,4 +1,4 @@
-"""`cross_talk`: how much each readout answers to other concepts."""
+"""`cross_talk`: how much each readout responds to other concepts."""
 
 from collections.abc import Sequence
 from statistics import mode

@@ -1,4 +1,4 @@
-"""`demo`: the whole way on the demo memory graph and the embedded model."""
+"""`demo`: all stages on the demo memory graph and the embedded model."""
 
 from pathlib import Path
 from typing import Annotated
@@ -26,10 +26,8 @@ SENTENCES = (
 )
 
 
-def demo(
-    output_dir: Annotated[Path, typer.Option(help="Folder for all results.")] = Path("demo-out"),
-) -> None:
-    """Run everything on the demo memory graph and the embedded model: no GPU, no model hub."""
+def demo(output_dir: Annotated[Path, typer.Option(help="Folder for all results.")] = Path("demo-out")) -> None:
+    """Run all stages on the demo memory graph and the embedded model, without a GPU or a model hub."""
     try:
         from amygdala_tl.demo.server import running_demo_server
     except ModuleNotFoundError as cause:

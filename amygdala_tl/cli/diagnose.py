@@ -1,4 +1,4 @@
-"""`layers`, `evaluate`, `crosstalk`, `quality`, `report`: what a readout can be trusted with."""
+"""`layers`, `evaluate`, `crosstalk`, `quality`, `report`: how far to trust a readout."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -42,10 +42,13 @@ def evaluate(
     data: Annotated[Path, typer.Option(help="Texts: a folder, or a .jsonl, .tsv or .txt file.")],
     readout: options.ReadoutFile = options.READOUT,
     training_data_dir: Annotated[
-        Path | None, typer.Option(help="The training corpus: adds the bag of words, trained on it.")
+        Path | None, typer.Option(help="Training corpus: adds a bag of words that is trained on it.")
     ] = None,
     activations_dir: options.ActivationsDir = None,
-    passages: Annotated[int, typer.Option(min=1, help="Show this many passages a side for unlabelled texts.")] = 3,
+    passages: Annotated[
+        int,
+        typer.Option(min=1, help="For unlabelled texts, show this many of the strongest and of the weakest passages."),
+    ] = 3,
     model: options.ModelOption = None,
 ) -> None:
     """Judge a readout on other texts, or on the held-out ones of its own corpus.
@@ -75,10 +78,12 @@ def crosstalk(
     training_data_dir: options.TrainingData,
     readout: options.ReadoutFile = options.READOUT,
     activations_dir: options.ActivationsDir = None,
-    layer: Annotated[int | None, typer.Option(help="One layer.", show_default="all of the readout's")] = None,
-    warnings: Annotated[int, typer.Option(min=0, help="Show at most this many entangled pairs a layer.")] = 10,
+    layer: Annotated[
+        int | None, typer.Option(help="Show this layer only.", show_default="all layers of the readout")
+    ] = None,
+    warnings: Annotated[int, typer.Option(min=0, help="Show at most this many entangled pairs per layer.")] = 10,
 ) -> None:
-    """Show how much each readout answers to other concepts, and which pairs are not independent axes."""
+    """Show how much each readout responds to other concepts, and which pairs are not independent axes."""
     from amygdala_tl.api.cross_talk import cross_talk
     from amygdala_tl.readout.record import load_readout
     from amygdala_tl.report.tables import crosstalk_table
@@ -95,10 +100,10 @@ def quality(
     training_data_dir: options.TrainingData,
     readout: options.ReadoutFile = options.READOUT,
     activations_dir: options.ActivationsDir = None,
-    concepts: Annotated[str | None, typer.Option(help="Comma-separated; all details of these.")] = None,
+    concepts: Annotated[str | None, typer.Option(help="Show all details of these comma-separated concepts.")] = None,
     model: options.ModelOption = None,
 ) -> None:
-    """Judge every concept on held-out groups; with --concepts, show outliers, neurons and tokens of some."""
+    """Judge each concept on held-out groups; with --concepts, show outliers, neurons and tokens."""
     from amygdala_tl.readout.record import load_readout
 
     bundle = load_readout(readout)
@@ -122,16 +127,14 @@ def report(
     training_data_dir: options.TrainingData,
     readout: options.ReadoutFile = options.READOUT,
     activations_dir: options.ActivationsDir = None,
-    out: Annotated[Path, typer.Option(help="The page, one file.")] = Path("report.html"),
+    out: Annotated[Path, typer.Option(help="Path of the page.")] = Path("report.html"),
     norms: Annotated[
-        Path | None, typer.Option(help="CSV with columns word, valence, arousal (or any other numbers).")
+        Path | None, typer.Option(help="CSV file with columns word, valence, arousal (or any other numbers).")
     ] = None,
-    steering: Annotated[
-        Path | None, typer.Option(help="Results folder of `steer`: adds what the directions cause.")
-    ] = None,
+    steering: Annotated[Path | None, typer.Option(help="Results folder of `steer`: adds the causal check.")] = None,
     model: options.ModelOption = None,
 ) -> None:
-    """Write one self-contained HTML page with all diagnostics, and print their short form."""
+    """Write one self-contained HTML page with all diagnostics, and print a summary."""
     words = None if norms is None else read_norms(norms)
     from amygdala_tl.readout.record import load_readout
     from amygdala_tl.steering.results import read_run

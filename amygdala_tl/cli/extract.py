@@ -1,4 +1,4 @@
-"""`extract`: a memory graph to a corpus folder."""
+"""`extract`: from a memory graph to a corpus folder."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,18 +23,23 @@ TOOLS = ToolNames()
 def extract(
     output_dir: Annotated[Path, typer.Option(help="Corpus folder to write.")],
     memory_mcp_url: Annotated[
-        str | None, typer.Option(help="MCP server of the graph, over HTTP; bearer token in AMYGDALA_MCP_TOKEN.")
+        str | None, typer.Option(help="Address of the graph's MCP server; AMYGDALA_MCP_TOKEN holds its bearer token.")
     ] = None,
-    memory_file: Annotated[Path | None, typer.Option(help="Or the reference memory server's JSONL file.")] = None,
+    memory_file: Annotated[
+        Path | None, typer.Option(help="JSONL file of the reference memory server, instead of an address.")
+    ] = None,
     emotions_file: Annotated[
-        Path | None, typer.Option(help="Take the concepts named in this file, one a line; with --top-emotions, both.")
+        Path | None, typer.Option(help="Use the concepts in this file, one per line; with --top-emotions, both.")
     ] = None,
     node_types: Annotated[
-        str | None, typer.Option(help="Only nodes of these types: the graph's own names, or journal, digest, pattern.")
+        str | None,
+        typer.Option(help="Read nodes of these types only: names of the graph, or journal, digest, pattern."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the choice of examples and the held-out split.")] = RULES.seed,
-    query_tool: Annotated[str, typer.Option(help="Node server's tool that lists nodes.")] = TOOLS.query,
-    render_tool: Annotated[str, typer.Option(help="Node server's tool that gives a node's text.")] = TOOLS.render,
+    seed: Annotated[int, typer.Option(help="Seed of the choice of examples and of the held-out split.")] = RULES.seed,
+    query_tool: Annotated[str, typer.Option(help="Tool of a node server that lists nodes.")] = TOOLS.query,
+    render_tool: Annotated[
+        str, typer.Option(help="Tool of a node server that returns the text of a node.")
+    ] = TOOLS.render,
     **settings: Any,
 ) -> None:
     """Turn a memory graph into a corpus: unique texts with labels, groups and a held-out split."""

@@ -1,4 +1,4 @@
-"""What several commands read beside a readout."""
+"""Inputs that several commands read beside a readout."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def training_data(
     readout: "Readout", file: Path, training_data_dir: Path, activations_dir: Path | None
 ) -> "tuple[Corpus, ActivationStore]":
-    """The corpus that a readout was trained on, and its activations: in `activations_dir`, or beside the readout.
+    """Read the corpus that a readout was trained on, and its activations from `activations_dir` or beside the readout.
 
     Raises:
         InputError, CorpusError, ReadoutError, ActivationStoreError: see `api.inputs`.

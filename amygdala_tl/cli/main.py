@@ -1,6 +1,6 @@
-"""`amygdala-tl`: the commands, and how they end.
+"""The program `amygdala-tl`: its commands and exit codes.
 
-Exit codes: 0 done; 1 a check that ran and failed; 2 a mistake in the input, told in one message.
+Exit codes: 0 for success; 1 for a check that ran and failed; 2 for invalid input, reported as one error message.
 """
 
 import logging
@@ -39,12 +39,12 @@ for command in (
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; an `AmygdalaError` is one message and exit code 2.
+    """Run the command line; an `AmygdalaError` becomes one message and exit code 2.
 
     Args:
-        arguments: what stands behind `amygdala-tl`; those of the process if None.
+        arguments: what follows `amygdala-tl`; the arguments of the process if None.
     """
-    # Third-party notices about deprecations and progress are not the user's business; our own warnings stay.
+    # Users cannot act on deprecations and progress of libraries; our own warnings stay.
     for library in ("transformers", "huggingface_hub"):
         logging.getLogger(library).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=DeprecationWarning)
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except AmygdalaError as error:
         Console(stderr=True, highlight=False).print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True)
         sys.exit(2)
-    except BrokenPipeError:  # the reader of our output, `head` for example, has what it wanted
+    except BrokenPipeError:  # the reader of our output, for example `head`, has finished
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
 

@@ -1,4 +1,4 @@
-"""Options that several commands share, spelled once."""
+"""Options that several commands share."""
 
 from collections.abc import Callable, Collection
 from dataclasses import fields
@@ -10,36 +10,36 @@ import typer
 
 HELP = {
     "model": "`embedded` (SmolLM2-135M-Instruct), a checkpoint folder, a .gguf file or a hub id.",
-    "dtype": "auto (float32 on a CPU, bf16 on CUDA), float32, bf16 or fp16; of the model while it runs.",
-    "device": "For example cpu or cuda:0.",
+    "dtype": "dtype of the running model: auto (float32 on a CPU, bf16 on CUDA), float32, bf16 or fp16.",
+    "device": "Device, for example cpu or cuda:0.",
     "n_devices": "Split the model's layers over this many CUDA devices.",
     "revision": "Branch, tag or commit of a hub id.",
-    "trust_remote_code": "Run code that the checkpoint brings.",
-    "layers": "Layers, comma-separated: indices (18), negative ones (-1), fractions of depth (0.6); `all`; in `train` also "
+    "trust_remote_code": "Run code that comes with the checkpoint.",
+    "layers": "Comma-separated layers: indices (18), negative ones (-1), fractions of the depth (0.6); or `all`; in `train` also "
     "`auto`.",
-    "chat_template": "Run each text as one turn of the model's chat template; auto: as the user's, where the model has one.",
-    "max_tokens": "Cut texts after this many tokens.",
+    "chat_template": "Run each text as one turn of the model's chat template; auto: as the user's, if the model has a template.",
+    "max_tokens": "Cut texts to this many tokens.",
     "token_components": "Keep this many principal directions of each text's tokens, for the subspace aggregator.",
-    "batch_size": "At most this many texts a batch.",
+    "batch_size": "Largest number of texts in a batch.",
     "aggregator": "Estimator: mean, pca, linear, logistic, logistic_l1, whitened, subspace; or auto, the best on held-out "
     "groups of the training texts.",
-    "denoise": "Denoisers, comma-separated: sink, neutral-pca[:0.5], topic[:0.5], grand-mean.",
-    "labels": "Fit two classes, or the tags' scores (linear and whitened only).",
-    "read_position": "Tokens pooled into a text's activation (see README, 'Read positions').",
-    "min_examples": "Leave a concept out with fewer positive or negative training texts.",
-    "min_positive_score": "A text is a positive example from this score on.",
-    "max_negative_score": "A text is a negative example up to this score, or without the tag.",
-    "max_negative_mentions": "A negative example may name the concept this often.",
+    "denoise": "Comma-separated denoisers: sink, neutral-pca[:0.5], topic[:0.5], grand-mean.",
+    "labels": "Fit two classes, or the scores of the tags (linear and whitened only).",
+    "read_position": "Tokens that make up a text's activation: all of them, the last one, or the last with a letter or digit.",
+    "min_examples": "Leave out concepts with fewer positive or negative training texts.",
+    "min_positive_score": "A text with at least this score is a positive example.",
+    "max_negative_score": "A text with at most this score, or without the tag, is a negative example.",
+    "max_negative_mentions": "A negative example may mention the concept this often.",
     "min_content_chars": "Drop shorter texts.",
-    "max_examples_per_emotion": "At most this many positive and this many negative examples of a concept.",
-    "top_emotions": "Take the N most common tags as concepts.",
+    "max_examples_per_emotion": "Largest number of positive, and of negative, examples of a concept.",
+    "top_emotions": "Use the N most common tags as concepts.",
 }
-"""Fields of settings that are options."""
+"""Fields of settings that are options, with their help."""
 
 FLAGS = {"layers": ["--target-layers"]}
 LEAST = {"n_devices": 1, "max_tokens": 1, "token_components": 0, "batch_size": 1, "min_examples": 1}
 SHOWN = {"device": "CUDA if present", "batch_size": "a token budget", "denoise": "none", "top_emotions": "all tags"}
-"""Defaults as the help shows them, where None or an empty text would say too little."""
+"""Defaults in the help, for fields where None or an empty text would say too little."""
 
 
 def option(name: str) -> Any:
@@ -71,18 +71,20 @@ def of(*settings: Any, without: Collection[str] = ()) -> Callable[[Callable[...,
 
 
 TrainingData = Annotated[
-    Path, typer.Option(help="Corpus folder from `extract`, or a folder of texts (see README, 'Folders of texts').")
+    Path, typer.Option(help="Corpus folder from `extract`, or a folder of texts (see docs/corpora.md).")
 ]
-Output = Annotated[Path, typer.Option(help="The vectors, ending in .safetensors; the manifest lands beside them.")]
+Output = Annotated[
+    Path, typer.Option(help="Path of the vectors, ending in .safetensors; the manifest goes beside them.")
+]
 Verdicts = Annotated[
-    bool, typer.Option("--verdicts/--no-verdicts", help="Judge every concept on the corpus's held-out groups.")
+    bool, typer.Option("--verdicts/--no-verdicts", help="Judge each concept on the held-out groups of the corpus.")
 ]
-CapturedLayers = Annotated[str | None, typer.Option(help="As in `capture`.", show_default="all layers captured")]
+CapturedLayers = Annotated[str | None, typer.Option(help="As in `capture`.", show_default="all captured layers")]
 ReadoutFile = Annotated[Path, typer.Option(help="The bundle's .safetensors file.")]
 ActivationsDir = Annotated[
-    Path | None, typer.Option(help="Where activations are kept.", show_default="`activations` beside the readout")
+    Path | None, typer.Option(help="Folder of the activations.", show_default="`activations` beside the readout")
 ]
-ModelOption = Annotated[str | None, typer.Option(help="The model, if the manifest's name does not lead to it.")]
+ModelOption = Annotated[str | None, typer.Option(help="The model, if the name in the manifest does not lead to it.")]
 TrustRemoteCode = Annotated[bool, option("trust_remote_code")]
 
 READOUT = Path("readout.safetensors")

@@ -1,4 +1,4 @@
-"""`read`: texts read with a bundle."""
+"""`read`: scores of texts."""
 
 import json
 from collections.abc import Sequence
@@ -23,17 +23,21 @@ if TYPE_CHECKING:
 def read(
     texts: Annotated[list[str] | None, typer.Argument(help="Texts to read.", show_default=False)] = None,
     readout: options.ReadoutFile = options.READOUT,
-    file: Annotated[Path | None, typer.Option(help="Or a file with a text a line; `-` is standard input.")] = None,
-    layer: Annotated[
-        int | None, typer.Option(help="Layer to show.", show_default="the bundle's layer nearest to 0.65 of depth")
+    file: Annotated[
+        Path | None, typer.Option(help="File with one text per line, instead of texts; `-` is standard input.")
     ] = None,
-    strongest: Annotated[int, typer.Option(min=1, help="Show this many concepts a text.")] = 3,
-    tokens: Annotated[bool, typer.Option("--tokens", help="Colour every token by --concept instead.")] = False,
-    concept: Annotated[str | None, typer.Option(help="For --tokens.", show_default="each text's strongest")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="All scores at all layers, as JSON.")] = False,
+    layer: Annotated[
+        int | None, typer.Option(help="Layer to show.", show_default="the layer nearest to 0.65 of the depth")
+    ] = None,
+    strongest: Annotated[int, typer.Option(min=1, help="Show this many concepts per text.")] = 3,
+    tokens: Annotated[bool, typer.Option("--tokens", help="Colour each token by --concept instead.")] = False,
+    concept: Annotated[
+        str | None, typer.Option(help="Concept for --tokens.", show_default="the strongest of each text")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all scores at all layers as JSON.")] = False,
     model: options.ModelOption = None,
 ) -> None:
-    """Read texts: calibrated scores (z over the training texts) of their strongest concepts."""
+    """Show the strongest concepts of each text, as z over the training texts."""
     from amygdala_tl.readout.record import load_readout
 
     console = Console(highlight=False)
@@ -59,7 +63,7 @@ def read(
 def show_reading(
     console: Console, texts: Sequence[str], scores: "torch.Tensor", bundle: "Readout", column: int, strongest: int = 3
 ) -> None:
-    """Print the strongest concepts of every text at one layer."""
+    """Print the strongest concepts of each text at one layer."""
     title = f"z-scores at layer {bundle.layers[column]}"
     console.print(reading_table(texts, scores[:, column], bundle.concepts, strongest=strongest, title=title))
 
@@ -73,7 +77,7 @@ def show_tokens(
     column: int,
     concept: str | None,
 ) -> None:
-    """Print every text with its tokens coloured by one concept."""
+    """Print each text with its tokens coloured by one concept."""
     from amygdala_tl.api.score import score_tokens
 
     layer = bundle.layers[column]

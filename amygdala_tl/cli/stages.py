@@ -1,4 +1,4 @@
-"""The stages of one command: their results on the screen, and their wall time."""
+"""Stages of one command: their results on the screen, and their wall time."""
 
 import time
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ class Stages:
         self._since = time.monotonic()
 
     def ended(self, result: "StageResult") -> None:
-        """Book the time since the last stage on the stage that gave `result`."""
+        """Add the time since the last stage to the stage that returned `result`."""
         self._add(_STAGES[type(result).__name__], time.monotonic() - self._since)
         self.begin()
 
@@ -51,7 +51,7 @@ class Stages:
 
 
 def show_result(console: Console, result: "StageResult") -> None:
-    """Print what a stage of `train` gave."""
+    """Print the result of a stage of `train`."""
     if isinstance(result, CaptureSummary):
         console.print(capture_line(result))
     elif isinstance(result, FitError):

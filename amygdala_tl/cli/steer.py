@@ -1,4 +1,4 @@
-"""`steer`: does adding a direction move what the model says, and does taking it out? `compare`: two of its runs."""
+"""`steer`: the causal check of directions. `compare`: two of its runs."""
 
 import json
 from pathlib import Path
@@ -33,57 +33,65 @@ READOUT = Path("readout.safetensors")
 def steer(
     config: Annotated[
         Path | None,
-        typer.Option(help="TOML file with all settings, several seeds included; no other settings beside it."),
+        typer.Option(
+            help="TOML file with all settings, including several seeds; cannot be combined with other settings."
+        ),
     ] = None,
     readout: Annotated[
         Path | None, typer.Option(help="The bundle's .safetensors file.", show_default=str(READOUT))
     ] = None,
-    concepts: Annotated[str | None, typer.Option(help="Comma-separated.", show_default="all of the readout's")] = None,
+    concepts: Annotated[
+        str | None, typer.Option(help="Comma-separated concepts.", show_default="all concepts of the readout")
+    ] = None,
     layers: Annotated[
-        str | None, typer.Option(help="Where to add: layers of the readout.", show_default="all of the readout's")
+        str | None, typer.Option(help="Layers to add directions at.", show_default="all layers of the readout")
     ] = None,
     doses: Annotated[
         str | None,
         typer.Option(
-            help="In units of the mean residual norm, comma-separated.",
+            help="Comma-separated doses, in units of the mean residual norm.",
             show_default=",".join(f"{dose:g}" for dose in DEFAULTS.doses),
         ),
     ] = None,
     random: Annotated[
         int | None,
-        typer.Option(min=3, help="Random directions of each of two kinds.", show_default=str(DEFAULTS.random)),
+        typer.Option(
+            min=3, help="Number of random directions of each of two kinds.", show_default=str(DEFAULTS.random)
+        ),
     ] = None,
     samples: Annotated[
         int | None,
-        typer.Option(min=0, help="Generations for each concept, prompt and dose.", show_default=str(DEFAULTS.samples)),
+        typer.Option(
+            min=0, help="Number of generations for each concept, prompt and dose.", show_default=str(DEFAULTS.samples)
+        ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Results folder; what it has is not measured again.")] = Path("steering"),
     ablate: Annotated[
         str | None,
         typer.Option(
-            help="Where to take directions out of texts that carry their concept: at each layer, at all of them together, "
+            help="Where to remove directions from texts of their concept: at each layer, at all layers together, "
             "everywhere in the model. Comma-separated; needs the training corpus.",
             show_default=",".join(ABLATION_PLACES),
         ),
     ] = None,
-    check: Annotated[bool, typer.Option("--check", help="Exit with 1 if one of the concepts does not steer.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Exit with 1 unless all concepts steer.")] = False,
     training_data_dir: Annotated[
         Path | None,
-        typer.Option(help="The training corpus: adds shuffled labels, readouts of other texts, and ablation."),
+        typer.Option(help="Training corpus: adds shuffled labels, readouts of other texts, and ablation."),
     ] = None,
     activations_dir: options.ActivationsDir = None,
     words: Annotated[
-        Path | None, typer.Option(help="JSON: concept -> list of its words, instead of those in the package.")
+        Path | None, typer.Option(help="JSON file, concept -> list of its words, instead of the words in the package.")
     ] = None,
     seed: Annotated[
         int | None,
         typer.Option(
-            help="Of random directions, folds, intervals and generations.", show_default=str(DEFAULTS.seeds[0])
+            help="Seed of random directions, folds, intervals and generations.", show_default=str(DEFAULTS.seeds[0])
         ),
     ] = None,
     model: options.ModelOption = None,
 ) -> None:
-    """Check what each direction causes: add it, take it out, beside random directions of the same length."""
+    """Check what each direction causes: add it, remove it, and compare with random directions."""
     given = _given(
         readout=readout, concepts=concepts, layers=layers, doses=doses, random=random, samples=samples, ablate=ablate,
         training_data_dir=training_data_dir, activations_dir=activations_dir, words=words, seed=seed, model=model,
@@ -123,16 +131,16 @@ def ablation_run(
         "ablation-run"
     ),
 ) -> None:
-    """The older name of `steer --config`."""
+    """Run `steer --config`, under its older name."""
     run_settings(read_settings(config), out)
 
 
 def compare(
     first: Annotated[Path, typer.Argument(help="Results folder of `steer`.")],
-    second: Annotated[Path, typer.Argument(help="Another one.")],
-    as_json: Annotated[bool, typer.Option("--json", help="All numbers, for programs.")] = False,
+    second: Annotated[Path, typer.Argument(help="Another results folder.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print all numbers as JSON.")] = False,
 ) -> None:
-    """Compare two causal checks: their settings, verdicts, and effects with intervals of the difference."""
+    """Compare two causal checks: settings, verdicts, and differences of effects with intervals."""
     from amygdala_tl.report.runs import comparison_table
     from amygdala_tl.steering.comparing import compare_runs
     from amygdala_tl.steering.results import read_run
@@ -229,7 +237,7 @@ def _show(console: Console, run: "SteeringRun", out: Path) -> None:
 
 
 def _trained(console: Console, settings: RunSettings, out: Path) -> Path:
-    """A readout in the results folder; texts that have been run are not run again."""
+    """Train a readout into the results folder; texts that have run do not run again."""
     from amygdala_tl.cli.stages import Stages
     from amygdala_tl.cli.train import run_train
     from amygdala_tl.corpus.folders import read_training_data
@@ -261,7 +269,7 @@ def _trained(console: Console, settings: RunSettings, out: Path) -> Path:
 
 
 def _given(**options: Any) -> dict[str, Any]:
-    """The options that a user gave; paths as texts."""
+    """Return the options that the user gave, paths as texts."""
     given = {name: value for name, value in options.items() if value is not None}
     return {name: str(value) if isinstance(value, Path) else value for name, value in given.items()}
 

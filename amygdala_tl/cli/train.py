@@ -1,4 +1,4 @@
-"""`train`, and the three stages that it joins: `capture`, `fit`, `export`."""
+"""`train`, and its three stages: `capture`, `fit`, `export`."""
 
 from dataclasses import asdict, fields
 from functools import partial
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from amygdala_tl.lens.model import Lens
 
 ActivationsDir = Annotated[
-    Path | None, typer.Option(help="Where activations are kept.", show_default="`activations` beside the output")
+    Path | None, typer.Option(help="Folder of the activations.", show_default="`activations` beside the output")
 ]
 
 
@@ -42,10 +42,10 @@ def train(
 @options.of(MODEL, CAPTURE)
 def capture(
     training_data_dir: options.TrainingData,
-    activations_dir: Annotated[Path, typer.Option(help="Where activations are kept.")],
+    activations_dir: Annotated[Path, typer.Option(help="Folder of the activations.")],
     **settings: Any,
 ) -> None:
-    """Run the model over the texts that have not been run yet, and keep their activations."""
+    """Run the model over the texts that it has not run yet, and keep their activations."""
     console = Console(highlight=False)
     corpus = read_training_data(training_data_dir, min_examples=1)
     lens = load(console, _model(settings))
@@ -60,13 +60,13 @@ def capture(
 @options.of(FIT)
 def fit(
     training_data_dir: options.TrainingData,
-    activations_dir: Annotated[Path, typer.Option(help="From `capture`.")],
+    activations_dir: Annotated[Path, typer.Option(help="Folder from `capture`.")],
     output: options.Output,
     target_layers: options.CapturedLayers = None,
     verdicts: options.Verdicts = True,
     **settings: Any,
 ) -> None:
-    """Compute directions from captured activations and write them as a readout; runs no model."""
+    """Compute directions from captured activations and write a readout, without running a model."""
     from amygdala_tl.activations.store import ActivationStore
     from amygdala_tl.api.fit import fit as run
     from amygdala_tl.api.train import judged
@@ -85,13 +85,13 @@ def fit(
 
 
 def export(
-    fit_file: Annotated[Path, typer.Option(help="From `fit` or `train`.")],
+    fit_file: Annotated[Path, typer.Option(help="Readout from `fit` or `train`.")],
     output: options.Output,
     only_readable: Annotated[
-        bool, typer.Option("--only-readable", help="Leave concepts out unless their verdict is `readable`.")
+        bool, typer.Option("--only-readable", help="Keep only concepts with the verdict `readable`.")
     ] = False,
 ) -> None:
-    """Write a readout again, if asked without the concepts that are not readable."""
+    """Write a readout again, with --only-readable just its readable concepts."""
     from amygdala_tl.readout.record import load_readout
 
     readout = load_readout(fit_file)
@@ -133,7 +133,7 @@ def run_train(
 
 
 def load(console: Console, settings: ModelSettings) -> "Lens":
-    """Load a model, and show which one."""
+    """Load a model and print its name."""
     with console.status("loading the model"):
         from amygdala_tl.lens.model import load_model
 
@@ -144,7 +144,7 @@ def load(console: Console, settings: ModelSettings) -> "Lens":
 
 
 def _model(settings: dict[str, Any]) -> ModelSettings:
-    """Take what concerns the model out of a command's settings."""
+    """Take the settings of the model out of a command's settings."""
     return ModelSettings(**{field.name: settings.pop(field.name) for field in fields(ModelSettings)})
 
 

@@ -12,13 +12,15 @@ def verify(
     readout: options.ReadoutFile = options.READOUT,
     engine: Annotated[
         Literal["auto", "vllm", "hf"],
-        typer.Option(help="Compare with this engine; auto: with both, where vLLM is installed."),
+        typer.Option(help="Engine to compare with; auto: both, if vLLM is installed."),
     ] = "auto",
     model: options.ModelOption = None,
-    dtype: Annotated[str, typer.Option(help="float32, bf16 or fp16; only float32 is a proof by number.")] = "float32",
+    dtype: Annotated[
+        str, typer.Option(help="float32, bf16 or fp16. Only float32 has a tolerance that tells layers apart.")
+    ] = "float32",
     trust_remote_code: options.TrustRemoteCode = False,
 ) -> None:
-    """Run fixed tokens through TransformerLens, Hugging Face and vLLM, and compare the stream at every layer of a bundle."""
+    """Check that layer i of a bundle is layer i in TransformerLens, Hugging Face and vLLM."""
     from amygdala_tl.api.verify import verify as run_verify
     from amygdala_tl.report.verification import verification_table
 

@@ -1,4 +1,4 @@
-"""`watch`: what a running server reads, live."""
+"""`watch`: the live view of a running server."""
 
 import sys
 from typing import Annotated
@@ -11,10 +11,10 @@ from amygdala_tl.errors import InputError
 def watch(
     url: Annotated[
         str,
-        typer.Argument(help="The vLLM server, http://host:port; its API key in AMYGDALA_VLLM_TOKEN, if it has one."),
+        typer.Argument(help="Address of the vLLM server, http://host:port; AMYGDALA_VLLM_TOKEN holds its API key."),
     ],
 ) -> None:
-    """Show, live and full-screen, the strongest concepts of every token that a vLLM server generates."""
+    """Show the strongest concepts of each token that a vLLM server generates, live and full-screen."""
     from amygdala_tl.live.client import readout_client
 
     client = readout_client(url)

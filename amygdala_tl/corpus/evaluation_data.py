@@ -25,7 +25,7 @@ from amygdala_tl.names import fold_name
 from amygdala_tl.records import Split
 
 _NUMBER = re.compile(r"[0-9]+")
-_SEE = "see README, 'Other texts'"
+_SEE = "see docs/corpora.md, 'Other texts'"
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ class LabelledCorpusTexts:
 
 
 def texts_in_hand(
-    texts: Iterable[str],
+    texts: Iterable[object],
     labels: Any,
     *,
     concepts: Sequence[str] | None = None,

@@ -35,7 +35,7 @@ class Corpus:
     sha256: str
 
     @classmethod
-    def from_texts(cls, texts: Iterable[str], labels: Any, **options: Any) -> "Corpus":
+    def from_texts(cls, texts: Iterable[object], labels: Any, **options: Any) -> "Corpus":
         """Make a corpus from texts and labels in hand.
 
         Args:

@@ -92,9 +92,7 @@ def ridge_r_squared(cosine: Float[Tensor, "concept concept"]) -> Float[Tensor, "
     return share
 
 
-def clusters(
-    score_correlation: Float[Tensor, "concept concept"],
-) -> tuple[Int[Tensor, " concept"], tuple[int, ...]]:
+def clusters(score_correlation: Float[Tensor, "concept concept"]) -> tuple[Int[Tensor, " concept"], tuple[int, ...]]:
     """Cluster the concepts, and order them with clusters contiguous and near concepts adjacent. Clusters count along the order.
 
     Average linkage on 1 - |score correlation|, cut at 1 - `CLUSTER_CORRELATION`, with optimal leaf ordering (Bar-Joseph et al.

@@ -3,14 +3,7 @@
 from collections import Counter
 from typing import Any
 
-from amygdala_tl.diagnostics.records import (
-    ConceptQuality,
-    CrossTalk,
-    Diagnosis,
-    Geometry,
-    LayerSeparation,
-    ReadText,
-)
+from amygdala_tl.diagnostics.records import ConceptQuality, CrossTalk, Diagnosis, Geometry, LayerSeparation, ReadText
 from amygdala_tl.report.figures import held_out_figure
 from amygdala_tl.report.packing import camel, mean_of_known, packed, plain, plain_record
 

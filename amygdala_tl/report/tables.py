@@ -34,7 +34,7 @@ def layer_table(separation: LayerSeparation, chosen: Sequence[int]) -> Renderabl
 
 def crosstalk_table(found: CrossTalk, most: int) -> RenderableType:
     """Show which other concept each readout responds to most, and how redundant its direction is."""
-    table = grid(["readout"], ["AUROC", "answers to", "AUROC", "cosine", "scores", "labels", "R\u00b2"])
+    table = grid(["readout"], ["AUROC", "responds to", "AUROC", "cosine", "scores", "labels", "R\u00b2"])
     table.columns[2].justify = "left"
     for row in found.order:
         strength = (found.auroc[row].double() - 0.5).abs().tolist()
@@ -66,7 +66,7 @@ def warning_lines(found: CrossTalk, most: int) -> RenderableType:
 
 def evaluation_table(found: Evaluation) -> RenderableType:
     """Show how well each concept is read on the given texts, best first."""
-    # Every column fits a terminal of 80: what nobody computed is left out, and names are not folded.
+    # To fit 80 columns, baselines that nobody computed are left out.
     baselines = {"words": found.bag_of_words, "emb.": found.embedding}
     shown = {name: known for name, known in baselines.items() if bool(known.isfinite().any())}
     headings = ["AUROC", "interval", "a.p.", "null", "rand.", *shown, "p", "+/-", "layer"]

@@ -17,6 +17,7 @@ norm of each row's own tokens, again without sinks. `amount` is in the units of 
 Sources: adding, Turner et al. 2023, arXiv:2308.10248; ablating, Arditi et al. 2024, arXiv:2406.11717.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
@@ -81,7 +82,7 @@ NOT_FIRST = Where(torch.tensor([[False]]))
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class _AlongDirection:
+class _AlongDirection(ABC):
     """Base of the edits along one direction: checks it, and edits the tokens of `where` only.
 
     Attributes:
@@ -112,9 +113,9 @@ class _AlongDirection:
         mask = rearrange(self.where(positions), "rows position -> rows position 1")
         return torch.where(mask, edited.to(residual.dtype), residual)
 
+    @abstractmethod
     def _edited(self, residual: Tensor, rows: Tensor) -> Tensor:
-        """The edit of every token, in float32."""
-        raise NotImplementedError
+        """Edit every token, in float32."""
 
     def _size(self) -> str:
         return ""

@@ -360,7 +360,7 @@ def test_a_bad_line_is_named_by_file_and_line(tmp_path, name, content, said):
     put(tmp_path / "labels.txt", "joy\ngrief\n")
     with pytest.raises(InputError, match=rf"(?s){name}.*{said}") as raised:
         read_evaluation_data(put(tmp_path / name, content))
-    assert "See README" in str(raised.value)
+    assert "See docs/corpora.md" in str(raised.value)
     assert len(str(raised.value)) < 1_000
 
 

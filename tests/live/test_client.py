@@ -123,7 +123,7 @@ def test_an_answer_that_is_no_manifest_is_an_error(said):
     with (
         ReadoutServer(said).running() as url,
         readout_client(url) as client,
-        pytest.raises(LiveUnreachable, match="unexpected value|is missing") as refused,
+        pytest.raises(LiveUnreachable, match=r"unexpected value|is missing") as refused,
     ):
         client.manifest()
     assert url in str(refused.value)

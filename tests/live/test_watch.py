@@ -158,7 +158,7 @@ def test_readouts_that_are_off_and_a_key_that_is_missing_are_said_with_the_remed
     server = ReadoutServer(SAID, key="opensesame")
     with server.running() as url:
         with watching(server, url) as seen:
-            seen.until("the server requires an API key", "AMYGDALA_VLLM_TOKEN to the key")
+            seen.until("the server requires an API key", "AMYGDALA_VLLM_TOKEN")
             seen.press("q")
             assert seen.ended() == 0
         with watching(server, url, AMYGDALA_VLLM_TOKEN="opensesame") as seen:
