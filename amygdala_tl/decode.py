@@ -2,10 +2,10 @@
 
     settings = decode(path.read_bytes(), Settings, label=str(path), remedy="correct the file", format="toml")
 
-The type is a dataclass, a `msgspec.Struct` or a plain annotation such as `dict[str, float]`. Fields that it does not
-declare are ignored. Whatever is wrong becomes one `AmygdalaError` that names the place (`doses[2]`), what is there and
-what is needed. NaN, infinities and numbers that do not fit are errors in JSON. A lone surrogate (`"\\ud83d"`) becomes
-U+FFFD, since no file, hash or tokenizer accepts it.
+The type is a dataclass, a `msgspec.Struct` or a plain annotation such as `dict[str, float]`. Fields that it does not declare are
+ignored. Whatever is wrong becomes one `AmygdalaError` that names the place (`doses[2]`), what is there and what is needed. NaN,
+infinities and numbers that do not fit are errors in JSON. A lone surrogate (`"\\ud83d"`) becomes U+FFFD, since no file, hash or
+tokenizer accepts it.
 """
 
 import re
@@ -67,10 +67,7 @@ def decode_lines(
 ) -> Iterator[tuple[str, T]]:
     """Decode JSON lines one by one and yield each value after its label, such as `texts.jsonl, line 3`.
 
-    Blank lines are skipped, and lines end at a line feed alone: JSON allows U+2028 inside a string.
-
-    Raises:
-        AmygdalaError: as for `decode`.
+    Blank lines are skipped, and lines end at a line feed alone: JSON allows U+2028 inside a string. Raises as `decode`.
     """
     for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
         if line.strip():
@@ -92,9 +89,8 @@ def _checked(read: Callable[[], T], label: str, remedy: str, error: type[Amygdal
     except RecursionError as cause:
         raise error(f"not valid {language}", label=label, got="nested too deeply", remedy=remedy) from cause
     except ValueError as cause:  # malformed, invalid UTF-8, or an integer too long for Python
-        raise error(
-            f"not valid {language}", label=label, got=str(cause).removeprefix("JSON is malformed: "), remedy=remedy
-        ) from cause
+        got = str(cause).removeprefix("JSON is malformed: ")
+        raise error(f"not valid {language}", label=label, got=got, remedy=remedy) from cause
 
 
 def _facts(message: str) -> tuple[str, str | None, str | None]:

@@ -92,9 +92,8 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _in_the_way(path: Path, *, got: str, need: str) -> StorageError:
-    return StorageError(
-        f"{got} is where {need} should be", label=path, remedy=f"move it away or choose another {need.split()[-1]}"
-    )
+    remedy = f"move it away or choose another {need.split()[-1]}"
+    return StorageError(f"{got} is where {need} should be", label=path, remedy=remedy)
 
 
 def _refused(what: str, path: Path, error: OSError) -> StorageError:

@@ -13,19 +13,15 @@ def fold_name(name: str) -> str:
 
 
 def named_concepts(names: Sequence[str], concepts: Sequence[str]) -> tuple[str, ...]:
-    """Return those of `concepts` that `names` names, in the order of `names` and once each.
-
-    Args:
-        names: as a user gives them; blank ones do not count.
-        concepts: the known ones.
+    """Return those of `concepts` that `names` names, in the order of `names` and once each; blank names do not count.
 
     Raises:
         InputError: a name is not among the concepts.
     """
     by_fold = {fold_name(concept): concept for concept in concepts}
     wanted = [fold_name(name.strip()) for name in names if name.strip()]
-    if unknown := [name for name in wanted if name not in by_fold]:
+    if unknown := ", ".join(name for name in wanted if name not in by_fold):
         raise InputError(
-            "no such concept", got=", ".join(unknown), need=", ".join(concepts), remedy="name concepts of the readout"
+            "no such concept", got=unknown, need=", ".join(concepts), remedy="name concepts of the readout"
         )
     return tuple(dict.fromkeys(by_fold[name] for name in wanted))

@@ -30,7 +30,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from amygdala_tl.directions import Estimate, LabelledActivations, logistic, logistic_l1
-from amygdala_tl.directions.data import ungrouped
 from amygdala_tl.directions.difference_of_means import mean_streamed
 from amygdala_tl.directions.whitening import whitened_streamed
 
@@ -147,7 +146,7 @@ def regression(
     streams = [Stream(d_model, concepts, arguments.separation, seed) for seed in range(arguments.layers)]
     draws = torch.Generator().manual_seed(1)
     activations = torch.stack([stream.draw(positive, draws) for stream in streams], dim=1)
-    data = ungrouped(activations, positive, ~positive)
+    data = LabelledActivations(activations, positive, ~positive, torch.arange(len(activations)))
     started = time.perf_counter()
     estimate = estimator(data, strength=strength)
     ours = time.perf_counter() - started

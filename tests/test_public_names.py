@@ -16,9 +16,9 @@ PUBLIC = {
     "directions": "Estimate LabelledActivations Removal grand_mean linear logistic logistic_l1 massive mean neutral_pca pca "
     "subspace topic whitened",
     "readout": "Manifest Provenance Readout Verdict Verdicts calibrate_texts calibrate_tokens load_readout read_manifest",
-    "diagnostics": "CrossTalk Diagnosis Evaluation Interval LayerSeparation auroc_interval average_precision_interval "
-    "bag_of_words_scores best_layers cross_fitted_scores cross_talk holm layer_separation permutation_null "
-    "random_direction_null",
+    "diagnostics": "CrossTalk Diagnosis Evaluation Interval LayerSeparation ScoredTexts auroc_interval "
+    "average_precision_interval bag_of_words_scores best_layers cross_fitted_scores cross_talk holm layer_separation "
+    "permutation_null random_direction_null",
     "steering": "Ablate Add Clamp EVERYWHERE NOT_FIRST RunComparison RunSettings SteeringReport SteeringRun Where compare_runs "
     "intervene read_run read_settings",
     "live": "Generated ReadoutClient Sequence Served readout_client",

@@ -43,10 +43,8 @@ def cross_fitted_scores(
     """
     n_groups = len(torch.unique(data.groups))
     if n_groups < 2:
-        what, remedy = (
-            "texts cannot be scored by directions of other texts",
-            "give texts of other days or scenes, or label groups",
-        )
+        what = "texts cannot be scored by directions of other texts"
+        remedy = "give texts of other days or scenes, or label groups"
         raise FitError(what, got="one group", need="two or more", remedy=remedy)
     texts, layers, _ = data.activations.shape
     scores = torch.full((layers, texts, data.positive.shape[1]), torch.nan)

@@ -1,7 +1,7 @@
 """All diagnostics of a readout: choices are made on training folds, judgements on held-out groups."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -109,9 +109,7 @@ class Diagnoser:
             ConceptQuality(
                 concept=concept,
                 layer=readout.layers[place],
-                verdict=judged[index].verdict,
-                reason=judged[index].reason,
-                redundant_with=judged[index].redundant_with,
+                **asdict(judged[index]),
                 agreement=float(spreads[place].agreement[index]),
                 first_pc_share=float(spreads[place].first_pc_share[index]),
                 effective_dimension=float(spreads[place].effective_dimension[index]),
@@ -132,11 +130,7 @@ class Diagnoser:
 
 
 def method_of(readout: Readout) -> Method:
-    """Return estimator and denoisers that a readout was fitted with.
-
-    Raises:
-        ReadoutError: the readout does not say.
-    """
+    """Return estimator and denoisers that a readout was fitted with; raises ReadoutError if it does not say."""
     if readout.provenance.method is None:
         raise ReadoutError("the readout does not say how it was fitted", remedy="train it again with this version")
     return read_method(readout.provenance.method)
@@ -145,7 +139,7 @@ def method_of(readout: Readout) -> Method:
 def _weights(
     directions: Float[Tensor, "concept d_model"], reading_layer: Tensor, weights: ModelWeights | None
 ) -> tuple[Any, list[tuple[str, ...]], list[tuple[str, ...]]]:
-    """Nearest neurons, tokens raised, tokens lowered."""
+    """Find the nearest neurons, the tokens raised, the tokens lowered."""
     if weights is None:
         nothing: list[tuple[str, ...]] = [() for _ in directions]
         return [None] * len(directions), nothing, nothing

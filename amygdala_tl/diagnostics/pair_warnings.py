@@ -92,7 +92,5 @@ def _finding(contrast: tuple[float, float, float], n_fewer: int, *, together: bo
 
 def _numbers(interval: Interval, pair: int) -> tuple[float, float, float]:
     """Return value, low and high; all NaN without a value."""
-    value = float(interval.value[pair])
-    if value != value:
-        return (value, value, value)
-    return (value, float(interval.low[pair]), float(interval.high[pair]))
+    value, low, high = (float(end[pair]) for end in (interval.value, interval.low, interval.high))
+    return (value, value, value) if value != value else (value, low, high)

@@ -9,20 +9,13 @@ from torch import Tensor
 
 from amygdala_tl.directions.auroc import auroc
 from amygdala_tl.directions.data import LabelledActivations
-from amygdala_tl.directions.denoise.chain import parse_steps
 from amygdala_tl.directions.folds import group_folds
-from amygdala_tl.directions.method import Method, apply_method
+from amygdala_tl.directions.method import Method, apply_method, read_method
 from amygdala_tl.errors import FitError
 
 N_FOLDS = 5
 
-CANDIDATES = (
-    Method("mean"),
-    Method("mean", parse_steps("neutral-pca")),
-    Method("whitened"),
-    Method("linear"),
-    Method("logistic"),
-)
+CANDIDATES = tuple(map(read_method, ("mean", "mean + neutral-pca", "whitened", "linear", "logistic")))
 """Methods that `auto` compares."""
 
 

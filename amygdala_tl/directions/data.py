@@ -32,19 +32,15 @@ class LabelledActivations:
     grades: Float[Tensor, "text concept"] | None = None
     spread: Float[Tensor, "text layer component d_model"] | None = None
 
-    def take(self, texts: Bool[Tensor, " text"]) -> "LabelledActivations":
-        """Keep the texts where `texts` is True."""
-        return self.take_rows(texts.nonzero()[:, 0])
-
-    def take_rows(self, rows: Int[Tensor, " row"]) -> "LabelledActivations":
-        """Keep the texts of these rows, in this order."""
+    def take(self, texts: Bool[Tensor, " text"] | Int[Tensor, " row"]) -> "LabelledActivations":
+        """Keep the texts where `texts` is True, or the texts of these rows, in this order."""
         return LabelledActivations(
-            activations=self.activations[rows],
-            positive=self.positive[rows],
-            negative=self.negative[rows],
-            groups=self.groups[rows],
-            grades=None if self.grades is None else self.grades[rows],
-            spread=None if self.spread is None else self.spread[rows],
+            activations=self.activations[texts],
+            positive=self.positive[texts],
+            negative=self.negative[texts],
+            groups=self.groups[texts],
+            grades=None if self.grades is None else self.grades[texts],
+            spread=None if self.spread is None else self.spread[texts],
         )
 
     def of_concepts(self, concepts: Bool[Tensor, " concept"]) -> "LabelledActivations":
@@ -87,13 +83,3 @@ class Estimate:
 
     vectors: Float[Tensor, "concept layer d_model"]
     parameters: Mapping[str, Any] = field(default_factory=dict)
-
-
-def ungrouped(
-    activations: Float[Tensor, "text layer d_model"],
-    positive: Bool[Tensor, "text concept"],
-    negative: Bool[Tensor, "text concept"],
-) -> LabelledActivations:
-    """Label activations, with every text in a group of its own."""
-    groups = torch.arange(len(activations), device=activations.device)
-    return LabelledActivations(activations, positive, negative, groups)

@@ -6,15 +6,8 @@ from torch import Tensor
 
 
 def group_folds(groups: Int[Tensor, " text"], n_folds: int, seed: int = 0) -> Int[Tensor, " text"]:
-    """Assign every text a fold, 0 to n_folds - 1. Texts of one group share a fold, and folds hold about as many groups each.
-
-    Args:
-        groups: equal for texts that must stay together.
-        n_folds: at least 2.
-        seed: of the assignment.
-    """
-    names, fold_of_name = fold_assignment(groups, n_folds, seed)
-    return folds_of(groups, names, fold_of_name)
+    """Assign every text a fold, 0 to n_folds - 1. Texts of one group share a fold, and folds hold about as many groups each."""
+    return folds_of(groups, *fold_assignment(groups, n_folds, seed))
 
 
 def fold_assignment(

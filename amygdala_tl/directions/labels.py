@@ -12,13 +12,8 @@ from amygdala_tl.records import CorpusText
 
 def label_matrix(labels: Sequence[Sequence[str]], concepts: Sequence[str]) -> Bool[Tensor, "text concept"]:
     """Return True where a text has the concept among its labels."""
-    column = {concept: index for index, concept in enumerate(concepts)}
-    matrix = torch.zeros(len(labels), len(concepts), dtype=torch.bool)
-    for row, names in enumerate(labels):
-        for name in names:
-            if name in column:
-                matrix[row, column[name]] = True
-    return matrix
+    rows = [[concept in names for concept in concepts] for names in map(set, labels)]
+    return torch.tensor(rows, dtype=torch.bool).reshape(len(labels), len(concepts))
 
 
 def grade_matrix(texts: Sequence[CorpusText], concepts: Sequence[str]) -> Float[Tensor, "text concept"]:

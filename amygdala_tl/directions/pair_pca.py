@@ -87,12 +87,8 @@ def match(
     """Match every positive text of each concept with its counterpart: rows (positive, negative) in the order of the texts.
 
     The counterpart is the nearest negative of the text's own group, or of all groups if its own has none. Distances ignore the
-    concept's topic-free mean difference. A negative may serve many positives.
-
-    Args:
-        values: activations at one layer, centred.
-        positive, negative: labels; every concept has both classes.
-        groups: equal for texts of one day or scene.
+    concept's topic-free mean difference. A negative may serve many positives. Values are centred, and every concept has both
+    classes.
     """
     nowhere = values.new_zeros(positive.shape[1], values.shape[1])
     if not len(nowhere):
@@ -169,11 +165,9 @@ def _count_pairs(
     data: LabelledActivations, given: Sequence[Int[Tensor, "pair 2"] | None], to_match: Sequence[int]
 ) -> tuple[int, int]:
     """Count the pairs, over all concepts, that share a group and those that do not."""
-    by_group = sum(len(rows) for rows in given if rows is not None)
-    by_neighbour = 0
+    by_group, by_neighbour = sum(len(rows) for rows in given if rows is not None), 0
     for concept in to_match:
         plus, minus = (data.groups[labels[:, concept]] for labels in (data.positive, data.negative))
         shared = int(torch.isin(plus, minus).sum())
-        by_group += shared
-        by_neighbour += len(plus) - shared
+        by_group, by_neighbour = by_group + shared, by_neighbour + len(plus) - shared
     return by_group, by_neighbour

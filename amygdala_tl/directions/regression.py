@@ -95,20 +95,14 @@ def halves_of(values: Float[Tensor, "text d_model"], pairs: dict[int, Int[Tensor
 
 
 def layers_of(data: LabelledActivations) -> Iterator[Float[Tensor, "text d_model"]]:
-    """Yield the activations of one layer at a time, in float32 or wider.
-
-    Raises:
-        FitError: an activation is not finite.
-    """
+    """Yield the activations of one layer at a time, in float32 or wider; a `FitError` says which are not finite."""
     for layer in range(data.activations.shape[1]):
         values = data.activations[:, layer]
         values = values if values.dtype == torch.float64 else values.float()
-        if not torch.isfinite(values).all():
-            raise FitError(
-                "the activations are not finite",
-                got=f"text {int(torch.isfinite(values).all(dim=1).logical_not().nonzero()[0])}, layer number {layer}",
-                remedy="capture again in float32 or bfloat16: float16 overflows on massive activations",
-            )
+        if not (fine := torch.isfinite(values).all(dim=1)).all():
+            got = f"text {int(fine.int().argmin())}, layer number {layer}"
+            remedy = "capture again in float32 or bfloat16: float16 overflows on massive activations"
+            raise FitError("the activations are not finite", got=got, remedy=remedy)
         yield values
 
 
@@ -138,14 +132,13 @@ def fit_layers(
     """Fit all concepts, layer by layer.
 
     Args:
-        data: activations and labels.
-        kinds: its paired and unpaired concepts.
+        data, kinds: labelled activations, and their paired and unpaired concepts.
         fit: fits the unpaired concepts on one layer's labelled texts.
         fit_pairs: fits paired concepts; returns their vectors and how many did not converge.
 
     Returns:
-        The vectors, the fits of the unpaired concepts at each layer (none without such concepts), and, as a parameter, how many
-        regressions did not converge, if any.
+        Vectors, a fit of the unpaired concepts for each layer (if there are any), and a parameter that counts the regressions
+        that did not converge (if there are any).
     """
     vectors: list[Tensor] = []
     fits: list[LayerFit] = []

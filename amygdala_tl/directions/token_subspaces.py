@@ -45,11 +45,9 @@ def subspace(data: LabelledActivations) -> Estimate:
         FitError: there is no spread.
     """
     if data.spread is None:
-        raise FitError(
-            "the subspace estimator needs the principal directions of each text's tokens",
-            need="spread [text, layer, component, d_model]",
-            remedy="capture with token_components=4",
-        )
+        what = "the subspace estimator needs the principal directions of each text's tokens"
+        need = "spread [text, layer, component, d_model]"
+        raise FitError(what, need=need, remedy="capture with token_components=4")
     statistics = gather([data], second_moments=False)
     weights = data.positive / statistics.n_positive - data.negative / statistics.n_negative
     n_concepts, n_components = weights.shape[1], data.spread.shape[2]
@@ -89,9 +87,6 @@ def subspace_bases(
     values, vectors = values.flip(-1)[:, : spread.shape[1]], vectors.flip(-1)[:, :, : spread.shape[1]]
     some = values > NEGLIGIBLE * values[:, :1]
     scale = torch.where(some, values, 1.0).rsqrt() * some
-    bases: Tensor = einsum(
-        vectors * rearrange(scale, "text component -> text 1 component"),
-        factor,
-        "text row component, text row d_model -> text component d_model",
-    )
-    return bases.float()
+    scaled = vectors * rearrange(scale, "text component -> text 1 component")
+    bases: Tensor = einsum(scaled, factor, "text row component, text row d_model -> text component d_model").float()
+    return bases

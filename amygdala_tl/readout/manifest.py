@@ -86,11 +86,7 @@ class Manifest:
 
 
 def read_manifest(data: bytes, label: str) -> Manifest:
-    """Decode and check a manifest.
-
-    Args:
-        data: the bytes of `readout.json`.
-        label: what names it in a message.
+    """Decode and check the bytes of a `readout.json`, called `label` in messages.
 
     Raises:
         ReadoutError: it does not fit; names the place.

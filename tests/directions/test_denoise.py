@@ -9,11 +9,10 @@ from sklearn.decomposition import PCA
 from torch.nn.functional import cosine_similarity, normalize
 
 from amygdala_tl.directions import LabelledActivations, Removal, grand_mean, massive, mean, neutral_pca, topic
-from amygdala_tl.directions.data import ungrouped
 from amygdala_tl.directions.denoise.chain import DENOISERS, DenoiseStep, denoise, denoise_vectors, parse_steps
 from amygdala_tl.directions.denoise.removal import combine
 from amygdala_tl.errors import FitError, InputError
-from tests.directions.fitting import fit_directions
+from tests.directions.fitting import fit_directions, ungrouped
 
 CONCEPTS = ("awe", "joy", "grief")
 LAYERS, WIDTH = 2, 10

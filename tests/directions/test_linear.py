@@ -9,9 +9,8 @@ from sklearn.linear_model import LinearRegression, Ridge
 from torch.nn import functional as F
 
 from amygdala_tl.directions import LabelledActivations, linear
-from amygdala_tl.directions.data import ungrouped
 from amygdala_tl.errors import FitError
-from tests.directions.fitting import fit_directions
+from tests.directions.fitting import fit_directions, ungrouped
 
 SEEDS = st.integers(0, 10_000)
 CONCEPTS = ("awe", "joy")

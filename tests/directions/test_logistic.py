@@ -9,13 +9,12 @@ from sklearn.linear_model import LogisticRegression
 from torch.nn import functional as F
 
 from amygdala_tl.directions import LabelledActivations, logistic, logistic_l1
-from amygdala_tl.directions.data import ungrouped
 from amygdala_tl.directions.design import Design
 from amygdala_tl.directions.fista import minimise_sparse
 from amygdala_tl.directions.lbfgs import minimise
 from amygdala_tl.directions.problems import LOGISTIC, Problems
 from amygdala_tl.errors import FitError
-from tests.directions.fitting import fit_directions
+from tests.directions.fitting import fit_directions, ungrouped
 
 BOTH = pytest.mark.parametrize("estimator", [logistic, logistic_l1], ids=["ridge", "l1"])
 SEEDS = st.integers(0, 10_000)

@@ -6,10 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amygdala_tl.directions import mean
-from amygdala_tl.directions.data import ungrouped
 from amygdala_tl.directions.method import ESTIMATORS
 from amygdala_tl.errors import FitError
-from tests.directions.fitting import fit_directions
+from tests.directions.fitting import fit_directions, ungrouped
 
 CONCEPTS = ("awe", "joy", "grief")
 

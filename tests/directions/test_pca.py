@@ -8,10 +8,9 @@ from torch.nn.functional import cosine_similarity, normalize
 
 from amygdala_tl.directions import LabelledActivations, mean, pca
 from amygdala_tl.directions import pair_pca as pca_module
-from amygdala_tl.directions.data import ungrouped
 from amygdala_tl.directions.pair_pca import principal_components
 from amygdala_tl.errors import FitError
-from tests.directions.fitting import fit_directions
+from tests.directions.fitting import fit_directions, ungrouped
 
 CONCEPTS = ("awe", "joy")
 LAYERS, WIDTH = 2, 12

@@ -10,11 +10,10 @@ from torch.nn.functional import cosine_similarity
 
 from amygdala_tl.activations.pooling import token_spread
 from amygdala_tl.directions import mean, subspace
-from amygdala_tl.directions.data import ungrouped
 from amygdala_tl.directions.denoise.chain import denoise, parse_steps
 from amygdala_tl.directions.token_subspaces import subspace_bases
 from amygdala_tl.errors import FitError
-from tests.directions.fitting import fit_directions
+from tests.directions.fitting import fit_directions, ungrouped
 
 CONCEPTS = ("awe", "joy")
 K, LAYERS, WIDTH = 2, 2, 8
@@ -94,10 +93,10 @@ def test_translating_activations_permuting_and_doubling_change_nothing_else(seed
 
     assert same(subspace(with_spread(values + 3.0, positive, negative, K)).vectors, plain)
     assert same(subspace(with_spread(20.0 * values, positive, negative, K)).vectors, plain)
-    assert same(subspace(data.take_rows(torch.randperm(30, generator=seeded(seed)))).vectors, plain)
+    assert same(subspace(data.take(torch.randperm(30, generator=seeded(seed)))).vectors, plain)
     swapped = dataclasses.replace(data, positive=positive.flip(1), negative=negative.flip(1))
     torch.testing.assert_close(subspace(swapped).vectors, plain.flip(0))
-    assert same(subspace(data.take_rows(torch.arange(60) % 30)).vectors, plain)
+    assert same(subspace(data.take(torch.arange(60) % 30)).vectors, plain)
 
 
 @pytest.mark.parametrize("seed", range(3))

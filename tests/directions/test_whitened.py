@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from amygdala_tl.directions import mean, whitened
-from amygdala_tl.directions.data import LabelledActivations, ungrouped
+from amygdala_tl.directions.data import LabelledActivations
 from amygdala_tl.directions.folds import group_folds
 from amygdala_tl.directions.statistics import gather, gather_folds
 from amygdala_tl.directions.whitening import STRENGTHS, covariance_shrinkage, whitened_streamed
 from amygdala_tl.errors import FitError
-from tests.directions.fitting import fit_directions
+from tests.directions.fitting import fit_directions, ungrouped
 
 CONCEPTS = ("awe", "joy", "grief")
 SEEDS = st.integers(0, 10_000)
@@ -112,7 +112,7 @@ def test_the_chosen_strength_is_in_the_parameters_and_the_best_of_its_table():
 def pieces(data, *sizes):
     """The texts in parts of these sizes, in an order of their own."""
     order = torch.randperm(len(data.activations), generator=torch.Generator().manual_seed(9))
-    return [data.take_rows(rows) for rows in order.split(list(sizes))]
+    return [data.take(rows) for rows in order.split(list(sizes))]
 
 
 def graded(seed):

@@ -30,13 +30,9 @@ def neutral_pca(neutral: Float[Tensor, "neutral layer d_model"], share: float = 
     """
     check_share(share)
     if len(neutral) < FEWEST_NEUTRAL:
-        raise FitError(
-            "too few neutral texts for principal components",
-            label="neutral-pca",
-            got=f"{len(neutral)} neutral texts",
-            need=f"{FEWEST_NEUTRAL} or more",
-            remedy="add texts without a tag line, or leave neutral-pca out of denoise",
-        )
+        what, got = "too few neutral texts for principal components", f"{len(neutral)} neutral texts"
+        need, remedy = f"{FEWEST_NEUTRAL} or more", "add texts without a tag line, or leave neutral-pca out of denoise"
+        raise FitError(what, label="neutral-pca", got=got, need=need, remedy=remedy)
     bases, reached = [], []
     for layer in range(neutral.shape[1]):
         values = neutral[:, layer].float()
@@ -45,12 +41,10 @@ def neutral_pca(neutral: Float[Tensor, "neutral layer d_model"], share: float = 
         n_components = components_for(variances, share, total)
         bases.append(orthonormal(components[:n_components]))
         reached.append(float(variances[:n_components].sum()) / total if total > 0.0 else 0.0)
-    return Removal(
-        tuple(bases),
-        {
-            "share": share,
-            "neutral_texts": len(neutral),
-            "components": [len(basis) for basis in bases],
-            "share_reached": [round(value, 4) for value in reached],
-        },
-    )
+    parameters = {
+        "share": share,
+        "neutral_texts": len(neutral),
+        "components": [len(basis) for basis in bases],
+        "share_reached": [round(value, 4) for value in reached],
+    }
+    return Removal(tuple(bases), parameters)

@@ -61,8 +61,9 @@ def topic(
     for layer in range(activations.shape[1]):
         values = without_labels(activations[:, layer].float(), positive, negative)[shared]
         values = values - values.mean(dim=0)
-        means = group_means(values, group, sizes)
-        squares, components = principal_components(rearrange(sizes.float().sqrt(), "group -> group 1") * means)
+        weight = rearrange(sizes.float(), "group -> group 1")
+        means = values.new_zeros(len(sizes), values.shape[1]).index_add_(0, group, values) / weight
+        squares, components = principal_components(weight.sqrt() * means)
         residuals, freedom, others = values - means[group], len(values) - len(sizes), len(sizes) - 1
         trace = residuals.square().sum() / freedom
         within = reduce((residuals @ components.T).square(), "text component -> component", "sum") / freedom
@@ -75,16 +76,14 @@ def topic(
         reached.append(min(1.0, float(excess[:n_components].sum()) / total) if total > 0.0 else 0.0)
         everything = float(values.square().sum())
         between.append(max(0.0, total) / everything if everything > 0.0 else 0.0)
-    return Removal(
-        tuple(bases),
-        {
-            "share": share,
-            "groups": len(sizes),
-            "components": [len(basis) for basis in bases],
-            "share_reached": [round(value, 4) for value in reached],
-            "between_groups": [round(value, 4) for value in between],
-        },
-    )
+    parameters = {
+        "share": share,
+        "groups": len(sizes),
+        "components": [len(basis) for basis in bases],
+        "share_reached": [round(value, 4) for value in reached],
+        "between_groups": [round(value, 4) for value in between],
+    }
+    return Removal(tuple(bases), parameters)
 
 
 def without_labels(
@@ -99,11 +98,3 @@ def without_labels(
     # The pseudo-inverse also serves where a concept is constant or two concepts always come together.
     residual: Tensor = centred - labels @ (torch.linalg.pinv(labels) @ centred)
     return residual
-
-
-def group_means(
-    values: Float[Tensor, "text d_model"], group: Int[Tensor, " text"], sizes: Int[Tensor, " group"]
-) -> Float[Tensor, "group d_model"]:
-    """Compute the mean of each group's texts; `group` numbers the groups from 0."""
-    sums = values.new_zeros(len(sizes), values.shape[1]).index_add_(0, group, values)
-    return sums / rearrange(sizes, "group -> group 1")
