@@ -1,5 +1,7 @@
 """`verify`: right bundles pass in every engine, wrong ones fail by name."""
 
+from dataclasses import asdict
+
 import pytest
 
 from amygdala_tl.api.verify import verify
@@ -80,8 +82,9 @@ def test_every_tiny_architecture_passes_in_vllm_and_a_shifted_layer_does_not(mod
 
 
 @pytest.mark.needs_vllm
-def test_the_embedded_model_passes_at_first_middle_and_last_layer(tmp_path):
-    bundle = write_bundle(tmp_path / "r.safetensors", d_model=576, layers=(0, 14, 15, 29), model={"id": "embedded"})
+def test_the_embedded_model_passes_at_first_middle_and_last_layer(embedded, tmp_path):
+    layers = (0, 14, 15, 29)
+    bundle = write_bundle(tmp_path / "r.safetensors", d_model=576, layers=layers, model=asdict(embedded.info))
     found = verify(bundle)
     assert found.passed, [check.finding for check in found.checks]
     assert {check.engine for check in found.checks} == {"vLLM", "Hugging Face"}
