@@ -13,8 +13,8 @@ PUBLIC = {
     "corpus": "Corpus LabelRules build_corpus count_examples read_again read_corpus read_training_data write_corpus",
     "lens": "Lens exported generate load_model parse_layers run_resid_post wrap",
     "activations": "ActivationStore pool_texts",
-    "directions": "Estimate LabelledActivations Removal grand_mean linear logistic logistic_l1 massive mean neutral_pca pca "
-    "subspace topic whitened",
+    "directions": "DENOISERS ESTIMATORS Estimate LabelledActivations Removal estimator grand_mean linear logistic "
+    "logistic_l1 massive mean neutral_pca pca subspace topic whitened",
     "readout": "Manifest Provenance Readout Verdict Verdicts calibrate_texts calibrate_tokens load_readout read_manifest",
     "diagnostics": "CrossTalk Diagnosis Evaluation Interval LayerSeparation ScoredTexts auroc_interval "
     "average_precision_interval bag_of_words_scores best_layers cross_fitted_scores cross_talk holm layer_separation "

@@ -10,7 +10,7 @@ from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.api.labelled import LabelledTexts
 from amygdala_tl.corpus.record import Corpus, trainable_concepts
 from amygdala_tl.directions.choice import choose_method
-from amygdala_tl.directions.estimator import check_classes
+from amygdala_tl.directions.estimators import check_classes
 from amygdala_tl.directions.method import apply_method, apply_streamed, requested_method
 from amygdala_tl.errors import FitError
 from amygdala_tl.lens.hooks import parse_layers

@@ -9,23 +9,29 @@ Every estimator also takes `LabelledActivations` of many concepts and returns an
 """
 
 from amygdala_tl.directions.data import Estimate, LabelledActivations
+from amygdala_tl.directions.denoise.chain import DENOISERS
 from amygdala_tl.directions.denoise.grand_mean import grand_mean
 from amygdala_tl.directions.denoise.massive import massive
 from amygdala_tl.directions.denoise.neutral_pca import neutral_pca
 from amygdala_tl.directions.denoise.removal import Removal
 from amygdala_tl.directions.denoise.topic import topic
 from amygdala_tl.directions.difference_of_means import mean
+from amygdala_tl.directions.estimators import estimator
 from amygdala_tl.directions.linear_regression import linear
 from amygdala_tl.directions.logistic_regression import logistic
+from amygdala_tl.directions.method import ESTIMATORS
 from amygdala_tl.directions.pair_pca import pca
 from amygdala_tl.directions.sparse_logistic import logistic_l1
 from amygdala_tl.directions.token_subspaces import subspace
 from amygdala_tl.directions.whitening import whitened
 
 __all__ = [
+    "DENOISERS",
+    "ESTIMATORS",
     "Estimate",
     "LabelledActivations",
     "Removal",
+    "estimator",
     "grand_mean",
     "linear",
     "logistic",

@@ -8,7 +8,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from amygdala_tl.directions.data import Estimate, LabelledActivations
-from amygdala_tl.directions.estimator import estimator
+from amygdala_tl.directions.estimators import estimator
 from amygdala_tl.directions.statistics import Parts, gather
 
 

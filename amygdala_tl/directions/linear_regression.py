@@ -13,7 +13,7 @@ from torch import Tensor
 
 from amygdala_tl.directions.data import Estimate, LabelledActivations
 from amygdala_tl.directions.design import Design
-from amygdala_tl.directions.estimator import estimator
+from amygdala_tl.directions.estimators import estimator
 from amygdala_tl.directions.problems import SQUARED, Task
 from amygdala_tl.directions.regression import Halves, class_task, fit_ridge, kinds_of
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from amygdala_tl.directions.data import Estimate, LabelledActivations
 from amygdala_tl.directions.design import Design, rotate
-from amygdala_tl.directions.estimator import estimator
+from amygdala_tl.directions.estimators import estimator
 from amygdala_tl.directions.lbfgs import minimise
 from amygdala_tl.directions.problems import LOGISTIC, Problems
 from amygdala_tl.directions.regression import Halves, class_task, fit_ridge, kinds_of

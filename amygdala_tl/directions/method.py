@@ -11,7 +11,7 @@ from amygdala_tl.directions.data import Estimate, LabelledActivations
 from amygdala_tl.directions.denoise.chain import DENOISERS, DenoiseStep, denoise, denoise_vectors, parse_steps
 from amygdala_tl.directions.denoise.removal import Removal, nothing
 from amygdala_tl.directions.difference_of_means import mean, mean_streamed
-from amygdala_tl.directions.estimator import Estimator, check_classes, unit_directions
+from amygdala_tl.directions.estimators import Estimator, check_classes, unit_directions
 from amygdala_tl.directions.linear_regression import linear
 from amygdala_tl.directions.logistic_regression import logistic
 from amygdala_tl.directions.pair_pca import pca
@@ -23,7 +23,7 @@ from amygdala_tl.errors import InputError
 from amygdala_tl.records import ReadPosition
 from amygdala_tl.settings import AUTO, Labels
 
-ESTIMATORS: Mapping[str, Estimator] = {
+ESTIMATORS: dict[str, Estimator] = {
     "mean": mean,
     "pca": pca,
     "linear": linear,

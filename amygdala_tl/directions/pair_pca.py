@@ -29,7 +29,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from amygdala_tl.directions.data import Estimate, LabelledActivations
-from amygdala_tl.directions.estimator import estimator
+from amygdala_tl.directions.estimators import estimator
 from amygdala_tl.errors import FitError
 
 ANCHORS_AT_ONCE = 1024

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from amygdala_tl.directions.data import Estimate, LabelledActivations
 from amygdala_tl.directions.design import Design, standardise
-from amygdala_tl.directions.estimator import estimator
+from amygdala_tl.directions.estimators import estimator
 from amygdala_tl.directions.fista import minimise_sparse
 from amygdala_tl.directions.logistic_regression import PAIRED_STRENGTH, paired_problems
 from amygdala_tl.directions.problems import LOGISTIC, Problems

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from amygdala_tl.directions.data import Estimate, LabelledActivations
-from amygdala_tl.directions.estimator import estimator
+from amygdala_tl.directions.estimators import estimator
 from amygdala_tl.directions.statistics import gather
 from amygdala_tl.errors import FitError
 

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from amygdala_tl.directions.auroc import auroc
 from amygdala_tl.directions.data import Estimate, LabelledActivations
-from amygdala_tl.directions.estimator import estimator
+from amygdala_tl.directions.estimators import estimator
 from amygdala_tl.directions.folds import fold_assignment, folds_of
 from amygdala_tl.directions.statistics import FoldedStatistics, Parts, Statistics, gather, gather_folds
 from amygdala_tl.errors import FitError

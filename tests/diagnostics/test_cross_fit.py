@@ -10,7 +10,7 @@ from amygdala_tl.diagnostics.nulls import permuted_texts
 from amygdala_tl.directions import mean
 from amygdala_tl.directions.auroc import auroc
 from amygdala_tl.directions.data import LabelledActivations
-from amygdala_tl.directions.estimator import unit_directions
+from amygdala_tl.directions.estimators import unit_directions
 from amygdala_tl.directions.folds import group_folds
 from amygdala_tl.errors import FitError
 from tests.diagnostics.worlds import planted

@@ -9,7 +9,7 @@ from amygdala_tl.diagnostics.cross_fit import cross_fitted_scores
 from amygdala_tl.diagnostics.quality import first_words, nearest_concepts, outliers, spread_about_directions
 from amygdala_tl.directions import mean
 from amygdala_tl.directions.data import LabelledActivations
-from amygdala_tl.directions.estimator import unit_directions
+from amygdala_tl.directions.estimators import unit_directions
 from tests.diagnostics.worlds import planted
 
 

@@ -13,7 +13,7 @@ from amygdala_tl.diagnostics.scored import ScoredTexts
 from amygdala_tl.diagnostics.verdicts import verdicts
 from amygdala_tl.directions import mean
 from amygdala_tl.directions.data import LabelledActivations
-from amygdala_tl.directions.estimator import unit_directions
+from amygdala_tl.directions.estimators import unit_directions
 from tests.diagnostics.worlds import planted
 
 

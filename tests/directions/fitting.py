@@ -3,7 +3,7 @@
 import torch
 
 from amygdala_tl.directions.data import LabelledActivations
-from amygdala_tl.directions.estimator import check_classes, unit_directions
+from amygdala_tl.directions.estimators import check_classes, unit_directions
 
 
 def fit_directions(estimator, data, concepts):

@@ -32,7 +32,7 @@ from amygdala_tl.errors import InputError
 Denoiser = Callable[[LabelledActivations, Tensor, float], Removal]
 """Labelled activations, activations of neutral texts, share of variance -> subspace to remove."""
 
-DENOISERS: Mapping[str, Denoiser] = {
+DENOISERS: dict[str, Denoiser] = {
     "sink": lambda data, neutral, share: massive(data.activations),
     "neutral-pca": lambda data, neutral, share: neutral_pca(neutral, share),
     "topic": lambda data, neutral, share: topic(
