@@ -1,4 +1,4 @@
-"""Packages whose names are imported on first use, so that importing the package costs nothing."""
+"""Names that a package imports on first use, so that importing the package costs nothing."""
 
 import importlib
 from collections.abc import Callable
