@@ -23,8 +23,11 @@ An error holds facts, and its message ends with what to do next:
 
     raise ModelError("no such layer", got=40, need="0..29 or -30..-1", remedy="choose layers below 30")
 
-The command line prints an `AmygdalaError` as one message, without a traceback, and exits with code 2.
+The message is safe to print: control characters in a fact are escaped, and a long fact is shortened. The attributes keep
+what was given. The command line prints an `AmygdalaError` as one message, without a traceback, and exits with code 2.
 """
+
+from amygdala_tl.show import safe, shortened
 
 
 class AmygdalaError(Exception):
@@ -49,10 +52,10 @@ class AmygdalaError(Exception):
         super().__init__(self._message())
 
     def _message(self) -> str:
-        head = self.what if self.label is None else f"{self.label}: {self.what}"
-        facts = [f"{name}: {value}" for name, value in (("got", self.got), ("need", self.need)) if value is not None]
+        head = self.what if self.label is None else f"{shortened(self.label)}: {self.what}"
+        facts = [f"{name}: {shortened(it)}" for name, it in (("got", self.got), ("need", self.need)) if it is not None]
         message = head + (f" ({'; '.join(facts)})" if facts else "") + "."
-        return message if self.remedy is None else f"{message} {self.remedy[:1].upper()}{self.remedy[1:]}."
+        return safe(message if self.remedy is None else f"{message} {self.remedy[:1].upper()}{self.remedy[1:]}.")
 
 
 class InputError(AmygdalaError):

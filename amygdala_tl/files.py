@@ -18,6 +18,21 @@ from amygdala_tl.errors import StorageError
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
+def cache_dir() -> Path:
+    """Return the folder of what can be made again: `$AMYGDALA_TL_CACHE`, else `amygdala-tl` in the user's cache folder.
+
+    Raises:
+        StorageError: the user has no home folder.
+    """
+    try:
+        if named := os.environ.get("AMYGDALA_TL_CACHE"):
+            return Path(named).expanduser()
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser() / "amygdala-tl"
+    except RuntimeError as cause:
+        remedy = "set the variable AMYGDALA_TL_CACHE to a folder"
+        raise StorageError("there is no cache folder", got=str(cause), remedy=remedy) from cause
+
+
 def make_folder(path: str | os.PathLike[str]) -> Path:
     """Make a folder and its parents if necessary, and return its path.
 

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.rule import Rule
 
 from amygdala_tl.api.extract import extract
+from amygdala_tl.cli.printer import printer
 from amygdala_tl.cli.read import show_reading, show_tokens
 from amygdala_tl.cli.stages import Stages
 from amygdala_tl.cli.train import run_train
@@ -42,7 +42,7 @@ def demo(output_dir: Annotated[Path, typer.Option(help="Folder for all results."
     from amygdala_tl.readout.record import load_readout
     from amygdala_tl.report.page import write_report
 
-    console = Console(highlight=False)
+    console = printer()
     stages = Stages()
     output = output_dir / "readout.safetensors"
     console.print(Rule("extract", align="left"))

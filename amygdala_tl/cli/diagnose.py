@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from amygdala_tl.cli import options
 from amygdala_tl.cli.inputs import training_data
 from amygdala_tl.cli.norms import read_norms
+from amygdala_tl.cli.printer import printer
 from amygdala_tl.corpus.folders import read_training_data
 from amygdala_tl.files import make_folder
 from amygdala_tl.names import named_concepts
@@ -33,7 +33,7 @@ def layers(
     corpus = read_training_data(training_data_dir, min_examples=settings["min_examples"])
     separation = compare_layers(corpus, ActivationStore.find(activations_dir), layers=target_layers, **settings)
     chosen = best_layers(separation, slots)
-    console = Console(highlight=False)
+    console = printer()
     console.print(layer_table(separation, chosen))
     console.print(f"--target-layers {','.join(map(str, chosen))}")
 
@@ -67,7 +67,7 @@ def evaluate(
         bundle.calibration("texts")  # mistakes come before the model, which takes long
     if training_data_dir is not None:
         corpus, store = training_data(bundle, readout, training_data_dir, activations_dir)
-    lens, console = lens_of(bundle, model), Console(highlight=False)
+    lens, console = lens_of(bundle, model), printer()
     if texts.labels:
         console.print(evaluation_table(verb.evaluate(bundle, texts, lens, corpus=corpus, store=store)))
     else:
@@ -91,7 +91,7 @@ def crosstalk(
     bundle = load_readout(readout)
     wanted = bundle.layers if layer is None else [bundle.layers[bundle.column(layer)]]
     corpus, store = training_data(bundle, readout, training_data_dir, activations_dir)
-    console = Console(highlight=False)
+    console = printer()
     for each in wanted:
         console.print(crosstalk_table(cross_talk(bundle, store, corpus, layer=each), warnings))
 
@@ -115,7 +115,7 @@ def quality(
     from amygdala_tl.report.tables import concept_details
 
     found = judge(bundle, corpus, store, lens_of(bundle, model) if wanted else None)
-    console = Console(highlight=False)
+    console = printer()
     if not wanted:
         console.print(diagnosis_summary(found))
     for each in found.quality:
@@ -148,7 +148,7 @@ def report(
     from amygdala_tl.report.diagnosis import diagnosis_summary
     from amygdala_tl.report.page import write_report
 
-    lens, console = lens_of(bundle, model), Console(highlight=False)
+    lens, console = lens_of(bundle, model), printer()
     with console.status("diagnosing"):
         found = judge(bundle, corpus, store, lens, norms=words)
         write_report(found, out, run)

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from amygdala_tl.api.extract import extract as run
 from amygdala_tl.cli import options
+from amygdala_tl.cli.printer import printer
 from amygdala_tl.corpus.io import write_corpus
 from amygdala_tl.corpus.labels import LabelRules
 from amygdala_tl.errors import InputError
@@ -43,7 +43,7 @@ def extract(
     **settings: Any,
 ) -> None:
     """Turn a memory graph into a corpus: unique texts with labels, groups and a held-out split."""
-    console = Console(highlight=False)
+    console = printer()
     emotions = None if emotions_file is None else _names(emotions_file)
     types = None if node_types is None else tuple(part.strip() for part in node_types.split(",") if part.strip())
     rules = LabelRules(seed=seed, emotions=emotions, node_types=types, **settings)

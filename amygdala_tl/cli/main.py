@@ -1,62 +1,138 @@
-"""The program `amygdala-tl`: its commands and exit codes.
+"""The program `amygdala-tl`: its exit codes, and how it ends when it is stopped or fails.
 
-Exit codes: 0 for success; 1 for a check that ran and failed; 2 for invalid input, reported as one error message.
+Exit codes: 0 for success; 1 for a check that ran and failed; 2 for invalid input, reported as one error message; 70 for a bug,
+whose traceback goes to a file; 130 and 143 for a command stopped by Ctrl-C or SIGTERM.
+
+The commands are imported inside `main`, so that a Ctrl-C during their import gets its message too.
 """
 
-import logging
+import errno
 import os
+import signal
 import sys
-import warnings
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from types import FrameType
 
-import typer
-from rich.console import Console
-from rich.text import Text
-
-from amygdala_tl.cli.demo import demo
-from amygdala_tl.cli.diagnose import crosstalk, evaluate, layers, quality, report
-from amygdala_tl.cli.extract import extract
-from amygdala_tl.cli.inspect import inspect
-from amygdala_tl.cli.read import read
-from amygdala_tl.cli.steer import ablation_run, compare, steer
-from amygdala_tl.cli.train import capture, export, fit, train
-from amygdala_tl.cli.verify import verify
-from amygdala_tl.cli.watch import watch
 from amygdala_tl.errors import AmygdalaError
+from amygdala_tl.show import safe, shortened
 
-app = typer.Typer(
-    help="Emotion readouts from a model's own notes: memory graph -> corpus -> activations -> directions -> readout.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-)
-for command in (
-    extract, train, read, inspect, report, quality, evaluate, crosstalk, layers, steer, ablation_run, compare, verify,
-    watch, capture, fit, export, demo,
-):  # fmt: skip
-    app.command()(command)
+FAILED_INPUT, BUG = 2, 70
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; an `AmygdalaError` becomes one message and exit code 2.
+    """Run the command line and exit; see the exit codes above.
 
     Args:
         arguments: what follows `amygdala-tl`; the arguments of the process if None.
+
+    Raises:
+        SystemExit: always, with the exit code; nothing else leaves this function.
     """
-    # Users cannot act on deprecations and progress of libraries; our own warnings stay.
-    for library in ("transformers", "huggingface_hub"):
-        logging.getLogger(library).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", category=DeprecationWarning)
-    warnings.filterwarnings("ignore", category=FutureWarning)
+    _open_standard_streams()
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    with _signals() as received:
+        try:
+            from amygdala_tl.cli.app import run
+
+            code = run(given)
+            if sys.stdout is not None:
+                sys.stdout.flush()
+        except SystemExit as ended:
+            code = ended.code if isinstance(ended.code, int) else 0
+        except BaseException as error:
+            code = 0 if received else _failed(error, given)
+    # A library may turn the interruption of its import into an exception of its own, and typer turns it into an exit code.
+    sys.exit(_stopped(received[0]) if received else code)
+
+
+def _failed(error: BaseException, arguments: Sequence[str]) -> int:
+    """Report what left a command, and return the exit code."""
+    if isinstance(error, AmygdalaError):
+        _say(error)
+        return FAILED_INPUT
+    if isinstance(error, KeyboardInterrupt):
+        return _stopped(signal.SIGINT)
+    if isinstance(error, OSError) and error.filename is None and error.errno in (errno.EPIPE, errno.ENOSPC, errno.EIO):
+        return _unprinted(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        path = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else error.filename
+        _say(f"{shortened(path)}: the system refuses it (got: {error.strerror}). Check the path and its permissions.")
+        return FAILED_INPUT
+    _say(f"this is a bug: {_reported(error, arguments)}")
+    return BUG
+
+
+def _unprinted(error: OSError) -> int:
+    """End after standard output refused: its reader has finished, as `head` does, or its disk is full."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    if error.errno == errno.EPIPE:
+        return 0
+    _say(f"standard output cannot be written (got: {error.strerror}). Free some space, or print somewhere else.")
+    return FAILED_INPUT
+
+
+def _reported(error: BaseException, arguments: Sequence[str]) -> str:
+    """Write the traceback into a file of the cache folder, and return one line that names it."""
+    name = f"{type(error).__name__}: {shortened(error, 200)}".replace("\n", " ")
     try:
-        app(arguments)
-    except AmygdalaError as error:
-        Console(stderr=True, highlight=False).print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True)
-        sys.exit(2)
-    except BrokenPipeError:  # the reader of our output, for example `head`, has finished
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        from datetime import UTC, datetime
+
+        from amygdala_tl.files import atomic_write_text, cache_dir, make_folder
+
+        now = datetime.now(UTC)
+        path = make_folder(cache_dir() / "errors") / f"{now:%Y%m%dT%H%M%S}-{os.getpid()}.txt"
+        told = "".join(traceback.format_exception(error))
+        atomic_write_text(path, safe(f"amygdala-tl {shortened(' '.join(arguments))}\n{sys.version}\n\n{told}"))
+    except Exception as cause:  # no cache folder, or none that can be written
+        return f"{name}; its traceback could not be kept ({shortened(cause, 200)})"
+    return f"{name}; please report it with {path}"
+
+
+def _stopped(number: int) -> int:
+    name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+    with suppress(ValueError):
+        signal.signal(number, signal.SIG_DFL)  # a second one ends the program at once
+    _say("finished work is kept, and the same command goes on from there.", what=f"stopped by {name}")
+    return 128 + number
+
+
+def _say(message: object, *, what: str = "error") -> None:
+    from amygdala_tl.cli.printer import print_error
+
+    print_error(message, what=what)
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Turn SIGINT and SIGTERM into a KeyboardInterrupt, and keep the number of the signal that came."""
+    received: list[int] = []
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    before = {}
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) != signal.SIG_IGN:  # a shell makes background processes ignore SIGINT
+            with suppress(ValueError):  # not the main thread
+                before[number] = signal.signal(number, stop)
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            with suppress(TypeError):  # a handler that Python did not set
+                signal.signal(number, handler)
+
+
+def _open_standard_streams() -> None:
+    """Open the null device in place of a closed stream, so that no file of ours takes its number and its output."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDONLY if number == 0 else os.O_WRONLY)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """`read`: scores of texts."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +8,7 @@ import typer
 from rich.console import Console
 
 from amygdala_tl.cli import options
+from amygdala_tl.cli.printer import print_json, printer
 from amygdala_tl.errors import InputError
 from amygdala_tl.names import named_concepts
 from amygdala_tl.report.readings import coloured_tokens, reading_table
@@ -40,7 +40,7 @@ def read(
     """Show the strongest concepts of each text, as z over the training texts."""
     from amygdala_tl.readout.record import load_readout
 
-    console = Console(highlight=False)
+    console = printer()
     wanted = _texts(texts, file)
     bundle = load_readout(readout)
     column = bundle.column(bundle.middle_layer if layer is None else layer)
@@ -53,7 +53,7 @@ def read(
     lens = lens_of(bundle, model)
     scores = score(wanted, bundle, lens, calibrated=True)
     if as_json:
-        typer.echo(json.dumps(_as_json(wanted, scores, bundle), ensure_ascii=False))
+        print_json(_as_json(wanted, scores, bundle))
     elif tokens:
         show_tokens(console, wanted, scores, bundle, lens, column, named[0] if named else None)
     else:

@@ -1,6 +1,5 @@
 """`steer`: the causal check of directions. `compare`: two of its runs."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +9,7 @@ from rich.rule import Rule
 
 from amygdala_tl.cli import options
 from amygdala_tl.cli.inputs import training_data
+from amygdala_tl.cli.printer import print_json, printer
 from amygdala_tl.errors import InputError
 from amygdala_tl.steering.settings import (
     ABLATION_PLACES,
@@ -147,9 +147,9 @@ def compare(
 
     found = compare_runs(read_run(first), read_run(second))
     if as_json:
-        typer.echo(json.dumps(found.as_json(), indent=2))
+        print_json(found.as_json(), indent=2)
     else:
-        Console(highlight=False).print(comparison_table(found))
+        printer().print(comparison_table(found))
 
 
 def run_settings(settings: RunSettings, out: Path, *, seed: int | None = None) -> "SteeringRun":
@@ -164,7 +164,7 @@ def run_settings(settings: RunSettings, out: Path, *, seed: int | None = None) -
 
     steering, source = settings.steering, settings.readout
     words = None if steering.words is None else read_words(Path(steering.words))
-    console = Console(highlight=False)
+    console = printer()
     file = Path(source.file) if source.file is not None else _trained(console, settings, out)
     from amygdala_tl.readout.record import load_readout
 

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from amygdala_tl.cli import options
+from amygdala_tl.cli.printer import printer
 from amygdala_tl.cli.stages import Stages, show_result
 from amygdala_tl.corpus.folders import read_training_data
 from amygdala_tl.report.progress import capture_progress
@@ -33,7 +34,7 @@ def train(
     **settings: Any,
 ) -> None:
     """Train a readout: `capture`, `fit` and `export` in one."""
-    console, stages, folder = Console(highlight=False), Stages(), activations_dir or output.parent / "activations"
+    console, stages, folder = printer(), Stages(), activations_dir or output.parent / "activations"
     settings |= {"model": _model(settings), "activations_dir": folder, "verdicts": verdicts}
     run_train(console, stages, training_data_dir, output, **settings)
     console.print(stage_times(stages.seconds))
@@ -46,7 +47,7 @@ def capture(
     **settings: Any,
 ) -> None:
     """Run the model over the texts that it has not run yet, and keep their activations."""
-    console = Console(highlight=False)
+    console = printer()
     corpus = read_training_data(training_data_dir, min_examples=1)
     lens = load(console, _model(settings))
     from amygdala_tl.api.capture import capture as run
@@ -73,7 +74,7 @@ def fit(
     from amygdala_tl.readout.bundle import vectors_path
 
     output = vectors_path(output)
-    console = Console(highlight=False)
+    console = printer()
     corpus = read_training_data(training_data_dir, min_examples=settings["min_examples"])
     store = ActivationStore.find(activations_dir)
     readout = run(corpus, store, layers=target_layers, **settings)
@@ -96,7 +97,7 @@ def export(
 
     readout = load_readout(fit_file)
     (readout.only_readable() if only_readable else readout).save(output)
-    Console(highlight=False).print(file_list(_files(output)))
+    printer().print(file_list(_files(output)))
 
 
 def run_train(

@@ -3,9 +3,9 @@
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 
 from amygdala_tl.cli import options
+from amygdala_tl.cli.printer import printer
 
 
 def verify(
@@ -25,6 +25,6 @@ def verify(
     from amygdala_tl.report.verification import verification_table
 
     found = run_verify(readout, engine=engine, model=model, dtype=dtype, trust_remote_code=trust_remote_code)
-    Console(highlight=False).print(verification_table(found))
+    printer().print(verification_table(found))
     if not found.passed:
         raise typer.Exit(1)

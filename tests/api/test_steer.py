@@ -10,7 +10,7 @@ from typer.main import get_command
 
 import amygdala_tl as at
 from amygdala_tl.api.inputs import corpus_of, store_of
-from amygdala_tl.cli.main import app
+from amygdala_tl.cli.app import app
 from amygdala_tl.errors import InputError, ModelError, ReadoutError
 from amygdala_tl.steering.results import read_run
 from amygdala_tl.steering.settings import AblationSettings, SteeringSettings

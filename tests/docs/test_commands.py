@@ -7,7 +7,7 @@ import tomllib
 import pytest
 import typer
 
-from amygdala_tl.cli.main import app
+from amygdala_tl.cli.app import app
 from tests.docs.pages import ALL_BLOCKS, LANGUAGES, PAGES, ROOT, name
 
 COMMANDS = typer.main.get_command(app).commands

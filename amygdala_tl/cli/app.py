@@ -1,0 +1,84 @@
+"""The commands of `amygdala-tl`, and the checks that every argument passes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+from typer.core import TyperCommand
+
+from amygdala_tl.cli.demo import demo
+from amygdala_tl.cli.diagnose import crosstalk, evaluate, layers, quality, report
+from amygdala_tl.cli.extract import extract
+from amygdala_tl.cli.inspect import inspect
+from amygdala_tl.cli.printer import print_error, set_up
+from amygdala_tl.cli.read import read
+from amygdala_tl.cli.steer import ablation_run, compare, steer
+from amygdala_tl.cli.train import capture, export, fit, train
+from amygdala_tl.cli.verify import verify
+from amygdala_tl.cli.watch import watch
+from amygdala_tl.errors import InputError
+from amygdala_tl.show import shortened
+
+PROGRAM = "amygdala-tl"
+
+LARGEST = 2**63 - 1
+"""Largest whole number of an option: torch's seeds and sizes hold no larger one."""
+
+UsageError = typer.BadParameter.mro()[1]  # typer keeps its class of usage errors in a private module
+
+
+class Command(TyperCommand):
+    """A command that checks its arguments for what no stage can take, once they are parsed."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the arguments, and refuse numbers that are too large and texts that are not UTF-8."""
+        rest = super().parse_args(ctx, args)
+        for parameter in self.params:
+            value = ctx.params.get(parameter.name)
+            for each in value if isinstance(value, list | tuple) else [value]:
+                _check(parameter.opts[0], each)
+        return rest
+
+
+app = typer.Typer(
+    help="Emotion readouts from a model's own notes: memory graph -> corpus -> activations -> directions -> readout.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+for command in (
+    extract, train, read, inspect, report, quality, evaluate, crosstalk, layers, steer, ablation_run, compare, verify,
+    watch, capture, fit, export, demo,
+):  # fmt: skip
+    app.command(cls=Command)(command)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code; without arguments, show the help and return 2."""
+    set_up()
+    try:
+        ended = app(list(arguments) or ["--help"], prog_name=PROGRAM, standalone_mode=False)
+    except Exception as error:
+        if not isinstance(error, UsageError):
+            raise
+        context = getattr(error, "ctx", None)
+        path = PROGRAM if context is None else context.command_path
+        said = shortened(error.format_message())
+        print_error(f"{said.rstrip('.')}. See `{path} --help`.")
+        return 2
+    if not arguments:
+        return 2
+    return ended if isinstance(ended, int) else 0
+
+
+def _check(name: str, value: object) -> None:
+    if isinstance(value, int) and abs(value) > LARGEST:
+        what, need = "the number is too large", f"at most {LARGEST}"
+        raise InputError(what, label=name, got=shortened(value, 40), need=need, remedy="choose a smaller one")
+    if isinstance(value, str | Path) and "\0" in str(value):
+        raise InputError("holds a NUL character", label=name, got=repr(str(value)), remedy="take it out")
+    try:
+        str("" if isinstance(value, Path) else value).encode()
+    except UnicodeEncodeError as cause:
+        raise InputError("is not UTF-8", label=name, got=value, remedy="write it in UTF-8") from cause

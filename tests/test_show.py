@@ -1,0 +1,50 @@
+"""Text from outside is data in a terminal: nothing that it obeys or hides passes."""
+
+import json
+import unicodedata
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amygdala_tl.errors import AmygdalaError
+from amygdala_tl.show import LONGEST, safe, safe_json, shortened
+
+ANYTHING = st.text(st.characters(categories=None), max_size=60)  # lone surrogates too
+
+
+def is_obeyed_or_hidden(character):
+    """By Unicode's own classes, but for tab, newline and the joiners that scripts and emoji need."""
+    return unicodedata.category(character) in ("Cc", "Zl", "Zp", "Cs") and character not in "\t\n"
+
+
+@given(ANYTHING)
+def test_no_control_character_passes_and_what_is_safe_stays(text):
+    once = safe(text)
+    assert not any(map(is_obeyed_or_hidden, once))
+    assert safe(once) == once
+    once.encode("utf-8")
+
+
+def test_bidirectional_overrides_and_characters_without_a_glyph_are_written_out():
+    assert safe("joy\u202eyoj\u2066\u200b\ufeff\U000e0041") == "joy\\u202eyoj\\u2066\\u200b\\ufeff\\U000e0041"
+    assert safe("two\tcolumns\r\nnext line") == "two\tcolumns\nnext line"
+    assert (
+        safe("\u0645\u06cc\u200c\u062e\u0648 \U0001f468\u200d\U0001f469")
+        == "\u0645\u06cc\u200c\u062e\u0648 \U0001f468\u200d\U0001f469"
+    )
+
+
+@given(ANYTHING)
+def test_json_is_safe_and_says_the_same(text):
+    written = safe_json({text: text})
+    assert not any(map(is_obeyed_or_hidden, written))
+    assert json.loads(written) == {text: text}
+
+
+def test_a_message_has_no_escape_and_no_endless_name():
+    said = str(AmygdalaError("is wrong", label="a\x1b]52;c;aGk=\x07", got=60_000 * "n", remedy="mend \x9b31m it"))
+    assert said.startswith("a\\x1b]52;c;aGk=\\x07: is wrong (got: nnn")
+    assert "(60,000 characters)" in said
+    assert len(said) < LONGEST + 200
+    assert "\x9b" not in said
+    assert shortened("short") == "short"
