@@ -129,6 +129,21 @@ class CaptureSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOutText:
+    """A text that the model cannot run.
+
+    Attributes:
+        id: of the text.
+        text: its beginning.
+        reason: one clause.
+    """
+
+    id: str
+    text: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class CaptureSummary:
     """Counts of one capture.
 
@@ -136,8 +151,9 @@ class CaptureSummary:
         texts: requested texts.
         texts_run: texts that the store lacked.
         tokens_run: tokens that ran, without pads.
-        texts_cut: texts that ran and were longer than `max_tokens`.
+        texts_cut: texts that ran and were longer than `max_tokens`, or than the model's context.
         seconds: wall time of the model runs.
+        left_out: requested texts that cannot be run, now or when the store was made.
     """
 
     texts: int
@@ -145,6 +161,7 @@ class CaptureSummary:
     tokens_run: int
     texts_cut: int
     seconds: float
+    left_out: tuple[LeftOutText, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

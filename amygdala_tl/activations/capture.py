@@ -8,10 +8,15 @@ import torch
 from torch import Tensor
 
 from amygdala_tl.activations.pooling import pool, token_spread, token_sums
-from amygdala_tl.activations.runner import BatchResult, run_batches, tokenize_for
+from amygdala_tl.activations.runner import NOT_FINITE, BatchResult, run_batches, tokenize_for
 from amygdala_tl.activations.store import ActivationStore, ShardTensors
+from amygdala_tl.errors import ModelError
 from amygdala_tl.lens.model import Lens
-from amygdala_tl.records import READ_POSITIONS, CaptureProgress, CaptureSummary, ProgressCallback
+from amygdala_tl.lens.tokenize import TokenizedText, Unreadable
+from amygdala_tl.records import READ_POSITIONS, CaptureProgress, CaptureSummary, LeftOutText, ProgressCallback
+
+SHOWN = 60
+"""Characters of a text that a summary shows."""
 
 SHARD_TEXTS = 1024
 SHARD_SECONDS = 60.0
@@ -29,6 +34,8 @@ def capture_texts(
 ) -> CaptureSummary:
     """Run the texts that the store lacks and add their activations at all read positions to it.
 
+    A text that cannot be run is left out, and the store remembers it.
+
     Args:
         loaded: the model.
         texts: id -> text.
@@ -38,27 +45,50 @@ def capture_texts(
         progress: called after every batch.
 
     Raises:
+        ModelError: none of the texts can be run.
         StorageError: the disk refused.
     """
-    plan = [
+    plan: list[tuple[tuple[int, ...], list[str], list[TokenizedText | Unreadable]]] = [
         (lacking, ids, tokenize_for(loaded, [texts[text] for text in ids], store.settings))
         for lacking, ids in store.missing(texts, layers).items()
     ]
-    tokens_total = sum(len(text.ids) for _, _, tokenized in plan for text in tokenized)
-    texts_total = sum(len(ids) for _, ids, _ in plan)
+    runnable = [text for _, _, tokenized in plan for text in tokenized if isinstance(text, TokenizedText)]
+    tokens_total, texts_total = sum(len(text.ids) for text in runnable), len(runnable)
+    left_out = {
+        id: text.reason
+        for _, ids, tokenized in plan
+        for id, text in zip(ids, tokenized, strict=True)
+        if isinstance(text, Unreadable)
+    }
     texts_done = tokens_done = 0
     start = time.monotonic()
     for lacking, ids, tokenized in plan:
         pending = _Pending(lacking, store)
         for batch in run_batches(loaded, tokenized, lacking, batch_size=batch_size):
             pending.add([ids[index] for index in batch.indices], batch)
-            texts_done += len(batch.indices)
-            tokens_done += sum(len(tokenized[index].ids) for index in batch.indices)
+            left_out |= {ids[index]: NOT_FINITE for index in batch.not_finite}
+            texts_done += len(batch.indices) + len(batch.not_finite)
+            tokens_done += batch.n_tokens
             if progress is not None:
                 progress(CaptureProgress(texts_done, texts_total, tokens_done, tokens_total))
         pending.flush()
-    cut = sum(text.cut for _, _, tokenized in plan for text in tokenized)
-    return CaptureSummary(len(texts), texts_total, tokens_total, cut, seconds=time.monotonic() - start)
+    known = store.left_out | left_out
+    if texts and known.keys() >= texts.keys():
+        reason = known[next(iter(texts))]
+        raise ModelError(
+            "no text can be run", label=loaded.info.id, got=reason, remedy="check the texts and the tokenizer"
+        )
+    store.leave_out(left_out)
+    return CaptureSummary(
+        texts=len(texts),
+        texts_run=texts_total,
+        tokens_run=tokens_total,
+        texts_cut=sum(text.cut for text in runnable),
+        seconds=time.monotonic() - start,
+        left_out=tuple(
+            LeftOutText(id, text[:SHOWN], store.left_out[id]) for id, text in texts.items() if id in store.left_out
+        ),
+    )
 
 
 class _Pending:

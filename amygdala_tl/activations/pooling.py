@@ -47,6 +47,10 @@ class TokenBatch:
         """Return the same batch on `device`."""
         return TokenBatch(*(getattr(self, each.name).to(device) for each in fields(self)))
 
+    def rows(self, chosen: Bool[Tensor, " text"]) -> "TokenBatch":
+        """Return the chosen texts of the batch."""
+        return TokenBatch(*(getattr(self, each.name)[chosen] for each in fields(self)))
+
 
 def pad(texts: Sequence[TokenizedText], device: torch.device) -> TokenBatch:
     """Make one batch of `texts` on `device`, padded on the right to the longest."""

@@ -10,11 +10,13 @@ from torch import Tensor
 from amygdala_tl.activations.pooling import TokenBatch, pad, pool, readable_tokens, was_readable
 from amygdala_tl.lens.model import Lens
 from amygdala_tl.lens.residuals import run_resid_post
-from amygdala_tl.lens.tokenize import TokenizedText, tokenize
+from amygdala_tl.lens.tokenize import TokenizedText, Unreadable, tokenize
 from amygdala_tl.records import CaptureSettings, ReadPosition
 
 CPU_TOKEN_BUDGET = 2048
 GPU_TOKEN_BUDGET = 16384
+
+NOT_FINITE = "the model's activations for it are not finite"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,24 +28,45 @@ class BatchResult:
         tokens: ids, and which of them to read.
         residuals: [text, token, layer, d_model] in the model's dtype.
         readable: [text, token, layer], see `readable_tokens`.
+        not_finite: positions of the texts that ran and have no row, because some activation is NaN or infinite.
+        n_tokens: how many tokens ran, without pads.
     """
 
     indices: list[int]
     tokens: TokenBatch
     residuals: Float[Tensor, "text token layer d_model"]
     readable: Bool[Tensor, "text token layer"]
+    not_finite: list[int]
+    n_tokens: int
 
 
 def run_batches(
-    loaded: Lens, texts: Sequence[TokenizedText], layers: Sequence[int], *, batch_size: int | None = None
+    loaded: Lens, texts: Sequence[TokenizedText | Unreadable], layers: Sequence[int], *, batch_size: int | None = None
 ) -> Iterator[BatchResult]:
-    """Run each text once, in batches of similar length: at most `batch_size` texts, and no more tokens than the budget."""
-    budget = CPU_TOKEN_BUDGET if loaded.device.type == "cpu" else GPU_TOKEN_BUDGET
-    for indices in pack([len(text.ids) for text in texts], token_budget=budget, max_texts=batch_size):
-        tokens = pad([texts[index] for index in indices], loaded.device)
+    """Run each text once, in batches of similar length: at most `batch_size` texts, and no more tokens than the budget.
+
+    Texts that cannot be run are in no batch.
+    """
+    runnable = {index: text for index, text in enumerate(texts) if isinstance(text, TokenizedText)}
+    places, budget = list(runnable), CPU_TOKEN_BUDGET if loaded.device.type == "cpu" else GPU_TOKEN_BUDGET
+    for batch in pack([len(text.ids) for text in runnable.values()], token_budget=budget, max_texts=batch_size):
+        indices = [places[at] for at in batch]
+        n_tokens = sum(len(runnable[index].ids) for index in indices)
+        tokens = pad([runnable[index] for index in indices], loaded.device)
         residuals = run_resid_post(loaded.model, tokens.ids, layers)
         tokens = tokens.to(residuals.device)
-        yield BatchResult(indices, tokens, residuals, readable_tokens(residuals, tokens.content))
+        broken = _not_finite(residuals, tokens)
+        if broken.any():
+            tokens, residuals = tokens.rows(~broken), residuals[~broken]
+        left_out = [index for index, bad in zip(indices, broken.tolist(), strict=True) if bad]
+        kept = [index for index in indices if index not in left_out]
+        yield BatchResult(kept, tokens, residuals, readable_tokens(residuals, tokens.content), left_out, n_tokens)
+
+
+def _not_finite(residuals: Float[Tensor, "text token layer d_model"], tokens: TokenBatch) -> Bool[Tensor, " text"]:
+    """Mark the texts with an activation of their own that is NaN or infinite."""
+    broken = ~residuals.isfinite().all(dim=-1) & tokens.content[:, :, None]
+    return broken.any(dim=2).any(dim=1)
 
 
 def pack(lengths: Sequence[int], *, token_budget: int, max_texts: int | None = None) -> Iterator[list[int]]:
@@ -78,19 +101,31 @@ def pool_texts(
 ) -> tuple[Float[Tensor, "text layer d_model"], Bool[Tensor, "text layer"]]:
     """Compute the activations of `texts` at one read position, float32 on the CPU, without a store.
 
-    The second tensor is False if the activation is that of an attention sink because the text has no other token there.
+    The second tensor is False if the activation is that of an attention sink because the text has no other token there. A text
+    that cannot be run has NaN for activations, and False.
     """
     tokenized = tokenize_for(loaded, texts, settings)
-    activations = torch.empty(len(texts), len(layers), loaded.info.d_model)
-    fine = torch.empty(len(texts), len(layers), dtype=torch.bool)
+    activations = torch.full((len(texts), len(layers), loaded.info.d_model), torch.nan)
+    fine = torch.zeros(len(texts), len(layers), dtype=torch.bool)
     for batch in run_batches(loaded, tokenized, layers, batch_size=batch_size):
         activations[batch.indices] = pool(batch.residuals, batch.tokens, batch.readable)[position].cpu()
         fine[batch.indices] = was_readable(batch.tokens, batch.readable)[position].cpu()
     return activations, fine
 
 
-def tokenize_for(loaded: Lens, texts: Sequence[str], settings: CaptureSettings) -> list[TokenizedText]:
+def tokenize_for(loaded: Lens, texts: Sequence[str], settings: CaptureSettings) -> list[TokenizedText | Unreadable]:
     """Tokenize `texts` for this model under these settings, each cut to fit the model's context."""
-    margin = 0 if settings.chat_template == "none" else 256  # room for the template's own tokens
-    max_tokens = max(1, min(settings.max_tokens, loaded.info.n_ctx - margin - 1))
-    return tokenize(loaded.tokenizer, texts, chat_template=settings.chat_template, max_tokens=max_tokens)
+    found = tokenize(
+        loaded.tokenizer,
+        texts,
+        chat_template=settings.chat_template,
+        max_tokens=settings.max_tokens,
+        context=loaded.info.n_ctx,
+    )
+    known = loaded.model.W_E.shape[0]
+    return [
+        Unreadable("it has a token that the model does not know")
+        if isinstance(text, TokenizedText) and max(text.ids) >= known
+        else text
+        for text in found
+    ]

@@ -2,6 +2,7 @@
 
     <root>/<key>/store.json                 the model and the capture settings
     <root>/<key>/shard-<hash>.safetensors   some texts at some layers
+    <root>/<key>/left-out-<hash>.json       texts that the model cannot run, with reasons
 
 `key` hashes everything besides text and layer that an activation depends on: weights, engine, dtype, settings, pooling rules.
 A shard holds, for its texts and layers, `pooled`, `last`, `last-content` [text, layer, d_model] float32, the sums over their
@@ -37,7 +38,7 @@ _CAPTURE = "run `amygdala-tl capture` first"
 _REMEDY = "delete it; its activations will be computed again"
 T = TypeVar("T")
 
-POOLING_VERSION = 1
+POOLING_VERSION = 2
 """Increased when the same text under the same settings gives another activation than before."""
 
 
@@ -73,10 +74,16 @@ class _Shard:
 
 
 class ActivationStore:
-    """Activations of one model (`info`) under one set of capture settings, in the shards of a folder."""
+    """Activations of one model (`info`) under one set of capture settings, in the shards of a folder.
+
+    `left_out` says of each text that the model cannot run why. Such texts are never missing, and their activations are NaN.
+    """
 
     def __init__(self, folder: Path, info: ModelInfo, settings: CaptureSettings) -> None:
         self.folder, self.info, self.settings = folder, info, settings
+        self.left_out: dict[str, str] = {}
+        for path in sorted(folder.glob("left-out-*.json")):
+            self.left_out |= _read(path, dict[str, str])
         self._shards = [self._open(path) for path in sorted(folder.glob("shard-*.safetensors"))]
 
     @classmethod
@@ -110,12 +117,7 @@ class ActivationStore:
         if len(found) > 1:
             message, got = "activations of several models or settings are here", ", ".join(p.name for p in found)
             raise ActivationStoreError(message, label=str(path), got=got, remedy="name one of these folders")
-        file = found[0] / _DESCRIPTION
-        try:
-            data = file.read_bytes()
-        except OSError as cause:
-            raise _damaged(file, cause) from cause
-        described = decode(data, _Description, label=str(file), remedy=_REMEDY, error=ActivationStoreError)
+        described = _read(found[0] / _DESCRIPTION, _Description)
         return cls(found[0], described.model, described.settings)
 
     def layers_of(self, ids: Collection[str]) -> tuple[int, ...]:
@@ -124,19 +126,32 @@ class ActivationStore:
         for shard in self._shards:
             for layer in shard.layers:
                 captured[layer].update(shard.rows)
-        return tuple(sorted(layer for layer, texts in captured.items() if texts.issuperset(ids)))
+        needed = set(ids) - self.left_out.keys()
+        return tuple(sorted(layer for layer, texts in captured.items() if texts.issuperset(needed)))
 
     def missing(self, ids: Collection[str], layers: Sequence[int]) -> dict[tuple[int, ...], list[str]]:
         """Map each set of missing layers to the ids of the texts that lack exactly these."""
-        have: dict[str, set[int]] = {text: set() for text in ids}
+        have: dict[str, set[int]] = {text: set() for text in ids if text not in self.left_out}
         for shard in self._shards:
             for text in have.keys() & shard.rows.keys():
                 have[text].update(shard.layers)
         wanted: defaultdict[tuple[int, ...], list[str]] = defaultdict(list)
-        for text in ids:
+        for text in have:
             if lacking := tuple(layer for layer in layers if layer not in have[text]):
                 wanted[lacking].append(text)
         return dict(wanted)
+
+    def leave_out(self, reasons: Mapping[str, str]) -> None:
+        """Remember texts that the model cannot run: id -> why.
+
+        Raises:
+            StorageError: the disk refuses.
+        """
+        if new := {text: why for text, why in sorted(reasons.items()) if text not in self.left_out}:
+            written = json.dumps(new, indent=1) + "\n"
+            name = hashlib.sha256(written.encode()).hexdigest()[:24]
+            atomic_write_text(self.folder / f"left-out-{name}.json", written)
+            self.left_out |= new
 
     def add(self, ids: Sequence[str], layers: Sequence[int], tensors: ShardTensors) -> None:
         """Write one shard.
@@ -186,7 +201,7 @@ class ActivationStore:
             got = f"{sum(map(len, missing.values()))} of {len(ids)} texts not captured at all layers"
             raise ActivationStoreError("activations are missing", label=str(self.folder), got=got, remedy=_CAPTURE)
         rows = {text: row for row, text in enumerate(ids)}
-        result = torch.empty(len(ids), len(layers), *shape)
+        result = torch.full((len(ids), len(layers), *shape), torch.nan)
         for shard in self._shards:
             common = [text for text in shard.rows if text in rows]
             columns = [column for column, layer in enumerate(layers) if layer in shard.layers]
@@ -261,6 +276,14 @@ def _opened(path: Path) -> Iterator[Any]:
             yield file
     except (SafetensorError, OSError) as cause:
         raise _damaged(path, cause) from cause
+
+
+def _read(path: Path, into: Into[T]) -> T:
+    try:
+        data = path.read_bytes()
+    except OSError as cause:
+        raise _damaged(path, cause) from cause
+    return decode(data, into, label=str(path), remedy=_REMEDY, error=ActivationStoreError)
 
 
 def _listed(path: Path, header: Mapping[str, str], name: str, into: Into[T]) -> T:

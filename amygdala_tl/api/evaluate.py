@@ -121,7 +121,7 @@ def _unseen(data: EvaluationData, readout: Readout, lens: Lens) -> tuple[JudgedT
     if not bool(readable.any()):
         raise InputError("the texts are too short to read", got="one token each", remedy="give longer texts")
     texts = [text for text, whole in zip(data.texts, readable.tolist(), strict=True) if whole]
-    short = len(data.texts) - len(texts)
+    unread = [text.text for text, whole in zip(data.texts, readable.tolist(), strict=True) if not whole]
     named = sorted(data.labels)
     negative: list[Sequence[str]] = [
         [label for label in named if label not in text.positive] if text.negative is None else text.negative
@@ -135,7 +135,8 @@ def _unseen(data: EvaluationData, readout: Readout, lens: Lens) -> tuple[JudgedT
         negative=label_matrix(negative, folded),
         groups=group_numbers([text.group for text in texts]),
     )
-    left_out = f", without {short} that are nothing but an attention sink" if short else ""
+    shown = ", ".join(repr(text[:40]) for text in unread[:3])
+    left_out = f", without {len(unread)} with no token to read, such as {shown}" if unread else ""
     return JudgedTexts([text.text for text in texts], found), what + left_out
 
 

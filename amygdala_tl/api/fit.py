@@ -7,7 +7,7 @@ import torch
 from einops import rearrange
 
 from amygdala_tl.activations.store import ActivationStore
-from amygdala_tl.api.labelled import LabelledTexts
+from amygdala_tl.api.labelled import LabelledTexts, runnable
 from amygdala_tl.corpus.record import Corpus, trainable_concepts
 from amygdala_tl.directions.choice import choose_method
 from amygdala_tl.directions.estimators import check_classes
@@ -35,6 +35,8 @@ def fit(
 ) -> Readout:
     """Compute the directions of the corpus's concepts from its training texts; held-out texts are not read.
 
+    Texts that `capture` left out, because the model cannot run them, are not read either.
+
     `mean` and `whitened`, named and without denoisers of activations, pass over the store in parts. Their memory depends on
     layers, d_model and concepts only. All other methods hold the training texts' activations.
 
@@ -53,7 +55,7 @@ def fit(
         FitError: no concept has enough examples, or a direction is zero or not finite.
         ActivationStoreError: texts have not been captured.
     """
-    method = requested_method(aggregator, denoise, labels, read_position)
+    method, corpus = requested_method(aggregator, denoise, labels, read_position), runnable(corpus, store)
     indices = _layers(layers, corpus, store)
     texts = [text for text in corpus.texts if text.split == "train"]
     concepts, left_out = trainable_concepts(corpus, min_examples)

@@ -8,7 +8,7 @@ import torch
 
 from amygdala_tl.activations.embedding import mean_embeddings
 from amygdala_tl.activations.store import ActivationStore
-from amygdala_tl.api.labelled import examples, judged_texts, neutral_activations
+from amygdala_tl.api.labelled import examples, judged_texts, neutral_activations, runnable
 from amygdala_tl.api.score import score_tokens
 from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.diagnostics.diagnose import Diagnoser, ModelWeights, diagnose, verdicts_of
@@ -49,6 +49,7 @@ def judge(
         ReadoutError: the readout does not say how it was fitted.
         ActivationStoreError: texts have not been captured.
     """
+    corpus = runnable(corpus, store)
     if not examples(corpus, "heldout"):
         raise FitError("the corpus has no held-out texts", remedy="make it with held-out groups, and fit again")
     train, held_out = (judged_texts(readout, corpus, store, split) for split in ("train", "heldout"))

@@ -1,6 +1,7 @@
 """Texts of a corpus joined with their activations in a store."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from jaxtyping import Float
 from torch import Tensor
@@ -50,6 +51,13 @@ class LabelledTexts:
         return LabelledActivations(activations, self.positive, self.negative, self.groups, self.grades, found)
 
 
+def runnable(corpus: Corpus, store: ActivationStore) -> Corpus:
+    """Return the corpus without the texts that the model cannot run; its hash still says what was given."""
+    if store.left_out.keys().isdisjoint(text.id for text in corpus.texts):
+        return corpus
+    return replace(corpus, texts=tuple(text for text in corpus.texts if text.id not in store.left_out))
+
+
 def examples(corpus: Corpus, split: Split) -> list[CorpusText]:
     """Return the texts of one split that are an example of a concept."""
     return [text for text in corpus.texts if text.split == split and not text.neutral]
@@ -60,9 +68,10 @@ def judged_texts(
 ) -> JudgedTexts:
     """Return the examples of one split as the readout's method sees them: graded and with spread only in training.
 
-    `layers` are other layers than the readout's. A text that has not been captured raises `ActivationStoreError`.
+    `layers` are other layers than the readout's. Texts that the model cannot run are left out; one that has not been captured
+    raises `ActivationStoreError`.
     """
-    said, texts, layers = readout.provenance, examples(corpus, split), layers or readout.layers
+    said, texts, layers = readout.provenance, examples(runnable(corpus, store), split), layers or readout.layers
     graded, spread = said.graded and split == "train", said.estimator.get("aggregator") == "subspace"
     labelled = LabelledTexts(texts, readout.concepts, store, layers, said.read_position, graded=graded)
     data = labelled.whole(spread=spread)
@@ -73,7 +82,7 @@ def neutral_activations(
     readout: Readout, corpus: Corpus, store: ActivationStore, *, layers: Sequence[int] | None = None
 ) -> Float[Tensor, "neutral layer d_model"]:
     """Return the activations of the neutral training texts."""
-    ids = [text.id for text in corpus.texts if text.split == "train" and text.neutral]
+    ids = [text.id for text in runnable(corpus, store).texts if text.split == "train" and text.neutral]
     return store.load(ids, layers or readout.layers, readout.provenance.read_position)
 
 

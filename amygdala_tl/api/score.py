@@ -14,6 +14,7 @@ from amygdala_tl.activations.runner import pool_texts, run_batches, tokenize_for
 from amygdala_tl.api.models import lens_of
 from amygdala_tl.errors import InputError
 from amygdala_tl.lens.model import Lens
+from amygdala_tl.lens.tokenize import TokenizedText
 from amygdala_tl.readout.record import Readout, load_readout
 
 
@@ -44,6 +45,8 @@ def score(
         calibrated: give z, in standard deviations from the mean over the training texts, instead of raw projections in the
             units of the residual stream. A text with nothing but an attention sink to read has NaN.
 
+    A text that the model cannot run has NaN.
+
     Raises:
         ReadoutError: the bundle is damaged, lacks the calibration, or is of another model.
         ModelError: the model cannot be loaded.
@@ -73,6 +76,8 @@ def score_tokens(
         lens: the readout's model; loaded by its name if None.
         calibrated: give z over single tokens.
 
+    A text that the model cannot run is one piece with NaN for scores.
+
     Raises:
         ReadoutError: the readout has no calibration of tokens, or is of another model.
         InputError: a text is empty.
@@ -80,16 +85,20 @@ def score_tokens(
     texts, lens = _not_empty(texts), lens_of(readout, lens)
     settings = readout.provenance.capture
     tokenized = tokenize_for(lens, texts, settings)
-    results: dict[int, TokenScores] = {}
+    spans = [text.spans if isinstance(text, TokenizedText) else () for text in tokenized]
+    shape = (1, len(readout.layers), len(readout.concepts))
+    results = [
+        TokenScores((text,), torch.full(shape, torch.nan), torch.zeros(shape[:2], dtype=torch.bool)) for text in texts
+    ]
     for batch in run_batches(lens, tokenized, readout.layers):
         residuals = batch.residuals.float().cpu()
         scores = readout.z(residuals) if calibrated else readout.scores(residuals)
         for row, index in enumerate(batch.indices):
             own = batch.tokens.content[row].cpu()
             text = texts[index] if settings.chat_template == "none" else texts[index].strip()
-            pieces, readable = _pieces(text, tokenized[index].spans), batch.readable[row].cpu()[own]
+            pieces, readable = _pieces(text, spans[index]), batch.readable[row].cpu()[own]
             results[index] = TokenScores(pieces, scores[row][own], readable)
-    return [results[index] for index in range(len(texts))]
+    return results
 
 
 def _pieces(text: str, spans: Sequence[tuple[int, int]]) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from amygdala_tl.activations.store import ActivationStore
-from amygdala_tl.api.labelled import judged_texts, neutral_activations
+from amygdala_tl.api.labelled import judged_texts, neutral_activations, runnable
 from amygdala_tl.api.models import lens_of
 from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.directions.method import read_method
@@ -79,6 +79,7 @@ def steer(
     ]  # fmt: skip
     names, places = plans[0].concepts, [""] if isinstance(seeds, int) else [f"seed-{seed}" for seed in seeds]
     counted, texts = concept_words(lens.tokenizer, names, words), _training_texts(readout, corpus, store)
+    corpus = corpus if corpus is None or store is None else runnable(corpus, store)
     carriers = _carriers(corpus, names, lens) if corpus is not None and ablate else {}
     folder = None if out is None else Path(out)
     journal, reports, said = Journal(None if folder is None else folder / BLOCKS_FILE), [], list[Sample]()

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from amygdala_tl.errors import ModelError
 from amygdala_tl.lens.model import Lens
 
 
@@ -27,7 +28,13 @@ def generate(
         noise: (step, size of the vocabulary) -> Gumbel noise: the argmax of logits / temperature + noise is a sample. Without
             it, generation is greedy.
         cached: keep keys and values, so that each step runs one token.
+
+    Raises:
+        ModelError: prompt and new tokens are longer than the model's context.
     """
+    if (length := tokens.shape[1] + new_tokens) > loaded.info.n_ctx:
+        need, remedy = f"{loaded.info.n_ctx} at most", "generate fewer tokens, or choose a model with a longer context"
+        raise ModelError("the model's context is too short", label=loaded.info.id, got=length, need=need, remedy=remedy)
     whole = step_input = tokens.to(loaded.device)
     cache: Any = _empty_cache(loaded.model, len(whole)) if cached and _hooked(loaded) else None
     for step in range(new_tokens):

@@ -11,6 +11,7 @@ from amygdala_tl.lens.checkpoints import Checkpoint, load_checkpoint
 from amygdala_tl.lens.engines import Engine, choose_engine
 from amygdala_tl.lens.hugging_face import context_of
 from amygdala_tl.lens.identity import golden_numbers, versions, weights_fingerprint
+from amygdala_tl.lens.round_trip import check_tokenizer
 from amygdala_tl.records import ModelInfo
 
 _NAMES = (("float32", "fp32"), ("bfloat16", "bf16"), ("float16", "fp16"))
@@ -34,6 +35,9 @@ class Lens:
     info: ModelInfo
     device: torch.device
     source: str | None = None
+
+    def __post_init__(self) -> None:
+        check_tokenizer(self.tokenizer)
 
     def __repr__(self) -> str:
         info = self.info
@@ -67,7 +71,7 @@ def load_model(
 
     Raises:
         ModelError: the model does not exist or cannot be read, TransformerLens does not know its architecture, or TransformerLens
-            computes a different residual stream from Hugging Face's.
+            computes a different residual stream from Hugging Face's, or the tokenizer loses part of a text.
         InputError: the dtype is unknown, or the device does not exist.
     """
     target = _device(device)

@@ -43,7 +43,8 @@ def wrap(model: Any, tokenizer: PreTrainedTokenizerBase | None = None) -> Lens:
             reading the tokenizer's files again, because a server adds no such token.
 
     Raises:
-        ModelError: the model is of another kind, has no tokenizer, is in training mode with dropout, or does not run.
+        ModelError: the model is of another kind, has no tokenizer, is in training mode with dropout, or does not run; or the
+            tokenizer loses part of a text.
     """
     if isinstance(model, PreTrainedModel):
         return _wrap_hugging_face(model, tokenizer)

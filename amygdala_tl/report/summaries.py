@@ -9,11 +9,13 @@ from rich.table import Table
 from rich.text import Text
 
 from amygdala_tl.corpus.record import Corpus, count_examples
-from amygdala_tl.records import CaptureSummary, ModelInfo
+from amygdala_tl.records import CaptureSummary, LeftOutText, ModelInfo
 from amygdala_tl.report.grid import fact_table, grid
 
 if TYPE_CHECKING:  # the command line prints its help without torch
     from amygdala_tl.readout.record import Readout
+
+LEFT_OUT_SHOWN = 3
 
 
 def corpus_summary(corpus: Corpus) -> RenderableType:
@@ -42,14 +44,25 @@ def model_line(info: ModelInfo) -> Text:
 
 
 def capture_line(summary: CaptureSummary) -> Text:
-    """Say how many texts ran, how fast, and how many the store already had."""
+    """Say how many texts ran, how fast, how many the store already had, and which cannot be run."""
+    left_out = _left_out(summary.left_out)
     if not summary.texts_run:
-        return Text(f"the store already has all {summary.texts:,} texts")
+        return Text(f"the store already has all {summary.texts:,} texts{left_out}")
     rate = summary.tokens_run / summary.seconds if summary.seconds else 0.0
     cut = f", {summary.texts_cut} cut at the longest length" if summary.texts_cut else ""
     return Text(
         f"{summary.texts_run:,} of {summary.texts:,} texts run: {summary.tokens_run:,} tokens at {rate:,.0f} tokens/s{cut}"
+        f"{left_out}"
     )
+
+
+def _left_out(texts: Sequence[LeftOutText]) -> str:
+    """Count the texts that cannot be run, and name the first few."""
+    if not texts:
+        return ""
+    named = [f"\n  {text.id[:12]} {text.text!r}: {text.reason}" for text in texts[:LEFT_OUT_SHOWN]]
+    more = [f"\n  and {len(texts) - LEFT_OUT_SHOWN:,} more"] if len(texts) > LEFT_OUT_SHOWN else []
+    return f"\n{len(texts):,} texts cannot be run and are left out:" + "".join(named + more)
 
 
 def fit_summary(readout: "Readout") -> RenderableType:

@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from amygdala_tl.errors import ModelError
+from amygdala_tl.lens.template import render
+
 Tokens = tuple[tuple[int, ...], ...]
 """Token ids of several texts."""
 
@@ -65,9 +68,9 @@ def carrier_tokens(tokenizer: Any, text: str) -> tuple[int, ...]:
 
 
 def _answers(tokenizer: Any, beginning: str) -> Tokens:
-    """The beginning of an answer in the chat template; nothing without a template."""
-    if not tokenizer.chat_template:
+    """The beginning of an answer in the chat template; nothing without a template, or with one that fails."""
+    try:
+        text = render(tokenizer, [{"role": "user", "content": QUESTION}], add_generation_prompt=True)
+    except ModelError:
         return ()
-    question = [{"role": "user", "content": QUESTION}]
-    text = tokenizer.apply_chat_template(question, tokenize=False, add_generation_prompt=True)
     return (tuple(tokenizer(text + beginning, add_special_tokens=False).input_ids),)

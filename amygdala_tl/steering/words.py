@@ -19,6 +19,9 @@ from torch import Tensor
 
 from amygdala_tl.decode import decode
 from amygdala_tl.errors import InputError
+from amygdala_tl.lens.tokenize import is_space
+
+_BEFORE = "I feel"
 
 WordList = dict[str, Annotated[tuple[Annotated[str, Meta(pattern=r"\S")], ...], Meta(min_length=1)]]
 
@@ -90,10 +93,8 @@ def concept_words(
     known = {**word_list(), **{name.casefold(): tuple(some) for name, some in (words or {}).items()}}
     found: dict[str, dict[int, str]] = {}
     for concept in concepts:
-        split = {
-            word: tokenizer(" " + word, add_special_tokens=False).input_ids
-            for word in known.get(concept.casefold(), (concept.replace("_", " "),))
-        }
+        own_words = known.get(concept.casefold(), (concept.replace("_", " "),))
+        split = {word: ids for word in own_words if (ids := _behind_a_space(tokenizer, word))}
         whole = {ids[0]: word for word, ids in split.items() if len(ids) == 1}
         found[concept] = whole or {ids[0]: word for word, ids in split.items()}
     shared = Counter(token for tokens in found.values() for token in tokens)
@@ -113,3 +114,14 @@ def concept_words(
         share=share / share.sum(dim=0),
         words={concept: tuple(tokens.values()) for concept, tokens in own.items()},
     )
+
+
+def _behind_a_space(tokenizer: Any, word: str) -> list[int]:
+    """Return the tokens of a word within a sentence; none if the first is a space alone, or part of the words before.
+
+    On its own, " word" would get a second space from tokenizers that put a mark of one before every text.
+    """
+    before: list[int] = tokenizer(_BEFORE, add_special_tokens=False).input_ids
+    ids: list[int] = tokenizer(f"{_BEFORE} {word}", add_special_tokens=False).input_ids
+    own = ids[len(before) :] if ids[: len(before)] == before else []
+    return [] if not own or is_space(tokenizer, own[0]) else own

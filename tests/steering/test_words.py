@@ -9,6 +9,7 @@ from amygdala_tl.errors import InputError
 from amygdala_tl.steering.measure import repetition
 from amygdala_tl.steering.prompts import PLAIN_TEXTS, PLAIN_TOKENS, open_prompts, plain_tokens, sample_prompts
 from amygdala_tl.steering.words import concept_words, read_words, word_list
+from tests.lens.made_tokenizers import made
 
 
 def test_every_word_counts_for_one_concept_only_and_is_one_token(tiny):
@@ -18,6 +19,25 @@ def test_every_word_counts_for_one_concept_only_and_is_one_token(tiny):
     for token, row in zip(words.tokens.tolist(), words.share, strict=True):
         concept = words.concepts[int(row.nan_to_num().argmax())]
         assert tiny.tokenizer.decode([token]).strip() in words.words[concept]
+
+
+@pytest.mark.parametrize("kind", ["byte-level", "first", "always", "never", "llama"])
+@pytest.mark.parametrize("options", [{}, {"add_prefix_space": True, "byte_fallback": True}], ids=str)
+def test_words_are_found_as_they_stand_in_a_sentence_with_any_tokenizer(kind, options):
+    tokenizer = made(kind, vocabulary=900, **options)
+    words = concept_words(tokenizer, ("joy", "grief", "fear"), {"joy": ["happy"], "grief": ["sad"], "fear": ["afraid"]})
+    assert words.words == {"joy": ("happy",), "grief": ("sad",), "fear": ("afraid",)}
+    for token, word in zip(words.tokens.tolist(), ["happy", "sad", "afraid"], strict=True):
+        assert tokenizer(f"I was {word}", add_special_tokens=False).input_ids[-1] == token
+
+
+def test_a_space_alone_is_nobodys_word():
+    with pytest.raises(InputError, match="no concept has a word of its own"):
+        concept_words(made("first"), ("a",), {"a": ["xxxx"]})
+
+
+def test_a_template_that_fails_is_as_good_as_none_for_prompts():
+    assert open_prompts(made(template="{{ 1 / 0 }}")) == open_prompts(made(template=None))
 
 
 def test_a_word_that_two_concepts_share_counts_for_neither(tiny):
