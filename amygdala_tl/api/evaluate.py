@@ -136,7 +136,7 @@ def _unseen(data: EvaluationData, readout: Readout, lens: Lens) -> tuple[JudgedT
         groups=group_numbers([text.group for text in texts]),
     )
     shown = ", ".join(repr(text[:40]) for text in unread[:3])
-    left_out = f", without {len(unread)} with no token to read, such as {shown}" if unread else ""
+    left_out = f", without {len(unread)} that cannot be read, such as {shown}" if unread else ""
     return JudgedTexts([text.text for text in texts], found), what + left_out
 
 
