@@ -51,6 +51,13 @@ class FitSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class OutputSettings:
+    """Who may read new files that hold what people wrote: their user only, or whoever the umask allows if `shared`."""
+
+    shared: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class LayerChoice:
     """How `train` chooses layers when they are `auto`.
 
@@ -68,4 +75,5 @@ class LayerChoice:
 MODEL = ModelSettings()
 CAPTURE = CaptureOptions()
 FIT = FitSettings()
+OUTPUT = OutputSettings()
 LAYERS = LayerChoice()

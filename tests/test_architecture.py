@@ -11,11 +11,12 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "amygdala_tl"
 
-BASE = {"errors", "records", "files", "fingerprint", "show", "names", "settings", "decode", "lazy"}
+BASE = {"errors", "records", "files", "kinds", "fingerprint", "show", "names", "settings", "decode", "lazy"}
 ROOMS = {
     "errors": {"show"},
     "records": set(),
     "files": {"errors"},
+    "kinds": set(),
     "fingerprint": set(),
     "show": set(),
     "lazy": set(),

@@ -29,7 +29,8 @@ from torch import Tensor
 from amygdala_tl.activations.pooling import SINK_RATIO
 from amygdala_tl.decode import Into, decode
 from amygdala_tl.errors import ActivationStoreError
-from amygdala_tl.files import atomic_write_bytes, atomic_write_text, make_folder
+from amygdala_tl.files import Kind, atomic_write_bytes, atomic_write_text, make_folder
+from amygdala_tl.kinds import json_with, safetensors_with
 from amygdala_tl.records import READ_POSITIONS, CaptureSettings, ModelInfo, ReadPosition, TokenMoments
 
 _DESCRIPTION = "store.json"
@@ -37,6 +38,9 @@ _SPREAD = "token_spread"
 _CAPTURE = "run `amygdala-tl capture` first"
 _REMEDY = "delete it; its activations will be computed again"
 T = TypeVar("T")
+
+_STORE = Kind("the description of a store", json_with("model", "settings"))
+_SHARD = Kind("a shard of activations", safetensors_with(".*", "ids", "layers"))
 
 POOLING_VERSION = 2
 """Increased when the same text under the same settings gives another activation than before."""
@@ -87,21 +91,28 @@ class ActivationStore:
         self._shards = [self._open(path) for path in sorted(folder.glob("shard-*.safetensors"))]
 
     @classmethod
-    def for_model(cls, root: Path, info: ModelInfo, settings: CaptureSettings) -> "ActivationStore":
-        """Open the store below `root` for this model and these settings, and make it if necessary.
+    def for_model(
+        cls, root: Path, info: ModelInfo, settings: CaptureSettings, *, make: bool = True
+    ) -> "ActivationStore":
+        """Open the store below `root` for this model and these settings; `make` it if necessary.
 
         Raises:
-            ActivationStoreError: a shard cannot be read.
+            ActivationStoreError: a shard cannot be read, or the store is missing and must not be made.
             StorageError: the disk refuses the folder.
         """
         rules = {"settings": asdict(settings), "pooling_version": POOLING_VERSION, "sink_ratio": SINK_RATIO}
         depends_on = {"fingerprint": info.fingerprint, "engine": info.engine, "dtype": info.dtype, **rules}
         key = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:16]
         folder = Path(root) / key
-        make_folder(folder)
+        if not make and not (folder / _DESCRIPTION).is_file():
+            raise ActivationStoreError(
+                "activations of this model and these settings are missing", label=str(root), remedy=_CAPTURE
+            )
+        for each in (folder.parent, folder):
+            make_folder(each, private=True)
         if not (folder / _DESCRIPTION).exists():
             description = json.dumps({"model": asdict(info), **depends_on}, indent=2)
-            atomic_write_text(folder / _DESCRIPTION, description + "\n")
+            atomic_write_text(folder / _DESCRIPTION, description + "\n", _STORE)
         return cls(folder, info, settings)
 
     @classmethod
@@ -167,7 +178,7 @@ class ActivationStore:
             data[_SPREAD] = tensors.token_spread.to(torch.bfloat16)
         path = self.folder / f"shard-{name}.safetensors"
         header = {"ids": json.dumps(list(ids)), "layers": json.dumps(list(layers))}
-        atomic_write_bytes(path, save(data, metadata=header))
+        atomic_write_bytes(path, save(data, metadata=header), _SHARD)
         self._shards.append(self._open(path))
 
     def load(

@@ -5,7 +5,7 @@ from pathlib import Path
 from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.corpus.folders import read_again
 from amygdala_tl.corpus.record import Corpus
-from amygdala_tl.errors import ActivationStoreError, InputError, ReadoutError
+from amygdala_tl.errors import InputError, ReadoutError
 from amygdala_tl.readout.record import Readout
 
 
@@ -46,14 +46,10 @@ def store_of(readout: Readout, folder: str | Path) -> ActivationStore:
         folder: with the stores of any number of models and settings.
 
     Raises:
-        ActivationStoreError: the folder is not there, or a shard cannot be read.
+        ActivationStoreError: the store is not there, or a shard cannot be read.
         ReadoutError: the readout does not say which model it is of.
     """
     said = readout.provenance
     if said.model is None:
         raise ReadoutError("the readout names no model", remedy="use it without activations")
-    if not Path(folder).is_dir():  # `for_model` would make it, and nothing is written here
-        raise ActivationStoreError(
-            "activations are missing", label=str(folder), got="no such folder", remedy="capture the corpus first"
-        )
-    return ActivationStore.for_model(Path(folder), said.model, said.capture)
+    return ActivationStore.for_model(Path(folder), said.model, said.capture, make=False)

@@ -9,6 +9,7 @@ from amygdala_tl.api.labelled import judged_texts, neutral_activations, runnable
 from amygdala_tl.api.models import lens_of
 from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.directions.method import read_method
+from amygdala_tl.files import check_outputs
 from amygdala_tl.lens.model import Lens
 from amygdala_tl.readout.record import Readout
 from amygdala_tl.steering.check import Progress, about_check, run_check
@@ -17,7 +18,7 @@ from amygdala_tl.steering.journal import Journal
 from amygdala_tl.steering.plan import SteeringCheck, make_plan
 from amygdala_tl.steering.prompts import Tokens, carrier_tokens
 from amygdala_tl.steering.records import Sample
-from amygdala_tl.steering.results import BLOCKS_FILE, SteeringRun, write_run, write_seed
+from amygdala_tl.steering.results import BLOCKS_FILE, SteeringRun, outputs, write_run, write_seed
 from amygdala_tl.steering.settings import ABLATION_PLACES, DEFAULTS, AblationPlace
 from amygdala_tl.steering.words import concept_words
 
@@ -67,21 +68,25 @@ def steer(
         ReadoutError: the readout does not fit the model.
         FitError: a control cannot be fitted.
         ActivationStoreError: texts have not been captured.
-        StorageError: the disk refused.
+        StorageError: the disk refused, or another kind of file is in the way of a result.
     """
+    all_seeds = [seeds] if isinstance(seeds, int) else list(seeds)
+    places = [""] if isinstance(seeds, int) else [f"seed-{seed}" for seed in seeds]
+    folder = None if out is None else Path(out)
+    if folder is not None:
+        check_outputs(outputs(folder, places))
     lens = lens_of(readout, lens)
     plans = [
         make_plan(
             readout, lens.info.n_layers, concepts=concepts, layers=layers, doses=doses, random=random, ablate=ablate,
             seed=seed,
         )
-        for seed in ([seeds] if isinstance(seeds, int) else seeds)
+        for seed in all_seeds
     ]  # fmt: skip
-    names, places = plans[0].concepts, [""] if isinstance(seeds, int) else [f"seed-{seed}" for seed in seeds]
+    names = plans[0].concepts
     counted, texts = concept_words(lens.tokenizer, names, words), _training_texts(readout, corpus, store)
     corpus = corpus if corpus is None or store is None else runnable(corpus, store)
     carriers = _carriers(corpus, names, lens) if corpus is not None and ablate else {}
-    folder = None if out is None else Path(out)
     journal, reports, said = Journal(None if folder is None else folder / BLOCKS_FILE), [], list[Sample]()
     for number, (plan, place) in enumerate(zip(plans, places, strict=True)):
         check = SteeringCheck(lens.info, lens.tokenizer, plan, directions_of(readout, plan, texts), counted, carriers)

@@ -7,14 +7,17 @@ import typer
 from rich.rule import Rule
 
 from amygdala_tl.api.extract import extract
+from amygdala_tl.cli import options
 from amygdala_tl.cli.printer import printer
 from amygdala_tl.cli.read import show_reading, show_tokens
 from amygdala_tl.cli.stages import Stages
 from amygdala_tl.cli.train import run_train
-from amygdala_tl.corpus.io import write_corpus
+from amygdala_tl.corpus.io import OUTPUTS, write_corpus
 from amygdala_tl.errors import InputError
+from amygdala_tl.files import check_outputs
 from amygdala_tl.report.progress import extract_progress
 from amygdala_tl.report.summaries import corpus_summary, file_list, stage_times
+from amygdala_tl.settings import OUTPUT
 
 SENTENCES = (
     "They took her chair away this morning, and I still left room for it when I crossed the office.",
@@ -26,6 +29,7 @@ SENTENCES = (
 )
 
 
+@options.of(OUTPUT)
 def demo(output_dir: Annotated[Path, typer.Option(help="Folder for all results.")] = Path("demo-out")) -> None:
     """Run all stages on the demo memory graph and the embedded model, without a GPU or a model hub."""
     try:
@@ -39,10 +43,13 @@ def demo(output_dir: Annotated[Path, typer.Option(help="Folder for all results."
     from amygdala_tl.api.inputs import store_of
     from amygdala_tl.api.judge import judge
     from amygdala_tl.api.score import score
+    from amygdala_tl.readout.bundle import outputs
     from amygdala_tl.readout.record import load_readout
-    from amygdala_tl.report.page import write_report
+    from amygdala_tl.report.page import PAGE, write_report
 
     console = printer()
+    written = {output_dir / "corpus" / name: kind for name, kind in OUTPUTS.items()}
+    check_outputs(written | outputs(output_dir / "readout.safetensors") | {output_dir / "report.html": PAGE})
     stages = Stages()
     output = output_dir / "readout.safetensors"
     console.print(Rule("extract", align="left"))

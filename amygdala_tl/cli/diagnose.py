@@ -10,10 +10,10 @@ from amygdala_tl.cli.inputs import training_data
 from amygdala_tl.cli.norms import read_norms
 from amygdala_tl.cli.printer import printer
 from amygdala_tl.corpus.folders import read_training_data
-from amygdala_tl.files import make_folder
+from amygdala_tl.files import check_outputs, make_folder
 from amygdala_tl.names import named_concepts
 from amygdala_tl.report.summaries import file_list
-from amygdala_tl.settings import FIT, LAYERS
+from amygdala_tl.settings import FIT, LAYERS, OUTPUT
 
 
 @options.of(FIT, without=["labels"])
@@ -123,6 +123,7 @@ def quality(
             console.print(concept_details(each))
 
 
+@options.of(OUTPUT)
 def report(
     training_data_dir: options.TrainingData,
     readout: options.ReadoutFile = options.READOUT,
@@ -135,6 +136,9 @@ def report(
     model: options.ModelOption = None,
 ) -> None:
     """Write one self-contained HTML page with all diagnostics, and print a summary."""
+    from amygdala_tl.report.page import PAGE, write_report
+
+    check_outputs({out: PAGE}, [readout, readout.with_suffix(".json"), norms])
     words = None if norms is None else read_norms(norms)
     from amygdala_tl.readout.record import load_readout
     from amygdala_tl.steering.results import read_run
@@ -146,7 +150,6 @@ def report(
     from amygdala_tl.api.judge import judge
     from amygdala_tl.api.models import lens_of
     from amygdala_tl.report.diagnosis import diagnosis_summary
-    from amygdala_tl.report.page import write_report
 
     lens, console = lens_of(bundle, model), printer()
     with console.status("diagnosing"):

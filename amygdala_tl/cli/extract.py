@@ -8,18 +8,20 @@ import typer
 from amygdala_tl.api.extract import extract as run
 from amygdala_tl.cli import options
 from amygdala_tl.cli.printer import printer
-from amygdala_tl.corpus.io import write_corpus
+from amygdala_tl.corpus.io import OUTPUTS, write_corpus
 from amygdala_tl.corpus.labels import LabelRules
 from amygdala_tl.errors import InputError
+from amygdala_tl.files import check_outputs, read_text
 from amygdala_tl.memory.shapes import ToolNames
 from amygdala_tl.report.progress import extract_progress
 from amygdala_tl.report.summaries import corpus_summary
+from amygdala_tl.settings import OUTPUT
 
 RULES = LabelRules()
 TOOLS = ToolNames()
 
 
-@options.of(RULES)
+@options.of(RULES, OUTPUT)
 def extract(
     output_dir: Annotated[Path, typer.Option(help="Corpus folder to write.")],
     memory_mcp_url: Annotated[
@@ -44,6 +46,7 @@ def extract(
 ) -> None:
     """Turn a memory graph into a corpus: unique texts with labels, groups and a held-out split."""
     console = printer()
+    check_outputs({output_dir / name: kind for name, kind in OUTPUTS.items()}, [memory_file, emotions_file])
     emotions = None if emotions_file is None else _names(emotions_file)
     types = None if node_types is None else tuple(part.strip() for part in node_types.split(",") if part.strip())
     rules = LabelRules(seed=seed, emotions=emotions, node_types=types, **settings)
@@ -58,10 +61,7 @@ def extract(
 
 
 def _names(path: Path) -> tuple[str, ...]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as cause:
-        raise InputError("cannot be read", label=str(path), got=str(cause), remedy="check --emotions-file") from cause
+    lines = read_text(path, remedy="check --emotions-file").splitlines()
     names = tuple(name for line in lines if (name := line.split("#")[0].strip()))
     if not names:
         raise InputError("names no concept", label=str(path), need="one name a line", remedy="check --emotions-file")

@@ -1,10 +1,12 @@
 """Affective norms of words, from a CSV file."""
 
 import csv
+import io
 import math
 from pathlib import Path
 
 from amygdala_tl.errors import InputError
+from amygdala_tl.files import read_text
 
 
 def read_norms(path: Path) -> dict[str, dict[str, float]]:
@@ -14,9 +16,8 @@ def read_norms(path: Path) -> dict[str, dict[str, float]]:
         InputError: the file cannot be read, or a value is not a finite number.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as cause:
+        rows = list(csv.DictReader(io.StringIO(read_text(path, remedy="check --norms"), newline="")))
+    except csv.Error as cause:
         raise InputError("cannot be read", label=str(path), got=str(cause), remedy="check --norms") from cause
     if not rows or "word" not in rows[0] or len(rows[0]) < 2:
         raise InputError("has no norms", label=str(path), need="columns word, valence, arousal", remedy="check --norms")

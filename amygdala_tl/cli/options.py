@@ -2,11 +2,15 @@
 
 from collections.abc import Callable, Collection
 from dataclasses import fields
+from functools import wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from amygdala_tl.files import sharing
+from amygdala_tl.settings import OUTPUT
 
 HELP = {
     "model": "`embedded` (SmolLM2-135M-Instruct), a checkpoint folder, a .gguf file or a hub id.",
@@ -32,11 +36,12 @@ HELP = {
     "max_negative_mentions": "A negative example may mention the concept this often.",
     "min_content_chars": "Drop shorter texts.",
     "max_examples_per_emotion": "Largest number of positive, and of negative, examples of a concept.",
+    "shared": "Let other users of the machine read what is written, as the umask says.",
     "top_emotions": "Use the N most common tags as concepts.",
 }
 """Fields of settings that are options, with their help."""
 
-FLAGS = {"layers": ["--target-layers"]}
+FLAGS = {"layers": ["--target-layers"], "shared": ["--shared"]}
 LEAST = {"n_devices": 1, "max_tokens": 1, "token_components": 0, "batch_size": 1, "min_examples": 1}
 SHOWN = {"device": "CUDA if present", "batch_size": "a token budget", "denoise": "none", "top_emotions": "all tags"}
 """Defaults in the help, for fields where None or an empty text would say too little."""
@@ -49,11 +54,14 @@ def option(name: str) -> Any:
 
 
 def of(*settings: Any, without: Collection[str] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command an option for every field of settings that `HELP` has; it takes them as `**settings`."""
+    """Give a command an option for every field of settings that `HELP` has; it takes them as `**settings`.
+
+    The option `--shared` holds for what the command writes, and the command itself does not see it.
+    """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         own = [each for each in signature(command).parameters.values() if each.kind != Parameter.VAR_KEYWORD]
-        shared = [
+        shared_options = [
             Parameter(
                 each.name,
                 Parameter.KEYWORD_ONLY,
@@ -64,8 +72,14 @@ def of(*settings: Any, without: Collection[str] = ()) -> Callable[[Callable[...,
             for each in fields(record)
             if each.name in HELP and each.name not in without
         ]
-        command.__signature__ = Signature([*own, *shared])  # type: ignore[attr-defined]  # typer reads it
-        return command
+
+        @wraps(command)
+        def run(*given: Any, shared: bool = OUTPUT.shared, **options: Any) -> None:
+            with sharing(shared):
+                command(*given, **options)
+
+        run.__signature__ = Signature([*own, *shared_options])  # type: ignore[attr-defined]  # typer reads it
+        return run
 
     return decorate
 

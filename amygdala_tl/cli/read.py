@@ -10,6 +10,7 @@ from rich.console import Console
 from amygdala_tl.cli import options
 from amygdala_tl.cli.printer import print_json, printer
 from amygdala_tl.errors import InputError
+from amygdala_tl.files import LARGEST, read_text
 from amygdala_tl.names import named_concepts
 from amygdala_tl.report.readings import coloured_tokens, reading_table
 
@@ -102,10 +103,18 @@ def _texts(texts: list[str] | None, file: Path | None) -> list[str]:
         raise InputError("nothing to read", need="texts or --file", remedy="give one of the two")
     if file is None:
         return list(texts or ())
-    try:
-        content = typer.get_text_stream("stdin").read() if str(file) == "-" else file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as cause:
-        raise InputError("cannot be read", label=str(file), got=str(cause), remedy="check --file") from cause
+    content = _standard_input() if str(file) == "-" else read_text(file, remedy="check --file")
     if lines := [line.strip() for line in content.splitlines() if line.strip()]:
         return lines
     raise InputError("has no text", label=str(file), need="a text a line", remedy="check --file")
+
+
+def _standard_input() -> str:
+    try:
+        data = typer.get_binary_stream("stdin").read(LARGEST + 1)
+        if len(data) <= LARGEST:
+            return data.decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError, RuntimeError) as cause:
+        raise InputError("cannot be read", label="standard input", got=str(cause), remedy="check --file") from cause
+    got, need = "more", f"at most {LARGEST:,} bytes"
+    raise InputError("is too large to be read whole", label="standard input", got=got, need=need, remedy="send less")

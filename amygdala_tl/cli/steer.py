@@ -1,5 +1,6 @@
 """`steer`: the causal check of directions. `compare`: two of its runs."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,9 +12,12 @@ from amygdala_tl.cli import options
 from amygdala_tl.cli.inputs import training_data
 from amygdala_tl.cli.printer import print_json, printer
 from amygdala_tl.errors import InputError
+from amygdala_tl.settings import OUTPUT
 from amygdala_tl.steering.settings import (
     ABLATION_PLACES,
     DEFAULTS,
+    SETTINGS,
+    SETTINGS_FILE,
     AblationPlace,
     AblationSettings,
     ReadoutSettings,
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
 READOUT = Path("readout.safetensors")
 
 
+@options.of(OUTPUT)
 def steer(
     config: Annotated[
         Path | None,
@@ -120,11 +125,12 @@ def steer(
             remedy="write the setting into the file, or leave out --config",
         )  # fmt: skip
     else:
-        run = run_settings(read_settings(config), out)
+        run = run_settings(read_settings(config), out, config=config)
     if check and any(found.verdict != "steers" for found in run.concepts):
         raise typer.Exit(1)
 
 
+@options.of(OUTPUT)
 def ablation_run(
     config: Annotated[Path, typer.Argument(help="TOML file with all settings.")],
     out: Annotated[Path, typer.Option(help="Results folder; what it has is not measured again.")] = Path(
@@ -132,7 +138,7 @@ def ablation_run(
     ),
 ) -> None:
     """Run `steer --config`, under its older name."""
-    run_settings(read_settings(config), out)
+    run_settings(read_settings(config), out, config=config)
 
 
 def compare(
@@ -152,17 +158,21 @@ def compare(
         printer().print(comparison_table(found))
 
 
-def run_settings(settings: RunSettings, out: Path, *, seed: int | None = None) -> "SteeringRun":
+def run_settings(
+    settings: RunSettings, out: Path, *, seed: int | None = None, config: Path | None = None
+) -> "SteeringRun":
     """Run a check, write its folder, and show what it found.
 
     Args:
         settings: with absolute paths, or paths from here.
         out: results folder.
         seed: the only one, with its report in the folder itself; the settings' seeds if None.
+        config: the file that the settings come from; it is not written again.
     """
     from amygdala_tl.steering.words import read_words
 
     steering, source = settings.steering, settings.readout
+    _check_outputs(settings, out, [""] if seed is not None else [f"seed-{each}" for each in steering.seeds])
     words = None if steering.words is None else read_words(Path(steering.words))
     console = printer()
     file = Path(source.file) if source.file is not None else _trained(console, settings, out)
@@ -176,12 +186,14 @@ def run_settings(settings: RunSettings, out: Path, *, seed: int | None = None) -
         corpus, store = training_data(readout, file, Path(source.corpus), activations)
     from amygdala_tl.api.models import lens_of
     from amygdala_tl.api.steer import steer as run
-    from amygdala_tl.files import make_folder
+    from amygdala_tl.files import make_folder, same_file
     from amygdala_tl.report.page import write_steering_page
     from amygdala_tl.report.progress import steering_progress
 
     lens = lens_of(readout, settings.model)
-    write_settings(settings, make_folder(out))
+    make_folder(out, private=True)
+    if config is None or not same_file(config, out / SETTINGS_FILE):
+        write_settings(settings, out)
     with steering_progress(console) as progress:
         found = run(
             readout,
@@ -202,6 +214,23 @@ def run_settings(settings: RunSettings, out: Path, *, seed: int | None = None) -
     write_steering_page(found, out / "report.html")
     _show(console, found, out)
     return found
+
+
+def _check_outputs(settings: RunSettings, out: Path, places: Sequence[str]) -> None:
+    """Find a file in the way of a result before hours of work."""
+    from amygdala_tl.files import check_outputs
+    from amygdala_tl.readout import bundle
+    from amygdala_tl.report.page import PAGE
+    from amygdala_tl.steering import results
+
+    source, words = settings.readout, settings.steering.words
+    written = results.outputs(out, places) | {out / SETTINGS_FILE: SETTINGS, out / "report.html": PAGE}
+    read: list[str | Path | None] = [words]
+    if source.file is None:
+        written |= bundle.outputs(out / "readout.safetensors")
+    else:
+        read += [source.file, Path(source.file).with_suffix(".json")]
+    check_outputs(written, read)
 
 
 def _check_plan(readout: "Readout", settings: RunSettings) -> None:

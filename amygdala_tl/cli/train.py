@@ -12,9 +12,10 @@ from amygdala_tl.cli import options
 from amygdala_tl.cli.printer import printer
 from amygdala_tl.cli.stages import Stages, show_result
 from amygdala_tl.corpus.folders import read_training_data
+from amygdala_tl.files import check_outputs
 from amygdala_tl.report.progress import capture_progress
 from amygdala_tl.report.summaries import capture_line, file_list, model_line, stage_times
-from amygdala_tl.settings import CAPTURE, FIT, MODEL, ModelSettings
+from amygdala_tl.settings import CAPTURE, FIT, MODEL, OUTPUT, ModelSettings
 
 if TYPE_CHECKING:
     from amygdala_tl.api.train import StageResult
@@ -25,7 +26,7 @@ ActivationsDir = Annotated[
 ]
 
 
-@options.of(MODEL, CAPTURE, FIT, without=["token_components"])
+@options.of(MODEL, CAPTURE, FIT, OUTPUT, without=["token_components"])
 def train(
     training_data_dir: options.TrainingData,
     output: options.Output,
@@ -40,7 +41,7 @@ def train(
     console.print(stage_times(stages.seconds))
 
 
-@options.of(MODEL, CAPTURE)
+@options.of(MODEL, CAPTURE, OUTPUT)
 def capture(
     training_data_dir: options.TrainingData,
     activations_dir: Annotated[Path, typer.Option(help="Folder of the activations.")],
@@ -71,9 +72,9 @@ def fit(
     from amygdala_tl.activations.store import ActivationStore
     from amygdala_tl.api.fit import fit as run
     from amygdala_tl.api.train import judged
-    from amygdala_tl.readout.bundle import vectors_path
+    from amygdala_tl.readout.bundle import outputs
 
-    output = vectors_path(output)
+    check_outputs(outputs(output))
     console = printer()
     corpus = read_training_data(training_data_dir, min_examples=settings["min_examples"])
     store = ActivationStore.find(activations_dir)
@@ -93,8 +94,10 @@ def export(
     ] = False,
 ) -> None:
     """Write a readout again, with --only-readable just its readable concepts."""
+    from amygdala_tl.readout.bundle import outputs
     from amygdala_tl.readout.record import load_readout
 
+    check_outputs(outputs(output), [fit_file, fit_file.with_suffix(".json")])
     readout = load_readout(fit_file)
     (readout.only_readable() if only_readable else readout).save(output)
     printer().print(file_list(_files(output)))
@@ -112,9 +115,9 @@ def run_train(
     **settings: Any,
 ) -> "Lens":
     """Load the model, train with keywords of the verb, write the readout, and show each stage's result; returns the model."""
-    from amygdala_tl.readout.bundle import vectors_path
+    from amygdala_tl.readout.bundle import outputs
 
-    vectors_path(output)
+    check_outputs(outputs(output), outside=None if model.model == MODEL.model else model.model)
     corpus = read_training_data(training_data_dir, min_examples=min_examples)
     with stages("load model"):
         lens = load(console, model)

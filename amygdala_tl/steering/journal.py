@@ -12,10 +12,13 @@ import msgspec
 
 from amygdala_tl.decode import Into
 from amygdala_tl.errors import StorageError
-from amygdala_tl.files import make_folder
+from amygdala_tl.files import Kind, append_line, make_folder, read_file
+from amygdala_tl.kinds import text_with
 from amygdala_tl.steering.blocks import Block
 
 T = TypeVar("T")
+
+BLOCKS = Kind("the journal of a causal check", text_with(r'\A\{"key":"'))
 
 
 class _Line(msgspec.Struct):
@@ -31,18 +34,13 @@ class Journal:
         self._known: dict[str, bytes] = {}
         if self.path is None:
             return
-        make_folder(self.path.parent)
+        make_folder(self.path.parent, private=True)
         if self.path.exists():
-            try:
-                lines = self.path.read_bytes().split(b"\n")
-            except OSError as cause:
-                raise StorageError(
-                    "cannot be read", label=str(self.path), remedy="delete it, or choose another folder for the results"
-                ) from cause
-            for line in lines:
+            remedy = "delete it, or choose another folder for the results"
+            for line in read_file(self.path, error=StorageError, remedy=remedy).split(b"\n"):
                 try:
                     row = msgspec.json.decode(line, type=_Line)
-                except msgspec.DecodeError:
+                except (msgspec.DecodeError, RecursionError):
                     continue
                 self._known[row.key] = bytes(row.found)
 
@@ -61,18 +59,9 @@ class Journal:
         if key not in self._known:
             found = msgspec.json.encode(measure())
             if self.path is not None:
-                self._append(msgspec.json.encode({"key": key, **block.about, "found": msgspec.Raw(found)}))
+                append_line(
+                    self.path, msgspec.json.encode({"key": key, **block.about, "found": msgspec.Raw(found)}), BLOCKS
+                )
             self._known[key] = found
         # As it comes back from the file, so that a run that goes on gives the same numbers.
         return msgspec.json.decode(self._known[key], type=kind)
-
-    def _append(self, line: bytes) -> None:
-        assert self.path is not None
-        try:
-            whole = not self.path.exists() or self.path.read_bytes()[-1:] in (b"\n", b"")
-            with self.path.open("ab") as file:
-                file.write((b"" if whole else b"\n") + line + b"\n")
-        except OSError as cause:
-            raise StorageError(
-                "the file cannot be written", label=str(self.path), got=cause.strerror, remedy="free some space"
-            ) from cause

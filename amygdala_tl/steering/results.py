@@ -20,7 +20,9 @@ import msgspec
 
 from amygdala_tl.decode import decode, decode_lines
 from amygdala_tl.errors import InputError
-from amygdala_tl.files import atomic_write_bytes, atomic_write_text, make_folder
+from amygdala_tl.files import Kind, atomic_write_bytes, atomic_write_text, make_folder, read_file
+from amygdala_tl.kinds import json_with, text_with
+from amygdala_tl.steering.journal import BLOCKS
 from amygdala_tl.steering.records import Ablation, Sample, SteeringPlan, SteeringReport
 from amygdala_tl.steering.summary import ConceptSummary, summarise
 
@@ -28,8 +30,18 @@ RUN_FILE = "run.json"
 REPORT_FILE = "report.json"
 SAMPLES_FILE = "samples.jsonl"
 BLOCKS_FILE = "blocks.jsonl"
+RESULTS_FILE = "results.jsonl"
+SUMMARY_FILE = "summary.tsv"
 
 FORMAT = 1
+
+_KINDS = {
+    RUN_FILE: Kind("the head of a causal check", json_with("format", "command", "reports")),
+    REPORT_FILE: Kind("the report of a causal check", json_with("plan", "norms", "concepts")),
+    SAMPLES_FILE: Kind("the generations of a causal check", json_with("concept", "dose", "prompt", lines=True)),
+    RESULTS_FILE: Kind("the numbers of a causal check", json_with("seed", "concept", "kind", lines=True)),
+    SUMMARY_FILE: Kind("the summary of a causal check", text_with(r"\Aconcept\tverdict\t")),
+}
 
 T = TypeVar("T")
 
@@ -118,16 +130,32 @@ class _RunFile(About):
     reports: Mapping[str, str] = field(default_factory=lambda: {"0": REPORT_FILE})
 
 
+def outputs(folder: Path, places: Sequence[str]) -> dict[Path, Kind]:
+    """Return every file that a check writes, with its kind.
+
+    Args:
+        folder: of the results.
+        places: of each report's folder, from `folder` on.
+    """
+    of_seeds = {folder / place / name: _KINDS[name] for place in places for name in (REPORT_FILE, SAMPLES_FILE)}
+    of_run = {folder / name: _KINDS[name] for name in (RUN_FILE, RESULTS_FILE, SUMMARY_FILE)}
+    return {**of_seeds, **of_run, folder / BLOCKS_FILE: BLOCKS}
+
+
 def write_seed(folder: Path, report: SteeringReport, samples: Sequence[Sample]) -> None:
     """Write one seed's report, and its generations if there are any.
 
     Raises:
         StorageError: the disk refused.
     """
-    make_folder(folder)
-    atomic_write_bytes(folder / REPORT_FILE, msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+    make_folder(folder, private=True)
+    atomic_write_bytes(
+        folder / REPORT_FILE, msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n", _KINDS[REPORT_FILE]
+    )
     if samples:
-        atomic_write_bytes(folder / SAMPLES_FILE, b"".join(msgspec.json.encode(each) + b"\n" for each in samples))
+        atomic_write_bytes(
+            folder / SAMPLES_FILE, b"".join(msgspec.json.encode(each) + b"\n" for each in samples), _KINDS[SAMPLES_FILE]
+        )
 
 
 def write_run(folder: Path, run: SteeringRun, paths: Sequence[str]) -> None:
@@ -145,9 +173,11 @@ def write_run(folder: Path, run: SteeringRun, paths: Sequence[str]) -> None:
     seeds = (str(report.plan.seed) for report in run.reports)
     reports = {seed: (Path(path) / REPORT_FILE).as_posix() for seed, path in zip(seeds, paths, strict=True)}
     file = _RunFile(**{name: getattr(about, name) for name in About.__slots__}, reports=reports)
-    atomic_write_bytes(folder / RUN_FILE, msgspec.json.format(msgspec.json.encode(file), indent=2) + b"\n")
-    atomic_write_text(folder / "results.jsonl", result_lines(run.reports))
-    atomic_write_text(folder / "summary.tsv", summary_tsv(run.reports))
+    atomic_write_bytes(
+        folder / RUN_FILE, msgspec.json.format(msgspec.json.encode(file), indent=2) + b"\n", _KINDS[RUN_FILE]
+    )
+    atomic_write_text(folder / RESULTS_FILE, result_lines(run.reports), _KINDS[RESULTS_FILE])
+    atomic_write_text(folder / SUMMARY_FILE, summary_tsv(run.reports), _KINDS[SUMMARY_FILE])
 
 
 def read_run(folder: Path) -> SteeringRun:
@@ -206,7 +236,7 @@ def summary_tsv(reports: Sequence[SteeringReport]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), delimiter="\t", lineterminator="\n")
     writer.writeheader()
-    writer.writerows([{key: _rounded(value) for key, value in row.items()} for row in rows])
+    writer.writerows([{key: _cell(value) for key, value in row.items()} for row in rows])
     return text.getvalue()
 
 
@@ -215,7 +245,10 @@ def _ablation(found: Ablation | None) -> dict[str, Any]:
     return {key: None if found is None else getattr(found, key) for key in keys}
 
 
-def _rounded(value: Any) -> Any:
+def _cell(value: Any) -> Any:
+    """Round a number. A text that a spreadsheet would take for a formula gets an apostrophe in front, which it does not show."""
+    if isinstance(value, str):
+        return "'" + value if value.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else value
     return f"{value:.6g}" if isinstance(value, float) else value
 
 
@@ -224,7 +257,4 @@ def _read(path: Path, kind: type[T]) -> T:
 
 
 def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as cause:
-        raise InputError("cannot be read", label=str(path), got=cause.strerror, remedy="check the path") from cause
+    return read_file(path, remedy="check the path")

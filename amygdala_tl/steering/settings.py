@@ -26,7 +26,8 @@ from msgspec.structs import replace
 
 from amygdala_tl.decode import decode
 from amygdala_tl.errors import InputError
-from amygdala_tl.files import atomic_write_text
+from amygdala_tl.files import Kind, atomic_write_text, read_file
+from amygdala_tl.kinds import text_with
 from amygdala_tl.settings import CAPTURE, FIT, Labels
 
 AblationPlace = Literal["each", "together", "everywhere"]
@@ -42,6 +43,9 @@ Layers = str | tuple[int | float, ...]
 TRAINING = ("target_layers", "aggregator", "denoise", "labels")
 
 REMEDY = "correct the file"
+
+SETTINGS = Kind("the settings of a causal check", text_with(r"^\[readout\]", r"^\[steering\]"))
+SETTINGS_FILE = "config.toml"
 
 
 class ReadoutSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -132,11 +136,13 @@ def read_settings(path: Path) -> RunSettings:
     Raises:
         InputError: it cannot be read, a key is unknown, a value does not fit, or a file that it names is missing.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as cause:
-        raise InputError("cannot be read", label=str(path), got=cause.strerror, remedy="check the path") from cause
-    found = decode(data, RunSettings, label=str(path), remedy=REMEDY, format="toml")
+    found = decode(
+        read_file(path, remedy="check the path", most=16 << 20),
+        RunSettings,
+        label=str(path),
+        remedy=REMEDY,
+        format="toml",
+    )
     folder = path.resolve().parent
     for key, place in _paths(found):
         if not (folder / place).exists():
@@ -161,8 +167,8 @@ def write_settings(settings: RunSettings, folder: Path) -> Path:
     values = msgspec.to_builtins(_with_paths(settings, relative))
     if settings.readout.file is not None:
         values["readout"] = {key: value for key, value in values["readout"].items() if key not in TRAINING}
-    atomic_write_text(folder / "config.toml", tomli_w.dumps(_without_none(values)))
-    return folder / "config.toml"
+    atomic_write_text(folder / SETTINGS_FILE, tomli_w.dumps(_without_none(values)), SETTINGS)
+    return folder / SETTINGS_FILE
 
 
 def _paths(settings: RunSettings) -> Iterator[tuple[str, str]]:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from amygdala_tl.decode import decode
 from amygdala_tl.errors import InputError
+from amygdala_tl.files import read_file
 from amygdala_tl.lens.tokenize import is_space
 
 _BEFORE = "I feel"
@@ -69,10 +70,7 @@ def read_words(path: Path) -> Mapping[str, tuple[str, ...]]:
     Raises:
         InputError: the file cannot be read or is not a word list.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as cause:
-        raise InputError("cannot be read", label=str(path), got=cause.strerror, remedy="check `words`") from cause
+    data = read_file(path, remedy="check `words`", most=16 << 20)
     found = decode(data, WordList, label=f"{path}, a word list", remedy='write it as {"joy": ["happy", "joy"], ...}')
     return {concept: tuple(word.strip() for word in words) for concept, words in found.items()}
 

@@ -11,14 +11,14 @@ from amygdala_tl.api.evaluate import passages
 from amygdala_tl.api.layers import compare_layers
 from amygdala_tl.cli.app import app
 from amygdala_tl.corpus.labels import LabelRules
-from amygdala_tl.settings import CAPTURE, FIT, LAYERS, MODEL
+from amygdala_tl.settings import CAPTURE, FIT, LAYERS, MODEL, OUTPUT
 
 RULES = LabelRules()
 CAPTURED = {**dataclasses.asdict(CAPTURE), "target_layers": CAPTURE.layers}
 OF_COMMAND = {
-    "extract": dataclasses.asdict(RULES),
-    "train": {**dataclasses.asdict(MODEL), **CAPTURED, **dataclasses.asdict(FIT)},
-    "capture": {**dataclasses.asdict(MODEL), **CAPTURED},
+    "extract": {**dataclasses.asdict(RULES), **dataclasses.asdict(OUTPUT)},
+    "train": {**dataclasses.asdict(MODEL), **CAPTURED, **dataclasses.asdict(FIT), **dataclasses.asdict(OUTPUT)},
+    "capture": {**dataclasses.asdict(MODEL), **CAPTURED, **dataclasses.asdict(OUTPUT)},
     "fit": dataclasses.asdict(FIT),
     "layers": {**dataclasses.asdict(FIT), "slots": LAYERS.slots},
 }

@@ -1,0 +1,52 @@
+"""How existing files are recognised, so that an output replaces its own kind only.
+
+CORPUS_HEAD = Kind("the head of a corpus", json_with("format", "sha256", "concepts"))
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any, BinaryIO
+
+import msgspec
+
+_MOST = 64 << 20  # bytes of a JSON document that are read
+_HEAD = 64 << 10  # bytes of another file
+
+
+def json_with(*keys: str, lines: bool = False) -> Callable[[BinaryIO], bool]:
+    """Recognise a JSON object with at least these keys, or JSON lines whose first has them."""
+
+    def recognises(stream: BinaryIO) -> bool:
+        return set(keys) <= set(_json(stream.readline(_MOST) if lines else stream.read(_MOST)))
+
+    return recognises
+
+
+def text_with(*patterns: str) -> Callable[[BinaryIO], bool]:
+    """Recognise a text by regular expressions that all match in its beginning; `^` and `$` match at every line."""
+    compiled = [re.compile(pattern.encode(), re.MULTILINE) for pattern in patterns]
+
+    def recognises(stream: BinaryIO) -> bool:
+        head = stream.read(_HEAD)
+        return all(pattern.search(head) for pattern in compiled)
+
+    return recognises
+
+
+def safetensors_with(tensor: str, *names: str) -> Callable[[BinaryIO], bool]:
+    """Recognise a safetensors file whose tensors all match a regular expression, with these names among its metadata."""
+
+    def recognises(stream: BinaryIO) -> bool:
+        size = int.from_bytes(stream.read(8), "little")
+        header = _json(stream.read(size)) if size <= _MOST else {}
+        about = _json(header.pop("__metadata__", b"{}"))
+        return bool(header) and set(names) <= set(about) and all(re.fullmatch(tensor, name) for name in header)
+
+    return recognises
+
+
+def _json(data: Any) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+    except (ValueError, RecursionError):
+        return {}
