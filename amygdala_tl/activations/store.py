@@ -30,7 +30,7 @@ from amygdala_tl.activations.pooling import SINK_RATIO
 from amygdala_tl.decode import Into, decode
 from amygdala_tl.errors import ActivationStoreError
 from amygdala_tl.files import Kind, atomic_write_bytes, atomic_write_text, make_folder
-from amygdala_tl.kinds import json_with, safetensors_with
+from amygdala_tl.kinds import json_with, safetensors_with, text_with
 from amygdala_tl.records import READ_POSITIONS, CaptureSettings, ModelInfo, ReadPosition, TokenMoments
 
 _DESCRIPTION = "store.json"
@@ -40,6 +40,7 @@ _REMEDY = "delete it; its activations will be computed again"
 T = TypeVar("T")
 
 _STORE = Kind("the description of a store", json_with("model", "settings"))
+_LEFT_OUT = Kind("the texts that a model cannot run", text_with(r'\A\{\n "[^"]+": "'))
 _SHARD = Kind("a shard of activations", safetensors_with(".*", "ids", "layers"))
 
 POOLING_VERSION = 2
@@ -161,7 +162,7 @@ class ActivationStore:
         if new := {text: why for text, why in sorted(reasons.items()) if text not in self.left_out}:
             written = json.dumps(new, indent=1) + "\n"
             name = hashlib.sha256(written.encode()).hexdigest()[:24]
-            atomic_write_text(self.folder / f"left-out-{name}.json", written)
+            atomic_write_text(self.folder / f"left-out-{name}.json", written, _LEFT_OUT)
             self.left_out |= new
 
     def add(self, ids: Sequence[str], layers: Sequence[int], tensors: ShardTensors) -> None:
