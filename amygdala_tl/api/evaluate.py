@@ -11,7 +11,7 @@ from amygdala_tl.activations.embedding import mean_embeddings
 from amygdala_tl.activations.runner import pool_texts
 from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.api.inputs import corpus_of
-from amygdala_tl.api.labelled import judged_texts, no_known_label
+from amygdala_tl.api.labelled import judged_texts, no_known_label, read_parts
 from amygdala_tl.api.models import lens_of
 from amygdala_tl.corpus.evaluation_data import EvaluationData, of_corpus, read_evaluation_data
 from amygdala_tl.corpus.record import Corpus
@@ -137,7 +137,7 @@ def _unseen(data: EvaluationData, readout: Readout, lens: Lens) -> tuple[JudgedT
     )
     shown = ", ".join(repr(text[:40]) for text in unread[:3])
     left_out = f", without {len(unread)} that cannot be read, such as {shown}" if unread else ""
-    return JudgedTexts([text.text for text in texts], found), what + left_out
+    return JudgedTexts(read_parts(texts, readout), found), what + left_out
 
 
 def _activations(

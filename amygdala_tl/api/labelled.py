@@ -7,11 +7,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from amygdala_tl.activations.store import ActivationStore
+from amygdala_tl.corpus.evaluation_data import EvaluationText
 from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.diagnostics.evaluation import JudgedTexts
 from amygdala_tl.directions import LabelledActivations
 from amygdala_tl.directions.labels import grade_matrix, group_numbers, label_matrix
 from amygdala_tl.errors import InputError
+from amygdala_tl.lens.tokenize import part_length
 from amygdala_tl.readout.record import Readout
 from amygdala_tl.records import CorpusText, ReadPosition, Split
 
@@ -75,7 +77,13 @@ def judged_texts(
     graded, spread = said.graded and split == "train", said.estimator.get("aggregator") == "subspace"
     labelled = LabelledTexts(texts, readout.concepts, store, layers, said.read_position, graded=graded)
     data = labelled.whole(spread=spread)
-    return JudgedTexts([text.text for text in texts], data, [text.id for text in texts])
+    return JudgedTexts(read_parts(texts, readout), data, [text.id for text in texts])
+
+
+def read_parts(texts: Iterable[CorpusText | EvaluationText], readout: Readout) -> list[str]:
+    """Return the texts as far as the model has read them, or a little further: baselines of words must not read more."""
+    length = part_length(readout.provenance.capture.max_tokens)
+    return [text.text[:length] for text in texts]
 
 
 def neutral_activations(

@@ -93,6 +93,11 @@ def tokenize(
     return [found for start in range(0, len(texts), _TOGETHER) for found in frame.run(texts[start : start + _TOGETHER])]
 
 
+def part_length(max_tokens: int) -> int:
+    """Return how many characters of a long text are tokenized at first to find its first `max_tokens` tokens."""
+    return (max_tokens + _SLACK) * _CHARACTERS
+
+
 def is_space(tokenizer: Any, token: int) -> bool:
     """Return whether a token is nothing but a space, however the tokenizer writes one."""
     written: str = tokenizer.convert_ids_to_tokens(token)
@@ -129,7 +134,7 @@ class _Frame:
     def run(self, texts: Sequence[str]) -> list[TokenizedText | Unreadable]:
         """Tokenize the first part of each text, and a longer one where that is not enough."""
         found: dict[int, TokenizedText | Unreadable] = {}
-        length = (self.max_tokens + _SLACK) * _CHARACTERS
+        length = part_length(self.max_tokens)
         while waiting := [index for index in range(len(texts)) if index not in found]:
             parts = [texts[index][:length] for index in waiting]
             for index, part, encoded in zip(waiting, parts, self._encode(parts), strict=True):

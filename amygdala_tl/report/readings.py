@@ -33,7 +33,7 @@ def reading_table(
     table.add_column("concepts", no_wrap=True)
     for text, row in zip(texts, scores, strict=True):
         if row.isnan().any():
-            bars = Text("only an attention sink to read: give a longer text", style="dim")
+            bars = Text("nothing to read: give a longer text", style="dim")
         else:
             values, order = row.topk(min(strongest, len(concepts)))
             width = max(map(len, concepts))

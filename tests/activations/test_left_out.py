@@ -11,8 +11,9 @@ from amygdala_tl.activations.capture import capture_texts
 from amygdala_tl.activations.runner import pool_texts
 from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.api.evaluate import passages
+from amygdala_tl.api.labelled import read_parts
 from amygdala_tl.api.score import score_tokens
-from amygdala_tl.corpus.evaluation_data import EvaluationData, of_corpus
+from amygdala_tl.corpus.evaluation_data import EvaluationData, EvaluationText, of_corpus
 from amygdala_tl.errors import ModelError
 from amygdala_tl.lens.weights import token_embeddings
 from amygdala_tl.records import CaptureSettings
@@ -97,7 +98,9 @@ def test_a_readout_is_that_of_the_corpus_without_them(corpus, lens, captured, re
         assert getattr(readout, name).n == getattr(alone, name).n
     assert readout.provenance.counts == alone.provenance.counts
     assert readout.provenance.corpus_sha256 == corpus.sha256
-    trained = train(corpus, lens, layers=LAYERS, aggregator="whitened", min_examples=5, chat_template="none")
+    trained = train(
+        corpus, lens, layers=LAYERS, aggregator="whitened", min_examples=5, chat_template="none", verdicts=False
+    )
     assert trained.vectors.isfinite().all()
 
 
@@ -144,6 +147,14 @@ def test_the_embeddings_of_them_are_nan_too(lens):
     assert found.isnan().all(dim=(1, 2)).tolist() == [False, True]
     own = lens.tokenizer("I was happy.").input_ids
     torch.testing.assert_close(found[0, 0], token_embeddings(lens)[own].mean(dim=0))
+
+
+def test_baselines_of_words_read_no_more_of_a_text_than_the_model_or_a_little(readout):
+    long, short = EvaluationText("I was happy. " * 10_000, "a", ("joy",)), EvaluationText("I was sad.", "b", ("grief",))
+    (part, whole) = read_parts([long, short], readout)
+    assert whole == short.text
+    assert long.text.startswith(part)
+    assert 4 * readout.provenance.capture.max_tokens < len(part) < len(long.text) / 4
 
 
 @pytest.mark.parametrize("context", [24, 64])
