@@ -11,9 +11,11 @@ Axis names, the same in every shape annotation of the package:
 Only type checkers import torch here, so that rooms without tensors (memory, corpus) stay light.
 """
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import torch
@@ -87,8 +89,9 @@ class ModelInfo:
     Attributes:
         id: name for people: `embedded`, a folder's name, a file's name or a hub id.
         revision: commit of a hub model, else None.
-        fingerprint: sha256 over names, shapes and bfloat16-rounded samples of all weights, hexadecimal; behind `tl-` if the names
-            and values are TransformerLens's own, which no checkpoint can be compared with.
+        fingerprint: sha256 over shapes and bfloat16-rounded values of all weights, hexadecimal, so that a checkpoint has one in
+            float32 and bfloat16; behind `tl-` if the weights are TransformerLens's own, which no checkpoint can be compared with.
+            Records without `exact` hashed names and samples.
         architecture: Hugging Face's class name.
         engine: `HookedTransformer` or `TransformerBridge`.
         versions: package -> version, of the software that ran it.
@@ -97,6 +100,9 @@ class ModelInfo:
         weights: `as stored` if the residual stream is that of the checkpoint (folded norms and value biases leave it as it is);
             `centred` if the weights that write to it lack their mean over d_model, so the stream does too.
         golden: fixed projections of the stream for fixed tokens (`lens.identity`); empty in old records.
+        exact: as `fingerprint`, of the values as they run; empty in old records.
+        config: the part of the configuration that the computation may depend on; empty in old records.
+        tokenizer: sha256 of the tokenizer's vocabulary and rules; empty in old records.
     """
 
     id: str
@@ -111,6 +117,15 @@ class ModelInfo:
     n_ctx: int
     weights: Literal["as stored", "centred"] = "as stored"
     golden: str = ""
+    exact: str = ""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    tokenizer: str = ""
+
+    @property
+    def key(self) -> tuple[str, str, str, str, str]:
+        """What a result of the model depends on: hashes of weights, configuration and tokenizer; engine; dtype."""
+        config = hashlib.sha256(json.dumps(self.config, sort_keys=True).encode()).hexdigest()
+        return self.exact or self.fingerprint, config, self.tokenizer, self.engine, self.dtype
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +136,13 @@ class CaptureSettings:
         chat_template: how a text is wrapped.
         max_tokens: length at which a text is cut.
         token_components: number of principal directions of each text's tokens that the store keeps.
+        rendered: the chat template around a placeholder, as the tokenizer renders it; empty without one, and in old records.
     """
 
     chat_template: ChatTemplate = "none"
     max_tokens: int = 1024
     token_components: int = 0
+    rendered: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,13 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "amygdala_tl"
 
-BASE = {"errors", "records", "files", "kinds", "fingerprint", "show", "names", "settings", "decode", "lazy"}
+BASE = {"errors", "records", "files", "kinds", "tensor_files", "show", "names", "settings", "decode", "lazy"}
 ROOMS = {
     "errors": {"show"},
     "records": set(),
     "files": {"errors"},
     "kinds": set(),
-    "fingerprint": set(),
+    "tensor_files": set(),
     "show": set(),
     "lazy": set(),
     "names": {"errors"},

@@ -3,6 +3,7 @@
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -32,7 +33,7 @@ def capture_texts(
     batch_size: int | None = None,
     progress: ProgressCallback | None = None,
 ) -> CaptureSummary:
-    """Run the texts that the store lacks and add their activations at all read positions to it.
+    """Run the texts that the store lacks and add their activations at all read positions to it, alone.
 
     A text that cannot be run is left out, and the store remembers it.
 
@@ -48,6 +49,18 @@ def capture_texts(
         ModelError: none of the texts can be run.
         StorageError: the disk refused.
     """
+    with store.capturing() if store.missing(texts, layers) else nullcontext():
+        return _capture(loaded, texts, layers, store, batch_size, progress)
+
+
+def _capture(
+    loaded: Lens,
+    texts: Mapping[str, str],
+    layers: Sequence[int],
+    store: ActivationStore,
+    batch_size: int | None,
+    progress: ProgressCallback | None,
+) -> CaptureSummary:
     plan: list[tuple[tuple[int, ...], list[str], list[TokenizedText | Unreadable]]] = [
         (lacking, ids, tokenize_for(loaded, [texts[text] for text in ids], store.settings))
         for lacking, ids in store.missing(texts, layers).items()

@@ -1,50 +1,47 @@
 """The activation store: a folder of content-addressed shards, so that nothing is computed twice.
 
-    <root>/<key>/store.json                 the model and the capture settings
-    <root>/<key>/shard-<hash>.safetensors   some texts at some layers
-    <root>/<key>/left-out-<hash>.json       texts that the model cannot run, with reasons
+    <root>/<key>/store.json                   the model and the capture settings
+    <root>/<key>/shard-<hash>.safetensors     some texts at some layers
+    <root>/<key>/golden-<hash>.safetensors    what the model gave for the golden texts
+    <root>/<key>/left-out-<hash>.json         texts that the model cannot run, with reasons
 
-`key` hashes everything besides text and layer that an activation depends on: weights, engine, dtype, settings, pooling rules.
-A shard holds, for its texts and layers, `pooled`, `last`, `last-content` [text, layer, d_model] float32, the sums over their
-readable tokens and, on request, the leading directions of each text's tokens. A shard is written under another name and
-then renamed, so it is there whole or not at all.
+`key` hashes everything besides text and layer that an activation depends on: weights, configuration, tokenizer, rendered chat
+template, engine, dtype, settings, pooling rules. A shard holds, for its texts and layers, `pooled`, `last`, `last-content`
+[text, layer, d_model] float32, the sums over their readable tokens and, on request, the leading directions of each text's tokens.
+A shard is written under another name and then renamed, so it is there whole or not at all.
 """
 
 import hashlib
 import json
+import warnings
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
 
+import filelock
 import msgspec
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
+from amygdala_tl.activations.hashed_files import damaged, listed, opened, read_json, read_tensor, write_hashed
 from amygdala_tl.activations.pooling import SINK_RATIO
-from amygdala_tl.decode import Into, decode
-from amygdala_tl.errors import ActivationStoreError
-from amygdala_tl.files import Kind, atomic_write_bytes, atomic_write_text, make_folder
-from amygdala_tl.kinds import json_with, safetensors_with, text_with
+from amygdala_tl.errors import ActivationStoreError, StorageError
+from amygdala_tl.files import Kind, atomic_write_text, make_folder
+from amygdala_tl.kinds import json_with
 from amygdala_tl.records import READ_POSITIONS, CaptureSettings, ModelInfo, ReadPosition, TokenMoments
 
 _DESCRIPTION = "store.json"
+_LOCK = ".capturing"
 _SPREAD = "token_spread"
 _CAPTURE = "run `amygdala-tl capture` first"
-_REMEDY = "delete it; its activations will be computed again"
-T = TypeVar("T")
 
 _STORE = Kind("the description of a store", json_with("model", "settings"))
-_LEFT_OUT = Kind("the texts that a model cannot run", text_with(r'\A\{\n "[^"]+": "'))
-_SHARD = Kind("a shard of activations", safetensors_with(".*", "ids", "layers"))
 
 POOLING_VERSION = 2
-"""Increased when the same text under the same settings gives another activation than before."""
+"""Increased when the same text under the same settings gives another activation, or another key, than before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +66,13 @@ class ShardTensors:
 class _Description(msgspec.Struct):
     model: ModelInfo
     settings: CaptureSettings
+    pooling_version: int = 0
+    sink_ratio: float = 0.0
+
+    @property
+    def current(self) -> bool:
+        """True if the activations were pooled by the rules of this version."""
+        return (self.pooling_version, self.sink_ratio) == (POOLING_VERSION, SINK_RATIO)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,51 +90,95 @@ class ActivationStore:
 
     def __init__(self, folder: Path, info: ModelInfo, settings: CaptureSettings) -> None:
         self.folder, self.info, self.settings = folder, info, settings
-        self.left_out: dict[str, str] = {}
-        for path in sorted(folder.glob("left-out-*.json")):
-            self.left_out |= _read(path, dict[str, str])
-        self._shards = [self._open(path) for path in sorted(folder.glob("shard-*.safetensors"))]
+        self.refresh()
 
     @classmethod
     def for_model(
         cls, root: Path, info: ModelInfo, settings: CaptureSettings, *, make: bool = True
     ) -> "ActivationStore":
-        """Open the store below `root` for this model and these settings; `make` it if necessary.
+        """Open the store below `root` for this model and these settings; `make` it when something is added.
 
         Raises:
-            ActivationStoreError: a shard cannot be read, or the store is missing and must not be made.
-            StorageError: the disk refuses the folder.
+            ActivationStoreError: a shard cannot be read, the store has other rules, or it is missing and must not be made.
         """
-        rules = {"settings": asdict(settings), "pooling_version": POOLING_VERSION, "sink_ratio": SINK_RATIO}
-        depends_on = {"fingerprint": info.fingerprint, "engine": info.engine, "dtype": info.dtype, **rules}
-        key = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:16]
-        folder = Path(root) / key
-        if not make and not (folder / _DESCRIPTION).is_file():
-            raise ActivationStoreError(
-                "activations of this model and these settings are missing", label=str(root), remedy=_CAPTURE
-            )
-        for each in (folder.parent, folder):
-            make_folder(each, private=True)
-        if not (folder / _DESCRIPTION).exists():
-            description = json.dumps({"model": asdict(info), **depends_on}, indent=2)
-            atomic_write_text(folder / _DESCRIPTION, description + "\n", _STORE)
+        depends_on = [info.key, asdict(settings), POOLING_VERSION, SINK_RATIO]
+        folder = Path(root) / hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:16]
+        if (folder / _DESCRIPTION).is_file():
+            if not _described(folder).current:
+                raise _other_rules(folder)
+        elif not make:
+            what = "activations of this model and these settings are missing"
+            raise ActivationStoreError(what, label=str(root), remedy=_CAPTURE)
+        elif old := [each for each in _stores_below(Path(root)) if _is_old(each)]:
+            names = ", ".join(each.name for each in old)
+            what = f"{root} holds activations of an earlier version of amygdala-tl ({names})"
+            warnings.warn(f"{what}: they are computed again, and you can delete these folders", stacklevel=2)
         return cls(folder, info, settings)
 
     @classmethod
     def find(cls, path: Path) -> "ActivationStore":
-        """Open the store at `path`, or the only one below it.
+        """Open the store at `path`, or the only one below it; stores of an earlier version do not count.
 
         Raises:
             ActivationStoreError: there is no store, there are several, or the store cannot be read.
         """
-        found = [path] if (path / _DESCRIPTION).is_file() else sorted(p.parent for p in path.glob(f"*/{_DESCRIPTION}"))
+        found = [path] if (path / _DESCRIPTION).is_file() else _stores_below(path)
         if not found:
             raise ActivationStoreError("no activations here", label=str(path), remedy=_CAPTURE)
-        if len(found) > 1:
-            message, got = "activations of several models or settings are here", ", ".join(p.name for p in found)
+        if not (current := [folder for folder in found if not _is_old(folder)]):
+            raise _other_rules(found[0])
+        if len(current) > 1:
+            message, got = "activations of several models or settings are here", ", ".join(p.name for p in current)
             raise ActivationStoreError(message, label=str(path), got=got, remedy="name one of these folders")
-        described = _read(found[0] / _DESCRIPTION, _Description)
-        return cls(found[0], described.model, described.settings)
+        described = _described(current[0])
+        return cls(current[0], described.model, described.settings)
+
+    def describe(self) -> None:
+        """Make the folder, and write what it holds, if it is not there yet.
+
+        Raises:
+            StorageError: the disk refuses.
+        """
+        for each in (self.folder.parent, self.folder):
+            make_folder(each, private=True)
+        if not (self.folder / _DESCRIPTION).exists():
+            rules = {"pooling_version": POOLING_VERSION, "sink_ratio": SINK_RATIO}
+            said = {"model": asdict(self.info), "settings": asdict(self.settings), **rules}
+            atomic_write_text(self.folder / _DESCRIPTION, json.dumps(said, indent=2) + "\n", _STORE)
+
+    def refresh(self) -> None:
+        """Read again which texts and layers are in the folder.
+
+        Raises:
+            ActivationStoreError: a shard cannot be read.
+        """
+        self.left_out: dict[str, str] = {}
+        for path in sorted(self.folder.glob("left-out-*.json")):
+            self.left_out |= read_json(path, dict[str, str])
+        self._shards = [self._open(path) for path in sorted(self.folder.glob("shard-*.safetensors"))]
+
+    @contextmanager
+    def capturing(self) -> Iterator[None]:
+        """Keep other captures out of this store, after they have finished: two at once would count texts twice.
+
+        Raises:
+            StorageError: the disk refuses.
+        """
+        self.describe()
+        lock = filelock.FileLock(self.folder / _LOCK)
+        try:
+            lock.acquire(blocking=False)
+        except filelock.Timeout:
+            warnings.warn(f"another capture is adding to {self.folder}: waiting until it has finished", stacklevel=4)
+            lock.acquire()
+        except OSError as cause:
+            got, remedy = cause.strerror, "check that you may write there, or choose another place"
+            raise StorageError("the store cannot be locked", label=str(self.folder), got=got, remedy=remedy) from cause
+        try:
+            self.refresh()
+            yield
+        finally:
+            lock.release()
 
     def layers_of(self, ids: Collection[str]) -> tuple[int, ...]:
         """Return the layers at which all of `ids` have been captured, ascending."""
@@ -162,7 +210,8 @@ class ActivationStore:
         if new := {text: why for text, why in sorted(reasons.items()) if text not in self.left_out}:
             written = json.dumps(new, indent=1) + "\n"
             name = hashlib.sha256(written.encode()).hexdigest()[:24]
-            atomic_write_text(self.folder / f"left-out-{name}.json", written, _LEFT_OUT)
+            self.describe()
+            atomic_write_text(self.folder / f"left-out-{name}.json", written)
             self.left_out |= new
 
     def add(self, ids: Sequence[str], layers: Sequence[int], tensors: ShardTensors) -> None:
@@ -171,16 +220,13 @@ class ActivationStore:
         Raises:
             StorageError: the disk refuses.
         """
-        name = hashlib.sha256(json.dumps([sorted(ids), sorted(layers)]).encode()).hexdigest()[:24]
-        data: dict[str, Tensor] = {position: value.contiguous() for position, value in tensors.positions.items()}
-        data |= {"token_count": tensors.token_count, "token_sum": tensors.token_sum.float()}
-        data["token_product"] = tensors.token_product.float()
+        data: dict[str, Tensor] = {**tensors.positions, "token_count": tensors.token_count}
+        data |= {"token_sum": tensors.token_sum.float(), "token_product": tensors.token_product.float()}
         if tensors.token_spread is not None:
             data[_SPREAD] = tensors.token_spread.to(torch.bfloat16)
-        path = self.folder / f"shard-{name}.safetensors"
         header = {"ids": json.dumps(list(ids)), "layers": json.dumps(list(layers))}
-        atomic_write_bytes(path, save(data, metadata=header), _SHARD)
-        self._shards.append(self._open(path))
+        self.describe()
+        self._shards.append(self._open(write_hashed(self.folder, "shard", data, header)))
 
     def load(
         self, ids: Sequence[str], layers: Sequence[int], position: ReadPosition
@@ -218,7 +264,7 @@ class ActivationStore:
             common = [text for text in shard.rows if text in rows]
             columns = [column for column, layer in enumerate(layers) if layer in shard.layers]
             if common and columns:
-                values = self._tensor(shard, name)
+                values = read_tensor(shard.path, name)
                 taken, target = ([where[text] for text in common] for where in (shard.rows, rows))
                 for column in columns:
                     result[target, column] = values[taken, shard.layers[layers[column]]].float()
@@ -244,20 +290,24 @@ class ActivationStore:
     def token_moments(self, ids: Collection[str], layers: Sequence[int]) -> TokenMoments:
         """Compute the moments of single-token activations over the shards that hold any of `ids`.
 
-        A shard's sums do not separate its texts, so a text that has since left the corpus still counts.
+        A shard's sums do not separate its texts, so a text that has since left the corpus still counts. A shard with a text that
+        an earlier one has counted is left out: two stores copied into one folder have such shards.
 
         Raises:
             ActivationStoreError: a layer has no readable token.
         """
         n_layers, d_model, wanted = len(layers), self.info.d_model, set(ids)
+        counted: list[set[str]] = [set() for _ in layers]
         count = torch.zeros(n_layers, dtype=torch.float64)
         mean = torch.zeros(n_layers, d_model, dtype=torch.float64)
         second = torch.zeros(n_layers, d_model, d_model, dtype=torch.float64)
         for shard in self._shards:
             for column, layer in enumerate(layers):
-                if layer in shard.layers and not wanted.isdisjoint(shard.rows):
+                fresh = counted[column].isdisjoint(shard.rows)
+                if fresh and layer in shard.layers and not wanted.isdisjoint(shard.rows):
+                    counted[column].update(shard.rows)
                     for name, total in (("count", count), ("sum", mean), ("product", second)):
-                        total[column] += self._tensor(shard, f"token_{name}")[shard.layers[layer]]
+                        total[column] += read_tensor(shard.path, f"token_{name}")[shard.layers[layer]]
         if not bool((count > 0).all()):
             remedy = "capture texts of more than one token"
             raise ActivationStoreError("no token to calibrate on", label=str(self.folder), remedy=remedy)
@@ -266,42 +316,34 @@ class ActivationStore:
         return TokenMoments(count=count.long(), mean=mean.float(), second=second.float())
 
     def _open(self, path: Path) -> _Shard:
-        with _opened(path) as file:
+        with opened(path) as file:
             header = file.metadata() or {}
             missing = sorted(set(READ_POSITIONS) - set(file.keys()))
         if missing:
-            raise _damaged(path, f"no tensor {missing[0]}")
-        rows = {text: row for row, text in enumerate(_listed(path, header, "ids", list[str]))}
-        layers = {layer: column for column, layer in enumerate(_listed(path, header, "layers", list[int]))}
+            raise damaged(path, f"no tensor {missing[0]}")
+        rows = {text: row for row, text in enumerate(listed(path, header, "ids", list[str]))}
+        layers = {layer: column for column, layer in enumerate(listed(path, header, "layers", list[int]))}
         return _Shard(path, rows, layers)
 
-    def _tensor(self, shard: _Shard, name: str) -> Tensor:
-        with _opened(shard.path) as file:
-            tensor: Tensor = file.get_tensor(name)
-        return tensor
+
+def _stores_below(path: Path) -> list[Path]:
+    return sorted(file.parent for file in path.glob(f"*/{_DESCRIPTION}"))
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _described(folder: Path) -> _Description:
+    return read_json(folder / _DESCRIPTION, _Description)
+
+
+def _is_old(folder: Path) -> bool:
     try:
-        with safe_open(path, framework="pt") as file:
-            yield file
-    except (SafetensorError, OSError) as cause:
-        raise _damaged(path, cause) from cause
+        return not _described(folder).current
+    except ActivationStoreError:  # damage is reported when this store is opened
+        return False
 
 
-def _read(path: Path, into: Into[T]) -> T:
-    try:
-        data = path.read_bytes()
-    except OSError as cause:
-        raise _damaged(path, cause) from cause
-    return decode(data, into, label=str(path), remedy=_REMEDY, error=ActivationStoreError)
-
-
-def _listed(path: Path, header: Mapping[str, str], name: str, into: Into[T]) -> T:
-    label = f"{path}, `{name}` in its header"
-    return decode(header.get(name, ""), into, label=label, remedy=_REMEDY, error=ActivationStoreError)
-
-
-def _damaged(path: Path, got: object) -> ActivationStoreError:
-    return ActivationStoreError("is damaged", label=str(path), got=got, remedy=_REMEDY)
+def _other_rules(folder: Path) -> ActivationStoreError:
+    said, remedy = _described(folder), "capture again; you can delete the folder"
+    got, need = (f"rules {version} with sinks above {ratio:g}" for version, ratio in (
+        (said.pooling_version, said.sink_ratio), (POOLING_VERSION, SINK_RATIO)))  # fmt: skip
+    what = "the activations were pooled by the rules of another version"
+    return ActivationStoreError(what, label=str(folder), got=got, need=need, remedy=remedy)

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from amygdala_tl.activations.capture import capture_texts
+from amygdala_tl.activations.golden import check_store
 from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.lens.hooks import parse_layers
 from amygdala_tl.lens.model import Lens
+from amygdala_tl.lens.template import rendered_template
 from amygdala_tl.records import CaptureSettings, CaptureSummary, ChatTemplateChoice, ProgressCallback
 from amygdala_tl.settings import CAPTURE
 
@@ -42,14 +44,16 @@ def capture(
 
     Raises:
         ModelError: no such layer, or no such chat template.
-        ActivationStoreError: the store is damaged.
+        ActivationStoreError: the store is damaged, or the model no longer computes what it holds.
         StorageError: the disk refused.
     """
     indices = parse_layers(layers, lens.info.n_layers)
     if chat_template == "auto":
         chat_template = "user" if lens.tokenizer.chat_template else "none"
-    settings = CaptureSettings(chat_template, max_tokens, token_components)
+    rendered = "" if chat_template == "none" else rendered_template(lens.tokenizer, chat_template)
+    settings = CaptureSettings(chat_template, max_tokens, token_components, rendered)
     store = ActivationStore.for_model(Path(activations_dir), lens.info, settings)
+    check_store(lens, store, indices)
     texts = {text.id: text.text for text in corpus.texts}
     summary = capture_texts(lens, texts, indices, store, batch_size=batch_size, progress=progress)
     return store, summary

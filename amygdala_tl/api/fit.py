@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from einops import rearrange
 
+from amygdala_tl.activations.golden import read_golden
 from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.api.labelled import LabelledTexts, runnable
 from amygdala_tl.corpus.record import Corpus, trainable_concepts
@@ -77,7 +78,7 @@ def fit(
     ids = [text.id for text in texts]
     counts = torch.stack((labelled.positive.sum(dim=0), labelled.negative.sum(dim=0)), dim=1)
     vectors = exported(rearrange(fitted.directions, "concept layer d_model -> layer concept d_model"), store.info)
-    return Readout(
+    readout = Readout(
         concepts=concepts,
         layers=indices,
         vectors=vectors,
@@ -99,6 +100,9 @@ def fit(
             left_out={**corpus.left_out, **left_out},
         ),
     )
+    golden = read_golden(store)
+    kept = golden.streams.keys() >= set(indices)
+    return readout.with_golden(golden.texts, golden.ids, golden.at(indices)) if kept else readout
 
 
 def _layers(layers: str | Sequence[int] | None, corpus: Corpus, store: ActivationStore) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from torch import Tensor
 from amygdala_tl.readout.record import Readout
 from amygdala_tl.show import html_table
 
-Verdict = Literal["readable", "weak", "redundant", "not readable"]
+VerdictName = Literal["readable", "weak", "redundant", "not readable"]
 
 PairFinding = Literal["cannot be told apart", "happen together", "close readouts"]
 """Reason why two readouts are not independent axes.
@@ -191,7 +191,7 @@ class ConceptQuality:
 
     concept: str
     layer: int
-    verdict: Verdict
+    verdict: VerdictName
     reason: str
     redundant_with: str | None
     agreement: float

@@ -16,7 +16,7 @@ Of concepts that cannot be separated, the one with the highest AUROC keeps its v
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from amygdala_tl.diagnostics.records import Evaluation, PairWarning, Verdict
+from amygdala_tl.diagnostics.records import Evaluation, PairWarning, VerdictName
 
 LEVEL = 0.05
 """Significance level for the family of all concepts, by Holm's correction."""
@@ -35,7 +35,7 @@ class Judgement:
         redundant_with: the concept that it duplicates, if the verdict is `redundant`.
     """
 
-    verdict: Verdict
+    verdict: VerdictName
     reason: str
     redundant_with: str | None = None
 

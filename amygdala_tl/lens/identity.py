@@ -1,9 +1,9 @@
 """Which model is this, and is it the same as another one?
 
-Two marks answer that. The *fingerprint* hashes parameters by name, so it tells checkpoints apart even where they differ little,
-but it says nothing about a model whose weights TransformerLens has renamed or processed. The *golden numbers* are random
-projections of the residual stream for fixed tokens, without its mean over d_model. No weight processing changes that
-part of the stream, and no naming, so they compare any two models, up to rounding.
+Two marks answer that. The *fingerprint* hashes all weights, so it tells checkpoints apart even where they differ little, but it
+says nothing about a model whose weights TransformerLens has processed. The *golden numbers* are random projections of the
+residual stream for fixed tokens, without its mean over d_model. No weight processing changes that part of the stream, so they
+compare any two models, up to rounding. They see a changed configuration, too. The tokens are ids, so they see no tokenizer.
 """
 
 import base64
@@ -14,9 +14,9 @@ from typing import Any, Literal
 import torch
 from einops import einsum
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from amygdala_tl.fingerprint import RENAMED, tensors_fingerprint
+from amygdala_tl.lens.fingerprint import RENAMED
 from amygdala_tl.lens.parity import N_TOKENS, TOLERANCES, golden_ids, mean_removed
 from amygdala_tl.lens.residuals import run_resid_post
 from amygdala_tl.records import LayerOutput, ModelInfo
@@ -33,11 +33,6 @@ def versions() -> Mapping[str, str]:
     return {
         name: importlib.metadata.version(name) for name in ("amygdala-tl", "transformer-lens", "transformers", "torch")
     }
-
-
-def weights_fingerprint(model: nn.Module) -> str:
-    """Return `tensors_fingerprint` of every parameter of `model`, by name."""
-    return tensors_fingerprint(sorted(model.named_parameters()))
 
 
 def golden_layers(n_layers: int) -> list[int]:
@@ -72,13 +67,17 @@ def golden_of(streams: Sequence[Float[Tensor, "token d_model"]]) -> str:
 
 
 def golden_difference(one: str, other: str) -> float:
-    """Return the relative difference of two models' golden numbers, root mean square over tokens; infinity for other sizes."""
+    """Return the relative difference of two models' golden numbers; infinity for other sizes.
+
+    It is the median over tokens, at the layer where that is largest.
+    """
     decoded = (bytearray(base64.b64decode(numbers)) for numbers in (one, other))
     ours, theirs = (torch.frombuffer(data, dtype=torch.float32) for data in decoded)
     if ours.shape != theirs.shape:
         return torch.inf
-    relative = (ours - theirs).reshape(-1, _PROBES).norm(dim=-1) / theirs.reshape(-1, _PROBES).norm(dim=-1)
-    return float(relative.square().mean().sqrt().nan_to_num(nan=torch.inf))
+    relative = (ours - theirs).reshape(-1, _PLACES, _PROBES).norm(dim=-1)
+    relative = relative / theirs.reshape(-1, _PLACES, _PROBES).norm(dim=-1)
+    return float(relative.nan_to_num(nan=torch.inf).median(dim=1).values.max())
 
 
 def golden_tolerance(*dtypes: str) -> float:
@@ -87,22 +86,35 @@ def golden_tolerance(*dtypes: str) -> float:
 
 
 def same_model(one: ModelInfo, other: ModelInfo) -> Sameness:
-    """Say whether two records are of the same weights, however those are stored, renamed or processed.
+    """Say whether two records are of the same computation, however its weights are stored, renamed or processed.
 
-    Two checkpoints with different fingerprints are `same` only if their golden numbers agree to float32 precision: in half
-    precision a light fine-tune would agree as well. Where TransformerLens has renamed the weights of either, the golden numbers
-    decide in any dtype. `unverifiable` means that there is nothing to compare: an old record, and a wrapped model.
+    The golden numbers decide. Where hashes of all weights differ, they must agree to float32 precision: in half precision a light
+    fine-tune would agree as well. `unverifiable` means that there is nothing to compare: an old record.
     """
     sizes = [(info.n_layers, info.d_model) for info in (one, other)]
     if any(a and b and a != b for a, b in zip(*sizes, strict=True)):
         return "other"
-    if one.fingerprint and one.fingerprint == other.fingerprint:
-        return "same"
-    comparable = all(info.fingerprint and not info.fingerprint.startswith(RENAMED) for info in (one, other))
+    comparable = all(info.exact and not info.fingerprint.startswith(RENAMED) for info in (one, other))
     if not (one.golden and other.golden):
-        return "other" if comparable else "unverifiable"
-    tolerance = golden_tolerance() if comparable else golden_tolerance(one.dtype, other.dtype)
+        return "unverifiable" if not comparable else "same" if not differences(one, other) else "other"
+    changed = comparable and one.fingerprint != other.fingerprint
+    tolerance = golden_tolerance() if changed else golden_tolerance(one.dtype, other.dtype)
     return "same" if golden_difference(one.golden, other.golden) <= tolerance else "other"
+
+
+def differences(one: ModelInfo, other: ModelInfo) -> list[str]:
+    """Name what differs between two records, as far as both hold it in the same form.
+
+    A field of the configuration that only one of two versions of transformers knows is no difference.
+    """
+    renamed = [info.fingerprint.startswith(RENAMED) for info in (one, other)]
+    comparable = one.exact and other.exact and renamed[0] == renamed[1]
+    found = ["the weights"] if comparable and one.fingerprint != other.fingerprint else []
+    fields = sorted(one.config.keys() & other.config.keys()) if renamed[0] == renamed[1] else []
+    found += [f"`{name}` of the configuration" for name in fields if one.config[name] != other.config[name]]
+    if one.tokenizer and other.tokenizer and one.tokenizer != other.tokenizer:
+        found.append("the tokenizer")
+    return found
 
 
 def other_weights(info: ModelInfo, outputs: Sequence[LayerOutput], engine: str) -> str | None:

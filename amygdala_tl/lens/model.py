@@ -9,8 +9,9 @@ from transformers import PreTrainedTokenizerBase
 from amygdala_tl.errors import InputError
 from amygdala_tl.lens.checkpoints import Checkpoint, load_checkpoint
 from amygdala_tl.lens.engines import Engine, choose_engine
+from amygdala_tl.lens.fingerprint import computed_config, tokenizer_fingerprint, weights_fingerprints
 from amygdala_tl.lens.hugging_face import context_of
-from amygdala_tl.lens.identity import golden_numbers, versions, weights_fingerprint
+from amygdala_tl.lens.identity import golden_numbers, versions
 from amygdala_tl.lens.round_trip import check_tokenizer
 from amygdala_tl.records import ModelInfo
 
@@ -84,7 +85,8 @@ def lens_of(
 ) -> Lens:
     """Build a `Lens` around a checkpoint's model, which it takes over; arguments and errors as in `choose_engine`."""
     hf_model = checkpoint.hf_model
-    fingerprint = weights_fingerprint(hf_model)
+    fingerprint, exact = weights_fingerprints(hf_model.state_dict(keep_vars=True).values())
+    computed = computed_config(hf_model.config)
     config = hf_model.config.get_text_config()
     n_ctx = context_of(hf_model)
     architecture, dtype = type(hf_model).__name__, str(hf_model.dtype).removeprefix("torch.")
@@ -101,6 +103,9 @@ def lens_of(
         d_model=config.hidden_size,
         n_ctx=n_ctx,
         golden=golden_numbers(model, n_ctx),
+        exact=exact,
+        config=computed,
+        tokenizer=tokenizer_fingerprint(checkpoint.tokenizer),
     )
     return Lens(model, checkpoint.tokenizer, info, device, checkpoint.source)
 

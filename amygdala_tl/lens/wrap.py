@@ -8,7 +8,7 @@ Source: TransformerLens, `ProcessWeights.center_writing_weights`, which it appli
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,10 @@ from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from amygdala_tl.errors import ModelError
-from amygdala_tl.fingerprint import RENAMED
 from amygdala_tl.lens.checkpoints import Checkpoint, short_name
 from amygdala_tl.lens.engines import Engine
-from amygdala_tl.lens.identity import golden_numbers, versions, weights_fingerprint
+from amygdala_tl.lens.fingerprint import RENAMED, computed_config, tokenizer_fingerprint, weights_fingerprints
+from amygdala_tl.lens.identity import golden_numbers, versions
 from amygdala_tl.lens.model import Lens, lens_of
 from amygdala_tl.lens.parity import mean_removed
 from amygdala_tl.records import ModelInfo
@@ -58,10 +58,12 @@ def wrap(model: Any, tokenizer: PreTrainedTokenizerBase | None = None) -> Lens:
     named = getattr(config, "_name_or_path", None) or None
     if engine == "HookedTransformer":  # its configuration names a folder or a hub id
         named = cfg.model_name if cfg.model_name and Path(cfg.model_name).exists() else cfg.tokenizer_name or None
+    tokenizer = tokenizer or _own_tokenizer(model)
+    fingerprint, exact = weights_fingerprints(model.parameters())
     info = ModelInfo(
         id=short_name(named or cfg.model_name or type(model).__name__),
         revision=getattr(config, "_commit_hash", None),
-        fingerprint=RENAMED + weights_fingerprint(model),
+        fingerprint=RENAMED + fingerprint,
         architecture=getattr(cfg, "original_architecture", None) or cfg.architecture or type(original).__name__,
         engine=engine,
         versions=versions(),
@@ -71,8 +73,11 @@ def wrap(model: Any, tokenizer: PreTrainedTokenizerBase | None = None) -> Lens:
         n_ctx=int(cfg.n_ctx),
         weights="centred" if _is_centred(model) else "as stored",
         golden=_settled_numbers(model, int(cfg.n_ctx)),
+        exact=exact,
+        config=computed_config(config) if config is not None else _plain_config(cfg),
+        tokenizer=tokenizer_fingerprint(tokenizer),
     )
-    return Lens(model, tokenizer or _own_tokenizer(model), info, first.device, named)
+    return Lens(model, tokenizer, info, first.device, named)
 
 
 def exported(vectors: Float[Tensor, "*axes d_model"], info: ModelInfo) -> Float[Tensor, "*axes d_model"]:
@@ -129,6 +134,13 @@ def _own_tokenizer(model: Any) -> PreTrainedTokenizerBase:
 
 def _no_tokenizer(model: Any, message: str = "the model has no tokenizer", **facts: str) -> ModelError:
     return ModelError(message, label=type(model).__name__, remedy="pass `tokenizer`", **facts)
+
+
+def _plain_config(cfg: Any) -> Mapping[str, Any]:
+    """Return the fields of TransformerLens's own configuration that are plain values, without names, places and seeds."""
+    unrelated = {"model_name", "tokenizer_name", "device", "n_devices", "seed", "checkpoint_index", "checkpoint_value"}
+    said = {name: value for name, value in vars(cfg).items() if name not in unrelated}
+    return {name: value for name, value in said.items() if value is None or isinstance(value, (bool, int, float, str))}
 
 
 def _settled_numbers(model: Any, n_ctx: int) -> str:

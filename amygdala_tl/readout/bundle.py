@@ -9,14 +9,18 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import load
 from torch import Tensor
 
 from amygdala_tl.errors import InputError, ReadoutError
-from amygdala_tl.files import Kind, atomic_write_bytes, atomic_write_text, check_outputs, make_folder
+from amygdala_tl.files import Kind, atomic_write_bytes, atomic_write_text, check_outputs, make_folder, read_file
 from amygdala_tl.kinds import json_with, safetensors_with
 from amygdala_tl.readout.manifest import Manifest, manifest_json, read_manifest
-from amygdala_tl.readout.rounding import round_keeping_sum
+from amygdala_tl.readout.rounding import as_written
+from amygdala_tl.tensor_files import tensor_bytes
+
+_LARGEST_MANIFEST = 1 << 28
+_LARGEST_HEADER = 1 << 24  # of the safetensors file: names of layers and concepts
 
 _VECTORS = Kind("a readout's vectors", safetensors_with(r"layer_\d+\.vectors"), private=False)
 _MANIFEST = Kind("a readout's manifest", json_with("concepts", "layers", "hidden_size"), private=False)
@@ -38,12 +42,7 @@ def write_bundle(path: str | Path, vectors: Tensor, manifest: Manifest) -> Path:
     """
     path = vectors_path(path)
     _check_vectors(vectors, manifest.concepts)
-    model = manifest.amygdala_tl.model
-    centred = model is not None and model.weights == "centred"
-    rounded = round_keeping_sum(vectors) if centred else vectors.to(torch.float16)
-    tensors = {f"layer_{layer}.vectors": rounded[index].contiguous() for index, layer in enumerate(manifest.layers)}
-    names = {"concepts": json.dumps(manifest.concepts), "layers": json.dumps(manifest.layers)}
-    data = save(tensors, metadata=names)
+    data = vectors_bytes(vectors, manifest)
     about = replace(manifest.amygdala_tl, tensors_sha256=hashlib.sha256(data).hexdigest())
     check_outputs(outputs(path))
     make_folder(path.parent)
@@ -52,12 +51,20 @@ def write_bundle(path: str | Path, vectors: Tensor, manifest: Manifest) -> Path:
     return path
 
 
+def vectors_bytes(vectors: Tensor, manifest: Manifest) -> bytes:
+    """Return the safetensors file of a bundle: the same bytes for the same vectors and names."""
+    rounded = as_written(vectors, manifest.amygdala_tl.model)
+    tensors = {f"layer_{layer}.vectors": rounded[index].contiguous() for index, layer in enumerate(manifest.layers)}
+    return tensor_bytes(tensors, {"concepts": json.dumps(manifest.concepts), "layers": json.dumps(manifest.layers)})
+
+
 def read_bundle(path: str | Path, manifest_path: str | Path | None = None) -> tuple[Manifest, Tensor]:
     """Read and check the manifest and the vectors [layer, concept, d_model], float32; raises as `load_readout`."""
     path = vectors_path(path)
     manifest_path = path.with_suffix(".json") if manifest_path is None else Path(manifest_path)
-    manifest = read_manifest(_read(manifest_path), str(manifest_path))
-    data = _read(path)
+    manifest = read_manifest(_read(manifest_path, _LARGEST_MANIFEST), str(manifest_path))
+    n_values = len(manifest.layers) * len(manifest.concepts) * manifest.hidden_size
+    data = _read(path, 2 * n_values + _LARGEST_HEADER)
     expected, found = manifest.amygdala_tl.tensors_sha256, hashlib.sha256(data).hexdigest()
     if expected is not None and expected != found:
         what, remedy = (
@@ -83,11 +90,8 @@ def vectors_path(path: str | Path) -> Path:
     return path
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as cause:
-        raise ReadoutError("cannot be read", label=str(path), got=cause.strerror, remedy="check the path") from cause
+def _read(path: Path, most: int) -> bytes:
+    return read_file(path, remedy="check the path", error=ReadoutError, most=most)
 
 
 def _read_vectors(path: Path, data: bytes, manifest: Manifest) -> Tensor:

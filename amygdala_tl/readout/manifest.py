@@ -76,6 +76,11 @@ class Manifest:
                     raise ValueError(f"the calibration of {name} has another shape than {shape[0]} x {shape[1]}")
                 if not all(map(math.isfinite, (value for row in side for value in row))):
                     raise ValueError(f"the calibration of {name} is not finite")
+        golden = self.amygdala_tl.golden
+        if golden is not None and len(golden.scores) != 4 * golden.n_tokens * shape[0] * shape[1]:
+            raise ValueError(f"`golden` holds no {golden.n_tokens} x {shape[0]} x {shape[1]} scores")
+        if golden is not None and len(golden.texts) != len(golden.ids):
+            raise ValueError("`golden` has not as many texts as lists of token ids")
 
     @property
     def provenance(self) -> Provenance:

@@ -66,6 +66,26 @@ _VERDICTS = ("readable", "weak", "redundant", "not readable")
 
 
 @dataclass(frozen=True, slots=True)
+class Golden:
+    """What the model gave for a few fixed texts (see `readout.golden`).
+
+    Attributes:
+        texts: as the tokenizer got them, before the chat template.
+        ids: token ids of each text, behind the chat template, special tokens included: one prompt each.
+        scores: [token, layer, concept] of all tokens of all texts in order, float32, little-endian (base64 in the manifest).
+    """
+
+    texts: tuple[str, ...]
+    ids: tuple[tuple[int, ...], ...]
+    scores: bytes
+
+    @property
+    def n_tokens(self) -> int:
+        """Number of tokens of all texts."""
+        return sum(map(len, self.ids))
+
+
+@dataclass(frozen=True, slots=True)
 class Provenance:
     """Where a readout comes from.
 
@@ -81,6 +101,7 @@ class Provenance:
         counts: concept -> {"positive": n, "negative": n}, training texts.
         left_out: concept -> why it has no vectors.
         verdicts: concept -> verdict; empty for a readout that was not judged.
+        golden: what the model gave for a few fixed texts; None in old bundles.
     """
 
     model: ModelInfo | None = None
@@ -94,6 +115,7 @@ class Provenance:
     counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
+    golden: Golden | None = None
 
     @property
     def method(self) -> str | None:

@@ -3,6 +3,7 @@
 Nothing here imports more than a stock vLLM installs, so that the plugin can load a bundle beside it.
 """
 
+import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -13,9 +14,11 @@ from einops import einsum
 from torch import Tensor
 
 from amygdala_tl.errors import InputError, ReadoutError
-from amygdala_tl.readout.bundle import read_bundle, write_bundle
+from amygdala_tl.readout.bundle import read_bundle, vectors_bytes, write_bundle
+from amygdala_tl.readout.golden import GoldenCheck, compare, golden_of, golden_scores
 from amygdala_tl.readout.manifest import FORMAT_VERSION, About, CalibrationRows, Calibrations, Manifest
-from amygdala_tl.readout.provenance import Provenance, Verdicts
+from amygdala_tl.readout.provenance import Golden, Provenance, Verdicts
+from amygdala_tl.readout.rounding import as_written
 from amygdala_tl.records import Calibration, hook_name
 from amygdala_tl.show import html_table
 
@@ -148,8 +151,43 @@ class Readout:
             counts={concept: said.counts[concept] for concept in concepts if concept in said.counts},
             verdicts={concept: said.verdicts[concept] for concept in concepts if concept in said.verdicts},
             left_out={**said.left_out, **(dropped or {})},
+            golden=said.golden and self._golden_of(said.golden, rows),
         )
         return Readout(concepts, self.layers, self.vectors[:, rows], of_texts, of_tokens, about)
+
+    def with_golden(self, texts: Sequence[str], ids: Sequence[Sequence[int]], streams: Tensor) -> "Readout":
+        """Return the readout with golden texts in its provenance (see `readout.golden`).
+
+        Args:
+            texts, ids: the texts and their token ids.
+            streams: [token, layer, d_model] of all their tokens in order, from the readout's model.
+        """
+        golden = golden_of(texts, ids, self.written().scores(streams))
+        return replace(self, provenance=replace(self.provenance, golden=golden))
+
+    def written(self) -> "Readout":
+        """Return the readout with its vectors rounded as in the bundle: what `load_readout` gives after `save`."""
+        return replace(self, vectors=as_written(self.vectors, self.provenance.model).float())
+
+    def golden_check(self, scores: Any, *, tolerance: float) -> GoldenCheck | None:
+        """Compare scores of the golden token ids with those that the readout's own model gave.
+
+        Args:
+            scores: [token, layer, concept], raw, of every token of every golden text in order; NaN where one was not computed.
+            tolerance: largest difference that passes, see `readout.golden.golden_tolerance`.
+
+        Returns:
+            The check, or None if the readout has no golden texts.
+
+        Raises:
+            ReadoutError: the scores have another shape, or none is finite.
+        """
+        golden, calibration = self.provenance.golden, self.token_calibration
+        if golden is None:
+            return None
+        expected = golden_scores(golden, len(self.layers), len(self.concepts))
+        scale = expected.std(dim=0) if calibration is None else calibration.std
+        return compare(expected, scores, scale, self.layers, tolerance)
 
     def only_readable(self) -> "Readout":
         """Return the readout without the concepts that have another verdict than `readable`.
@@ -175,11 +213,18 @@ class Readout:
             ReadoutError: a vector is not finite or not of unit length.
             StorageError: the disk refused.
         """
+        return write_bundle(path, self.vectors, self._manifest())
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the vectors' file, as `save` writes it and the manifest names it."""
+        return hashlib.sha256(vectors_bytes(self.vectors, self._manifest())).hexdigest()
+
+    def _manifest(self) -> Manifest:
         said = {each.name: getattr(self.provenance, each.name) for each in fields(Provenance)}
         calibration = Calibrations(_rows(self.text_calibration), _rows(self.token_calibration))
         about = About(**said, format_version=FORMAT_VERSION, calibration=calibration)
-        manifest = Manifest(list(self.concepts), list(self.layers), self.d_model, "float16", about)
-        return write_bundle(path, self.vectors, manifest)
+        return Manifest(list(self.concepts), list(self.layers), self.d_model, "float16", about)
 
     def column(self, layer: int) -> int:
         """Return the position of a layer on the layer axis.
@@ -191,6 +236,10 @@ class Readout:
             what, need = "the readout does not have the layer", ", ".join(map(str, self.layers))
             raise InputError(what, got=layer, need=need, remedy="choose one of its layers")
         return self.layers.index(layer)
+
+    def _golden_of(self, golden: Golden, rows: Sequence[int]) -> Golden:
+        scores = golden_scores(golden, len(self.layers), len(self.concepts))
+        return golden_of(golden.texts, golden.ids, scores[:, :, list(rows)])
 
     def _row(self, concept: str) -> int:
         if concept not in self.concepts:

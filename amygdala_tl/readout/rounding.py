@@ -7,6 +7,8 @@ each value by itself leaves a sum of about 1e-4, which the mean of a LayerNorm m
 import torch
 from torch import Tensor
 
+from amygdala_tl.records import ModelInfo
+
 
 def round_keeping_sum(vectors: Tensor) -> Tensor:
     """Round vectors [..., d_model] to float16 so that every row sums to what it did, to within about 1e-7.
@@ -22,3 +24,8 @@ def round_keeping_sum(vectors: Tensor) -> Tensor:
         rounded[..., place] = wanted.to(torch.float16)
         carry = wanted - rounded[..., place].double()
     return torch.empty_like(rounded).scatter(-1, order, rounded)
+
+
+def as_written(vectors: Tensor, model: ModelInfo | None) -> Tensor:
+    """Return the float16 vectors that a bundle holds for a readout of this model."""
+    return round_keeping_sum(vectors) if model is not None and model.weights == "centred" else vectors.to(torch.float16)

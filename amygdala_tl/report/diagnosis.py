@@ -7,12 +7,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from amygdala_tl.diagnostics.records import Diagnosis, Verdict
+from amygdala_tl.diagnostics.records import Diagnosis, VerdictName
 from amygdala_tl.report.grid import fixed, grid, tally
 from amygdala_tl.report.page_data import most_common_layer
 from amygdala_tl.report.tables import interval, warning_lines
 
-VERDICT_STYLE: dict[Verdict, str] = {
+VERDICT_STYLE: dict[VerdictName, str] = {
     "readable": "green", "weak": "yellow", "redundant": "magenta", "not readable": "red"
 }  # fmt: skip
 
@@ -25,7 +25,7 @@ def diagnosis_summary(diagnosis: Diagnosis, *, warnings: int = 5) -> RenderableT
         warnings: largest number of pairs to warn about, at the layer that reads most concepts.
     """
     verdicts = [quality.verdict for quality in diagnosis.quality]
-    counts = tally(verdicts, (verdict for verdict in get_args(Verdict) if verdict in verdicts))
+    counts = tally(verdicts, (verdict for verdict in get_args(VerdictName) if verdict in verdicts))
     line = Text(f"{len(verdicts)} concepts on {diagnosis.evaluation.data}: {counts}")
     at_layer = (found for found in diagnosis.crosstalk if found.layer == most_common_layer(diagnosis))
     warned = [warning_lines(found, warnings) for found in at_layer if found.warnings]
@@ -34,7 +34,7 @@ def diagnosis_summary(diagnosis: Diagnosis, *, warnings: int = 5) -> RenderableT
 
 def verdict_table(diagnosis: Diagnosis) -> Table:
     """Show verdict, held-out AUROC, 95% interval, null, bag of words and layer of each concept, by verdict and then by AUROC."""
-    found, kinds = diagnosis.evaluation, list(get_args(Verdict))
+    found, kinds = diagnosis.evaluation, list(get_args(VerdictName))
     rows = sorted(
         zip(diagnosis.quality, found.auroc.value.tolist(), range(len(diagnosis.quality)), strict=True),
         key=lambda row: (kinds.index(row[0].verdict), -row[1] if math.isfinite(row[1]) else math.inf),

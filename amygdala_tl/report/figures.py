@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from amygdala_tl.diagnostics.records import Diagnosis, Verdict
+from amygdala_tl.diagnostics.records import Diagnosis, VerdictName
 from amygdala_tl.report.grid import counted, fixed
 from amygdala_tl.report.packing import plain
 from amygdala_tl.report.page_text import slug
@@ -48,7 +48,7 @@ def held_out_figure(diagnosis: Diagnosis) -> dict[str, Any]:
         go.Scatter(x=plain(scores.random_null), mode="markers", marker=tick, hoverinfo="skip"),
         go.Scatter(x=plain(scores.bag_of_words), mode="markers", marker=cross, hoverinfo="skip"),
     ]
-    for verdict in get_args(Verdict):
+    for verdict in get_args(VerdictName):
         own = torch.tensor([each.verdict == verdict for each in quality])
         marker = {"symbol": SYMBOLS[verdict], "size": 10 if verdict == "weak" else 9}
         traces.append(_dots(auroc.where(own, torch.nan), low, high, hover, f"var(--{slug(verdict)})", marker))

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any, get_args
 
-from amygdala_tl.diagnostics.records import Diagnosis, Verdict
+from amygdala_tl.diagnostics.records import Diagnosis, VerdictName
 from amygdala_tl.report.grid import UNKNOWN, counted, fixed
 from amygdala_tl.report.packing import mean_of_known
 
-VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+VERDICTS: tuple[VerdictName, ...] = get_args(VerdictName)
 DOT = " \u00b7 "
 
 

@@ -22,10 +22,10 @@ class Block:
     """Base of all blocks.
 
     Attributes:
-        model: fingerprint of the weights, engine and dtype.
+        model: `ModelInfo.key`.
     """
 
-    model: tuple[str, str, str]
+    model: tuple[str, ...]
 
     @property
     def key(self) -> str:

@@ -1,6 +1,5 @@
 """The causal check from end to end: measure, judge, generate; and what it was made of."""
 
-import hashlib
 import platform
 from collections.abc import Callable, Mapping
 
@@ -62,12 +61,10 @@ def run_check(
 
 def about_check(check: SteeringCheck, readout: Readout, corpus_sha256: str | None) -> About:
     """What the numbers of a check depend on besides its plan, as hashes and versions."""
-    # In float16, as in the bundle, so that a readout has one hash before and after it is saved.
-    tensors = hashlib.sha256(readout.vectors.half().contiguous().numpy().tobytes()).hexdigest()
     return About(
         model=RunModel(**{name: getattr(check.model, name) for name in RunModel.__slots__}),
         versions={**check.model.versions, "python": platform.python_version()},
-        readout=RunReadout(tensors, readout.provenance.method, readout.provenance.corpus_sha256),
+        readout=RunReadout(readout.sha256, readout.provenance.method, readout.provenance.corpus_sha256),
         corpus_sha256=corpus_sha256,
         words=check.words.words,
         prompts_sha256=key_of(open_prompts(check.tokenizer), plain_tokens(check.tokenizer)),

@@ -51,9 +51,9 @@ class SteeringCheck:
     carriers: Mapping[int, Tokens] = field(default_factory=dict)
 
     @property
-    def model_key(self) -> tuple[str, str, str]:
+    def model_key(self) -> tuple[str, ...]:
         """What of the model a number depends on."""
-        return self.model.fingerprint, self.model.engine, self.model.dtype
+        return self.model.key
 
 
 def make_plan(

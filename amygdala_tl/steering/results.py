@@ -62,7 +62,7 @@ class RunModel:
 
 @dataclass(frozen=True, slots=True)
 class RunReadout:
-    """The readout of a run: hash of its tensors, its method, hash of its training corpus."""
+    """The readout of a run: hash of its vectors' file, its method, hash of its training corpus."""
 
     sha256: str | None = None
     estimator: str | None = None

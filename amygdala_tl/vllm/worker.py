@@ -3,9 +3,7 @@
 import functools
 import hashlib
 import logging
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -14,14 +12,14 @@ from amygdala_tl.errors import ModelError
 from amygdala_tl.vllm.failures import Failures
 from amygdala_tl.vllm.mapping import find_layers
 from amygdala_tl.vllm.projection import Projection, raise_failures
-from amygdala_tl.vllm.refusals import refuse_other_model, refuse_other_size
+from amygdala_tl.vllm.refusals import refuse_other_size
 from amygdala_tl.vllm.sender import Sender
-from amygdala_tl.vllm.settings import SOCKET, Settings
+from amygdala_tl.vllm.settings import Settings
 
 logger = logging.getLogger("vllm.amygdala_tl")
 
 
-def install_in_workers(settings: Settings) -> None:
+def install_in_workers(settings: Settings, address: str) -> None:
     """Make the workers of this process and its forks hook their model right after loading, before any compilation."""
     from vllm.v1.worker.worker_base import WorkerWrapperBase
 
@@ -38,8 +36,7 @@ def install_in_workers(settings: Settings) -> None:
         @functools.wraps(load_model)
         def and_hook(*args: Any, **kwargs: Any) -> Any:
             result = load_model(*args, **kwargs)
-            if address := os.environ.get(SOCKET):  # else no server has started this engine
-                hook_model(worker, settings, address)
+            hook_model(worker, settings, address)
             return result
 
         worker.load_model = and_hook
@@ -61,10 +58,8 @@ def hook_model(worker: Any, settings: Settings, address: str) -> None:
     model_config = config.model_config
     n_layers = model_config.get_total_num_hidden_layers()
     refuse_other_size(readout, model=model_config.model, n_layers=n_layers, hidden_size=model_config.get_hidden_size())
-    if not settings.any_model and (
-        why := refuse_other_model(readout, model=model_config.model, folder=_folder(model_config))
-    ):
-        logger.warning("readouts: the weights were not compared with those the readout was trained on: %s", why)
+    if readout.provenance.golden is None:
+        logger.warning("readouts: cannot check that the readout was trained on this model: it has no golden texts")
     runner = worker.model_runner
     path, layers = find_layers(runner.get_model(), n_layers)
     # Hooks change the graph, so a graph compiled without them, or with others, must not come from the cache.
@@ -89,18 +84,6 @@ def _refuse_setup(config: Any) -> None:
         if wrong:
             remedy = "serve without it, or without readouts"
             raise ModelError("readouts do not support this yet", got=what, remedy=remedy)
-
-
-def _folder(model_config: Any) -> Path | None:
-    """Return the folder of the checkpoint's files, without a download."""
-    if Path(model_config.model).is_dir():
-        return Path(model_config.model)
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(model_config.model, revision=model_config.revision, local_files_only=True))
-    except (OSError, ValueError):
-        return None
 
 
 def _watch_steps(runner: Any, projection: Projection, sender: Sender, failures: Failures) -> None:

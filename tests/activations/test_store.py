@@ -1,5 +1,9 @@
 """The store: nothing computed twice, a shard whole or absent, damage named."""
 
+import json
+import shutil
+import threading
+
 import pytest
 import torch
 
@@ -133,9 +137,11 @@ def test_find_takes_the_only_store_below_and_asks_when_there_are_several(tmp_pat
     with pytest.raises(ActivationStoreError, match="no activations here"):
         ActivationStore.find(tmp_path)
     one = store_at(tmp_path, tiny)
+    assert not one.folder.exists()  # opening writes nothing
+    one.describe()
     assert ActivationStore.find(tmp_path).folder == ActivationStore.find(one.folder).folder == one.folder
     assert ActivationStore.find(tmp_path).info == tiny.info
-    store_at(tmp_path, tiny, CaptureSettings(chat_template="user"))
+    store_at(tmp_path, tiny, CaptureSettings(chat_template="user")).describe()
     with pytest.raises(ActivationStoreError, match="several"):
         ActivationStore.find(tmp_path)
 
@@ -160,4 +166,85 @@ def test_a_damaged_header_and_description_name_the_place(tmp_path, tiny):
     shard.unlink()
     (store.folder / "store.json").write_text('{"model": {"id": "m"}, "settings": {}}')
     with pytest.raises(ActivationStoreError, match=r"store\.json: `revision` is missing at `model`"):
+        ActivationStore.find(tmp_path)
+
+
+def test_every_byte_of_a_shard_is_checked_when_it_is_first_read(tmp_path, tiny):
+    capture_texts(tiny, TEXTS, [0], store_at(tmp_path, tiny))
+    (shard,) = tmp_path.rglob("shard-*")
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(ActivationStoreError, match=rf"{shard.name}: is damaged.*Delete it"):
+        store_at(tmp_path, tiny).load(list(TEXTS), [0], "last")
+    shard.unlink()
+    assert capture_texts(tiny, TEXTS, [0], store_at(tmp_path, tiny)).texts_run == len(TEXTS)
+    assert shard.read_bytes() == whole
+
+
+def test_the_same_activations_are_the_same_files(tmp_path, tiny):
+    for root in ("one", "other"):
+        capture_texts(tiny, TEXTS, [0, 2], store_at(tmp_path / root, tiny))
+    (one,), (other,) = ((tmp_path / root).rglob("shard-*") for root in ("one", "other"))
+    assert (one.name, one.read_bytes()) == (other.name, other.read_bytes())
+
+
+def test_a_capture_that_began_beside_another_runs_no_text_twice(tmp_path, tiny):
+    alone, beside = store_at(tmp_path / "alone", tiny), store_at(tmp_path / "two", tiny)
+    capture_texts(tiny, TEXTS, [1], alone)
+    some = dict(list(TEXTS.items())[:7])
+    capture_texts(tiny, some, [1], store_at(tmp_path / "two", tiny))  # `beside` was opened before this
+    assert capture_texts(tiny, TEXTS, [1], beside).texts_run == len(TEXTS) - len(some)
+    assert torch.equal(beside.token_moments(TEXTS, [1]).count, alone.token_moments(TEXTS, [1]).count)
+
+
+def test_a_capture_waits_for_one_that_is_running_and_says_so(tmp_path, tiny):
+    running, done = threading.Event(), threading.Event()
+
+    def hold():
+        with store_at(tmp_path, tiny).capturing():
+            running.set()
+            done.wait(0.3)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    running.wait()
+    with pytest.warns(UserWarning, match="another capture is adding"):
+        capture_texts(tiny, TEXTS, [1], store_at(tmp_path, tiny))
+    assert not thread.is_alive()
+    done.set()
+
+
+def test_two_stores_in_one_folder_count_no_text_twice_in_the_token_calibration(tmp_path, tiny):
+    one, other = store_at(tmp_path / "one", tiny), store_at(tmp_path / "other", tiny)
+    capture_texts(tiny, TEXTS, [1], one)
+    capture_texts(tiny, dict(list(TEXTS.items())[:7]), [1], other)
+    for shard in other.folder.glob("shard-*"):
+        shutil.copy(shard, one.folder)
+    counts = {int(store.token_moments(TEXTS, [1]).count) for store in (one, other)}
+    assert int(store_at(tmp_path / "one", tiny).token_moments(TEXTS, [1]).count) in counts
+
+
+def test_a_store_pooled_by_the_rules_of_another_version_is_never_taken(tmp_path, tiny):
+    store = store_at(tmp_path, tiny)
+    capture_texts(tiny, TEXTS, [0], store)
+    said = json.loads((store.folder / "store.json").read_text())
+    for rules in ({"pooling_version": 1}, {"sink_ratio": 5.0}):
+        (store.folder / "store.json").write_text(json.dumps(said | rules))
+        for opening in (lambda: ActivationStore.find(tmp_path), lambda: store_at(tmp_path, tiny)):
+            with pytest.raises(ActivationStoreError, match=r"rules of another version.*[Cc]apture again"):
+                opening()
+    store.folder.rename(tmp_path / "old")
+    with pytest.warns(UserWarning, match="computed again"):
+        new = store_at(tmp_path, tiny)
+    new.describe()
+    assert ActivationStore.find(tmp_path).folder == new.folder
+
+
+def test_a_store_from_before_pooling_versions_is_not_taken(tmp_path, tiny):
+    store = store_at(tmp_path, tiny)
+    store.describe()
+    said = json.loads((store.folder / "store.json").read_text())
+    old = {"model": said["model"], "settings": said["settings"]}
+    (store.folder / "store.json").write_text(json.dumps(old))
+    with pytest.raises(ActivationStoreError, match="rules of another version"):
         ActivationStore.find(tmp_path)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from amygdala_tl import capture, fit, load_readout, score
+from amygdala_tl.activations.golden import read_golden
 from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.api.score import score_tokens
 from amygdala_tl.corpus.build import build_corpus
@@ -103,7 +104,8 @@ def test_removing_a_concepts_texts_or_adding_ten_nodes_runs_only_new_texts(nodes
     without = build_corpus([node for node in nodes if "grief:" not in node.content], LabelRules())
     assert len(without.texts) < len(corpus.texts)
     capture(without, tiny, store.folder.parent, layers=LAYERS, chat_template="none")
-    assert sum(seen) == 0
+    golden = sum(map(len, read_golden(store).ids))
+    assert sum(seen) == 2 * golden
     news = [
         f"Entry {index}. The harbour froze over in the night and {'nobody ' * index}noticed." for index in range(10)
     ]
@@ -115,7 +117,7 @@ def test_removing_a_concepts_texts_or_adding_ten_nodes_runs_only_new_texts(nodes
     handle.remove()
     expected = sum(len(tiny.tokenizer(text).input_ids) for text in news)
     assert summary.texts_run == 10
-    assert sum(seen) == summary.tokens_run == expected
+    assert sum(seen) - 3 * golden == summary.tokens_run == expected
 
 
 def test_a_concept_with_too_few_examples_is_named_and_left_out_and_the_rest_goes_on(corpus, store):
@@ -177,7 +179,7 @@ def test_an_unknown_aggregator_is_refused(corpus, store):
 def test_a_bundle_is_not_read_with_another_model(bundle, embedded, tiny_checkpoint):
     with pytest.raises(ReadoutError, match="does not fit the model"):
         score(SENTENCES, bundle, embedded)
-    with pytest.raises(ReadoutError, match="other weights"):
+    with pytest.raises(ReadoutError, match="other activations"):
         score(SENTENCES, bundle, str(tiny_checkpoint("qwen3")))
 
 
@@ -205,7 +207,8 @@ def test_a_fit_in_parts_is_the_fit_in_memory(corpus, store, monkeypatch, aggrega
     monkeypatch.undo()
     monkeypatch.setattr(Method, "streamable", False)
     whole = fit(corpus, store, aggregator=aggregator, labels=labels)
-    assert streamed.provenance == whole.provenance
+    one, other = (dataclasses.replace(each.provenance, golden=None) for each in (streamed, whole))
+    assert one == other
     assert torch.cosine_similarity(streamed.vectors, whole.vectors, dim=-1).min() > 0.99999
     for name in ("text_calibration", "token_calibration"):
         one, other = getattr(streamed, name), getattr(whole, name)

@@ -111,6 +111,6 @@ def test_an_old_readout_of_renamed_weights_is_taken_with_a_warning(tiny_checkpoi
     raw = load_model(str(folder), device="cpu")
     old = replace(readout_of(raw), provenance=Provenance(model=replace(raw.info, golden="")))
     lens = wrap(load_model(str(folder), device="cpu").model, raw.tokenizer)
-    with pytest.warns(UserWarning, match="cannot check that the readout was trained on these weights"):
+    with pytest.warns(UserWarning, match="cannot check that the readout was trained on this model"):
         check_fit(old, lens)
     check_fit(readout_of(raw), lens)

@@ -23,7 +23,7 @@ from amygdala_tl.diagnostics.records import (
     PairFinding,
     PairWarning,
     ReadText,
-    Verdict,
+    VerdictName,
 )
 from amygdala_tl.readout.provenance import Provenance
 from amygdala_tl.readout.record import Readout
@@ -209,7 +209,7 @@ def _quality(
 ) -> ConceptQuality:
     value, low = float(evaluation.auroc.value[index]), float(evaluation.auroc.low[index])
     null, words = float(evaluation.random_null[index]), float(evaluation.bag_of_words[index])
-    verdict: Verdict = "not readable" if not low > 0.5 else "weak" if low < null else "readable"
+    verdict: VerdictName = "not readable" if not low > 0.5 else "weak" if low < null else "readable"
     if verdict == "readable" and index % 9 == 4:
         verdict = "redundant"
     other = concepts[(index + 7) % len(concepts)]

@@ -50,7 +50,7 @@ def bundle(tmp_path_factory, embedded):
 @pytest.fixture(scope="module", params=SETTINGS, ids=lambda name: name.replace(", ", "-").replace(" ", "-"))
 def server(request, bundle):
     """A server with readouts on."""
-    with vllm_server(*SETTINGS[request.param], bundle=bundle, VLLM_READOUT_STREAM_TEXT="1") as running:
+    with vllm_server(*SETTINGS[request.param], bundle=bundle) as running:
         yield request.param, running
 
 
@@ -237,22 +237,9 @@ def test_a_server_with_a_key_asks_for_it(server):
         assert httpx.get(f"{running.url}/v1/readout/{path}", timeout=60, trust_env=False).status_code == 401
 
 
-@pytest.mark.parametrize(
-    ("made_with", "expected"),
-    [
-        (
-            {"d_model": 576, "layers": (30,)},
-            "does not fit the served model (got: 30 layers of 576; need: layer 30 of 576)",
-        ),
-        (
-            {"d_model": 576, "layers": (1,), "model": {"id": "another", "fingerprint": "ab" * 32}},
-            "the readout was trained on other weights",
-        ),
-    ],
-    ids=["too many layers", "other weights"],
-)
-def test_a_server_does_not_start_with_a_bundle_that_does_not_fit(made_with, expected, tmp_path):
-    bundle = write_bundle(tmp_path / "r.safetensors", **made_with)
+def test_a_server_does_not_start_with_a_bundle_that_does_not_fit(tmp_path):
+    bundle = write_bundle(tmp_path / "r.safetensors", d_model=576, layers=(30,))
+    expected = "does not fit the served model (got: 30 layers of 576; need: layer 30 of 576)"
     assert expected in refusal(bundle, "--enforce-eager")
 
 
