@@ -30,7 +30,7 @@ from amygdala_tl.activations.hashed_files import damaged, listed, opened, read_j
 from amygdala_tl.activations.pooling import SINK_RATIO
 from amygdala_tl.errors import ActivationStoreError, StorageError
 from amygdala_tl.files import Kind, atomic_write_text, make_folder
-from amygdala_tl.kinds import json_with
+from amygdala_tl.kinds import json_with, text_with
 from amygdala_tl.records import READ_POSITIONS, CaptureSettings, ModelInfo, ReadPosition, TokenMoments
 
 _DESCRIPTION = "store.json"
@@ -39,6 +39,7 @@ _SPREAD = "token_spread"
 _CAPTURE = "run `amygdala-tl capture` first"
 
 _STORE = Kind("the description of a store", json_with("model", "settings"))
+_LEFT_OUT = Kind("the texts that a model cannot run", text_with(r'\A\{\n "[^"]+": "'))
 
 POOLING_VERSION = 2
 """Increased when the same text under the same settings gives another activation, or another key, than before."""
@@ -211,7 +212,7 @@ class ActivationStore:
             written = json.dumps(new, indent=1) + "\n"
             name = hashlib.sha256(written.encode()).hexdigest()[:24]
             self.describe()
-            atomic_write_text(self.folder / f"left-out-{name}.json", written)
+            atomic_write_text(self.folder / f"left-out-{name}.json", written, _LEFT_OUT)
             self.left_out |= new
 
     def add(self, ids: Sequence[str], layers: Sequence[int], tensors: ShardTensors) -> None:

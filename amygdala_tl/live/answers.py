@@ -16,19 +16,23 @@ _Rows = list[list[list[float]] | None]
 """[token][layer][concept]; null for a token that was not computed."""
 
 
-class _Tokens(msgspec.Struct):
+class _Tokens(msgspec.Struct, kw_only=True):
     request_id: str
     index: int
-    token_ids: tuple[int, ...]
+    token_ids: tuple[int, ...] | msgspec.UnsetType = msgspec.UNSET  # left out by a server that keeps texts to itself
     readout: _Rows
 
+    @property
+    def ids(self) -> tuple[int, ...]:
+        return () if isinstance(self.token_ids, msgspec.UnsetType) else self.token_ids
 
-class _Event(_Tokens):
+
+class _Event(_Tokens, kw_only=True):
     first: int
-    text: str
+    text: str = ""
 
 
-class _Sequence(_Tokens):
+class _Sequence(_Tokens, kw_only=True):
     finished: bool
     prompt_tokens: int
 
@@ -54,7 +58,7 @@ def generated_of(data: str, served: Served, label: str) -> Generated:
     label += ", an event of the stream"
     event = decode(data, _Event, label=label, remedy=REMEDY, error=LiveUnreachable)
     scores = _scores(event, (len(served.layers), len(served.concepts)), label)
-    return Generated(event.request_id, event.index, event.first, event.token_ids, event.text, scores)
+    return Generated(event.request_id, event.index, event.first, event.ids, event.text, scores)
 
 
 def sequences_of(answer: object, label: str) -> tuple[Sequence, ...]:
@@ -63,7 +67,7 @@ def sequences_of(answer: object, label: str) -> tuple[Sequence, ...]:
     said = convert(answer, _Request, label=label, remedy=REMEDY, error=LiveUnreachable)
     shape = (len(said.layers), len(said.concepts))
     return tuple(
-        Sequence(one.request_id, one.index, one.finished, one.prompt_tokens, one.token_ids, _scores(one, shape, label))
+        Sequence(one.request_id, one.index, one.finished, one.prompt_tokens, one.ids, _scores(one, shape, label))
         for one in said.sequences
     )
 
@@ -74,7 +78,7 @@ def _scores(tokens: _Tokens, shape: tuple[int, int], label: str) -> Float[Array,
     def strange(what: str) -> LiveUnreachable:
         return LiveUnreachable(f"the server answers, but not as a readout server: {what}", label=label, remedy=REMEDY)
 
-    if len(tokens.readout) != len(tokens.token_ids):
+    if not isinstance(tokens.token_ids, msgspec.UnsetType) and len(tokens.readout) != len(tokens.token_ids):
         raise strange(f"{len(tokens.readout)} rows for {len(tokens.token_ids)} tokens")
     scores = np.full((len(tokens.readout), *shape), np.nan, dtype=np.float32)
     for index, row in enumerate(tokens.readout):

@@ -89,10 +89,14 @@ class ReadoutClient:
         return served_of(self._get("/v1/readout/manifest", object), self.label)
 
     def served_model(self) -> str:
-        """Return the server's name for its model, or an empty string; raises as `manifest`."""
+        """Return the server's name for its model, or an empty string.
+
+        Raises:
+            LiveUnreachable: no answer.
+        """
         try:
             models = self._get("/v1/models", _Models).data
-        except ReadoutsOff:
+        except (ReadoutsOff, KeyRefused):  # the key of the readout routes need not be the server's
             return ""
         return models[0].id if models else ""
 
@@ -175,7 +179,7 @@ class ReadoutClient:
             remedy = "start vLLM with VLLM_READOUT_VECTORS and VLLM_READOUT_MANIFEST set, and amygdala-tl beside it"
             raise ReadoutsOff("readouts are off on this server", label=self.label, got=got, remedy=remedy)
         if response.status_code in (401, 403):
-            remedy = f"set {KEY_VARIABLE} to the key that the server was started with"
+            remedy = f"set {KEY_VARIABLE} to the key that the server was started with, or to its VLLM_READOUT_KEY"
             raise KeyRefused("the server requires an API key", label=self.label, got=status, remedy=remedy)
         if not response.is_success:
             what, remedy = "the server answers, but not as a readout server", "check the address and the server's log"

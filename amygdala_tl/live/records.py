@@ -57,11 +57,11 @@ class Generated:
     """Tokens that the server has just generated: one event of the stream, with one token if the answer is streamed.
 
     Attributes:
-        request_id: id of the completion.
+        request_id: id of the completion; a server that keeps texts to itself sends an opaque name instead.
         index: index of the choice.
         first: index of the first of these tokens among the generated ones, from 0.
-        token_ids: ids of the tokens.
-        text: their text.
+        token_ids: ids of the tokens, or none if the server keeps texts to itself.
+        text: their text, or an empty string.
         scores: scores of the residual stream from which each token was sampled.
     """
 
@@ -82,7 +82,7 @@ class Sequence:
         index: index of the choice.
         finished: whether the sequence is complete.
         prompt_tokens: number of prompt tokens in `token_ids`.
-        token_ids: prompt and generated tokens.
+        token_ids: prompt and generated tokens, or none if the server keeps texts to itself.
         scores: scores of the residual stream at each token.
     """
 

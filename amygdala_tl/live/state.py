@@ -103,10 +103,10 @@ class LiveState:
             return
         computed = generated.scores[np.isfinite(generated.scores).all(axis=(1, 2))]
         self._recent.extend(computed)
-        self.tokens += len(generated.token_ids)
+        self.tokens += len(generated.scores)
         self._forget(at)
-        self._arrivals.append((at, len(generated.token_ids)))
-        piece = Piece(generated.text, len(generated.token_ids), opens=generated.first == 0)
+        self._arrivals.append((at, len(generated.scores)))
+        piece = Piece(generated.text, len(generated.scores), opens=generated.first == 0)
         self._pieces.append((piece, computed.mean(axis=0) if len(computed) else None))
 
     def rate(self, at: float) -> float:

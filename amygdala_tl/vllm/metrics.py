@@ -18,7 +18,7 @@ _FAILURES = "Failures while serving; they do not change generation."
 _COUNTERS: _Table = {
     "tokens_read": ("Token positions whose scores have arrived.", {}),
     "rows_forgotten": (_DROPPED, {}),
-    "stream_events_missed": ("Events that slow readers of the stream have missed.", {}),
+    "stream_readers_dropped": ("Readers of the stream that fell too far behind and were dropped.", {}),
     "positions_missing": (_MISSING, {"reason": ("cached", "lost")}),
     "failures": (_FAILURES, {"where": ("engine", "receive", "answer")}),
 }

@@ -1,8 +1,9 @@
 """Environment variables that switch the plugin on and name the bundle."""
 
 import os
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from amygdala_tl.errors import InputError
@@ -11,8 +12,10 @@ from amygdala_tl.readout.record import Readout, load_readout
 VECTORS = "VLLM_READOUT_VECTORS"
 MANIFEST = "VLLM_READOUT_MANIFEST"
 ANY_MODEL = "VLLM_READOUT_ANY_MODEL"
+KEY = "VLLM_READOUT_KEY"
+STREAM_TEXT = "VLLM_READOUT_STREAM_TEXT"
 SOCKET = "AMYGDALA_TL_READOUT_SOCKET"
-"""Address to which engine processes send their rows; the serving process sets it before it starts them."""
+"""Address to which engine processes send their rows. A serving process sets it before it starts them, and they inherit it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +25,15 @@ class Settings:
     Attributes:
         vectors, manifest: the two files of the bundle.
         any_model: serve a model with other weights than those that the bundle was trained on.
+        key: what clients of the readout routes must know; None for the server's own key, if it has one.
+        with_text: let the routes show token ids and text.
     """
 
     vectors: Path
     manifest: Path
-    any_model: bool
+    any_model: bool = False
+    key: str | None = field(default=None, repr=False)
+    with_text: bool = False
 
     def load(self) -> Readout:
         """Load the bundle; raises as `load_readout`."""
@@ -37,7 +44,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings | No
     """Read the settings from the environment; None if neither variable is set, so readouts are off.
 
     Raises:
-        InputError: only one of the two is set.
+        InputError: only one of the two is set, or no header can carry the key.
     """
     environment = os.environ if environment is None else environment
     vectors, manifest = environment.get(VECTORS), environment.get(MANIFEST)
@@ -47,4 +54,20 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings | No
         missing, present = (MANIFEST, VECTORS) if vectors else (VECTORS, MANIFEST)
         message, remedy = "one of the two readout variables is missing", "set both or neither"
         raise InputError(message, got=present, need=missing, remedy=remedy)
-    return Settings(Path(vectors), Path(manifest), any_model=environment.get(ANY_MODEL, "") not in ("", "0"))
+    key = environment.get(KEY)
+    if (
+        key is not None and re.fullmatch(r"[!-~]+", key) is None
+    ):  # one that was not filled in must not leave the routes open
+        need, remedy = "printable ASCII without spaces", "set it to a secret, or leave it unset"
+        raise InputError("no header can carry the key of the readout routes", label=KEY, need=need, remedy=remedy)
+    return Settings(
+        Path(vectors),
+        Path(manifest),
+        any_model=_is_on(environment.get(ANY_MODEL)),
+        key=key,
+        with_text=_is_on(environment.get(STREAM_TEXT)),
+    )
+
+
+def _is_on(value: str | None) -> bool:
+    return (value or "0").strip().lower() not in ("0", "false", "no", "off")

@@ -1,4 +1,6 @@
-"""Store of scores in the serving process, by request and position.
+"""Store of scores in the serving process, by the engine's name of a sequence and by position.
+
+The engine's names are unique; a client's are not, so they only serve to find a request when a client asks for it.
 
 A position is written again when its token is computed again after preemption. It is absent if it was never computed (a prefix
 from the cache) or if its scores are not finite. Absent rows are None, never zeros.
@@ -14,15 +16,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from amygdala_tl.vllm.rows import Rows
 from amygdala_tl.vllm.wire import Step
 
-Row = npt.NDArray[np.float32]
-"""[layer, concept]."""
-
-Values = list[list[float]]
-"""The same for JSON, [layer][concept]."""
-
 _SLICE = 0.1  # seconds to wait at a time
+_COMPLETION = "cmpl-"  # what vLLM puts before the id of a completion, whose prompts have ids of their own
+_ID_BYTES = 36  # of a token id: an integer and its place in a list
 
 
 @dataclass(slots=True)
@@ -30,28 +29,45 @@ class Entry:
     """One sequence.
 
     Attributes:
-        request_id: the client's name for it.
+        engine_id: the engine's name for it, which is unique.
+        request_id: the client's name for it, which another request may have too.
         index: number of the choice within the request.
         prompt_ids: token ids of the prompt.
+        reason: why it gets no rows, whatever the engine computes; None for an ordinary request.
         output_ids: token ids generated so far.
-        rows: position -> scores.
+        rows: scores by position.
         reached: rows of positions before this one have arrived, or will not come.
         finished: True if no more rows are accepted.
+        forgotten: True if the store no longer has it, so its rows are gone.
     """
 
+    engine_id: str
     request_id: str
     index: int
     prompt_ids: list[int]
+    reason: str | None = None
     output_ids: list[int] = field(default_factory=list)
-    rows: dict[int, Row] = field(default_factory=dict)
+    rows: Rows = field(default_factory=Rows)
     reached: int = 0
     finished: bool = False
+    forgotten: bool = False
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def n_bytes(self) -> int:
-        """Size of the rows."""
-        return sum(row.nbytes for row in self.rows.values())
+        """Size of the rows and token ids."""
+        return self.rows.n_bytes + _ID_BYTES * (len(self.prompt_ids) + len(self.output_ids))
+
+    def sampled_from(self, first: int, n_tokens: int) -> range:
+        """Return the positions whose stream the generated tokens from `first` on were sampled from."""
+        start = len(self.prompt_ids) - 1 + first
+        return range(start, start + n_tokens)
+
+    def forget(self) -> int:
+        """Let go of rows and ids, also for those who are sending them; return how many rows there were."""
+        count, self.forgotten = len(self.rows), True
+        self.rows, self.prompt_ids, self.output_ids = Rows(), [], []
+        return count
 
     def advance(self, end: int) -> None:
         """Note that no more rows of positions before `end` will come."""
@@ -86,52 +102,50 @@ class Store:
         """Number of rows in the store."""
         return self.taken - self.forgotten
 
-    def open(self, engine_id: str, request_id: str, index: int, prompt_ids: list[int]) -> None:
-        """Expect rows for the sequence that the engine calls `engine_id`."""
-        self.running[engine_id] = Entry(request_id, index, prompt_ids)
+    def open(self, entry: Entry) -> None:
+        """Expect rows for a sequence."""
+        self.running[entry.engine_id] = entry
         self._changed(self)
 
     def add(self, step: Step) -> None:
         """Add the rows of a step, except those of unknown sequences and those that are not finite."""
         self._silent = False
-        finite = np.all(np.isfinite(step.scores), axis=(1, 2)).tolist()
+        finite: npt.NDArray[np.bool_] = np.asarray(np.isfinite(step.scores).all(axis=(1, 2)))
         start = 0
         for engine_id, count in step.requests:
             entry = self.running.get(engine_id)
             if entry is not None and count:
-                positions = step.positions[start : start + count].tolist()
-                # Copies, because views would keep the whole step.
-                rows = {p: step.scores[start + i].copy() for i, p in enumerate(positions) if finite[start + i]}
-                self.taken += len(rows)
-                self.forgotten += len(rows.keys() & entry.rows.keys())
-                entry.rows |= rows
-                entry.advance(positions[-1] + 1)
+                positions, scores = step.positions[start : start + count], step.scores[start : start + count]
+                entry.advance(int(positions[-1]) + 1)
+                if not (kept := finite[start : start + count]).all():
+                    positions, scores = positions[kept], scores[kept]
+                if entry.reason is None and len(positions):
+                    self.taken += len(positions)
+                    self.forgotten += len(positions) - entry.rows.put(positions.tolist(), scores)
             start += count
         for engine_id, end in step.lost:
             if entry := self.running.get(engine_id):
                 entry.advance(end)
         self._changed(self)
 
-    async def wait(self, engine_id: str, positions: range, patience: float) -> list[Row | None]:
-        """Return the rows at `positions`, in order, after waiting for those on their way; None for missing ones.
+    async def wait(self, entry: Entry, end: int, patience: float) -> None:
+        """Wait until the rows of all positions before `end` are here, but for those that will not come.
 
         Rows arrive in order, so a row will not come once a later one is here. `patience` is the seconds to wait while nothing
         arrives; a longer pause of the event loop itself uses up little of it. After a wait in vain, this does not wait again
         until other rows arrive.
         """
-        entry = self.running.get(engine_id)
-        if entry is None or not positions:
-            return [None] * len(positions)
+        if entry.reason is not None:
+            return
         slices = 0 if self._silent else math.ceil(patience / _SLICE)
-        while entry.reached < positions.stop and slices:
+        while entry.reached < end and slices:
             entry.arrived.clear()
             try:
                 async with asyncio.timeout(_SLICE):
                     await entry.arrived.wait()
             except TimeoutError:
                 slices -= 1
-        self._silent = entry.reached < positions.stop
-        return [entry.rows.get(position) for position in positions]
+        self._silent = entry.reached < end
 
     def finish(self, engine_id: str) -> None:
         """Keep a finished sequence for a while."""
@@ -140,39 +154,35 @@ class Store:
             return
         entry.finished = True
         last = len(entry.prompt_ids) + len(entry.output_ids) - 1
-        # The engine may have run a step past the end.
-        rows = {position: row for position, row in entry.rows.items() if position < last}
-        self.forgotten += len(entry.rows) - len(rows)
-        entry.rows = rows
-        cached = min(min(rows), len(entry.prompt_ids)) if rows else 0
-        self.missing_cached += cached
-        self.missing_lost += max(0, last - len(rows) - cached)
+        self.forgotten += entry.rows.cut(last)  # the engine may have run a step past the end
+        if entry.reason is None:
+            cached = min(next(iter(entry.rows), 0), len(entry.prompt_ids))
+            self.missing_cached += cached
+            self.missing_lost += max(0, last - len(entry.rows) - cached)
         self.done[engine_id] = entry
         self._done_bytes += entry.n_bytes
         while self.done and (len(self.done) > self._keep_requests or self._done_bytes > self._keep_bytes):
             _, oldest = self.done.popitem(last=False)
             self._done_bytes -= oldest.n_bytes
-            self.forgotten += len(oldest.rows)
+            self.forgotten += oldest.forget()
         self._changed(self)
 
     def drop(self, engine_id: str) -> None:
         """Drop a cancelled sequence, unless it has finished."""
         if entry := self.running.pop(engine_id, None):
-            self.forgotten += len(entry.rows)
+            self.forgotten += entry.forget()
             self._changed(self)
 
     def find(self, request_id: str) -> list[Entry]:
         """Find the sequences of a request, in order, running or finished.
 
-        A completion over several prompts has one id for each: the id of the response with `-0`, `-1`, ... appended.
+        A completion over several prompts has one id for each: the id of the response with `-0`, `-1`, ... appended. If several
+        requests have this id, the sequences of all of them are found.
         """
         everything = [*self.running.values(), *self.done.values()]
         exact = [entry for entry in everything if entry.request_id == request_id]
+        if exact or not request_id.startswith(_COMPLETION):
+            return exact
         part = re.compile(re.escape(request_id) + r"-(\d+)")
         parts = [(int(found[1]), entry) for entry in everything if (found := part.fullmatch(entry.request_id))]
-        return exact or [entry for _, entry in sorted(parts, key=lambda found: (found[0], found[1].index))]
-
-
-def as_values(row: Row | None) -> Values | None:
-    """Convert a row for JSON; None if it is missing."""
-    return None if row is None else row.tolist()
+        return [entry for _, entry in sorted(parts, key=lambda found: (found[0], found[1].index))]

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import logging
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,12 +15,12 @@ from amygdala_tl.vllm.mapping import find_layers
 from amygdala_tl.vllm.projection import Projection, raise_failures
 from amygdala_tl.vllm.refusals import refuse_other_size
 from amygdala_tl.vllm.sender import Sender
-from amygdala_tl.vllm.settings import Settings
+from amygdala_tl.vllm.settings import SOCKET, Settings
 
 logger = logging.getLogger("vllm.amygdala_tl")
 
 
-def install_in_workers(settings: Settings, address: str) -> None:
+def install_in_workers(settings: Settings) -> None:
     """Make the workers of this process and its forks hook their model right after loading, before any compilation."""
     from vllm.v1.worker.worker_base import WorkerWrapperBase
 
@@ -36,7 +37,8 @@ def install_in_workers(settings: Settings, address: str) -> None:
         @functools.wraps(load_model)
         def and_hook(*args: Any, **kwargs: Any) -> Any:
             result = load_model(*args, **kwargs)
-            hook_model(worker, settings, address)
+            if address := os.environ.get(SOCKET):  # else no server has started this engine
+                hook_model(worker, settings, address)
             return result
 
         worker.load_model = and_hook

@@ -93,3 +93,19 @@ def test_a_calibration_beyond_all_numbers_is_refused():
     wrong = {"mean": [[10**400] * 2] * 3, "std": [[1.0] * 2] * 3, "n": 3}
     with pytest.raises(LiveUnreachable, match="here: "):
         served_of(SAID | {"amygdala_tl": {"format_version": 1, "calibration": {"tokens": wrong}}}, "here")
+
+
+def test_a_server_that_keeps_texts_to_itself_sends_scores_alone():
+    said = event(SAID, "x", lambda layer, concept: layer + concept, n=2)
+    del said["token_ids"], said["text"]
+    found = generated_of(json.dumps(said), SERVED, "here")
+    assert (found.token_ids, found.text, found.scores.shape) == ((), "", (2, 3, 2))
+    sequence = {
+        "request_id": "r",
+        "index": 0,
+        "finished": True,
+        "prompt_tokens": 1,
+        "readout": [[[1.0, 2.0]] * 3, None],
+    }
+    (kept,) = sequences_of({"layers": [1, 2, 3], "concepts": ["a", "b"], "sequences": [sequence]}, "here")
+    assert (kept.token_ids, kept.scores.shape) == ((), (2, 3, 2))

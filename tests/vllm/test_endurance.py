@@ -7,6 +7,7 @@ import struct
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 
 from tests.vllm.bundles import write_bundle
@@ -185,3 +186,86 @@ def test_readers_of_the_stream_that_are_killed_or_read_nothing_change_no_generat
         reader.close()
     server.until("stream_readers", 0)
     assert "Traceback" not in server.log.read_text()
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("path", ["/v1/completions", "/v1/chat/completions"])
+def test_requests_with_one_id_at_the_same_time_get_their_own_readouts(server, path, streamed):
+    def readouts(number, name):
+        body = ask(number, 40, return_token_ids=True, request_id=name)
+        if "chat" in path:
+            body["messages"] = [{"role": "user", "content": body.pop("prompt")}]
+        if not streamed:
+            answer = server.client.post(path, json=body, headers={"X-Request-Id": name}).json()
+            return {choice["index"]: (choice["token_ids"], choice["readout"]) for choice in answer["choices"]}
+        found = {}
+        with server.client.stream("POST", path, json=body | {"stream": True}, headers={"X-Request-Id": name}) as answer:
+            lines = [line.removeprefix("data: ") for line in answer.iter_lines() if line.startswith("data: {")]
+        for choice in (choice for line in lines for choice in json.loads(line)["choices"]):
+            tokens, rows = found.setdefault(choice["index"], ([], []))
+            tokens += choice.get("token_ids") or []
+            rows += choice.get("readout") or []
+        return found
+
+    numbers = range(4)
+    alone = [readouts(number, f"alone{number}") for number in numbers]
+    with ThreadPoolExecutor(len(numbers)) as pool:
+        together = list(pool.map(lambda number: readouts(number, "same"), numbers))
+    assert [{index: tokens for index, (tokens, _) in one.items()} for one in together] == [
+        {index: tokens for index, (tokens, _) in one.items()} for one in alone
+    ]
+    for one, other in zip(together, alone, strict=True):
+        assert len(one) == len(other) > 0
+        for index, (tokens, rows) in one.items():
+            assert len(rows) == len(tokens) == 40
+            np.testing.assert_allclose(rows, other[index][1], rtol=1e-3, atol=1e-3)
+    server.until('sequences{state="running"}', 0)
+    metrics = server.metrics()
+    assert metrics["tokens_read_total"] - metrics["rows_forgotten_total"] == metrics["rows"]
+
+
+def test_choices_of_requests_with_one_id_get_their_own_readouts(server):
+    def readouts(number):
+        body = ask(number, 20, return_token_ids=True, n=3, temperature=1)
+        return server.client.post("/v1/completions", json=body, headers={"X-Request-Id": "choices"}).json()["choices"]
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(readouts, range(4)))
+    for number, choices in enumerate(answers):
+        for choice in choices:
+            prompt, tokens = choices[0]["prompt_token_ids"], choice["token_ids"]
+            name = f"again{number}x{choice['index']}"
+            again = ask(0, 1) | {"prompt": prompt + tokens}
+            server.client.post("/v1/completions", json=again, headers={"X-Request-Id": name})
+            (sequence,) = server.client.get(f"/v1/readout/cmpl-{name}").json()["sequences"]
+            expected = sequence["readout"][len(prompt) - 1 : len(prompt) - 1 + len(tokens)]
+            np.testing.assert_allclose(choice["readout"], expected, rtol=1e-3, atol=1e-3)
+
+
+def test_requests_with_one_id_that_are_cancelled_leave_nothing_behind(server):
+    bodies = [ask(number, 200, stream=True, n=2, temperature=1) for number in range(8)]
+
+    def leave(body):
+        with server.client.stream("POST", "/v1/completions", json=body, headers={"X-Request-Id": "left"}) as answer:
+            next(line for line in answer.iter_lines() if line.startswith("data: "))
+
+    with ThreadPoolExecutor(len(bodies)) as pool:
+        list(pool.map(leave, bodies))
+        list(pool.map(lambda number: reset_after(server, bodies[number], "left", number / 40), range(8)))
+    server.until('sequences{state="running"}', 0)
+    metrics = server.metrics()
+    assert metrics["tokens_read_total"] - metrics["rows_forgotten_total"] == metrics["rows"]
+    assert metrics['failures_total{where="answer"}'] == 0
+
+
+def test_a_prompt_list_with_the_id_of_another_request_is_not_mixed_with_it(server):
+    body = ask(3, 10) | {"prompt": ["the tide", "nobody had written since"]}
+    with ThreadPoolExecutor(2) as pool:
+        one, two = pool.map(
+            lambda body: server.client.post("/v1/completions", json=body, headers={"X-Request-Id": "list"}).json(),
+            (body, body),
+        )
+    assert one["id"] == two["id"] == "cmpl-list"
+    for first, second in zip(one["choices"], two["choices"], strict=True):
+        np.testing.assert_allclose(first["readout"], second["readout"], rtol=1e-3, atol=1e-3)
+    assert server.client.get("/v1/readout/cmpl-list").status_code == 409

@@ -20,6 +20,7 @@ LAYERS = (1, 3)
 CONCEPTS = ("awe", "calm", "grief")
 ASK = {"model": "m", "prompt": "The lamp went out.", "temperature": 0, "ignore_eos": True, "return_token_ids": True}
 SETTINGS = ("--enforce-eager", "--max-model-len", "512", "--api-key", KEY)
+SHOW = {"VLLM_READOUT_STREAM_TEXT": "1"}
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def bundle(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(checkpoint, bundle):
-    with vllm_server(*SETTINGS, bundle=bundle, model=checkpoint) as running:
+    with vllm_server(*SETTINGS, bundle=bundle, model=checkpoint, **SHOW) as running:
         yield running
 
 

@@ -50,7 +50,7 @@ def bundle(tmp_path_factory, embedded):
 @pytest.fixture(scope="module", params=SETTINGS, ids=lambda name: name.replace(", ", "-").replace(" ", "-"))
 def server(request, bundle):
     """A server with readouts on."""
-    with vllm_server(*SETTINGS[request.param], bundle=bundle) as running:
+    with vllm_server(*SETTINGS[request.param], bundle=bundle, VLLM_READOUT_STREAM_TEXT="1") as running:
         yield request.param, running
 
 

@@ -1,0 +1,63 @@
+"""Events of the stream as JSON: tokens of a sequence with their scores, and their text only where the operator allows it."""
+
+import hashlib
+import secrets
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+import msgspec
+
+from amygdala_tl.vllm.readers import Event
+from amygdala_tl.vllm.rows import PIECE
+from amygdala_tl.vllm.store import Entry
+
+_REFERENCE_BYTES = 512  # of an event that is written when its turn comes
+_SECRET = secrets.token_bytes(32)
+
+
+def events_of(
+    entry: Entry, first: int, token_ids: Sequence[int], text: str, fragment: bytes, *, with_text: bool
+) -> Iterator[tuple[bytes | Event, int]]:
+    """Yield the events of newly generated tokens, each with the bytes that it takes while it waits.
+
+    Many tokens at once, an answer that is not streamed, become several events. These take no bytes of their own: they are written
+    from the store when their turn comes.
+
+    Args:
+        entry: the sequence.
+        first: index of the first of these tokens among the generated ones.
+        token_ids, text: the tokens.
+        fragment: JSON of their rows, without brackets.
+        with_text: whether events say token ids, text and the client's request id.
+    """
+    if len(token_ids) <= PIECE:
+        event = _event(entry, first, token_ids, text, fragment, with_text)
+        yield event, len(event)
+        return
+    for start in range(0, len(token_ids), PIECE):
+        ids, said = token_ids[start : start + PIECE], text if start == 0 else ""
+        yield partial(_later, entry, first + start, len(ids), said, with_text), _REFERENCE_BYTES + len(said)
+
+
+def _later(entry: Entry, first: int, n_tokens: int, text: str, with_text: bool) -> bytes | None:
+    ids = entry.output_ids[first : first + n_tokens]
+    fragment = b",".join(entry.rows.pieces(entry.sampled_from(first, n_tokens)))
+    return None if entry.forgotten else _event(entry, first, ids, text, fragment, with_text)
+
+
+def _event(entry: Entry, first: int, token_ids: Sequence[int], text: str, fragment: bytes, with_text: bool) -> bytes:
+    said = {
+        "request_id": entry.request_id if with_text else _opaque(entry),
+        "index": entry.index,
+        "first": first,
+        **({"token_ids": list(token_ids), "text": text} if with_text else {}),
+        **({} if entry.reason is None else {"reason": entry.reason}),
+        "readout": msgspec.Raw(b"[" + fragment + b"]"),
+    }
+    return msgspec.json.encode(said)
+
+
+def _opaque(entry: Entry) -> str:
+    """Return a name of the entry's request that does not lead to it; the choices of a request have the same one."""
+    name = entry.engine_id.removeprefix(f"{entry.index}_")
+    return hashlib.blake2b(name.encode(), key=_SECRET, digest_size=8).hexdigest()

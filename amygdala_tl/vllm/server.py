@@ -1,0 +1,102 @@
+"""The plugin in the serving process: readouts in the answers, and the routes."""
+
+import atexit
+import functools
+import logging
+import os
+import shutil
+import tempfile
+from typing import Any
+
+from amygdala_tl.errors import ModelError
+from amygdala_tl.vllm.collector import Collector
+from amygdala_tl.vllm.settings import KEY, SOCKET, STREAM_TEXT, Settings
+
+logger = logging.getLogger("vllm.amygdala_tl")
+
+
+def install_in_servers(settings: Settings) -> None:
+    """Let this process, once it starts an engine to serve, receive that engine's rows and hand them out."""
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+    start = AsyncLLM.__init__
+    addresses: list[str] = []
+
+    @functools.wraps(start)
+    def and_listen(*args: Any, **kwargs: Any) -> None:
+        if not addresses:
+            folder = tempfile.mkdtemp(prefix="amygdala-tl-")  # readable by this user only
+            atexit.register(_remove, folder, os.getpid())
+            addresses.append(f"ipc://{folder}/rows")
+            _install(settings, Collector(settings.load(), addresses[0], with_text=settings.with_text))
+        os.environ[SOCKET] = addresses[0]  # the engine processes that this starts inherit it
+        start(*args, **kwargs)
+
+    AsyncLLM.__init__ = and_listen
+
+
+def _remove(folder: str, pid: int) -> None:
+    if os.getpid() == pid:  # a fork that ends must not remove the address
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _install(settings: Settings, collector: Collector) -> None:
+    from vllm.entrypoints.launchers import app as launcher
+
+    from amygdala_tl.vllm.responses import install_in_endpoints, install_in_engine_client
+    from amygdala_tl.vllm.routes import readout_router
+
+    manifest = settings.manifest.read_bytes()
+    attach = launcher.attach_endpoint_plugins
+
+    @functools.wraps(attach)
+    def and_readouts(app: Any, supported_tasks: Any) -> None:
+        attach(app, supported_tasks)
+        _refuse_several_processes(app.state.args)
+        app.include_router(readout_router(collector, manifest, settings.key))
+        _say_who_may_read(settings, app.state.args)
+
+    launcher.attach_endpoint_plugins = and_readouts
+    install_in_engine_client(collector)
+    install_in_endpoints(collector)
+    if settings.key is not None:
+        _leave_routes_to_their_own_key()
+
+
+def _refuse_several_processes(args: Any) -> None:
+    if (count := getattr(args, "api_server_count", None) or 1) > 1:
+        got = f"--api-server-count {count}"
+        raise ModelError("readouts need one serving process", got=got, remedy="use --api-server-count 1")
+
+
+def _leave_routes_to_their_own_key() -> None:
+    """Keep the server's key from standing before the readout routes, which then ask for their own."""
+    from vllm.entrypoints.serve.middleware.authenticate import AuthenticationMiddleware
+
+    from amygdala_tl.vllm.routes import PREFIX
+
+    check = AuthenticationMiddleware.__call__
+
+    @functools.wraps(check)
+    def and_pass(self: Any, scope: Any, receive: Any, send: Any) -> Any:
+        path = scope.get("path", "").removeprefix(scope.get("root_path", ""))
+        if scope["type"] == "http" and path.startswith(PREFIX):
+            return self.app(scope, receive, send)
+        return check(self, scope, receive, send)
+
+    AuthenticationMiddleware.__call__ = and_pass
+
+
+def _say_who_may_read(settings: Settings, args: Any) -> None:
+    from vllm import envs
+
+    has_server_key = bool(args.api_key or envs.VLLM_API_KEY)
+    what = "every request's scores" + (", token ids and texts" if settings.with_text else "")
+    if settings.key is not None:
+        logger.info("readouts: /v1/readout/ shows %s to holders of %s", what, KEY)
+    elif has_server_key:
+        logger.info("readouts: /v1/readout/ shows %s to holders of the server's key; %s sets another", what, KEY)
+    else:
+        logger.warning("readouts: /v1/readout/ shows %s to whoever reaches this server; %s sets a key", what, KEY)
+    if not settings.with_text:
+        logger.info("readouts: the routes leave out token ids and texts; %s=1 shows them", STREAM_TEXT)

@@ -1,0 +1,146 @@
+"""A server with adapters, several keys and another server around it: which scores there are, and who may read them."""
+
+import base64
+import io
+import json
+import threading
+
+import httpx
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from amygdala_tl import readout_client
+from amygdala_tl.errors import KeyRefused
+from tests.vllm.bundles import write_bundle
+from tests.vllm.serving import TINY_SERVER, stream, vllm_server
+
+pytestmark = pytest.mark.needs_vllm
+
+KEY, SERVER_KEY = "readers-only", "secret"
+ASK = {"model": "m", "prompt": "The lamp went out.", "max_tokens": 5, "temperature": 0, "return_token_ids": True}
+
+
+def write_adapter(folder):
+    """A LoRA adapter that changes the queries of every layer."""
+    generator = torch.Generator().manual_seed(0)
+    tensors = {}
+    for layer in range(4):
+        name = f"base_model.model.model.layers.{layer}.self_attn.q_proj"
+        tensors[f"{name}.lora_A.weight"] = torch.randn(8, 64, generator=generator)
+        tensors[f"{name}.lora_B.weight"] = torch.randn(64, 8, generator=generator)
+    save_file(tensors, folder / "adapter_model.safetensors")
+    config = {"peft_type": "LORA", "r": 8, "lora_alpha": 8, "target_modules": ["q_proj"], "bias": "none"}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(served_checkpoint, tmp_path_factory):
+    """A server with an adapter and both keys, started from a process that has another server's socket in its environment."""
+    folder = tmp_path_factory.mktemp("guarded")
+    bundle = write_bundle(folder / "r.safetensors", d_model=64, layers=(1, 3))
+    adapter = write_adapter(tmp_path_factory.mktemp("adapter"))
+    arguments = (
+        "--enable-lora",
+        "--lora-modules",
+        f"adapted={adapter}",
+        "--max-lora-rank",
+        "8",
+        "--enable-prompt-embeds",
+    )
+    with vllm_server(
+        *TINY_SERVER, *arguments, "--api-key", SERVER_KEY, bundle=bundle, model=served_checkpoint("llama"),
+        VLLM_READOUT_KEY=KEY, AMYGDALA_TL_READOUT_SOCKET="ipc:///another/servers/rows",
+    ) as running:  # fmt: skip
+        yield running
+
+
+def test_the_socket_of_another_server_switches_nothing_off(server):
+    (choice,) = server.client.post("/v1/completions", json=ASK).json()["choices"]
+    assert len(choice["readout"]) == 5
+    assert None not in choice["readout"]
+    assert "readout_reason" not in choice
+
+
+@pytest.mark.parametrize("path", ["/v1/completions", "/v1/chat/completions"])
+def test_an_adapter_gets_no_scores_and_is_told_why(server, path):
+    body = ASK | {"model": "adapted"}
+    if "chat" in path:
+        body["messages"] = [{"role": "user", "content": body.pop("prompt")}]
+    answer = server.client.post(path, json=body)
+    assert answer.status_code == 200, answer.text
+    chunks = stream(server, path, body | {"stream": True})
+    for choice in (answer.json()["choices"][0], chunks[-1]["choices"][0]):
+        assert "a LoRA adapter changes the weights" in choice["readout_reason"]
+    rows = [row for chunk in chunks for row in chunk["choices"][0].get("readout", [])]
+    assert answer.json()["choices"][0]["readout"] == rows == [None] * 5
+    kept = httpx.get(
+        f"{server.url}/v1/readout/{answer.json()['id']}",
+        headers={"Authorization": f"Bearer {KEY}"},
+        timeout=60,
+        trust_env=False,
+    ).json()
+    assert "a LoRA adapter" in kept["sequences"][0]["reason"]
+    assert set(kept["sequences"][0]["readout"]) == {None}
+    (choice,) = server.client.post("/v1/completions", json=ASK).json()["choices"]
+    assert None not in choice["readout"], "the base model's scores go on"
+
+
+def test_a_prompt_of_embeddings_gets_no_scores_and_is_told_why(server):
+    data = io.BytesIO()
+    torch.save(torch.randn(6, 64), data)
+    embeds = base64.b64encode(data.getvalue()).decode()
+    answer = server.client.post("/v1/completions", json=ASK | {"prompt": None, "prompt_embeds": embeds})
+    assert answer.status_code == 200, answer.text
+    (choice,) = answer.json()["choices"]
+    assert choice["readout"] == [None] * 5
+    assert "embeddings" in choice["readout_reason"]
+
+
+def test_the_routes_take_their_own_key_and_not_the_servers(server):
+    for path in ("manifest", "stream", "cmpl-x"):
+        assert server.client.get(f"/v1/readout/{path}").status_code == 401
+    for token in (None, SERVER_KEY):
+        with readout_client(server.url, token=token) as client, pytest.raises(KeyRefused, match="VLLM_READOUT_KEY"):
+            client.manifest()
+    with readout_client(server.url, token=KEY) as client:
+        assert client.manifest().layers == (1, 3)
+        assert client.served_model() == ""
+    own = {"Authorization": f"Bearer {KEY}"}
+    for path in ("/v1/models", "/v1/readout/../models", "/v1/readout/%2e%2e/models", "//v1/readout/manifest"):
+        answer = httpx.get(server.url + path, headers=own, timeout=60, trust_env=False)
+        assert answer.status_code in (401, 404), path
+        assert b'"object"' not in answer.content
+    answer = httpx.post(f"{server.url}/v1/completions", headers=own, json=ASK, timeout=60, trust_env=False)
+    assert answer.status_code == 401
+
+
+def test_the_stream_tells_no_texts_and_no_names(server):
+    found = []
+    with readout_client(server.url, token=KEY) as client:
+
+        def listen():
+            for generated in client.stream():
+                found.append(generated)
+                if sum(len(one.scores) for one in found) >= 5:
+                    return
+
+        thread = threading.Thread(target=listen)
+        thread.start()
+        server.until("stream_readers", 1)
+        chunks = stream(server, "/v1/completions", ASK | {"stream": True})
+        thread.join(60)
+        assert not thread.is_alive()
+        (sequence,) = client.request(chunks[0]["id"])
+    assert {(one.text, one.token_ids) for one in found} == {("", ())}
+    assert len({one.request_id for one in found}) == 1
+    assert found[0].request_id not in chunks[0]["id"]
+    assert (sequence.token_ids, len(sequence.scores)) == ((), sequence.prompt_tokens + 5)
+
+
+def test_the_log_says_at_the_start_who_may_read_what(server):
+    said = server.log.read_text()
+    assert "/v1/readout/ shows every request's scores to holders of VLLM_READOUT_KEY" in said
+    assert "the routes leave out token ids and texts" in said
+    assert KEY not in said

@@ -1,0 +1,56 @@
+"""Rows by position: a table of arrays that behaves as a dictionary of rows."""
+
+import json
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amygdala_tl.vllm.rows import PIECE, Rows
+
+POSITIONS = st.lists(st.integers(0, 200), max_size=40, unique=True)
+
+
+def scores(positions, scale=1.0):
+    """Scores [token, layer, concept] that tell the position."""
+    return np.multiply.outer(np.asarray(positions, dtype=np.float32) * scale, np.ones((2, 3), dtype=np.float32))
+
+
+@given(st.lists(POSITIONS, max_size=5), st.integers(0, 210))
+def test_rows_are_those_of_a_dictionary(steps, end):
+    rows, expected = Rows(), {}
+    for number, positions in enumerate(steps):
+        written = scores(positions, scale=number + 1.0)
+        assert rows.put(positions, written) == len(set(positions) - expected.keys())
+        expected |= dict(zip(positions, written.tolist(), strict=True))
+    assert list(rows) == sorted(expected)
+    gone = [position for position in expected if position >= end]
+    assert rows.cut(end) == len(gone)
+    kept = {position: row for position, row in expected.items() if position < end}
+    assert (len(rows), list(rows)) == (len(kept), sorted(kept))
+    said = json.loads(b"[" + b",".join(rows.pieces(range(205))) + b"]")
+    assert said == [kept.get(position) for position in range(205)]
+
+
+def test_pieces_are_short_and_an_empty_range_has_none():
+    rows = Rows()
+    rows.put(range(3 * PIECE), scores(range(3 * PIECE)))
+    assert [piece.count(b"]]") for piece in rows.pieces(range(1, 2 * PIECE))] == [PIECE, PIECE - 1]
+    assert list(rows.pieces(range(0))) == []
+
+
+def test_small_rows_take_little_more_than_their_numbers_and_keep_no_step_alive():
+    big = scores(range(100_000))
+    rows = Rows()
+    rows.put(range(10_000), big[:10_000])
+    assert rows.n_bytes < 2 * 10_000 * 2 * 3 * 4
+    row = rows.get(9_999)
+    while row.base is not None:
+        row = row.base
+    assert row.nbytes < 1_000
+
+
+def test_a_long_cached_prefix_takes_no_room():
+    rows = Rows()
+    rows.put([1_000_000], scores([1_000_000]))
+    assert rows.n_bytes < 2_000

@@ -1,0 +1,31 @@
+"""Settings of the plugin, from the environment."""
+
+from pathlib import Path
+
+import pytest
+
+from amygdala_tl.errors import InputError
+from amygdala_tl.vllm.settings import read_settings
+
+ON = {"VLLM_READOUT_VECTORS": "r.safetensors", "VLLM_READOUT_MANIFEST": "r.json"}
+
+
+def test_readouts_are_off_without_a_bundle_and_keep_texts_to_themselves_with_one():
+    assert read_settings({}) is None
+    found = read_settings(ON)
+    assert (found.vectors, found.manifest) == (Path("r.safetensors"), Path("r.json"))
+    assert (found.key, found.with_text) == (None, False)
+
+
+def test_a_key_does_not_show_in_messages_and_one_that_no_header_carries_is_refused():
+    found = read_settings(ON | {"VLLM_READOUT_KEY": "opensesame"})
+    assert found.key == "opensesame"
+    assert "opensesame" not in repr(found)
+    for wrong in ("", "  ", "two words", "schlüssel", "a\n"):
+        with pytest.raises(InputError, match="VLLM_READOUT_KEY: no header can carry"):
+            read_settings(ON | {"VLLM_READOUT_KEY": wrong})
+
+
+@pytest.mark.parametrize(("value", "on"), [("1", True), ("true", True), ("0", False), ("", False), ("off", False)])
+def test_text_is_shown_only_where_it_is_asked_for(value, on):
+    assert read_settings(ON | {"VLLM_READOUT_STREAM_TEXT": value}).with_text is on
