@@ -72,8 +72,34 @@ class LayerChoice:
     token_components: int = 4
 
 
+@dataclass(frozen=True, slots=True)
+class ServerLimits:
+    """What a server may take of a client that reads from it.
+
+    Attributes:
+        answer_bytes: decoded bytes of one answer.
+        total_bytes: of all answers together.
+        event_bytes: of one event of an endless stream.
+        values: JSON values of one answer, counted by their commas and brackets; each takes up to 100 bytes of memory.
+        array_bytes: memory for the scores of one answer.
+        pages: of one listing.
+        listing_seconds: for all pages of one listing.
+        patience: a whole answer may take this many times the limit on silence.
+    """
+
+    answer_bytes: int = 2**28
+    total_bytes: int = 2**30
+    event_bytes: int = 2**26
+    values: int = 5_000_000
+    array_bytes: int = 2**28
+    pages: int = 10_000
+    listing_seconds: float = 3600.0
+    patience: int = 10
+
+
 MODEL = ModelSettings()
 CAPTURE = CaptureOptions()
 FIT = FitSettings()
 OUTPUT = OutputSettings()
 LAYERS = LayerChoice()
+SERVER = ServerLimits()

@@ -23,7 +23,7 @@ PUBLIC = {
     "intervene read_run read_settings",
     "live": "Generated ReadoutClient Sequence Served readout_client",
     "demo": "demo_graph_path",
-    "api": "", "vllm": "", "web": "", "report": "", "cli": "",
+    "net": "", "api": "", "vllm": "", "web": "", "report": "", "cli": "",
 }  # fmt: skip
 """Room -> its public names. A change here is a change for users: CHANGELOG.md says so too."""
 

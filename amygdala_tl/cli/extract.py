@@ -42,6 +42,9 @@ def extract(
     render_tool: Annotated[
         str, typer.Option(help="Tool of a node server that returns the text of a node.")
     ] = TOOLS.render,
+    graph_tool: Annotated[
+        str, typer.Option(help="Tool of a reference memory server that returns the whole graph.")
+    ] = TOOLS.graph,
     **settings: Any,
 ) -> None:
     """Turn a memory graph into a corpus: unique texts with labels, groups and a held-out split."""
@@ -50,7 +53,7 @@ def extract(
     emotions = None if emotions_file is None else _names(emotions_file)
     types = None if node_types is None else tuple(part.strip() for part in node_types.split(",") if part.strip())
     rules = LabelRules(seed=seed, emotions=emotions, node_types=types, **settings)
-    tools = ToolNames(query_tool, render_tool)
+    tools = ToolNames(query_tool, render_tool, graph_tool)
     with extract_progress(console) as progress:
         corpus = run(
             memory_mcp_url=memory_mcp_url, memory_file=memory_file, rules=rules, tool_names=tools, progress=progress

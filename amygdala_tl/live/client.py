@@ -18,12 +18,13 @@ from urllib.parse import quote
 import httpx
 import msgspec
 
-from amygdala_tl.address import bearer_token, client_of, http_address, shown_address
 from amygdala_tl.decode import Into, decode
 from amygdala_tl.errors import KeyRefused, LiveUnreachable, ReadoutChanged, ReadoutsOff, RequestUnknown
 from amygdala_tl.live.answers import REMEDY, generated_of, sequences_of, served_of
 from amygdala_tl.live.records import Generated, Sequence, Served
-from amygdala_tl.sse import events
+from amygdala_tl.net.address import bearer_token, http_address, shown_address
+from amygdala_tl.net.client import client_of
+from amygdala_tl.net.sse import events
 
 T = TypeVar("T")
 KEY_VARIABLE = "AMYGDALA_VLLM_TOKEN"
@@ -161,7 +162,7 @@ class ReadoutClient:
         with self._answers():
             with self._client.stream("GET", "/v1/readout/stream", timeout=patience) as response:
                 self._check(response)
-                for event in events(response.iter_bytes()):
+                for event in events(response.iter_bytes(), 2**27):
                     if event.data:
                         yield generated_of(event.data, served, self.label)
             raise httpx.RemoteProtocolError("the stream ended")

@@ -7,12 +7,14 @@ three methods.
 
 import contextlib
 
-from amygdala_tl.address import bearer_token, client_of, http_address, shown_address
 from amygdala_tl.errors import ServerUnreachable
 from amygdala_tl.memory.session import NotMcp, Session
 from amygdala_tl.memory.shapes import Progress, ToolNames, read_nodes
 from amygdala_tl.memory.wire import Wire
+from amygdala_tl.net.address import bearer_token, http_address, shown_address
+from amygdala_tl.net.client import client_of
 from amygdala_tl.records import Node
+from amygdala_tl.settings import SERVER, ServerLimits
 
 TOKEN_VARIABLE = "AMYGDALA_MCP_TOKEN"
 DEFAULT_TIMEOUT = 30.0
@@ -25,6 +27,7 @@ def read_memory_server(
     tool_names: ToolNames | None = None,
     timeout: float = DEFAULT_TIMEOUT,
     progress: Progress | None = None,
+    limits: ServerLimits = SERVER,
 ) -> list[Node]:
     """Read every node of a memory graph over MCP, in the server's order.
 
@@ -37,10 +40,12 @@ def read_memory_server(
         tool_names: the server's names of its tools, if they differ from the defaults.
         timeout: seconds of silence after which an attempt fails; a whole answer may take ten times as long.
         progress: called with (nodes read, all nodes), from the calling thread.
+        limits: what the server may take of memory and time.
 
     Raises:
-        InputError: `url` is not an http(s) address, or a header cannot carry the token.
-        ServerUnreachable: no answer after all attempts, or no MCP in it.
+        InputError: `url` is not an http(s) address, a header cannot carry the token, or the environment's proxy or
+            certificates are wrong.
+        ServerUnreachable: no answer after all attempts, no MCP in it, or more than `limits` allow.
         ServerRefused: the server requires authorisation, a tool failed, or the server has the tools of neither shape.
     """
     given = http_address(url)
@@ -50,11 +55,12 @@ def read_memory_server(
     tried: list[str] = []
     with client_of(given, secret) as client:
         for endpoint in endpoints:
-            wire = Wire(client, endpoint, timeout=timeout, secret=secret)
+            wire = Wire(client, endpoint, timeout=timeout, secret=secret, limits=limits)
             try:
                 session = Session(wire)
-            except NotMcp as answer:
-                tried.append(f"{answer} at {wire.url.path}")
+            except NotMcp as other:
+                answer = other.answer
+                tried.append(f"{answer.came} at {wire.url.path}" + (f": {answer.words}" if answer.words else ""))
                 continue
             with contextlib.closing(session):
                 return read_nodes(session, tool_names or ToolNames(), progress or (lambda done, total: None))

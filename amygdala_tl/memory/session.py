@@ -28,13 +28,18 @@ UNSUPPORTED_PROTOCOL_VERSION = -32022
 _PROBE_SILENCE = 10.0  # seconds; some older servers never answer a method that they do not know
 _META = "io.modelcontextprotocol/"
 _HEADER_SAFE = re.compile(r"[\x20-\x7e]*")
+_LOST = re.compile(r"session|initiali[sz]", re.IGNORECASE)
 _Json = Mapping[str, Any]
 _Headers = Mapping[str, str] | None
 T = TypeVar("T")
 
 
 class NotMcp(Exception):
-    """An endpoint answers, but not in MCP; the text says what it answers."""
+    """An endpoint answers, but not in MCP."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+        super().__init__(answer.came)
 
 
 class _Era(NamedTuple):
@@ -67,8 +72,8 @@ class Session:
     def request(self, method: str, params: _Json, into: Into[T], mirrored: _Headers = None) -> T:
         """Send one request and return its result as the type `into`.
 
-        If the server has dropped the session (404, after a restart for instance), it is opened again once. In the stateless
-        era the tool's own `Mcp-Param-*` headers go along, `mirrored`.
+        If the server has dropped the session, after a restart for instance, it is opened again once. In the stateless era the
+        tool's own `Mcp-Param-*` headers go along, `mirrored`.
 
         Raises:
             ServerUnreachable: no answer, a server error, or an answer that is not MCP.
@@ -76,7 +81,7 @@ class Session:
         """
         era = self._era
         answer = self._send(era, method, params, mirrored)
-        if answer.status == 404 and era.session_id is not None:
+        if era.session_id is not None and _dropped(answer):
             answer = self._send(self._renewed(era), method, params, mirrored)
         result = self._reply(answer, method).result or {}
         if result.get("resultType", "complete") != "complete":
@@ -123,7 +128,7 @@ class Session:
         offer = {"protocolVersion": HANDSHAKE_VERSIONS[0], "capabilities": {}, "clientInfo": _client_info()}
         answer = self._send(None, "initialize", offer)
         if answer.reply is None and answer.status not in (401, 403, 429) and answer.status < 500:
-            raise NotMcp(answer.came)
+            raise NotMcp(answer)
         if answer.reply is not None and STATELESS_VERSION in _supported(answer.reply.error):
             return _STATELESS  # the server started so slowly that the probe timed out
         agreed = (self._reply(answer, "initialize").result or {}).get("protocolVersion")
@@ -144,7 +149,7 @@ class Session:
                         label=self.wire.label,
                         got=error,
                         remedy="check that the server runs, then start again",
-                    ) from error
+                    ) from None
             return self._era
 
     def _reply(self, answer: Answer, method: str) -> Reply:
@@ -152,10 +157,8 @@ class Session:
         if answer.reply is None or answer.status in (401, 403):
             raise self._unusable(answer)
         if (error := answer.reply.error) is not None:
-            said = f"{self.wire.quote(error.message)} ({error.code})"
-            raise ServerRefused(
-                f"the memory server refused {method}", label=self.wire.label, got=said, remedy="check the server's log"
-            )
+            said = f"{error.message} ({error.code})"
+            raise self.wire.refused(f"the memory server refused {method}", said, "check the server's log")
         return answer.reply
 
     def _unusable(self, answer: Answer) -> ServerRefused | ServerUnreachable:
@@ -171,7 +174,9 @@ class Session:
         elif answer.status >= 500:
             what, remedy = "the memory server fails", "check the server's log"
         kind = ServerRefused if refused else ServerUnreachable
-        return kind(what, label=self.wire.label, got=answer.came, remedy=remedy)
+        words = answer.words if answer.reply is None or answer.reply.error is None else answer.reply.error.message
+        got = f"{answer.came}: {self.wire.quote(words)}" if words else answer.came
+        return kind(what, label=self.wire.label, got=got, remedy=remedy)
 
     def _no_common_version(self, supported: list[str]) -> ServerRefused:
         what, need = (
@@ -179,6 +184,16 @@ class Session:
             (STATELESS_VERSION, *HANDSHAKE_VERSIONS),
         )
         return self.wire.refused(what, ", ".join(supported), "update the server, or amygdala-tl", ", ".join(need))
+
+
+def _dropped(answer: Answer) -> bool:
+    """Whether an answer to a request in a session says that there is no such session (the protocol says 404, servers also 400
+    or an error in a reply). Where it means something else, a second try does no harm.
+    """
+    if answer.status in (400, 404, 410):
+        return True
+    error = None if answer.reply is None else answer.reply.error
+    return error is not None and _LOST.search(error.message) is not None
 
 
 def header_value(value: str) -> str:

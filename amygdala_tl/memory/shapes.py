@@ -30,6 +30,9 @@ _CONTENT_FIELDS = ("content", "markdown", "text", "body")
 class ToolNames:
     """The names of the tools that the client calls.
 
+    A gateway may put its own prefix before a name (`memory__read_graph`, `server.read_graph`): such a tool is found by the
+    name alone, if there is only one.
+
     Attributes:
         query: lists the nodes, page by page.
         render: gives the content of one node by `key`.
@@ -51,10 +54,11 @@ def read_nodes(session: Session, names: ToolNames, progress: Progress) -> list[N
         ServerUnreachable: see `Session.request`.
     """
     tools = list_tools(session)
-    if names.query in tools and names.render in tools:
-        return _read_node_server(session, tools[names.query], tools[names.render], names.everything, progress)
-    if names.graph in tools:
-        nodes = _read_reference_server(session, tools[names.graph])
+    query, render, graph = (_named(session, tools, name) for name in (names.query, names.render, names.graph))
+    if query is not None and render is not None:
+        return _read_node_server(session, query, render, names.everything, progress)
+    if graph is not None:
+        nodes = _read_reference_server(session, graph)
         progress(len(nodes), len(nodes))
         return nodes
     raise session.wire.refused(
@@ -63,6 +67,17 @@ def read_nodes(session: Session, names: ToolNames, progress: Progress) -> list[N
         "check the address, or give the server's own tool names",
         f"{names.query} and {names.render}, or {names.graph}",
     )
+
+
+def _named(session: Session, tools: Mapping[str, Tool], name: str) -> Tool | None:
+    """Return the tool `name`, else the one whose name ends with it after a prefix and a sign, None without one."""
+    if name in tools:
+        return tools[name]
+    found = [one for one in sorted(tools) if one.endswith(name) and not one[-len(name) - 1].isalnum()] if name else []
+    if len(found) > 1:
+        what, remedy = f"several tools of this MCP server are named {name}", "give the whole name of one"
+        raise session.wire.refused(what, ", ".join(found), remedy)
+    return tools[found[0]] if found else None
 
 
 def _read_reference_server(session: Session, graph: Tool) -> list[Node]:

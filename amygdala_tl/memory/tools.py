@@ -1,6 +1,7 @@
 """The tools of an MCP server: the list of them, and what a call answers."""
 
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Optional, TypeVar
@@ -92,7 +93,7 @@ def call_tool(session: Session, tool: Tool, arguments: Mapping[str, Any]) -> Too
     if result.is_error:
         given = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
         what, said = f"the server's tool {tool.name}({given}) failed", " ".join(texts) or "no reason given"
-        raise session.wire.refused(what, said, "check the server's log and its data")
+        raise session.wire.refused(session.wire.quote(what), said, "check the server's log and its data")
     value = _value(result.structured_content, texts)
     fields = [value.get(field) for field in _CURSOR_FIELDS] if isinstance(value, dict) else []
     cursors = [one for one in (*fields, result.next_cursor) if isinstance(one, Cursor) and not isinstance(one, bool)]
@@ -103,19 +104,30 @@ def pages(session: Session, what: str, fetch: Callable[[Cursor | None], tuple[Pa
     """Fetch page after page until one names no next cursor.
 
     Raises:
-        ServerRefused: a cursor came a second time, so the pages would never end.
+        ServerRefused: a cursor came a second time, or there are too many pages, so that they would never end.
     """
+    limits = session.wire.limits
+    until = time.monotonic() + limits.listing_seconds
     seen: set[Cursor] = set()
     cursor: Cursor | None = None
+    number = 0
     while True:
         page, cursor = fetch(cursor)
         yield page
         if cursor is None or cursor == "":
             return
-        if cursor in seen:
-            problem = f"the pages of {what} do not end: the same cursor came twice"
-            raise session.wire.refused(problem, cursor, "correct the server's paging")
         seen.add(cursor)
+        number += 1
+        if len(seen) < number:
+            why = "the same cursor came twice"
+        elif number >= limits.pages:
+            why = f"there are more than {limits.pages:,}"
+        elif time.monotonic() > until:
+            why = f"they have taken {limits.listing_seconds:g} s"
+        else:
+            continue
+        problem = f"the pages of {session.wire.quote(what)} do not end: {why}"
+        raise session.wire.refused(problem, cursor, "correct the server's paging")
 
 
 def _value(structured: Any, texts: list[str]) -> Any:

@@ -1,7 +1,7 @@
 """One MCP endpoint over HTTP: a JSON-RPC message out, its reply back.
 
 This is MCP's "Streamable HTTP" transport: every message is a POST that accepts JSON and an event stream, and the server
-chooses. The file handles retries, redirects, time limits and the token; `session.py` knows what the messages mean.
+chooses. The file handles retries, redirects, limits of time and size, and the token; `session.py` knows what the messages mean.
 The client only reads, so it is always safe to ask again.
 """
 
@@ -17,19 +17,21 @@ from typing import Any, Literal
 import httpx
 import msgspec
 
-from amygdala_tl.address import shown_address
 from amygdala_tl.decode import decode
 from amygdala_tl.errors import ServerRefused, ServerUnreachable
-from amygdala_tl.sse import events
+from amygdala_tl.net.address import shown_address
+from amygdala_tl.net.client import Budget, Patience, TooMuch, check_values, chunks_of, read_body
+from amygdala_tl.net.quoting import quoted
+from amygdala_tl.net.sse import events
+from amygdala_tl.settings import SERVER, ServerLimits
 
 ACCEPT = {"accept": "application/json, text/event-stream"}
 ATTEMPTS = 4
 LONGEST_PAUSE = 10.0  # seconds; the client gives up at once if a server asks for a longer pause
-ANSWER_LIMIT = 10  # a whole answer may take this many times the limit on silence
 _FIRST_PAUSE = 0.25
 _MAX_REDIRECTS = 5
 _MAX_RESUMES = 5
-_QUOTED = 300  # characters of a server's own words in a message
+_WORDS = 4096  # bytes of a refusal's body that are looked at
 
 
 class RpcError(msgspec.Struct, frozen=True):
@@ -52,11 +54,13 @@ class Reply(msgspec.Struct, frozen=True):
 @dataclass(frozen=True, slots=True)
 class Answer:
     """The outcome of one POST: the HTTP status (408 also if a probe timed out), the answer in words (`HTTP 404, text/html`), the
-    JSON-RPC reply if the body holds one, the session it opened, and the seconds to wait before the next attempt.
+    body's own words if it refuses in plain text or JSON, the JSON-RPC reply if the body holds one, the session it opened, and
+    the seconds to wait before the next attempt.
     """
 
     status: int
     came: str
+    words: str = ""
     reply: Reply | None = None
     session_id: str | None = None
     pause: float | None = None
@@ -65,19 +69,26 @@ class Answer:
 class Wire:
     """The connection to one endpoint. Several threads may use it at once."""
 
-    def __init__(self, client: httpx.Client, url: httpx.URL, *, timeout: float, secret: str | None) -> None:
+    def __init__(
+        self,
+        client: httpx.Client,
+        url: httpx.URL,
+        *,
+        timeout: float,
+        secret: str | None,
+        limits: ServerLimits = SERVER,
+    ) -> None:
         self.url = url
         self.label = shown_address(url)
         self.timeout = timeout
+        self.limits = limits
         self._client = client
         self._secret = secret
+        self._total = Budget(limits.total_bytes)
 
     def quote(self, words: object) -> str:
         """Shorten a server's own words to one line for a message, with the token hidden."""
-        text = " ".join(str(words).split())
-        if self._secret:
-            text = text.replace(self._secret, "***")
-        return text if len(text) <= _QUOTED else text[:_QUOTED] + "..."
+        return quoted(words, self._secret)
 
     def refused(self, what: str, got: object, remedy: str, need: str | None = None) -> ServerRefused:
         """Return an error that quotes what the server gave."""
@@ -86,81 +97,94 @@ class Wire:
     def exchange(
         self, message: Mapping[str, Any], headers: Mapping[str, str], *, silence: float | None = None
     ) -> Answer:
-        """POST one JSON-RPC message and return the outcome, after up to four attempts.
+        """POST one JSON-RPC message and return the outcome, after up to four attempts within one deadline.
 
         Connection errors, time-outs, streams that end early, HTTP 429 and 5xx lead to another attempt. The pause before it
         doubles and is jittered, or follows `Retry-After`. A probe names the seconds of `silence` after which it gets
         status 408, without a second attempt.
 
         Raises:
-            ServerUnreachable: no attempt brought an HTTP answer.
+            ServerUnreachable: no attempt brought an HTTP answer, or the answer is too large.
         """
+        limit = silence or self.timeout
+        patience = Patience(limit, limit * self.limits.patience)
         attempt = 0
         while True:
             attempt += 1
             asked = None
             try:
-                answer = self._once(message, headers, silence or self.timeout)
+                answer = self._once(message, headers, patience)
                 asked = answer.pause
                 transient = answer.status == 429 or answer.status >= 500
-                if not transient or attempt == ATTEMPTS or (asked is not None and asked > LONGEST_PAUSE):
+                longest = min(LONGEST_PAUSE, patience.left)
+                if not transient or attempt == ATTEMPTS or (asked is not None and asked > longest):
                     return answer
             except httpx.RequestError as error:
                 if silence is not None and isinstance(error, httpx.ReadTimeout):
                     return Answer(408, f"no answer within {silence:g} s")
-                if attempt == ATTEMPTS or not isinstance(error, httpx.TransportError):
-                    raise self._unreachable(error, attempt) from error
+                final = attempt == ATTEMPTS or patience.left <= 0 or not isinstance(error, httpx.TransportError)
+                if final:  # without its cause, which quotes the server
+                    raise self._unreachable(error, attempt) from None
             # Jitter keeps clients that failed together from coming back together.
             time.sleep(_FIRST_PAUSE * 2 ** (attempt - 1) * random.uniform(0.5, 1.0) if asked is None else asked)
 
     def delete(self, headers: Mapping[str, str]) -> None:
         """End the session on the server; a failure does not matter."""
-        with suppress(httpx.HTTPError), self._open("DELETE", headers, 5.0):
+        with suppress(httpx.HTTPError), self._open("DELETE", headers, Patience(5.0, 5.0)):
             pass
 
-    def _once(self, message: Mapping[str, Any], headers: Mapping[str, str], silence: float) -> Answer:
-        deadline = time.monotonic() + ANSWER_LIMIT * silence
-        with self._open("POST", headers, silence, message) as response:
+    def _once(self, message: Mapping[str, Any], headers: Mapping[str, str], patience: Patience) -> Answer:
+        budget = Budget(self.limits.answer_bytes, self._total)
+        with self._open("POST", headers, patience, message) as response:
             kind = _kind(response)
             came = f"HTTP {response.status_code}" + (f", {kind}" if kind else "")
             if response.next_request is not None:
                 came += f", a redirect to {shown_address(response.next_request.url)}"
-            reply, identity = None, message.get("id")
+            reply, words, identity = None, b"", message.get("id")
             if identity is not None and kind == "application/json":
-                reply = find_reply(b"".join(_within(deadline, response)), identity)
+                words = read_body(response, budget)
+                check_values(words, self.limits.values)
+                reply = find_reply(words, identity)
             elif identity is not None and kind == "text/event-stream" and response.is_success:
-                reply = self._streamed(response, identity, headers, deadline)
+                reply = self._streamed(response, identity, headers, patience, budget)
+            elif response.is_error and "html" not in kind:
+                words = _opening(response)
+            said = self.quote(words[:_WORDS].decode(errors="replace")) if response.is_error and reply is None else ""
             session = response.headers.get("mcp-session-id")
             session = session if session and session.isascii() else None  # the protocol demands visible ASCII
             pause = _retry_after(response.headers.get("retry-after", ""))
-            return Answer(response.status_code, came, reply, session, pause)
+            return Answer(response.status_code, self.quote(came), said, reply, session, pause)
 
-    def _streamed(self, response: httpx.Response, identity: int, headers: Mapping[str, str], deadline: float) -> Reply:
+    def _streamed(
+        self, response: httpx.Response, identity: int, headers: Mapping[str, str], patience: Patience, budget: Budget
+    ) -> Reply:
         # A server may hang up before its answer and have the client come back for it (protocol 2025-11-25,
         # "Sending Messages to the Server"): GET with the id of the last event, after the pause that it named.
         last_id, pause = "", 1.0
         with ExitStack() as opened:
             for _ in range(1 + _MAX_RESUMES):
-                for event in events(_within(deadline, response)):
-                    last_id = event.id if event.id.isascii() else last_id  # a header will carry it
-                    pause = pause if event.retry is None else event.retry / 1000
+                for event in events(chunks_of(response, budget), budget.size):
+                    if event.id.isascii() and event.id.isprintable():  # a header will carry it
+                        last_id = event.id
+                    if event.retry is not None:
+                        pause = min(max(event.retry, 0), int(1000 * LONGEST_PAUSE)) / 1000
+                    check_values(event.data, self.limits.values)
                     if (reply := find_reply(event.data, identity)) is not None:
                         return reply
                 if not last_id:
                     break
-                time.sleep(min(max(pause, 0.0), LONGEST_PAUSE))
-                resumed = self._open("GET", {**headers, "last-event-id": last_id}, self.timeout)
-                response = opened.enter_context(resumed)
+                time.sleep(max(0.0, min(pause, patience.left)))
+                response = opened.enter_context(self._open("GET", {**headers, "last-event-id": last_id}, patience))
                 if _kind(response) != "text/event-stream":
                     break
         raise httpx.RemoteProtocolError("the event stream ended before the answer")
 
     @contextmanager
     def _open(
-        self, method: str, headers: Mapping[str, str], timeout: float, message: Mapping[str, Any] | None = None
+        self, method: str, headers: Mapping[str, str], patience: Patience, message: Mapping[str, Any] | None = None
     ) -> Iterator[httpx.Response]:
         headers = {**ACCEPT, **headers}
-        request = self._client.build_request(method, self.url, json=message, headers=headers, timeout=timeout)
+        request = self._client.build_request(method, self.url, json=message, headers=headers, timeout=patience)
         # httpx would follow a redirect anywhere and turn a POST into a GET at a 302. The message and the token are
         # meant for this origin, so the client follows only a redirect that stays there and keeps the method.
         for _ in range(_MAX_REDIRECTS):
@@ -176,8 +200,15 @@ class Wire:
 
     def _unreachable(self, error: httpx.RequestError, attempts: int) -> ServerUnreachable:
         got = self.quote(error) or type(error).__name__
+        if isinstance(error, TooMuch):
+            need = f"at most {self.limits.answer_bytes:,} bytes in an answer, {self.limits.total_bytes:,} in all"
+            what, remedy = (
+                "the memory server's answer is too large",
+                "check the server, or read the graph from its file",
+            )
+            return ServerUnreachable(what, label=self.label, got=got, need=need, remedy=remedy)
         return ServerUnreachable(
-            f"no answer from the memory server in {attempts} attempts",
+            f"no answer from the memory server in {attempts} attempt{'s' if attempts > 1 else ''}",
             label=self.label,
             got=f"nothing within {self.timeout:g} s" if got == "timed out" else got,
             remedy="check that the server runs and that the address and port are right",
@@ -197,9 +228,8 @@ def find_reply(text: str | bytes, identity: int) -> Reply | None:
     for message in decoded if isinstance(decoded, list) else [decoded]:
         with suppress(msgspec.ValidationError):
             reply = msgspec.convert(message, Reply)
-            if (reply.id == identity and reply.result is not None) or (
-                reply.id in (identity, None) and reply.error is not None
-            ):
+            ours = type(reply.id) is int and reply.id == identity  # True is 1
+            if (ours and reply.result is not None) or ((ours or reply.id is None) and reply.error is not None):
                 return reply
     return None
 
@@ -208,17 +238,18 @@ def _kind(response: httpx.Response) -> str:
     return str(response.headers.get("content-type", "")).partition(";")[0].strip().lower()
 
 
-def _within(deadline: float, response: httpx.Response) -> Iterator[bytes]:
-    # httpx limits silence only; a stream of keep-alives would keep a client waiting forever.
-    for chunk in response.iter_bytes():
-        yield chunk
-        if time.monotonic() > deadline:
-            raise httpx.ReadTimeout("an answer that does not end")
+def _opening(response: httpx.Response) -> bytes:
+    """Return the first bytes of a refusal's body, as far as they can be read."""
+    body = b""
+    with suppress(httpx.RequestError):
+        for chunk in chunks_of(response, Budget(_WORDS)):
+            body += chunk
+    return body
 
 
 def _retry_after(value: str) -> float | None:
     """Read seconds or an HTTP date (RFC 9110, section 10.2.3); return None for anything else."""
-    with suppress(ValueError, OverflowError):
+    with suppress(ValueError, OverflowError, TypeError, IndexError):
         if value.strip().isdecimal():
             return float(value)
         moment = parsedate_to_datetime(value)

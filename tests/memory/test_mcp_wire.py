@@ -14,6 +14,7 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from amygdala_tl.errors import InputError, ServerRefused, ServerUnreachable
 from amygdala_tl.memory import read_memory_server
 from amygdala_tl.memory.wire import Wire
+from amygdala_tl.net.client import client_of
 from amygdala_tl.records import Node
 from tests.memory.tiny_server import GRAPH, Message, Seen, TinyServer, as_stream, text, times
 from tests.servers import running_app
@@ -148,18 +149,46 @@ def test_a_server_error_that_stays_is_an_error() -> None:
     assert server.calls().count("tools/list") == 4
 
 
-def test_a_client_error_is_not_tried_again() -> None:
-    server = TinyServer(interfere=times([PlainTextResponse("no", status_code=400)], on="tools/list"))
-    with running_app(server) as url, pytest.raises(ServerRefused, match="HTTP 400"):
+def test_a_client_error_is_tried_once_more_in_a_new_session_and_not_again() -> None:
+    server = TinyServer(interfere=times([PlainTextResponse("no such thing", status_code=400)] * 9, on="tools/list"))
+    with running_app(server) as url, pytest.raises(ServerRefused, match="HTTP 400, text/plain: no such thing"):
         read_memory_server(url + "/mcp")
-    assert server.calls().count("tools/list") == 1
+    assert server.calls().count("tools/list") == server.calls().count("initialize") == 2
 
 
-def test_a_session_that_the_server_dropped_is_opened_again() -> None:
-    server = TinyServer(interfere=times([Response(status_code=404)], on="tools/call"))
+def lost(message: str) -> Callable[[Seen], Message]:
+    return lambda seen: {"jsonrpc": "2.0", "id": seen.message["id"], "error": {"code": -32600, "message": message}}
+
+
+SESSION_LOST: dict[str, Callable[[Seen], Response]] = {
+    "404": lambda seen: Response(status_code=404),
+    "400 in plain text": lambda seen: PlainTextResponse("Bad Request", status_code=400),
+    "400 with a reply": lambda seen: JSONResponse(lost("No valid session ID provided")(seen), status_code=400),
+    "410": lambda seen: Response(status_code=410),
+    "200 in JSON": lambda seen: JSONResponse(lost("Session not found")(seen)),
+    "200 in a stream": lambda seen: as_stream(b"data: " + dumped(lost("Server not initialized")(seen)) + b"\n\n"),
+}
+
+
+@pytest.mark.parametrize("drop", SESSION_LOST.values(), ids=SESSION_LOST)
+def test_a_session_that_the_server_dropped_is_opened_again(drop: Callable[[Seen], Response]) -> None:
+    async def once(seen: Seen, server: TinyServer) -> Response | None:
+        return drop(seen) if server.calls().count("tools/call read_graph") == 1 and "tools/call" in seen.call else None
+
+    server = TinyServer(interfere=once)
     with running_app(server) as url:
         assert read_memory_server(url + "/mcp") == NODES
     assert server.calls().count("initialize") == 2
+
+
+def test_an_error_that_is_not_about_the_session_is_final() -> None:
+    async def failing(seen: Seen, server: TinyServer) -> Response | None:
+        return JSONResponse(lost("disk on fire")(seen)) if "tools/call" in seen.call else None
+
+    server = TinyServer(interfere=failing)
+    with running_app(server) as url, pytest.raises(ServerRefused, match="disk on fire"):
+        read_memory_server(url + "/mcp")
+    assert server.calls().count("initialize") == 1
 
 
 def test_a_server_that_is_down_is_named_with_what_to_do() -> None:
@@ -326,7 +355,7 @@ def test_keep_alives_without_an_end_do_not_keep_the_client() -> None:
     async def keep(seen: Seen, server: TinyServer) -> Response:
         return StreamingResponse(pinging(), media_type="text/event-stream")
 
-    with running_app(TinyServer(interfere=keep)) as url, httpx.Client() as client:
+    with running_app(TinyServer(interfere=keep)) as url, client_of(httpx.URL(url), None) as client:
         wire = Wire(client, httpx.URL(url + "/mcp"), timeout=30.0, secret=None)
         start = time.monotonic()
         answer = wire.exchange({"jsonrpc": "2.0", "id": 1, "method": "x"}, {}, silence=0.1)

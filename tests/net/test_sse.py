@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amygdala_tl.sse import events
+from amygdala_tl.net.sse import events
 
 DATA = st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), max_size=30)
 LINE_ENDS = ["\n", "\r\n", "\r"]
@@ -29,12 +29,12 @@ def test_line_ends_comments_and_chunk_borders_do_not_matter(
     stream = ("\ufeff" + "".join(line + end for line in lines)).encode()
     borders = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
     chunks = [stream[start:stop] for start, stop in pairwise(borders)]
-    assert [event.data for event in events(chunks)] == ["\n".join(data) for data in written]
+    assert [event.data for event in events(chunks, 10**6)] == ["\n".join(data) for data in written]
 
 
 def test_line_separators_inside_the_data_do_not_split_it() -> None:
     data = '{"text": "one\u2028two\u2029three\x85four\x0bfive\x1csix"}'
-    assert [event.data for event in events([f"data: {data}\n\n".encode()])] == [data]
+    assert [event.data for event in events([f"data: {data}\n\n".encode()], 10**6)] == [data]
 
 
 def test_an_event_is_given_as_soon_as_its_blank_line_is_there() -> None:
@@ -42,16 +42,16 @@ def test_an_event_is_given_as_soon_as_its_blank_line_is_there() -> None:
         yield b"data: one\r\n\r\n"
         raise AssertionError("the event should have come before the next chunk was asked for")
 
-    assert next(iter(events(chunks()))).data == "one"
+    assert next(iter(events(chunks(), 10**6))).data == "one"
 
 
 def test_other_event_types_and_events_cut_short_are_skipped() -> None:
     stream = b"event: endpoint\ndata: /x\n\ndata: one\n\ndata: two\n"
-    assert [event.data for event in events([stream])] == ["one"]
+    assert [event.data for event in events([stream], 10**6)] == ["one"]
 
 
 def test_ids_and_pauses_are_given() -> None:
     stream = b"id: 7\nretry: 250\ndata:\n\nid: a\0b\ndata: one\n\n"
-    first, second = events([stream])
+    first, second = events([stream], 10**6)
     assert (first.data, first.id, first.retry) == ("", "7", 250)
     assert (second.data, second.id, second.retry) == ("one", "7", None)  # the last id stays valid, as the standard says

@@ -1,13 +1,14 @@
 """Addresses and tokens of servers, checked before a request."""
 
 import os
-from typing import Any
+import re
 
 import httpx
 
 from amygdala_tl.errors import InputError
 
 _HERE = ("localhost", "127.0.0.1", "::1")
+_PRIVATE = re.compile(r"(?<=//)[^/?#]*@|[?#].*", re.DOTALL)
 
 
 def http_address(url: str) -> httpx.URL:
@@ -16,20 +17,26 @@ def http_address(url: str) -> httpx.URL:
     Raises:
         InputError: `url` is not an http(s) address that a resolver accepts.
     """
-    need = "http://host:port/path"
+    need, label = "http://host:port/path", _PRIVATE.sub("", url)
     try:
         given = httpx.URL(url.strip()).copy_with(fragment=None)
         given.raw_host.decode("ascii").encode("idna")  # as the resolver does, which refuses labels over 63 letters
+        host = given.host  # decodes IDNA
     except (httpx.InvalidURL, UnicodeError) as error:
-        raise InputError("not an address", label=url, got=error, need=need, remedy="check the address") from error
-    if given.scheme not in ("http", "https") or not given.host:
-        raise InputError("not an http(s) address", label=url, need=need, remedy="write the address in full")
+        raise InputError("not an address", label=label, got=error, need=need, remedy="check the address") from None
+    if given.scheme not in ("http", "https") or not host:
+        raise InputError("not an http(s) address", label=label, need=need, remedy="write the address in full")
     return given
 
 
 def shown_address(url: httpx.URL) -> str:
     """Return `url` without user, password, query and fragment, for a message."""
     return str(url.copy_with(userinfo=b"", query=None, fragment=None))
+
+
+def is_here(url: httpx.URL) -> bool:
+    """Whether `url` is on this machine, which a proxy cannot reach."""
+    return url.host in _HERE
 
 
 def bearer_token(token: str | None, variable: str) -> str | None:
@@ -44,11 +51,3 @@ def bearer_token(token: str | None, variable: str) -> str | None:
         what, need = "a header cannot carry the bearer token", "printable ASCII without spaces"
         raise InputError(what, label=variable, need=need, remedy="set it to the token alone")
     return secret or None
-
-
-def client_of(url: httpx.URL, secret: str | None, **options: Any) -> httpx.Client:
-    """Return a client for the server at `url`: it sends the bearer token, follows no redirect, and uses the environment's proxy
-    only for other machines, since a proxy cannot reach this one.
-    """
-    headers = {} if secret is None else {"authorization": f"Bearer {secret}"}
-    return httpx.Client(headers=headers, follow_redirects=False, trust_env=url.host not in _HERE, **options)
