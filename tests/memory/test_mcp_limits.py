@@ -46,9 +46,7 @@ def flood(head: bytes, piece: bytes, pieces: int = 64) -> Callable[[bytes, Send]
 def bomb(request: bytes, send: Send) -> None:
     send(HEAD % (JSON, b"Content-Encoding: gzip\r\n"))
     gzip = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS | 16)
-    for _ in range(64):
-        send(gzip.compress(bytes(MIB)))
-    send(gzip.flush())
+    send(b"".join(gzip.compress(bytes(MIB)) for _ in range(64)) + gzip.flush())
 
 
 FLOODS: dict[str, Callable[[bytes, Send], None]] = {
