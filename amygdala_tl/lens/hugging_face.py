@@ -9,6 +9,13 @@ from amygdala_tl.errors import ModelError
 from amygdala_tl.records import LayerOutput
 
 
+def text_decoder(model: PreTrainedModel) -> nn.Module:
+    """Return the part of a multimodal model that reads text; any other model itself."""
+    multimodal = model.config.get_text_config() is not model.config
+    decoder: nn.Module = model.get_decoder() if multimodal else model
+    return decoder
+
+
 def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
     """Return the decoder layers of `model`: its one module list with as many members as the configuration has layers.
 
@@ -16,7 +23,8 @@ def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
         ModelError: no list, or more than one, has that length.
     """
     n_layers = model.config.get_text_config().num_hidden_layers
-    lists = [module for module in model.modules() if isinstance(module, nn.ModuleList) and len(module) == n_layers]
+    modules = text_decoder(model).modules()
+    lists = [module for module in modules if isinstance(module, nn.ModuleList) and len(module) == n_layers]
     named = [module for module in lists if all(sum(1 for _ in member.children()) > 1 for member in module)]
     if len(named) != 1:
         kind, got = type(model).__name__, f"{len(named)} lists of {n_layers}"
@@ -25,8 +33,15 @@ def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
 
 
 def context_of(model: PreTrainedModel) -> int:
-    """Return the longest input, in tokens; 2048 where the configuration names none."""
-    length: int = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2048
+    """Return the longest input, in tokens; 2048 where the configuration names none.
+
+    Raises:
+        ModelError: what it names is no length.
+    """
+    length = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2048
+    if not isinstance(length, int) or length < 1:
+        got, kind = f"max_position_embeddings={length}", type(model).__name__
+        raise ModelError("the configuration names no context", label=kind, got=got, remedy="correct its config.json")
     return length
 
 

@@ -7,12 +7,15 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from amygdala_tl.errors import InputError
+from amygdala_tl.lens.agreement import reference_of
 from amygdala_tl.lens.checkpoints import Checkpoint, load_checkpoint
 from amygdala_tl.lens.engines import Engine, choose_engine
 from amygdala_tl.lens.fingerprint import computed_config, tokenizer_fingerprint, weights_fingerprints
 from amygdala_tl.lens.hugging_face import context_of
 from amygdala_tl.lens.identity import golden_numbers, versions
+from amygdala_tl.lens.intact import check_finite
 from amygdala_tl.lens.round_trip import check_tokenizer
+from amygdala_tl.lens.text_only import language_model
 from amygdala_tl.records import ModelInfo
 
 _NAMES = (("float32", "fp32"), ("bfloat16", "bf16"), ("float16", "fp16"))
@@ -83,14 +86,18 @@ def load_model(
 def lens_of(
     checkpoint: Checkpoint, device: torch.device, *, n_devices: int = 1, engine: Literal["auto"] | Engine = "auto"
 ) -> Lens:
-    """Build a `Lens` around a checkpoint's model, which it takes over; arguments and errors as in `choose_engine`."""
-    hf_model = checkpoint.hf_model
+    """Build a `Lens` around a checkpoint's model, which it takes over; arguments and errors as in `load_model`."""
+    check_finite(checkpoint.hf_model, checkpoint.id)
+    reference = reference_of(checkpoint.hf_model, checkpoint.id)
+    hf_model = language_model(checkpoint.hf_model)
     fingerprint, exact = weights_fingerprints(hf_model.state_dict(keep_vars=True).values())
     computed = computed_config(hf_model.config)
     config = hf_model.config.get_text_config()
     n_ctx = context_of(hf_model)
     architecture, dtype = type(hf_model).__name__, str(hf_model.dtype).removeprefix("torch.")
-    model, chosen = choose_engine(checkpoint, device, n_devices=n_devices, engine=engine)
+    model, chosen = choose_engine(hf_model, reference, device, n_devices=n_devices, engine=engine)
+    if chosen == "HookedTransformer":
+        n_ctx = min(n_ctx, int(model.cfg.n_ctx))
     info = ModelInfo(
         id=checkpoint.id,
         revision=checkpoint.revision,

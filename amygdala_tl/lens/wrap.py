@@ -23,6 +23,7 @@ from amygdala_tl.lens.checkpoints import Checkpoint, short_name
 from amygdala_tl.lens.engines import Engine
 from amygdala_tl.lens.fingerprint import RENAMED, computed_config, tokenizer_fingerprint, weights_fingerprints
 from amygdala_tl.lens.identity import golden_numbers, versions
+from amygdala_tl.lens.intact import check_finite
 from amygdala_tl.lens.model import Lens, lens_of
 from amygdala_tl.lens.parity import mean_removed
 from amygdala_tl.records import ModelInfo
@@ -52,6 +53,7 @@ def wrap(model: Any, tokenizer: PreTrainedTokenizerBase | None = None) -> Lens:
         got, need = type(model).__name__, "HookedTransformer, TransformerBridge or a Hugging Face decoder model"
         raise ModelError("the model is of an unknown kind", got=got, need=need, remedy="pass one of these")
     cfg, first = model.cfg, next(model.parameters())
+    check_finite(model, type(model).__name__)
     original = getattr(model, "original_model", None)  # the bridge's
     engine: Engine = "HookedTransformer" if original is None else "TransformerBridge"
     config = getattr(original, "config", None)
@@ -124,9 +126,9 @@ def _own_tokenizer(model: Any) -> PreTrainedTokenizerBase:
         raise _no_tokenizer(model)
     if not (added := tokenizer("").input_ids):
         return tokenizer
-    try:
-        own: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(tokenizer.name_or_path)
-    except (OSError, ValueError) as cause:
+    try:  # its files are here, or in the cache, from when it was loaded
+        own: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(tokenizer.name_or_path, local_files_only=True)
+    except Exception as cause:
         message = "the tokenizer adds tokens to every text, and its files are not here to tell whether TransformerLens did that"
         raise _no_tokenizer(model, message, got=repr(tokenizer.decode(added))) from cause
     return tokenizer if own("").input_ids == added else own

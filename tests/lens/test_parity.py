@@ -108,4 +108,12 @@ def test_golden_ids_fit_the_smallest_vocabularies(vocabulary):
 def test_the_difference_is_relative_and_of_the_worst_token():
     reference = torch.ones(2, 4) * torch.tensor([[1.0], [100.0]])
     ours = reference + torch.tensor([[0.5], [1.0]])
-    assert relative_difference(ours, reference) == pytest.approx(0.5)
+    assert relative_difference(ours, reference, 1e-4) == pytest.approx(0.5)
+
+
+def test_in_half_precision_the_median_token_counts():
+    reference = torch.ones(5, 4)
+    ours = reference + torch.tensor([[0.01], [0.01], [9.0], [0.02], [0.03]])
+    assert relative_difference(ours, reference, 0.1) == pytest.approx(0.02, rel=1e-3)
+    ours[:3] = torch.nan
+    assert relative_difference(ours, reference, 0.1) == torch.inf
