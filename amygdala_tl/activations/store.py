@@ -221,8 +221,9 @@ class ActivationStore:
         Raises:
             StorageError: the disk refuses.
         """
-        data: dict[str, Tensor] = {**tensors.positions, "token_count": tensors.token_count}
-        data |= {"token_sum": tensors.token_sum.float(), "token_product": tensors.token_product.float()}
+        data: dict[str, Tensor] = {str(position): value for position, value in tensors.positions.items()}
+        data |= {"token_count": tensors.token_count, "token_sum": tensors.token_sum.float()}
+        data["token_product"] = tensors.token_product.float()
         if tensors.token_spread is not None:
             data[_SPREAD] = tensors.token_spread.to(torch.bfloat16)
         header = {"ids": json.dumps(list(ids)), "layers": json.dumps(list(layers))}

@@ -45,7 +45,7 @@ def weights_fingerprints(tensors: Iterable[Tensor]) -> tuple[str, str]:
 def _digests(tensor: Tensor) -> tuple[bytes, bytes]:
     shape = str(tuple(tensor.shape)).encode()
     rounded, rest = hashlib.sha256(shape), hashlib.sha256(str(tensor.dtype).encode())
-    for part in tensor.detach().reshape(-1).split(_CHUNK):
+    for part in torch.split(tensor.detach().reshape(-1), _CHUNK):
         values = part.cpu()
         half = values.to(torch.bfloat16) if values.is_floating_point() else values  # packed integers stay as they are
         rounded.update(half.view(torch.uint8).numpy())

@@ -109,6 +109,7 @@ def test_another_computation_is_refused_with_and_without_hashes(name, bundle, st
     with pytest.raises(ActivationStoreError, match="no longer computes"):
         check_store(blind(lens, tiny), store, LAYERS)
     assert ActivationStore.for_model(store.folder.parent, lens.info, store.settings).folder != store.folder
+    assert lens.info.key != tiny.info.key
 
 
 @pytest.mark.parametrize("name", TOKENIZERS)

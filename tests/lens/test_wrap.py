@@ -1,15 +1,19 @@
 """Models that the caller has loaded, on every engine, processed or not: the same scores, the same model, and left untouched."""
 
 import functools
+import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from amygdala_tl.activations.golden import TEXTS, golden_ids, run_golden
 from amygdala_tl.activations.runner import pool_texts
 from amygdala_tl.activations.store import ActivationStore
-from amygdala_tl.errors import ModelError
+from amygdala_tl.api.models import check_fit
+from amygdala_tl.errors import ModelError, ReadoutError
 from amygdala_tl.lens.engines import build_hooked_transformer, has_hooked_transformer
 from amygdala_tl.lens.generation import generate
 from amygdala_tl.lens.identity import same_model
@@ -18,6 +22,8 @@ from amygdala_tl.lens.residuals import on_resid_post, run_resid_post
 from amygdala_tl.lens.upper import can_start_above, head, run_above
 from amygdala_tl.lens.weights import mlp_outputs, token_embeddings, unembedding
 from amygdala_tl.lens.wrap import exported, reads_mean, wrap
+from amygdala_tl.readout.provenance import Provenance
+from amygdala_tl.readout.record import Readout
 from amygdala_tl.records import CaptureSettings
 
 CPU = torch.device("cpu")
@@ -353,6 +359,38 @@ def test_records_from_before_golden_numbers_are_compared_by_fingerprint_only(len
     assert same_model(old, lens_of("PreTrainedModel", "llama").info) == "same"
     assert same_model(old, lens_of("TransformerBridge", "llama").info) == "unverifiable"
     assert same_model(replace(old, fingerprint="0" * 64), loaded("llama").info) == "other"
+
+
+@pytest.mark.parametrize("model_type", TYPES)
+def test_a_readout_passes_its_golden_check_on_every_form_of_its_checkpoint(model_type, lens_of, loaded, recwarn):
+    lens, settings = loaded(model_type), CaptureSettings(chat_template="user")
+    vectors = unit(2, 5, 64)
+    vectors = exported(
+        vectors, lens_of("processed TransformerBridge", model_type).info
+    )  # so that every form can read it
+    about = Provenance(model=lens.info, capture=settings)
+    ids = golden_ids(lens, settings)
+    readout = Readout(tuple("abcde"), (1, 3), vectors, provenance=about).with_golden(
+        TEXTS, ids, run_golden(lens, ids, [1, 3])
+    )
+    recwarn.clear()
+    for kind in KINDS:
+        check_fit(readout, lens_of(kind, model_type))
+    assert not recwarn.list
+    (other,) = {*TYPES} - {model_type}
+    with pytest.raises(ReadoutError, match="other activations"):
+        check_fit(readout, lens_of("PreTrainedModel", other))
+
+
+def test_tensors_under_other_names_and_buffers_on_disk_are_the_same_weights(tiny_checkpoint, loaded, tmp_path):
+    folder = shutil.copytree(tiny_checkpoint("gpt2"), tmp_path / "gpt2")
+    tensors = load_file(folder / "model.safetensors")
+    renamed = {name.removeprefix("transformer."): tensor for name, tensor in tensors.items() if "lm_head" not in name}
+    renamed |= {f"h.{layer}.attn.bias": torch.ones(1, 1, 8, 8) for layer in range(4)}
+    save_file(renamed, folder / "model.safetensors", metadata={"format": "pt"})
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    info = wrap(model.eval(), loaded("gpt2").tokenizer).info
+    assert info.key == loaded("gpt2").info.key
 
 
 def test_a_hugging_face_model_finds_the_store_of_the_same_model_loaded_by_name(lens_of, loaded, tmp_path):

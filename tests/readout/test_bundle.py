@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import os
 
 import pytest
 import torch
@@ -215,3 +216,27 @@ def test_a_key_that_this_version_does_not_know_is_ignored(bundle):
     edit(bundle, lambda m: m["amygdala_tl"].update(new={"deep": [1]}))
     edit(bundle, lambda m: m["amygdala_tl"]["verdicts"]["joy"].update(new="x"))
     assert load_readout(bundle).verdicts["joy"] == a_readout().verdicts["joy"]
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".json"])
+def test_a_sparse_file_of_any_size_is_refused_before_it_is_read(bundle, suffix):
+    os.truncate(bundle.with_suffix(suffix), 12 << 30)
+    with pytest.raises(ReadoutError, match="too large"):
+        load_readout(bundle)
+
+
+def test_fields_of_a_later_version_are_ignored_wherever_they_stand(bundle):
+    def add(manifest):
+        about = manifest["amygdala_tl"]
+        for record in (
+            manifest,
+            about,
+            about["model"],
+            about["capture"],
+            about["verdicts"]["awe"],
+            about["calibration"],
+        ):
+            record["a_field_of_a_later_version"] = {"x": [1]}
+
+    edit(bundle, add)
+    assert load_readout(bundle).provenance == a_readout().provenance
