@@ -48,11 +48,11 @@ def _digests(tensor: Tensor) -> tuple[bytes, bytes]:
     for part in torch.split(tensor.detach().reshape(-1), _CHUNK):
         values = part.cpu()
         half = values.to(torch.bfloat16) if values.is_floating_point() else values  # packed integers stay as they are
-        rounded.update(half.view(torch.uint8).numpy())
+        rounded.update(half.view(torch.uint8).numpy().data)
         if values.dtype == torch.float32:  # the half that rounding drops; together they are the value
-            rest.update(values.view(torch.int16)[::2].contiguous().numpy())
+            rest.update(values.view(torch.int16)[::2].contiguous().numpy().data)
         elif values.dtype != torch.bfloat16:
-            rest.update(values.view(torch.uint8).numpy())
+            rest.update(values.view(torch.uint8).numpy().data)
     return rounded.digest(), rounded.digest() + rest.digest()
 
 
