@@ -5,7 +5,7 @@ The hooks are torch's own: each has a handle that removes it and nothing else. T
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import torch
@@ -15,6 +15,10 @@ from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
 from amygdala_tl.errors import ModelError
+
+
+class _AllRead(Exception):
+    """Ends a forward pass whose remaining part nobody reads."""
 
 
 def on_resid_post(model: Any, layer: int, function: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
@@ -47,7 +51,7 @@ def run_resid_post(
     """
     device = next(model.parameters()).device
     tokens = tokens.to(device)
-    options: dict[str, Any] = {"return_type": None, "stop_at_layer": max(layers) + 1}
+    options: dict[str, Any] = {"return_type": None}
     # HookedTransformer masks leading tokens with the padding's id, as BOS often has, behind a tokenizer that pads on the left.
     if getattr(getattr(model, "tokenizer", None), "padding_side", None) == "left":
         options["attention_mask"] = torch.ones_like(tokens)
@@ -57,13 +61,20 @@ def run_resid_post(
 def read_streams(
     model: Any, layers: Sequence[int], known: Mapping[int, Tensor], run: Callable[[], object]
 ) -> Float[Tensor, "text token layer d_model"]:
-    """Run, and stack resid_post of `layers` after all edits; streams in `known` are taken as they are."""
+    """Run, and stack resid_post of `layers` after all edits; streams in `known` are taken as they are.
+
+    The run ends as soon as it has passed the last of the layers. TransformerLens's `stop_at_layer` cannot stop the bridge between
+    the model's last layer and the unembedding.
+    """
     seen: dict[int, Tensor] = dict(known)
     with ExitStack() as stack:
+        stack.enter_context(suppress(_AllRead))
         for layer in set(layers) - set(known):
 
             def keep(value: Tensor, layer: int = layer) -> None:
                 seen[layer] = value
+                if layer == max(layers):
+                    raise _AllRead
 
             stack.callback(on_resid_post(model, layer, keep).remove)
         run()

@@ -15,7 +15,7 @@ from amygdala_tl.lens.engines import has_hooked_transformer
 from amygdala_tl.lens.hugging_face import decoder_layers
 from amygdala_tl.lens.model import load_model
 from amygdala_tl.lens.residuals import run_resid_post
-from tests.conftest import TINY, TINY_FOR_VLLM
+from tests.conftest import TINY, TINY_FOR_VLLM, VOCABULARY
 
 ENGINES = [
     pytest.param(
@@ -74,7 +74,7 @@ def test_tiny_random_checkpoints_resid_post_equals_hugging_face_at_every_layer(m
         pytest.skip(
             f"HookedTransformer does not know this {model_type}; the next test shows that the bridge takes over"
         )
-    tokens = torch.randint(3, 40000, (2, 30), generator=torch.Generator().manual_seed(2))
+    tokens = torch.randint(3, VOCABULARY, (2, 30), generator=torch.Generator().manual_seed(2))
     _, theirs = hugging_face_layers(tiny_checkpoint(model_type), tokens)
     loaded = load_model(str(tiny_checkpoint(model_type)), "float32", "cpu", engine=engine)
     ours = run_resid_post(loaded.model, tokens, range(4))
@@ -84,7 +84,7 @@ def test_tiny_random_checkpoints_resid_post_equals_hugging_face_at_every_layer(m
 
 @pytest.mark.parametrize("model_type", TINY | TINY_FOR_VLLM)
 def test_the_engine_that_auto_chooses_equals_hugging_face(model_type, tiny_checkpoint):
-    tokens = torch.randint(3, 40000, (2, 30), generator=torch.Generator().manual_seed(3))
+    tokens = torch.randint(3, VOCABULARY, (2, 30), generator=torch.Generator().manual_seed(3))
     _, theirs = hugging_face_layers(tiny_checkpoint(model_type), tokens)
     loaded = load_model(str(tiny_checkpoint(model_type)), "float32", "cpu")
     hooked = has_hooked_transformer() and model_type in KNOWN_TO_HOOKED_TRANSFORMER
@@ -104,7 +104,7 @@ def test_a_model_that_the_bridge_computes_otherwise_is_refused(engine, tiny_chec
 
 
 def test_a_layer_shifted_by_one_would_be_seen(tiny_checkpoint):
-    tokens = torch.randint(3, 40000, (2, 30), generator=torch.Generator().manual_seed(4))
+    tokens = torch.randint(3, VOCABULARY, (2, 30), generator=torch.Generator().manual_seed(4))
     _, theirs = hugging_face_layers(tiny_checkpoint("llama"), tokens)
     ours = run_resid_post(load_model(str(tiny_checkpoint("llama")), device="cpu").model, tokens, [1])
     assert worst_relative(ours[:, :, 0], theirs[2]) > 1e-2

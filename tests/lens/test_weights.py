@@ -30,7 +30,7 @@ RUNS = [
     for engine in ("HookedTransformer", "TransformerBridge")
     if engine == "TransformerBridge" or model_type in KNOWN_TO_HOOKED_TRANSFORMER
 ]
-TOKENS = torch.randint(3, 40000, (2, 12), generator=torch.Generator().manual_seed(5))
+TOKENS = torch.randint(3, VOCABULARY, (2, 12), generator=torch.Generator().manual_seed(5))
 
 Make = Callable[[str, str], tuple[Lens, PreTrainedModel]]
 

@@ -25,10 +25,11 @@ from amygdala_tl.lens.wrap import exported, reads_mean, wrap
 from amygdala_tl.readout.provenance import Provenance
 from amygdala_tl.readout.record import Readout
 from amygdala_tl.records import CaptureSettings
+from tests.conftest import VOCABULARY
 
 CPU = torch.device("cpu")
 TEXT = "The lamp went out and nobody lit it again."
-TOKENS = torch.randint(3, 40000, (2, 12), generator=torch.Generator().manual_seed(5))
+TOKENS = torch.randint(3, VOCABULARY, (2, 12), generator=torch.Generator().manual_seed(5))
 TYPES = ["gpt2", "llama"]
 KINDS = [
     *(["HookedTransformer", "processed HookedTransformer"] if has_hooked_transformer() else []),
@@ -229,7 +230,7 @@ def test_the_rest_of_the_package_works_on_it(kind, model_type, lens_of, loaded):
     with torch.no_grad():
         own = lens.model(TOKENS)
     torch.testing.assert_close(head(lens, last), own, rtol=1e-4, atol=1e-4)
-    some = torch.tensor([5, 77, 40000])
+    some = torch.tensor([5, 77, VOCABULARY - 1])
     torch.testing.assert_close(head(lens, last, some), own[..., some], rtol=1e-4, atol=1e-4)
     # Processing changes no prediction: the same tokens, with and without a cache.
     assert torch.equal(generate(lens, TOKENS, 4), generate(raw, TOKENS, 4))

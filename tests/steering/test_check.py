@@ -15,6 +15,7 @@ from amygdala_tl.steering.journal import Journal
 from amygdala_tl.steering.plan import SteeringCheck
 from amygdala_tl.steering.records import SteeringPlan
 from amygdala_tl.steering.words import ConceptWords, concept_words
+from tests.conftest import WHOLE_VOCABULARY
 from tests.steering.conftest import ENGINES
 
 CONCEPTS = ("joy", "grief", "calm", "anxiety", "boredom", "pride")
@@ -33,17 +34,18 @@ DIRECTIONS = unit(len(CONCEPTS), 64, seed=7)
 @pytest.fixture(scope="module", params=ENGINES)
 def planted(request, tiny_checkpoint: Callable[[str], Path], tmp_path_factory) -> tuple[Lens, ConceptWords]:
     """A tiny Llama in which a stream along the first two directions makes the words of joy and grief more likely."""
-    loaded = load_model(str(tiny_checkpoint("llama")), device="cpu")
+    tiny = tiny_checkpoint("llama", vocab_size=WHOLE_VOCABULARY)  # where each concept has words of one token
+    loaded = load_model(str(tiny), device="cpu")
     words = concept_words(loaded.tokenizer, CONCEPTS)
     folder = tmp_path_factory.mktemp("planted") / "llama"
-    model = AutoModelForCausalLM.from_pretrained(tiny_checkpoint("llama"), dtype=torch.float32)
+    model = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32)
     with torch.no_grad():
         for place, concept in enumerate(CONCEPTS):
             if concept in PLANTED:
                 own = words.tokens[words.share[:, place] > 0]
                 model.lm_head.weight[own] += 1.5 * DIRECTIONS[place] / model.model.norm.weight
     model.save_pretrained(folder)
-    for file in tiny_checkpoint("llama").glob("*token*"):
+    for file in tiny.glob("*token*"):
         (folder / file.name).write_bytes(file.read_bytes())
     return load_model(str(folder), device="cpu", engine=request.param), words
 
@@ -105,7 +107,7 @@ def test_taking_a_planted_direction_out_of_texts_that_carry_it_lowers_its_words(
     from amygdala_tl.lens.residuals import run_resid_post
 
     generator = torch.Generator().manual_seed(seed)
-    candidates = torch.randint(3, 40000, (200, 6), generator=generator)
+    candidates = torch.randint(3, WHOLE_VOCABULARY, (200, 6), generator=generator)
     projections = run_resid_post(loaded.model, candidates, [LAYER])[:, -1, 0].float() @ DIRECTIONS[0]
     texts = tuple(map(tuple, candidates[projections.argsort(descending=True)[:4]].tolist()))
     found = checked(planted, carriers={0: texts}).concepts[0].layers[0].ablation

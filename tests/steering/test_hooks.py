@@ -11,8 +11,9 @@ from amygdala_tl.lens.residuals import run_resid_post
 from amygdala_tl.lens.upper import can_start_above, head, run_above
 from amygdala_tl.steering.edits import NOT_FIRST, Ablate, Add, Clamp, Where
 from amygdala_tl.steering.hooks import intervene
+from tests.conftest import VOCABULARY
 
-TOKENS = torch.randint(3, 40000, (3, 7), generator=torch.Generator().manual_seed(0))
+TOKENS = torch.randint(3, VOCABULARY, (3, 7), generator=torch.Generator().manual_seed(0))
 LAYERS = range(4)
 
 
@@ -103,7 +104,7 @@ def test_a_direction_of_another_width_is_refused(model):
 def test_generation_with_a_cache_equals_generation_without_one_token_by_token(model, where):
     amounts = torch.tensor([2.0, 20.0, -20.0]) * 5
     edits = {1: [Add(unit(3, 64), amount=amounts, where=where)], 2: [Ablate(unit(3, 64, seed=5), where=where)]}
-    noise = torch.distributions.Gumbel(0.0, 1.0).sample((6, 3, 49152))
+    noise = torch.distributions.Gumbel(0.0, 1.0).sample((6, 3, VOCABULARY))
     plain = generate(model, TOKENS, 6)
     for how in ({}, {"noise": lambda step, _: noise[step]}):
         with intervene(model, edits):
@@ -140,5 +141,5 @@ def test_the_head_gives_the_models_own_logits(model):
     own = model.model(TOKENS)
     last = run_resid_post(model.model, TOKENS, [3])[:, :, 0]
     torch.testing.assert_close(head(model, last), own, rtol=1e-4, atol=1e-4)
-    some = torch.tensor([5, 77, 40000])
+    some = torch.tensor([5, 77, VOCABULARY - 1])
     torch.testing.assert_close(head(model, last, some), own[..., some], rtol=1e-4, atol=1e-4)

@@ -11,9 +11,10 @@ from amygdala_tl.lens.hugging_face import run_decoder_layers
 from amygdala_tl.lens.model import load_model
 from amygdala_tl.steering.edits import NOT_FIRST, mean_norm
 from amygdala_tl.steering.norms import mean_norms
+from tests.conftest import VOCABULARY
 from tests.steering.conftest import ENGINES
 
-TOKENS = torch.randint(3, 40000, (2, 7), generator=torch.Generator().manual_seed(0))
+TOKENS = torch.randint(3, VOCABULARY, (2, 7), generator=torch.Generator().manual_seed(0))
 DIRECTION = torch.nn.functional.normalize(torch.randn(64, generator=torch.Generator().manual_seed(1)), dim=0)
 TYPES = ("llama", "gpt2", "qwen3", "gemma2", "qwen3_5_text")
 

@@ -12,13 +12,13 @@ from amygdala_tl.steering.words import concept_words, read_words, word_list
 from tests.lens.made_tokenizers import made
 
 
-def test_every_word_counts_for_one_concept_only_and_is_one_token(tiny):
-    words = concept_words(tiny.tokenizer, sorted(word_list()))
+def test_every_word_counts_for_one_concept_only_and_is_one_token(embedded):
+    words = concept_words(embedded.tokenizer, sorted(word_list()))
     assert len(set(words.tokens.tolist())) == len(words.tokens)
     torch.testing.assert_close(words.share.nansum(dim=0)[~words.share.isnan().any(dim=0)].unique(), torch.tensor([1.0]))
     for token, row in zip(words.tokens.tolist(), words.share, strict=True):
         concept = words.concepts[int(row.nan_to_num().argmax())]
-        assert tiny.tokenizer.decode([token]).strip() in words.words[concept]
+        assert embedded.tokenizer.decode([token]).strip() in words.words[concept]
 
 
 @pytest.mark.parametrize("kind", ["byte-level", "first", "always", "never", "llama"])
