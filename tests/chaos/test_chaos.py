@@ -1,0 +1,34 @@
+"""A short form of `make chaos`: the same trials, a few of each kind."""
+
+import pytest
+
+from tests.chaos.report import table
+from tests.chaos.stage import build
+from tests.chaos.trials import KINDS, Scene, Trial, attempt
+
+FEW = [
+    *(
+        Trial("kill before a change", job, number)
+        for job in ("export", "extract over an older corpus")
+        for number in range(6)
+    ),
+    *(Trial(kind, "export", number) for kind in KINDS if kind != "small disk" for number in range(1)),
+    Trial("kill", "capture", 0),
+]
+
+
+@pytest.fixture
+def scene(tmp_path, monkeypatch):
+    """A stage with everything that the commands need."""
+    monkeypatch.setenv("AMYGDALA_TL_CACHE", str(tmp_path / "cache"))
+    tmp_path.parent.chmod(0o755)
+    tmp_path.chmod(0o755)  # another user reads below it
+    found = Scene(tmp_path)
+    build(found.stage)
+    return found
+
+
+def test_nothing_is_lost_by_kills_full_disks_or_missing_permissions(scene):
+    outcomes = [attempt(scene, trial) for trial in FEW]
+    assert not [each.line for each in outcomes if each.lost], table(outcomes)
+    assert sum(not each.skipped for each in outcomes) > len(FEW) / 2
