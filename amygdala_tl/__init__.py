@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from amygdala_tl.api.steer import steer
     from amygdala_tl.api.train import train
     from amygdala_tl.api.verify import verify
-    from amygdala_tl.corpus.folders import read_training_data
     from amygdala_tl.corpus.io import read_corpus, write_corpus
+    from amygdala_tl.corpus.loader import read_training_data
     from amygdala_tl.corpus.record import Corpus
     from amygdala_tl.errors import AmygdalaError
     from amygdala_tl.lens.model import load_model
@@ -46,7 +46,7 @@ __all__ = [
 __getattr__ = lazily(
     __name__, api__capture="capture", api__cross_talk="cross_talk", api__evaluate="evaluate", api__extract="extract",
     api__fit="fit", api__judge="judge", api__score="score", api__steer="steer", api__train="train",
-    api__verify="verify", corpus__folders="read_training_data", corpus__io="read_corpus write_corpus",
+    api__verify="verify", corpus__loader="read_training_data", corpus__io="read_corpus write_corpus",
     corpus__record="Corpus", errors="AmygdalaError", lens__model="load_model", lens__wrap="wrap",
     live__client="readout_client", readout__record="Readout load_readout", steering__edits="Ablate Add Clamp",
     steering__hooks="intervene",

@@ -75,6 +75,18 @@ def decode_lines(
             yield place, decode(line, into, label=place, remedy=remedy, error=error)
 
 
+def decode_records(
+    data: bytes, *, label: str, remedy: str, error: type[AmygdalaError] = InputError
+) -> Iterator[tuple[str, Any]]:
+    """Decode one JSON document, or else JSON lines, and yield each value after its label; raises as `decode_lines`."""
+    try:
+        value = decode(data, Any, label=label, remedy=remedy, error=error)
+    except AmygdalaError:
+        yield from decode_lines(data, Any, label=label, remedy=remedy, error=error)
+    else:
+        yield label, value
+
+
 def convert(value: object, into: Into[T], *, label: str, remedy: str, error: type[AmygdalaError] = InputError) -> T:
     """Convert decoded JSON (dicts, lists, strings, numbers) to a value of the type `into`; raises as `decode`."""
     return _checked(lambda: msgspec.convert(value, into), label, remedy, error, "JSON")

@@ -19,7 +19,7 @@ from scipy.stats import spearmanr
 from torch import Tensor
 
 from amygdala_tl.activations.store import ActivationStore
-from amygdala_tl.corpus.folders import read_training_data
+from amygdala_tl.corpus.loader import read_training_data
 from amygdala_tl.directions import LabelledActivations
 from amygdala_tl.directions.auroc import auroc
 from amygdala_tl.directions.folds import group_folds

@@ -1,6 +1,6 @@
 """`evaluate`: a readout on other texts, with held-out scores where they are labelled; `passages`: its extremes where not."""
 
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -13,7 +13,8 @@ from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.api.inputs import corpus_of
 from amygdala_tl.api.labelled import judged_texts, no_known_label, read_parts
 from amygdala_tl.api.models import lens_of
-from amygdala_tl.corpus.evaluation_data import EvaluationData, of_corpus, read_evaluation_data
+from amygdala_tl.corpus.loader import read_texts
+from amygdala_tl.corpus.merge import OTHER_LABELS
 from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.diagnostics.diagnose import method_of
 from amygdala_tl.diagnostics.embedding import embedding_scores
@@ -32,7 +33,7 @@ from amygdala_tl.settings import FIT
 
 def evaluate(
     readout: Readout,
-    data: EvaluationData | Corpus | str | Path,
+    data: Corpus | str | Path,
     lens: Lens | str | None = None,
     *,
     corpus: Corpus | None = None,
@@ -40,6 +41,9 @@ def evaluate(
     seed: int = FIT.seed,
 ) -> Evaluation:
     """Measure how well a readout reads other labelled texts, for the concepts that are among their labels.
+
+    A text counts as a negative of a concept if its source says so or gives it other labels that the readout has. A label that
+    the readout lacks may be a second name of a concept, so its texts are a negative of nothing.
 
     Args:
         readout: from `train` or `load_readout`.
@@ -56,9 +60,10 @@ def evaluate(
     if (corpus is None) != (store is None):
         raise InputError("corpus and store go together", got="one of the two", remedy="give both, or none")
     data = evaluation_data(data, readout)
-    known = [concept for concept in readout.concepts if fold_name(concept) in data.labels]
+    labels = {fold_name(concept) for concept in data.concepts}
+    known = [concept for concept in readout.concepts if fold_name(concept) in labels]
     if not known:
-        raise no_known_label(data.labels, readout)
+        raise no_known_label(data.concepts, readout)
     method = None if corpus is None else method_of(readout)
     readout, lens = readout.of_concepts(known), lens_of(readout, lens)
     unseen, what = _unseen(data, readout, lens)
@@ -72,7 +77,7 @@ def evaluate(
 
 
 def passages(
-    readout: Readout, data: EvaluationData | str | Path, lens: Lens | str | None = None, *, most: int = 3
+    readout: Readout, data: Corpus | str | Path, lens: Lens | str | None = None, *, most: int = 3
 ) -> tuple[Passages, ...]:
     """Find the texts with the highest and the lowest z of every concept at its reading layer, to judge by eye.
 
@@ -88,60 +93,64 @@ def passages(
     """
     readout.calibration("texts")  # a mistake comes before the model
     data = evaluation_data(data, readout)
-    activations, fine = _activations(data, readout, lens_of(readout, lens))
+    activations, fine = _activations([text.text for text in data.texts], readout, lens_of(readout, lens))
     z = readout.z(activations, of="texts")
     return extremes(readout, z, fine, [text.text for text in data.texts], most)
 
 
-def evaluation_data(data: EvaluationData | Corpus | str | Path, readout: Readout) -> EvaluationData:
+def evaluation_data(data: Corpus | str | Path, readout: Readout) -> Corpus:
     """Read texts to evaluate on; of the readout's own corpus the held-out ones only.
 
     Raises:
-        InputError: the texts cannot be read.
+        InputError, CorpusError: the texts cannot be read.
     """
     if isinstance(data, str | Path):
-        data = _own(readout, Path(data)) or read_evaluation_data(Path(data))
-    if isinstance(data, Corpus):
-        data = of_corpus(data, "heldout" if data.sha256 == readout.provenance.corpus_sha256 else None)
+        among = {fold_name(concept) for concept in readout.concepts}
+        data = _own(readout, Path(data)) or read_texts(data, among=among)
+    if data.sha256 == readout.provenance.corpus_sha256:
+        data = replace(data, texts=tuple(text for text in data.texts if text.split == "heldout"))
     return data
 
 
 def _own(readout: Readout, path: Path) -> Corpus | None:
     """Return the corpus that the readout was trained on, if it is in this folder."""
     try:
-        return corpus_of(readout, path) if path.is_dir() else None
+        return corpus_of(readout, path)
     except (CorpusError, InputError, ReadoutError):
         return None
 
 
-def _unseen(data: EvaluationData, readout: Readout, lens: Lens) -> tuple[JudgedTexts, str]:
-    """Return the texts that can be read, and what to call them in a table."""
-    activations, fine = _activations(data, readout, lens)
+def _unseen(data: Corpus, readout: Readout, lens: Lens) -> tuple[JudgedTexts, str]:
+    """Return the labelled texts that can be read, and what to call them in a table."""
+    labelled = [text for text in data.texts if not text.neutral]
+    if not labelled:
+        raise no_known_label(data.concepts, readout)
+    activations, fine = _activations([text.text for text in labelled], readout, lens)
     readable = fine.all(dim=1)
     if not bool(readable.any()):
         raise InputError("the texts are too short to read", got="one token each", remedy="give longer texts")
-    texts = [text for text, whole in zip(data.texts, readable.tolist(), strict=True) if whole]
-    unread = [text.text for text, whole in zip(data.texts, readable.tolist(), strict=True) if not whole]
-    named = sorted(data.labels)
-    negative: list[Sequence[str]] = [
-        [label for label in named if label not in text.positive] if text.negative is None else text.negative
-        for text in texts
-    ]
+    texts = [text for text, whole in zip(labelled, readable.tolist(), strict=True) if whole]
+    unread = [text.text for text, whole in zip(labelled, readable.tolist(), strict=True) if not whole]
     folded = [fold_name(concept) for concept in readout.concepts]
     what = f"{len(texts)} texts in {len({text.group for text in texts})} groups"
     found = LabelledActivations(
         activations=activations[readable],
         positive=label_matrix([text.positive for text in texts], folded),
-        negative=label_matrix(negative, folded),
+        negative=label_matrix([text.negative for text in texts], folded),
         groups=group_numbers([text.group for text in texts]),
     )
     shown = ", ".join(repr(text[:40]) for text in unread[:3])
-    left_out = f", without {len(unread)} that cannot be read, such as {shown}" if unread else ""
-    return JudgedTexts(read_parts(texts, readout), found), what + left_out
+    counts = {
+        f"that cannot be read, such as {shown}": len(unread),
+        "without a label": len(data.texts) - len(labelled),
+        f"with {OTHER_LABELS}": data.dropped.get(OTHER_LABELS, 0),
+    }
+    left_out = "; ".join(f"{count} {why}" for why, count in counts.items() if count)
+    return JudgedTexts(read_parts(texts, readout), found), what + (f", without {left_out}" if left_out else "")
 
 
 def _activations(
-    data: EvaluationData, readout: Readout, lens: Lens
+    texts: list[str], readout: Readout, lens: Lens
 ) -> tuple[Float[Tensor, "text layer d_model"], Bool[Tensor, "text layer"]]:
-    said, texts = readout.provenance, [text.text for text in data.texts]
+    said = readout.provenance
     return pool_texts(lens, texts, readout.layers, said.read_position, said.capture)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from amygdala_tl.activations.store import ActivationStore
-from amygdala_tl.corpus.folders import read_again
+from amygdala_tl.corpus.loader import read_again
 from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.errors import InputError, ReadoutError
 from amygdala_tl.readout.record import Readout

@@ -7,7 +7,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from amygdala_tl.activations.store import ActivationStore
-from amygdala_tl.corpus.evaluation_data import EvaluationText
 from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.diagnostics.evaluation import JudgedTexts
 from amygdala_tl.directions import LabelledActivations
@@ -80,7 +79,7 @@ def judged_texts(
     return JudgedTexts(read_parts(texts, readout), data, [text.id for text in texts])
 
 
-def read_parts(texts: Iterable[CorpusText | EvaluationText], readout: Readout) -> list[str]:
+def read_parts(texts: Iterable[CorpusText], readout: Readout) -> list[str]:
     """Return the texts as far as the model has read them, or a little further: baselines of words must not read more."""
     length = part_length(readout.provenance.capture.max_tokens)
     return [text.text[:length] for text in texts]

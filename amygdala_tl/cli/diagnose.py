@@ -9,10 +9,10 @@ from amygdala_tl.cli import options
 from amygdala_tl.cli.inputs import training_data
 from amygdala_tl.cli.norms import read_norms
 from amygdala_tl.cli.printer import printer
-from amygdala_tl.corpus.folders import read_training_data
+from amygdala_tl.corpus.loader import read_training_data
 from amygdala_tl.files import check_outputs, make_folder
 from amygdala_tl.names import named_concepts
-from amygdala_tl.report.summaries import file_list
+from amygdala_tl.report.summaries import corpus_notices, file_list
 from amygdala_tl.settings import FIT, LAYERS, OUTPUT
 
 
@@ -39,7 +39,7 @@ def layers(
 
 
 def evaluate(
-    data: Annotated[Path, typer.Option(help="Texts: a folder, or a .jsonl, .tsv or .txt file.")],
+    data: Annotated[Path, typer.Option(help="Texts: a folder, or a .csv, .tsv, .jsonl, .json or .txt file.")],
     readout: options.ReadoutFile = options.READOUT,
     training_data_dir: Annotated[
         Path | None, typer.Option(help="Training corpus: adds a bag of words that is trained on it.")
@@ -63,12 +63,16 @@ def evaluate(
     bundle = load_readout(readout)
     texts = verb.evaluation_data(data, bundle)
     corpus, store = None, None
-    if not texts.labels:
+    console = printer()
+    if texts.sha256 != bundle.provenance.corpus_sha256:
+        for line in corpus_notices(texts):
+            console.print(line)
+    if not texts.concepts:
         bundle.calibration("texts")  # mistakes come before the model, which takes long
     if training_data_dir is not None:
         corpus, store = training_data(bundle, readout, training_data_dir, activations_dir)
-    lens, console = lens_of(bundle, model), printer()
-    if texts.labels:
+    lens = lens_of(bundle, model)
+    if texts.concepts:
         console.print(evaluation_table(verb.evaluate(bundle, texts, lens, corpus=corpus, store=store)))
     else:
         console.print(passages_table(verb.passages(bundle, texts, lens, most=passages)))

@@ -85,7 +85,8 @@ def of(*settings: Any, without: Collection[str] = ()) -> Callable[[Callable[...,
 
 
 TrainingData = Annotated[
-    Path, typer.Option(help="Corpus folder from `extract`, or a folder of texts (see docs/corpora.md).")
+    Path,
+    typer.Option(help="Corpus folder from `extract`, or a folder or file of labelled texts (see docs/corpora.md)."),
 ]
 Output = Annotated[
     Path, typer.Option(help="Path of the vectors, ending in .safetensors; the manifest goes beside them.")

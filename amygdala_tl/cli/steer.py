@@ -269,7 +269,7 @@ def _trained(console: Console, settings: RunSettings, out: Path) -> Path:
     """Train a readout into the results folder; texts that have run do not run again."""
     from amygdala_tl.cli.stages import Stages
     from amygdala_tl.cli.train import run_train
-    from amygdala_tl.corpus.folders import read_training_data
+    from amygdala_tl.corpus.loader import read_training_data
     from amygdala_tl.directions.method import parse_method
     from amygdala_tl.names import named_concepts
     from amygdala_tl.settings import AUTO, FIT, ModelSettings

@@ -11,10 +11,10 @@ from rich.console import Console
 from amygdala_tl.cli import options
 from amygdala_tl.cli.printer import printer
 from amygdala_tl.cli.stages import Stages, show_result
-from amygdala_tl.corpus.folders import read_training_data
+from amygdala_tl.corpus.loader import read_training_data
 from amygdala_tl.files import check_outputs
 from amygdala_tl.report.progress import capture_progress
-from amygdala_tl.report.summaries import capture_line, file_list, model_line, stage_times
+from amygdala_tl.report.summaries import capture_line, corpus_notices, file_list, model_line, stage_times
 from amygdala_tl.settings import CAPTURE, FIT, MODEL, OUTPUT, ModelSettings
 
 if TYPE_CHECKING:
@@ -119,6 +119,9 @@ def run_train(
 
     check_outputs(outputs(output), outside=None if model.model == MODEL.model else model.model)
     corpus = read_training_data(training_data_dir, min_examples=min_examples)
+    if "layouts" in corpus.parameters:  # `extract` has shown the others
+        for line in corpus_notices(corpus):
+            console.print(line)
     with stages("load model"):
         lens = load(console, model)
     from amygdala_tl.api.train import train as run

@@ -14,9 +14,9 @@ corpus by a few texts, and the model only runs over those.
 """
 
 from amygdala_tl.corpus.build import build_corpus
-from amygdala_tl.corpus.folders import read_again, read_training_data
 from amygdala_tl.corpus.io import read_corpus, write_corpus
 from amygdala_tl.corpus.labels import LabelRules
+from amygdala_tl.corpus.loader import read_again, read_training_data
 from amygdala_tl.corpus.record import Corpus, count_examples
 
 __all__ = [

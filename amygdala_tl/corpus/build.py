@@ -1,8 +1,8 @@
 """Nodes of a memory graph -> a corpus.
 
 Nodes are sorted by key first, so the corpus does not depend on the server or its order. Then the steps are: drop other
-types, cut off the tag line, drop unusable texts (each counted with its reason), split groups, label texts, leave out
-concepts with too few training examples, and choose the examples of the others.
+types, split nodes into notes, cut off the tag lines, drop unusable texts (each counted with its reason), join near-duplicates,
+split groups, label texts, leave out concepts with too few training examples, and choose the examples of the others.
 
 The corpus holds every chosen example, every held-out tagged text (chosen or not, because the measure of a readout should
 not depend on the choice), and every neutral text. Training texts without a label would only cost time in the model; they
@@ -14,14 +14,27 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 
+from amygdala_tl.corpus.alike import group_near_duplicates
 from amygdala_tl.corpus.concepts import ExampleCount, keep_sufficient, wanted_concepts
 from amygdala_tl.corpus.grouping import group_of, split_of
 from amygdala_tl.corpus.hashing import choose, text_id
 from amygdala_tl.corpus.labels import POLARITIES, SPLITS, LabelRules, Polarity, polarity
-from amygdala_tl.corpus.reasons import DUPLICATE, NO_EXAMPLE, OTHER_TYPE, SCORE_IGNORED, unusable
+from amygdala_tl.corpus.reasons import (
+    BEHIND_TAGS,
+    DUPLICATE,
+    NO_EXAMPLE,
+    NO_TEXT,
+    NOT_UNICODE,
+    OTHER_TYPE,
+    SCORE_IGNORED,
+    UNREAD_TAGS,
+    Tally,
+    shortened,
+    unusable,
+)
 from amygdala_tl.corpus.record import Corpus, assemble
 from amygdala_tl.errors import CorpusError, InputError
-from amygdala_tl.memory.tags import split_tag_line
+from amygdala_tl.memory.notes import Note, known_names, split_notes
 from amygdala_tl.records import CorpusText, Node, Split
 
 ALIASES: Mapping[str, tuple[str, ...]] = {
@@ -36,20 +49,21 @@ _Pools = Mapping[tuple[str, Polarity, Split], Sequence[str]]
 def build_corpus(nodes: Iterable[Node], rules: LabelRules) -> Corpus:
     """Make a corpus from the nodes of a memory graph.
 
-    `dropped` counts nodes by reason, with one exception: "score outside 0-10 (ignored)" counts scores.
+    `dropped` counts notes by reason, with one exception: "score outside 0-10 (ignored)" counts scores.
 
     Raises:
-        CorpusError: no node has a tag line, no tagged text is usable, or no concept has enough examples.
+        CorpusError: no note has a tag line, no tagged text is usable, or no concept has enough examples.
         InputError: no node has a type that `rules.node_types` names.
     """
     ordered = sorted(nodes, key=lambda node: (node.key, node.kind, node.content))
-    dropped: Counter[str] = Counter()
-    texts = _usable_texts(ordered, rules, dropped)
+    tally = Tally()
+    found = _usable_texts(ordered, rules, tally)
+    texts, notices = group_near_duplicates(found, heldout_fraction=rules.heldout_fraction, seed=rules.seed)
     tagged = [text for text in texts if text.scores]
     if not tagged:
         raise CorpusError(
             "no tagged text is usable",
-            got=", ".join(f"{reason}: {n}" for reason, n in dropped.items() if n),
+            got=", ".join(tally.lines()),
             remedy="check `min_content_chars`, and that the scores lie in 0-10",
         )
     tag_counts = Counter(tag for text in tagged for tag in text.scores)
@@ -62,48 +76,72 @@ def build_corpus(nodes: Iterable[Node], rules: LabelRules) -> Corpus:
         for text in texts
     ]
     entering = [text for text in kept if text.positive or text.negative or text.split == "heldout" or text.neutral]
-    dropped[NO_EXAMPLE] = len(kept) - len(entering)
+    enters = {text.id for text in entering}
+    for text in kept:
+        if text.id not in enters:
+            tally.add(NO_EXAMPLE, text.text)
     # As plain JSON values, so that a corpus read back from disk equals the one written.
     parameters = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(rules).items()}
-    return assemble(concepts, entering, parameters=parameters, dropped=dropped, left_out=left_out)
+    return assemble(concepts, entering, parameters=parameters, tally=tally, left_out=left_out, notices=tuple(notices))
 
 
-def _usable_texts(nodes: Sequence[Node], rules: LabelRules, dropped: Counter[str]) -> list[CorpusText]:
+def _usable_texts(nodes: Sequence[Node], rules: LabelRules, tally: Tally) -> list[CorpusText]:
     """Return the unique, sufficiently long texts of the chosen types with scores, groups and splits, but without labels."""
     kinds = matching_kinds(rules.node_types, {node.kind for node in nodes})
+    known = known_names(node.content for node in nodes)
     texts: dict[str, CorpusText] = {}
     tag_lines = 0
     for node in nodes:
         if node.kind not in kinds:
-            dropped[OTHER_TYPE] += 1
+            tally.add(OTHER_TYPE, f"{node.key}: {node.kind}")
             continue
-        content, tag_line = split_tag_line(node.content)
-        text = content.strip()
-        scores: dict[str, float] = {}
-        if tag_line is not None:
-            tag_lines += 1
-            scores = {name: float(score) for name, score in tag_line.scores.items()}
-            dropped[SCORE_IGNORED] += len(tag_line.ignored)
-        scoreless = tag_line is not None and not scores
-        if reason := unusable(text, key=node.key, min_chars=rules.min_content_chars, scoreless=scoreless):
-            dropped[reason] += 1
-            continue
-        identity = text_id(text)
-        if identity in texts:
-            dropped[DUPLICATE] += 1
-            continue
-        group = group_of(node.key)
-        split = split_of(group, heldout_fraction=rules.heldout_fraction, seed=rules.seed)
-        texts[identity] = CorpusText(identity, text, group, split, scores, positive=(), negative=())
+        for note in split_notes(node.content, known):
+            tag_lines += note.tags is not None
+            if _is_usable(note, node.key, rules, tally):
+                identity = text_id(note.text)
+                if identity in texts:
+                    tally.add(DUPLICATE, f"{node.key}: {note.text}")
+                else:
+                    texts[identity] = _unlabelled(note, node.key, identity, rules)
     if not tag_lines:
-        others = f", and {dropped[OTHER_TYPE]} of other types" if dropped[OTHER_TYPE] else ""
-        raise CorpusError(
-            "no tags found",
-            got=f"{len(nodes) - dropped[OTHER_TYPE]} nodes read, none with a tag line{others}",
-            need="a last line such as `warmth:9 clarity:10`",
-            remedy="check that this is the graph whose notes end in tag lines",
-        )
+        raise _no_tags(nodes, tally)
     return list(texts.values())
+
+
+def _is_usable(note: Note, key: str, rules: LabelRules, tally: Tally) -> bool:
+    if note.fault:
+        tally.add(UNREAD_TAGS if note.fault == "unread" else BEHIND_TAGS, f"{key}: {note.example}")
+        return False
+    scoreless = note.tags is not None and not note.tags.scores
+    if note.tags is not None:
+        tally.add(SCORE_IGNORED, f"{key}: {' '.join(note.tags.ignored)}", count=len(note.tags.ignored))
+        if not note.text and not scoreless:
+            tally.add(NO_TEXT, f"{key}: {' '.join(note.tags.scores)}")
+            return False
+    reason = unusable(note.text, key=key, min_chars=rules.min_content_chars, scoreless=scoreless)
+    if reason is not None:
+        tally.add(reason, ascii(f"{key}: {note.text}") if reason == NOT_UNICODE else f"{key}: {note.text}")
+    return reason is None
+
+
+def _unlabelled(note: Note, key: str, identity: str, rules: LabelRules) -> CorpusText:
+    scores = {} if note.tags is None else {name: float(score) for name, score in note.tags.scores.items()}
+    group = group_of(key, note.text)
+    split = split_of(group, heldout_fraction=rules.heldout_fraction, seed=rules.seed)
+    return CorpusText(identity, note.text, group, split, scores, positive=(), negative=())
+
+
+def _no_tags(nodes: Sequence[Node], tally: Tally) -> CorpusError:
+    others = f", and {tally.counts[OTHER_TYPE]} of other types" if tally.counts[OTHER_TYPE] else ""
+    ends = (line for node in nodes for line in node.content.strip().splitlines()[-1:])
+    end = tally.examples.get(UNREAD_TAGS) or next(ends, None)
+    return CorpusError(
+        "no tags found",
+        got=f"{len(nodes) - tally.counts[OTHER_TYPE]} nodes read, none with a tag line{others}"
+        + (f"; one ends in: {shortened(end)}" if end else ""),
+        need="a last line such as `warmth:9 clarity:10`",
+        remedy="check that this is the graph whose notes end in tag lines",
+    )
 
 
 def _pools(tagged: Sequence[CorpusText], wanted: Sequence[str], rules: LabelRules) -> _Pools:

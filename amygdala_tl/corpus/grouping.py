@@ -11,26 +11,43 @@ from datetime import date
 from amygdala_tl.corpus.hashing import unit_hash
 from amygdala_tl.records import Split
 
-_DAY_OR_WEEK = re.compile(r"(?<!\d)(?:\d{4}-\d{2}-\d{2}|\d{4}-[Ww]\d{2})(?!\d)", re.ASCII)
+_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+_MONTH = rf"(?P<{{}}>{'|'.join(_MONTHS)})[a-z]*\.?"
+_DAY_OR_WEEK = re.compile(
+    r"(?<!\d)(?:(?P<y>\d{4})(?P<s>[-/.])(?P<m>\d{1,2})(?P=s)(?P<d>\d{1,2})|(?P<wy>\d{4})-W(?P<w>\d{2})"
+    r"|(?P<cy>\d{4})\u5e74(?P<cm>\d{1,2})\u6708(?P<cd>\d{1,2})"
+    rf"|(?P<ed>\d{{1,2}})(?:st|nd|rd|th)?\s{_MONTH.format('em')},?\s(?P<ey>\d{{4}}))(?!\d)"
+    rf"|\b{_MONTH.format('am')}\s(?P<ad>\d{{1,2}})(?:st|nd|rd|th)?,?\s(?P<ay>\d{{4}})(?!\d)",
+    re.ASCII | re.IGNORECASE,
+)
 
 
-def group_of(key: str) -> str:
-    """Return a node's group: the ISO day or week in its key, else its document (before `#`), else the whole key."""
-    return day_or_week(key) or key.partition("#")[0] or key
+def group_of(key: str, text: str = "") -> str:
+    """Return a note's group: the day in its key, else its document (before `#`), else the day in its text, else the key.
+
+    A day may be an ISO week.
+    """
+    document, mark, _ = key.partition("#")
+    return day_or_week(key) or (document if mark else None) or day_or_week(text) or key
 
 
 def day_or_week(name: str) -> str | None:
-    """Return the first real ISO day (`2031-03-04`) or week (`2031-W25`) in a name, or None."""
+    """Return the first real day (`2031-03-04`, `4 March 2031`) or ISO week (`2031-W25`) in a name or text, or None.
+
+    Days come in the ISO form, whatever their spelling. A day as `03/04/2031` does not say its month and is not read.
+    """
     for match in _DAY_OR_WEEK.finditer(name):
-        found = match.group().upper()
+        found = {part: value for part, value in match.groupdict().items() if value is not None and part != "s"}
         try:
-            if "W" in found:
-                date.fromisocalendar(int(found[:4]), int(found[6:]), 1)
-            else:
-                date.fromisoformat(found)
+            if "w" in found:
+                date.fromisocalendar(int(found["wy"]), int(found["w"]), 1)
+                return f"{found['wy']}-W{found['w']}"
+            values = {part[-1]: value.casefold() for part, value in found.items()}
+            month = values["m"]
+            number = int(month) if month.isdigit() else _MONTHS.index(month) + 1
+            return date(int(values["y"]), number, int(values["d"])).isoformat()
         except ValueError:
             continue
-        return found
     return None
 
 

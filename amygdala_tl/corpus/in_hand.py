@@ -9,40 +9,19 @@ not mention by name. An empty list of labels means that nothing is known, so the
 array says that no concept applies, so the text is a negative of all.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from numbers import Real
 from typing import Any
 
-from amygdala_tl.corpus.grouping import split_of
-from amygdala_tl.corpus.hashing import text_id
-from amygdala_tl.corpus.labels import LabelRules, check_split_rules, count_mentions
-from amygdala_tl.corpus.reasons import DUPLICATE, NO_EXAMPLE, unusable
+from amygdala_tl.corpus.labels import LabelRules, check_split_rules
+from amygdala_tl.corpus.merge import LabelledCorpusTexts, Merge, merged
+from amygdala_tl.corpus.sighting import Sighting, Source
 from amygdala_tl.errors import InputError
 from amygdala_tl.names import fold_name
-from amygdala_tl.records import CorpusText
 
 _DEFAULTS = LabelRules()
 _Positive = frozenset[str] | None
 """The concepts of one text, None if nothing is known."""
-
-
-@dataclass(frozen=True, slots=True)
-class LabelledCorpusTexts:
-    """Unique texts with all their labels, before concepts with too few training texts of a polarity are left out.
-
-    Attributes:
-        more: how a user gets more examples, for an error's remedy.
-        parameters, dropped: what the corpus records of its making.
-    """
-
-    concepts: Sequence[str]
-    texts: Sequence[CorpusText]
-    min_examples: int
-    more: str
-    parameters: Mapping[str, Any]
-    dropped: Mapping[str, int]
 
 
 def texts_in_hand(
@@ -86,47 +65,20 @@ def texts_in_hand(
             raise InputError("the lengths differ", label=name, got=len(values), need=need, remedy=remedy)
     names = None if concepts is None else _folded_concepts(concepts)
     known = _of_matrix(rows, names) if _is_matrix(rows) else _of_lists(rows, names)
-    wanted = sorted(names if names is not None else {name for one in known for name in one or ()})
-    dropped: Counter[str] = Counter()
-    seen: dict[str, list[tuple[_Positive, object]]] = defaultdict(list)
+    wanted = frozenset(names if names is not None else {name for one in known for name in one or ()})
+    sightings = []
     for index, (text, positive, group) in enumerate(zip(given, known, places, strict=True)):
         if not isinstance(text, str):
             raise _not_a_string(f"texts[{index}]", text)
-        if reason := unusable(text.strip()):
-            dropped[reason] += 1
-        else:
-            seen[text.strip()].append((positive, group))
-    entering = []
-    for text, sightings in seen.items():
-        dropped[DUPLICATE] += len(sightings) - 1
-        sets = [positive for positive, _ in sightings if positive is not None]
-        positive = frozenset[str]().union(*sets)
-        negative = [
-            name for name in wanted if name not in positive and count_mentions(text, name) <= max_negative_mentions
-        ]
-        if sets and not positive and not negative:
-            dropped[NO_EXAMPLE] += 1  # it would pass for neutral
-            continue
-        own = [str(group) for _, group in sightings if not _missing(group)]
-        entering.append(labelled_text(text, own, positive, negative if sets else (), heldout_fraction, seed))
+        own = None if _missing(group) else str(group)
+        sightings.append(Sighting(text.strip(), f"texts[{index}]", own, positive or (), complete=positive is not None))
+    source = Source(sightings, wanted, ("texts in hand",))
+    entering, notices = merged(source, Merge(heldout_fraction, seed, max_negative_mentions))
     parameters: dict[str, Any] = {"source": "texts in hand", "heldout_fraction": heldout_fraction}
     parameters |= {"max_negative_mentions": max_negative_mentions, "seed": seed}
-    return LabelledCorpusTexts(wanted, entering, min_examples, "give more texts", parameters, dropped)
-
-
-def labelled_text(
-    text: str,
-    groups: Sequence[str],
-    positive: Iterable[str],
-    negative: Iterable[str],
-    heldout_fraction: float,
-    seed: int,
-) -> CorpusText:
-    """Return a text with its labels and its split, in the first of its groups in sorted order, or else its own."""
-    identity = text_id(text)
-    group = min(groups, default=identity)
-    split = split_of(group, heldout_fraction=heldout_fraction, seed=seed)
-    return CorpusText(identity, text, group, split, {}, tuple(sorted(positive)), tuple(sorted(negative)))
+    return LabelledCorpusTexts(
+        sorted(wanted), entering, min_examples, "give more texts", parameters, source.tally, notices
+    )
 
 
 def table_in_hand(

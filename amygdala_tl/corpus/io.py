@@ -1,7 +1,7 @@
 """A corpus on disk and back.
 
     texts.jsonl   one unique text a row: id, text, group, split, scores, positive, negative
-    corpus.json   format, sha256, concepts, counts, dropped, left_out, parameters
+    corpus.json   format, sha256, concepts, counts, dropped, left_out, examples, notices, parameters
 
 Both files are written whole or not at all, `corpus.json` last. If a crash falls between them, its sha256 does not fit the
 texts and reading reports it. Reading checks every row (a text's id is its hash) and the whole (sha256), since a silently
@@ -44,6 +44,8 @@ class _Head(msgspec.Struct, kw_only=True):
     dropped: dict[str, int]
     left_out: dict[str, str]
     parameters: dict[str, Any]
+    examples: dict[str, str] = {}
+    notices: tuple[str, ...] = ()
 
 
 class _Row(msgspec.Struct, forbid_unknown_fields=True):
@@ -77,6 +79,8 @@ def write_corpus(corpus: Corpus, directory: str | os.PathLike[str]) -> None:
         dropped=dict(corpus.dropped),
         left_out=dict(corpus.left_out),
         parameters=dict(corpus.parameters),
+        examples=dict(corpus.examples),
+        notices=corpus.notices,
     )
     atomic_write_bytes(folder / HEAD_FILE, msgspec.json.format(msgspec.json.encode(head)) + b"\n", OUTPUTS[HEAD_FILE])
 
@@ -100,7 +104,8 @@ def read_corpus(directory: str | os.PathLike[str]) -> Corpus:
     if found != head.sha256:
         got, need = f"sha256 {found[:16]}..., {len(texts)} texts", f"sha256 {head.sha256[:16]}..."
         raise _damaged(path, f"{HEAD_FILE} was written for other texts and labels", got=got, need=need)
-    return Corpus(head.concepts, texts, head.parameters, head.dropped, head.left_out, head.sha256)
+    said = (head.parameters, head.dropped, head.left_out, head.sha256, head.examples, head.notices)
+    return Corpus(head.concepts, texts, *said)
 
 
 def _read_texts(path: Path, concepts: frozenset[str]) -> tuple[CorpusText, ...]:

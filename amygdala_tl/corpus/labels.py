@@ -13,9 +13,15 @@ from functools import lru_cache
 from typing import Literal
 
 from amygdala_tl.errors import InputError
-from amygdala_tl.memory.tags import HIGHEST_SCORE, split_tag_line
+from amygdala_tl.memory.tags import HIGHEST_SCORE, strict
 from amygdala_tl.names import fold_name
 from amygdala_tl.records import Split
+
+# Scripts that do not separate words, or that attach particles to them: Thai to Tibetan, Myanmar, Khmer, kana, Han, Hangul.
+_UNSPACED = (
+    "\u0e00-\u0fff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3005-\u3007\u3040-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
+    "\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\uff66-\uffdc\U00020000-\U0003ffff"
+)
 
 Polarity = Literal["positive", "negative"]
 POLARITIES: tuple[Polarity, ...] = ("positive", "negative")
@@ -95,7 +101,10 @@ def polarity(concept: str, text: str, scores: Mapping[str, float], rules: LabelR
 
 
 def count_mentions(text: str, concept: str) -> int:
-    """Count the mentions of a concept in a text: whole words in any case; `-` and `_` in the name also match spaces."""
+    """Count the mentions of a concept in a text: whole words in any case; `-` and `_` in the name also match spaces.
+
+    A name in a script without spaces between words counts wherever it stands.
+    """
     first, pattern = _mention_pattern(concept)
     folded = _fold(text)
     # A plain substring search rules out nearly every pair, ten times faster than the expression.
@@ -107,7 +116,10 @@ def _mention_pattern(concept: str) -> tuple[str, re.Pattern[str]]:
     words = [word for word in re.split(r"[-_]+", fold_name(concept)) if word]
     body = r"[\s_-]+".join(re.escape(word) for word in words)
     # \b treats `_` as a letter and would miss the emphasis of markdown, _joy_.
-    return (words[0] if words else ""), re.compile(rf"(?<![^\W_]){body}(?![^\W_])")
+    edge = rf"[^\W_{_UNSPACED}]"
+    before = "" if re.match(f"[{_UNSPACED}]", body) else f"(?<!{edge})"
+    after = "" if re.search(f"[{_UNSPACED}]$", body) else f"(?!{edge})"
+    return (words[0] if words else ""), re.compile(before + body + after)
 
 
 @lru_cache(maxsize=4)
@@ -118,7 +130,7 @@ def _fold(text: str) -> str:
 
 def _is_tag_name(name: str) -> bool:
     """Say whether a name could be a tag; `quiet joy` could not, and would never match."""
-    tag_line = split_tag_line(f"{name}:0")[1]
+    tag_line = strict(f"{name}:0")
     return tag_line is not None and list(tag_line.scores) == [fold_name(name)]
 
 

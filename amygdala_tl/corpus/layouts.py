@@ -1,179 +1,186 @@
-"""The folder layouts that people already have, read as sightings: a text, its place, and its label there.
+"""The folder layouts that people already have -> a `Source`.
 
+    <label>/*.txt                                             one file, one text
+    <label>.txt                                               many texts a file
     <concept>/positive/*.txt and <concept>/negative/*.txt     one file, one text; the labels are the folders'
-    stories/<concept>.txt                                     one file, one text
-    paired/<scenario>/<concept>.txt with baseline.txt         one file, one text; a scenario is a group
-    direct/<concept>.txt                                      a text a line, or a block between blank lines
+    stories/<concept>.txt, direct/<concept>.txt               many texts a file
+    paired/<scenario>/<concept>.txt with baseline.txt         many texts a file; a scenario is a group
 
-The last three may be combined in one folder. Their texts are positive for the concept of their file and negative for all
-others; a baseline is negative for all. In every layout files named `_*.txt` are neutral. Names with a leading dot are skipped.
+The rule behind them: a file in the folder of a label is one text, and a file that is named for a label holds many
+(`plain.split_texts`). `stories`, `paired` and `direct` may be combined in one folder. A text is positive for the concept of its
+file and negative for all others, except in the folders `positive` and `negative`, which speak of their own concept only; a
+baseline is negative for all. Files named `_*.txt` are neutral. Names with a leading dot are skipped, and capitals do not matter.
 """
 
-import re
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 from amygdala_tl.corpus.grouping import day_or_week
-from amygdala_tl.corpus.labels import POLARITIES, Polarity
-from amygdala_tl.errors import CorpusError, InputError
+from amygdala_tl.corpus.labels import POLARITIES
+from amygdala_tl.corpus.plain import read_text, split_texts
+from amygdala_tl.corpus.reasons import Tally
+from amygdala_tl.corpus.sighting import Sighting, Source
+from amygdala_tl.corpus.tables import READERS, read_table
+from amygdala_tl.errors import CorpusError
 from amygdala_tl.names import fold_name
 
-CONCEPT_FOLDERS = "concept folders"
+CONCEPT_FOLDERS, LABEL_FOLDERS, LABEL_FILES = "concept folders", "label folders", "label files"
 SHARED_LAYOUTS = ("stories", "paired", "direct")
 BASELINE = "baseline"
-
 EMPTY_FILE = "empty file"
 NOT_IN_LAYOUT = "in no layout (ignored)"
-_BLANK_LINE = re.compile(r"\n[^\S\n]*\n")
+_ABOUT = frozenset({"readme", "license", "licence", "changelog", "labels", "notice", "citation"})
 
 _DESCRIPTION = (
-    "texts.jsonl with corpus.json, <concept>/positive/*.txt with negative/, stories/<concept>.txt,"
-    " paired/<scenario>/<concept>.txt or direct/<concept>.txt"
+    "<label>/*.txt, <label>.txt, <concept>/positive/*.txt with negative/, stories/<concept>.txt,"
+    " paired/<scenario>/<concept>.txt, direct/<concept>.txt, texts.jsonl with corpus.json, or one table"
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Sighting:
-    """One text in one place.
-
-    Attributes:
-        path: the file.
-        text: stripped, not empty.
-        group: the scenario or day in its place, or None.
-        concept: the concept of its label; None for a baseline and for neutral texts.
-        polarity: the polarity of its label; None for neutral texts. A baseline is "negative" with `concept` None.
-    """
-
-    path: Path
-    text: str
-    group: str | None
-    concept: str | None
-    polarity: Polarity | None
-
-
-@dataclass(frozen=True, slots=True)
-class FoundTexts:
-    """Every sighting in a folder, in the order of their paths.
-
-    Attributes:
-        layouts: names of the layouts found (`concept folders`, or some of `SHARED_LAYOUTS`).
-        concepts: the names of folders and files, alphabetical, even without texts.
-        skipped: reason -> files and folders.
-    """
-
-    layouts: tuple[str, ...]
-    concepts: tuple[str, ...]
-    sightings: tuple[Sighting, ...]
-    skipped: Counter[str]
-
-
-def read_layouts(root: Path) -> FoundTexts:
+def read_folder(root: Path) -> Source:
     """Read a folder of texts in all its layouts.
 
     Raises:
-        InputError: the folder is missing.
         CorpusError: the folder has no known layout or contradictory ones, or a file is not UTF-8.
     """
-    if not root.is_dir():
-        got = "a file" if root.exists() else "nothing there"
-        raise InputError("not a folder", label=root, got=got, remedy="give a folder")
     entries = _entries(root)
-    concept_folders = [entry for entry in entries if any((entry / side).is_dir() for side in POLARITIES)]
+    concepts = [entry for entry in entries if any(fold_name(each.name) in POLARITIES for each in _folders(entry))]
     shared = [
-        entry for entry in entries if entry.name in SHARED_LAYOUTS and entry.is_dir() and entry not in concept_folders
+        each for each in entries if fold_name(each.name) in SHARED_LAYOUTS and each.is_dir() and each not in concepts
     ]
-    if not concept_folders and not shared:
-        what, remedy = "no training data in a known layout", "give the folder that holds one of these"
-        got = ", ".join(entry.name for entry in entries[:5]) or "an empty folder"
-        raise CorpusError(what, label=root, got=got, need=_DESCRIPTION, remedy=remedy)
-    if concept_folders and shared:
-        what, remedy = "two ways to label texts in one folder", "put them in two folders and train on one of them"
-        got = f"{concept_folders[0].name}/ with positive/ or negative/, beside {shared[0].name}/"
-        raise CorpusError(what, label=root, got=got, remedy=remedy)
-    skipped: Counter[str] = Counter()
-    skipped[NOT_IN_LAYOUT] += len(entries) - len(concept_folders) - len(shared)
-    concepts: set[str] = set()
-    sightings: list[Sighting] = []
-    for folder in concept_folders:
-        concepts.add(_name(folder))
-        sightings += _concept_folder(folder, skipped)
-    for folder in shared:
-        for place in _places(folder, skipped):
-            concepts |= {concept for concept in map(_concept_of, _text_files(place, skipped)) if concept is not None}
-            sightings += _shared_place(place, folder.name, skipped)
-    layouts = (CONCEPT_FOLDERS,) if concept_folders else tuple(folder.name for folder in shared)
-    return FoundTexts(layouts, tuple(sorted(concepts)), tuple(sightings), skipped)
+    folders = [
+        each for each in entries if each not in concepts and each not in shared and each.is_dir() and _text_files(each)
+    ]
+    files = [each for each in _text_files(root) if fold_name(each.stem) not in _ABOUT]
+    tables = [each for each in entries if each.suffix.casefold() in READERS and each.is_file()]
+    reading = _Reading()
+    if concepts and shared:
+        raise _two_ways(root, f"{concepts[0].name}/ with positive/ or negative/, beside {shared[0].name}/")
+    if concepts:
+        return reading.source(entries, concepts, reading.concept_folders(concepts), (CONCEPT_FOLDERS,))
+    if shared:
+        layouts = tuple(fold_name(folder.name) for folder in shared)
+        return reading.source(entries, shared, reading.shared(shared), layouts)
+    if folders and sum(not each.name.startswith("_") for each in files) > 1:
+        raise _two_ways(root, f"{folders[0].name}/ with texts, beside {files[0].name}")
+    if folders:
+        return reading.source(entries, folders, reading.label_folders(folders), (LABEL_FOLDERS,))
+    if files:
+        return reading.source(entries, files, reading.label_files(files), (LABEL_FILES,))
+    if len(tables) == 1:
+        return read_table(tables[0])
+    got = ", ".join(entry.name for entry in (tables or entries)[:5]) or "an empty folder"
+    remedy = "give one of these files" if tables else "give the folder that holds one of these"
+    raise CorpusError("no training data in a known layout", label=root, got=got, need=_DESCRIPTION, remedy=remedy)
 
 
-def _concept_folder(folder: Path, skipped: Counter[str]) -> Iterator[Sighting]:
-    skipped[NOT_IN_LAYOUT] += sum(entry.name not in POLARITIES for entry in _entries(folder))
-    for side in POLARITIES:
-        for path in _text_files(folder / side, skipped) if (folder / side).is_dir() else ():
-            neutral = path.name.startswith("_")
-            for text in _texts(path, skipped):
-                concept = None if neutral else _name(folder)
-                yield Sighting(path, text, day_or_week(path.name), concept, None if neutral else side)
+class _Reading:
+    """One pass over a folder: the labels it names, and what it leaves out."""
+
+    def __init__(self) -> None:
+        self.tally = Tally()
+        self.labels: set[str] = set()
+        self.notices: list[str] = []
+
+    def source(
+        self, entries: list[Path], used: list[Path], found: Iterator[Sighting], layouts: tuple[str, ...]
+    ) -> Source:
+        """Return everything read; entries that are not used are counted."""
+        self._ignored(entries, used)
+        sightings = list(found)
+        concepts = frozenset(self.labels)
+        sightings = [replace(each, negative=concepts) if each.negative == (BASELINE,) else each for each in sightings]
+        return Source(sightings, concepts, layouts, self.tally, tuple(self.notices))
+
+    def concept_folders(self, folders: list[Path]) -> Iterator[Sighting]:
+        """Read `<concept>/positive` and `<concept>/negative`."""
+        for folder in folders:
+            sides = [each for each in _folders(folder) if fold_name(each.name) in POLARITIES]
+            self._ignored(_entries(folder), sides)
+            concept = self._label(folder.name)
+            for side in sides:
+                for each in self._whole_files(side):
+                    here = fold_name(side.name) == "positive"
+                    labels = () if _is_neutral(each) else (concept,)
+                    yield replace(each, positive=labels if here else (), negative=() if here else labels)
+
+    def label_folders(self, folders: list[Path]) -> Iterator[Sighting]:
+        """Read `<label>/*.txt`."""
+        for folder in folders:
+            label = "" if folder.name.startswith("_") else self._label(folder.name)
+            for each in self._whole_files(folder):
+                yield each if _is_neutral(each) or not label else replace(each, positive=(label,), complete=True)
+
+    def label_files(self, files: list[Path], group: str | None = None, *, paired: bool = False) -> Iterator[Sighting]:
+        """Read `<label>.txt`, in a scenario also its baseline."""
+        labels = {path: "" if _is_unlabelled(path, paired) else self._label(path.stem) for path in files}
+        for path, label in labels.items():
+            texts, notice = split_texts(read_text(path), path.name)
+            self.notices += [notice] if notice else []
+            if not texts:
+                self.tally.add(EMPTY_FILE, path.name)
+            for text in texts:
+                if label:
+                    yield Sighting(text, str(path), group, (label,), complete=True)
+                else:
+                    yield Sighting(text, str(path), group, negative=() if path.name.startswith("_") else (BASELINE,))
+
+    def shared(self, folders: list[Path]) -> Iterator[Sighting]:
+        """Read `stories`, `paired` and `direct`."""
+        for folder in folders:
+            if fold_name(folder.name) != "paired":
+                self._ignored(_entries(folder), _text_files(folder))
+                yield from self.label_files(_text_files(folder))
+                continue
+            self._ignored(_entries(folder), _folders(folder))
+            for scenario in _folders(folder):
+                self._ignored(_entries(scenario), _text_files(scenario))
+                yield from self.label_files(_text_files(scenario), scenario.name, paired=True)
+
+    def _whole_files(self, folder: Path) -> Iterator[Sighting]:
+        files = _text_files(folder)
+        self._ignored(_entries(folder), files)
+        for path in files:
+            if text := read_text(path):
+                yield Sighting(text, str(path), day_or_week(path.name))
+            else:
+                self.tally.add(EMPTY_FILE, f"{folder.name}/{path.name}")
+
+    def _label(self, name: str) -> str:
+        label = fold_name(name).strip()
+        try:
+            label.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise CorpusError("the name is not UTF-8", label=ascii(name), remedy="rename it") from error
+        self.labels.add(label)
+        return label
+
+    def _ignored(self, entries: list[Path], used: list[Path]) -> None:
+        for entry in entries:
+            if entry not in used:
+                self.tally.add(NOT_IN_LAYOUT, f"{entry.parent.name}/{entry.name}")
 
 
-def _places(folder: Path, skipped: Counter[str]) -> list[Path]:
-    """Return the folders that hold the text files of a shared layout: the folder itself, or its scenarios."""
-    if folder.name != "paired":
-        return [folder]
-    scenarios = [entry for entry in _entries(folder) if entry.is_dir()]
-    skipped[NOT_IN_LAYOUT] += len(_entries(folder)) - len(scenarios)
-    return scenarios
+def _is_neutral(sighting: Sighting) -> bool:
+    return Path(sighting.place).name.startswith("_")
 
 
-def _shared_place(place: Path, layout: str, skipped: Counter[str]) -> Iterator[Sighting]:
-    group = place.name if layout == "paired" else None
-    for path in _text_files(place, None):
-        concept = _concept_of(path)
-        polarity: Polarity | None = "positive" if concept is not None else "negative"
-        if path.name.startswith("_"):
-            polarity = None
-        for text in _texts(path, skipped, many=layout == "direct"):
-            yield Sighting(path, text, group, concept, polarity)
+def _is_unlabelled(path: Path, paired: bool) -> bool:
+    return path.name.startswith("_") or (paired and fold_name(path.stem) == BASELINE)
 
 
-def _concept_of(path: Path) -> str | None:
-    """Return the concept in the name of a file of a shared layout; None for neutral files and baselines of `paired`."""
-    is_baseline = _name(path) == BASELINE and path.parent.parent.name == "paired"
-    return None if is_baseline or path.name.startswith("_") else _name(path)
+def _two_ways(root: Path, got: str) -> CorpusError:
+    what, remedy = "two ways to label texts in one folder", "put them in two folders and train on one of them"
+    return CorpusError(what, label=root, got=got, remedy=remedy)
 
 
-def _texts(path: Path, skipped: Counter[str], *, many: bool = False) -> list[str]:
-    content = _content(path)
-    if not content:
-        skipped[EMPTY_FILE] += 1
-    blocks = [content]
-    if many:  # at blank lines between texts, or else at every line end
-        blocks = _BLANK_LINE.split(content) if _BLANK_LINE.search(content) else content.split("\n")
-    return [block.strip() for block in blocks if block.strip()]
+def _text_files(folder: Path) -> list[Path]:
+    return [entry for entry in _entries(folder) if entry.suffix.lower() == ".txt" and entry.is_file()]
 
 
-def _content(path: Path) -> str:
-    r"""Return the text of a UTF-8 file, outer white space and byte order mark stripped and line ends as `\n`."""
-    what, remedy = "not a UTF-8 text", "save the file as UTF-8"
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        got = f"byte 0x{error.object[error.start]:02x} at offset {error.start}"
-        raise CorpusError(what, label=path, got=got, remedy=remedy) from error
-    except OSError as error:
-        raise CorpusError("cannot be read", label=path, got=error.strerror, remedy="check its permissions") from error
-    if "\0" in text:  # UTF-16 without a byte order mark decodes as UTF-8 with a NUL after every letter
-        raise CorpusError(what, label=path, got="NUL characters", remedy=remedy)
-    return text.replace("\r\n", "\n").replace("\r", "\n").strip()
-
-
-def _text_files(folder: Path, skipped: Counter[str] | None) -> list[Path]:
-    entries = _entries(folder)
-    files = [entry for entry in entries if entry.suffix.lower() == ".txt" and entry.is_file()]
-    if skipped is not None:
-        skipped[NOT_IN_LAYOUT] += len(entries) - len(files)
-    return files
+def _folders(folder: Path) -> list[Path]:
+    return [entry for entry in _entries(folder) if entry.is_dir()] if folder.is_dir() else []
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -181,12 +188,3 @@ def _entries(folder: Path) -> list[Path]:
         return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     except OSError as error:
         raise CorpusError("cannot be read", label=folder, got=error.strerror, remedy="check its permissions") from error
-
-
-def _name(path: Path) -> str:
-    name = fold_name(path.stem if path.suffix.lower() == ".txt" else path.name).strip()
-    try:
-        name.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise CorpusError("the name is not UTF-8", label=ascii(str(path)), remedy="rename it") from error
-    return name

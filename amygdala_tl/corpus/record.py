@@ -2,14 +2,15 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from amygdala_tl.corpus.concepts import keep_sufficient
 from amygdala_tl.corpus.hashing import corpus_sha256
-from amygdala_tl.corpus.in_hand import LabelledCorpusTexts, table_in_hand, texts_in_hand
+from amygdala_tl.corpus.in_hand import table_in_hand, texts_in_hand
 from amygdala_tl.corpus.labels import POLARITIES, SPLITS, Polarity
-from amygdala_tl.corpus.reasons import NO_EXAMPLE
+from amygdala_tl.corpus.merge import LabelledCorpusTexts
+from amygdala_tl.corpus.reasons import NO_EXAMPLE, Tally
 from amygdala_tl.errors import FitError
 from amygdala_tl.records import CorpusText, Split
 
@@ -25,6 +26,8 @@ class Corpus:
         dropped: reason -> how many nodes were left out for it.
         left_out: concept -> why it is not among `concepts`.
         sha256: of concepts, texts, labels and splits.
+        examples: reason -> an example of what was left out.
+        notices: what a user should know of how the source was read.
     """
 
     concepts: tuple[str, ...]
@@ -33,6 +36,8 @@ class Corpus:
     dropped: Mapping[str, int]
     left_out: Mapping[str, str]
     sha256: str
+    examples: Mapping[str, str] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
 
     @classmethod
     def from_texts(cls, texts: Iterable[object], labels: Any, **options: Any) -> "Corpus":
@@ -85,8 +90,9 @@ def assemble(
     texts: Iterable[CorpusText],
     *,
     parameters: Mapping[str, Any],
-    dropped: Mapping[str, int],
+    tally: Tally,
     left_out: Mapping[str, str],
+    notices: tuple[str, ...] = (),
 ) -> Corpus:
     """Return the corpus of these texts, sorted by id and hashed, without the reasons that dropped nothing."""
     ordered = tuple(sorted(texts, key=lambda text: text.id))
@@ -94,9 +100,11 @@ def assemble(
         concepts=concepts,
         texts=ordered,
         parameters=dict(parameters),
-        dropped={reason: n for reason, n in dropped.items() if n},
+        dropped={reason: n for reason, n in tally.counts.items() if n},
         left_out=dict(left_out),
         sha256=corpus_sha256(concepts, ordered),
+        examples=dict(tally.examples),
+        notices=notices,
     )
 
 
@@ -115,12 +123,15 @@ def assemble_labelled(found: LabelledCorpusTexts) -> Corpus:
         # A text that loses its last concept would pass for neutral, although it has labels.
         if text.neutral or positive or negative:
             entering.append(replace(text, positive=positive, negative=negative))
+        else:
+            found.tally.add(NO_EXAMPLE, text.text)
     return assemble(
         kept,
         entering,
         parameters={**found.parameters, "min_examples": least},
-        dropped=Counter(found.dropped) + Counter({NO_EXAMPLE: len(found.texts) - len(entering)}),
+        tally=found.tally,
         left_out=left_out,
+        notices=found.notices,
     )
 
 

@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from amygdala_tl.corpus.reasons import tally_lines
 from amygdala_tl.corpus.record import Corpus, count_examples
 from amygdala_tl.records import CaptureSummary, LeftOutText, ModelInfo
 from amygdala_tl.report.grid import fact_table, grid
@@ -26,11 +27,15 @@ def corpus_summary(corpus: Corpus) -> RenderableType:
     neutral = sum(text.neutral for text in corpus.texts)
     groups = len({text.group for text in corpus.texts})
     lines = [Text(f"{len(corpus.texts)} texts ({neutral} neutral) in {groups} groups, {len(corpus.concepts)} concepts")]
-    if corpus.dropped:
-        lines.append(_facts("dropped", {reason: str(count) for reason, count in corpus.dropped.items()}))
+    return Group(table, *lines, *corpus_notices(corpus))
+
+
+def corpus_notices(corpus: Corpus) -> list[RenderableType]:
+    """Say what was left out of a corpus, by count and with an example, and how its source was read."""
+    lines = [Text(f"left out: {line}") for line in tally_lines(corpus.dropped, corpus.examples)]
     if corpus.left_out:
-        lines.append(_facts("left out", corpus.left_out))
-    return Group(table, *lines)
+        lines.append(_facts("concepts left out", corpus.left_out))
+    return [*lines, *(Text(f"note: {notice}") for notice in corpus.notices)]
 
 
 def model_line(info: ModelInfo) -> Text:

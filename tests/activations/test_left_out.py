@@ -13,10 +13,9 @@ from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.api.evaluate import passages
 from amygdala_tl.api.labelled import read_parts
 from amygdala_tl.api.score import score_tokens
-from amygdala_tl.corpus.evaluation_data import EvaluationData, EvaluationText, of_corpus
 from amygdala_tl.errors import ModelError
 from amygdala_tl.lens.weights import token_embeddings
-from amygdala_tl.records import CaptureSettings
+from amygdala_tl.records import CaptureSettings, CorpusText
 from amygdala_tl.report.summaries import capture_line
 from tests.conftest import tiny_model
 from tests.lens.made_tokenizers import made
@@ -124,9 +123,11 @@ def test_scores_of_them_are_nan_and_of_the_others_what_they_are_alone(lens, read
 
 
 def test_other_texts_are_evaluated_without_them_and_that_is_said(corpus, lens, readout):
-    data = of_corpus(corpus, None)
+    data = dataclasses.replace(corpus, sha256="of other texts")
     found = evaluate(readout, data, lens)
-    alone = evaluate(readout, EvaluationData(tuple(t for t in data.texts if t.text not in BROKEN), data.labels), lens)
+    alone = evaluate(
+        readout, dataclasses.replace(data, texts=tuple(t for t in data.texts if t.text not in BROKEN)), lens
+    )
     assert torch.equal(found.n_positive, alone.n_positive)
     assert "without 3 that cannot be read" in found.data
     for passage in passages(readout, data, lens, most=100):
@@ -150,7 +151,7 @@ def test_the_embeddings_of_them_are_nan_too(lens):
 
 
 def test_baselines_of_words_read_no_more_of_a_text_than_the_model_or_a_little(readout):
-    long, short = EvaluationText("I was happy. " * 10_000, "a", ("joy",)), EvaluationText("I was sad.", "b", ("grief",))
+    long, short = (CorpusText("", text, "", "train", {}, (), ()) for text in ("I was happy. " * 10_000, "I was sad."))
     (part, whole) = read_parts([long, short], readout)
     assert whole == short.text
     assert long.text.startswith(part)

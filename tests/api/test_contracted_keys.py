@@ -8,7 +8,6 @@ from safetensors.torch import save_file
 
 import amygdala_tl as at
 from amygdala_tl.api.inputs import corpus_of, store_of
-from amygdala_tl.corpus.evaluation_data import EvaluationData, EvaluationText
 from amygdala_tl.demo import demo_graph_path
 from amygdala_tl.errors import ReadoutError
 from amygdala_tl.lens.residuals import run_resid_post
@@ -68,18 +67,18 @@ def test_its_hooks_are_those_of_the_contract(bundle):
 def test_it_is_evaluated_on_labelled_texts(capsys, bundle, tiny, arguments, tmp_path):
     corpus = at.extract(memory_file=demo_graph_path())
     texts = [text for text in corpus.texts if text.positive][:40]
-    data = EvaluationData(
-        tuple(EvaluationText(text.text, text.group, text.positive) for text in texts), frozenset(CONCEPTS)
-    )
-    found = at.evaluate(at.load_readout(bundle), data, tiny)
+    rows = [{"text": text.text, "labels": text.positive, "group": text.group} for text in texts]
+    (tmp_path / "texts.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    found = at.evaluate(at.load_readout(bundle), tmp_path / "texts.jsonl", tiny)
     assert found.concepts == CONCEPTS
     assert found.n_positive.tolist() == [sum(name in text.positive for text in texts) for name in CONCEPTS]
     assert found.reading_layer.tolist() == [1] * 3  # the nearest to 0.65 of the deepest layer known, 3
-    rows = [{"text": text.text, "labels": text.positive} for text in texts]
-    (tmp_path / "texts.jsonl").write_text("\n".join(map(json.dumps, rows)))
     code, out, _ = run(capsys, "evaluate", "--data", tmp_path / "texts.jsonl", *arguments)
     assert code == 0
-    assert "40 texts" in out
+    own = [text for text in texts if set(text.positive) & set(CONCEPTS)]
+    assert f"{len(own)} texts" in out
+    assert f"{40 - len(own)} with only labels that the readout lacks" in " ".join(out.split())
+    assert "note: labels that the readout lacks: " in out
 
 
 def test_z_needs_a_calibration_and_says_so_before_a_model_is_loaded(bundle, tmp_path):

@@ -8,13 +8,14 @@ import torch
 from amygdala_tl import capture, evaluate, fit, judge
 from amygdala_tl.api.evaluate import passages
 from amygdala_tl.corpus.build import build_corpus
-from amygdala_tl.corpus.evaluation_data import EvaluationData, EvaluationText, of_corpus
 from amygdala_tl.corpus.labels import LabelRules
+from amygdala_tl.corpus.loader import read_texts
 from amygdala_tl.demo import demo_graph_path
 from amygdala_tl.errors import InputError
 from amygdala_tl.memory.graph_file import read_graph_file
+from amygdala_tl.records import CorpusText
 
-SHORT = EvaluationText("a", "one token", ("joy",), ("grief", "calm"))
+SHORT = CorpusText("a", "a", "one token", "heldout", {}, ("joy",), ("grief", "calm"))
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def test_held_out_texts_given_as_other_texts_have_the_scores_and_baselines_of_th
     corpus, store, tiny, aggregator
 ):
     fitted = fit(corpus, store, aggregator=aggregator)
-    found = evaluate(fitted, of_corpus(corpus, "heldout"), tiny, corpus=corpus, store=store)
+    found = evaluate(fitted, corpus, tiny, corpus=corpus, store=store)
     own = judge(fitted, corpus, store, tiny).evaluation
     assert torch.allclose(found.embedding, own.embedding, atol=1e-3)
     assert torch.allclose(found.bag_of_words, own.bag_of_words, atol=1e-9)
@@ -47,32 +48,31 @@ def test_held_out_texts_given_as_other_texts_have_the_scores_and_baselines_of_th
 
 
 def test_a_text_that_is_nothing_but_a_sink_does_not_count_and_is_told(corpus, tiny, fitted):
-    data = of_corpus(corpus, "heldout")
-    plain = evaluate(fitted, data, tiny)
-    more = evaluate(fitted, EvaluationData((*data.texts, SHORT), data.labels), tiny)
+    plain = evaluate(fitted, corpus, tiny)
+    more = evaluate(fitted, replace(corpus, texts=(*corpus.texts, SHORT)), tiny)
     assert torch.equal(more.n_positive, plain.n_positive)
     assert torch.allclose(more.auroc.value, plain.auroc.value)
     assert "without 1 that" in more.data
-    assert "without" not in plain.data
+    assert "cannot be read" not in plain.data
 
 
-def test_texts_of_one_token_only_are_refused(tiny, fitted):
+def test_texts_of_one_token_only_are_refused(corpus, tiny, fitted):
     with pytest.raises(InputError, match="too short to read"):
-        evaluate(fitted, EvaluationData((SHORT,), frozenset({"joy"})), tiny)
+        evaluate(fitted, replace(corpus, texts=(SHORT,)), tiny)
 
 
 def test_labels_are_found_however_a_bundle_spells_its_concepts(corpus, tiny, fitted):
     names = tuple(concept.title() for concept in fitted.concepts)
     spelt = replace(fitted, concepts=names)
-    data = of_corpus(corpus, "heldout")
+    data = corpus
     found = evaluate(spelt, data, tiny)
     assert found.concepts == names
     assert found.n_positive.tolist() == evaluate(fitted, data, tiny).n_positive.tolist()
 
 
-def test_passages_leave_out_what_has_no_score(tiny, fitted):
-    texts = [EvaluationText(text, text, ()) for text in ("a", "The lamp went out.", "Bread on the table.")]
-    for found in passages(fitted, EvaluationData(tuple(texts), frozenset()), tiny):
+def test_passages_leave_out_what_has_no_score(tiny, fitted, tmp_path):
+    (tmp_path / "page.txt").write_text("a\nThe lamp went out.\nBread on the table.")
+    for found in passages(fitted, tmp_path / "page.txt", tiny):
         shown = {text for _, text in (*found.top, *found.bottom)}
         assert shown == {"The lamp went out.", "Bread on the table."}
 
@@ -80,4 +80,21 @@ def test_passages_leave_out_what_has_no_score(tiny, fitted):
 def test_a_corpus_without_its_activations_is_refused(corpus, store, tiny, fitted):
     for half in ({"corpus": corpus}, {"store": store}):
         with pytest.raises(InputError, match="go together"):
-            evaluate(fitted, of_corpus(corpus, "heldout"), tiny, **half)
+            evaluate(fitted, corpus, tiny, **half)
+
+
+def test_labels_that_the_readout_lacks_are_named_and_their_texts_are_negatives_of_nothing(tiny, fitted, tmp_path):
+    names = ["joy", "grief", "happiness", ""]
+    rows = [
+        f"Day {chr(97 + i)}{chr(102 + i)}: what the {i * 'very '}quiet boat number {i} brought us.\t{names[i % 4]}"
+        for i in range(24)
+    ]
+    (tmp_path / "other.tsv").write_text("text\temotion\n" + "\n".join(rows))
+    data = read_texts(tmp_path / "other.tsv", among=("joy", "grief", "calm"))
+    assert any("labels that the readout lacks: happiness (6)" in notice for notice in data.notices)
+    found = evaluate(fitted, tmp_path / "other.tsv", tiny)
+    assert found.concepts == ("grief", "joy")
+    assert found.n_positive.tolist() == [6, 6]
+    assert found.n_negative.tolist() == [6, 6]
+    assert "6 without a label" in found.data
+    assert "6 with only labels that the readout lacks" in found.data

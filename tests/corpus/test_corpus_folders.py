@@ -72,7 +72,8 @@ def test_concept_folders_label_exactly_what_they_say(tmp_path: Path) -> None:
         "A list of stations.": ((), ()),
     }
     assert row(corpus, "A list of stations.").neutral
-    assert dict(corpus.dropped) == {"empty file": 1, "in no layout (ignored)": 1}
+    assert dict(corpus.dropped) == {"empty file": 1, "in no layout (ignored)": 1, "duplicate text": 3}
+    assert corpus.examples["in no layout (ignored)"] == "grief/notes.md"
 
 
 def test_texts_of_one_day_in_concept_folders_are_one_group(tmp_path: Path) -> None:
@@ -93,7 +94,7 @@ def test_stories_paired_and_direct_are_read_together(tmp_path: Path) -> None:
     put(
         tmp_path,
         {
-            "stories/joy.txt": "A story\n\nof two parts.",
+            "stories/joy.txt": "A story\nof two lines.\n\nAnd another one.",
             "stories/_setting.txt": "A room with a table.",
             "paired/kitchen/joy.txt": "Bread, and she laughed.",
             "paired/kitchen/Calm.txt": "Bread, and she waited.",
@@ -110,7 +111,8 @@ def test_stories_paired_and_direct_are_read_together(tmp_path: Path) -> None:
     joy, grief, calm = (("joy",), ("calm", "grief")), (("grief",), ("calm", "joy")), (("calm",), ("grief", "joy"))
     assert corpus.concepts == ("calm", "grief", "joy")
     assert labels(corpus) == {
-        "A story\n\nof two parts.": joy,
+        "A story\nof two lines.": joy,
+        "And another one.": joy,
         "A room with a table.": ((), ()),
         "Bread, and she laughed.": joy,
         "Bread, and she waited.": calm,
@@ -174,7 +176,7 @@ def test_another_encoding_is_refused_by_the_name_of_the_file(tmp_path: Path, dat
         read(tmp_path)
 
 
-@pytest.mark.parametrize("files", [{}, {"notes/a.md": "x", "joy.txt": "y"}, {"stories.txt": "z"}])
+@pytest.mark.parametrize("files", [{}, {"notes/a.md": "x", "labels.txt": "y"}, {"README.txt": "z"}])
 def test_a_folder_of_no_known_layout_is_told_the_layouts(tmp_path: Path, files: dict[str, str | bytes]) -> None:
     with pytest.raises(CorpusError, match=r"layout.*<concept>/positive.*stories/.*paired/.*direct/"):
         read(put(tmp_path, files))
@@ -186,12 +188,9 @@ def test_two_ways_of_labelling_in_one_folder_are_refused(tmp_path: Path) -> None
         read(tmp_path)
 
 
-def test_a_folder_that_is_missing_or_a_file_is_an_input_error(tmp_path: Path) -> None:
-    put(tmp_path, {"file": "x"})
-    with pytest.raises(InputError, match="got: nothing there"):
+def test_a_path_that_is_missing_is_an_input_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="missing: no such file or folder"):
         read(tmp_path / "missing")
-    with pytest.raises(InputError, match="got: a file"):
-        read(tmp_path / "file")
 
 
 def test_rules_out_of_range_are_refused(tmp_path: Path) -> None:

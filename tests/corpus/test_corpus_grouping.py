@@ -31,6 +31,23 @@ def test_a_key_belongs_to_its_day_or_week_or_document(key: str, group: str) -> N
     assert group_of(key) == group
 
 
+@pytest.mark.parametrize(
+    ("key", "text", "group"),
+    [
+        ("Diary, note 3", "2031-03-04: the boat came.", "2031-03-04"),
+        ("Diary, note 3", "On 4 March 2031 the boat came.", "2031-03-04"),
+        ("Diary, note 3", "Tuesday, Mar 4th, 2031. The boat came.", "2031-03-04"),
+        ("Diary, note 3", "2031/3/4 08:00 The boat came.", "2031-03-04"),
+        ("Diary, note 3", "2031\u5e743\u67084\u65e5", "2031-03-04"),
+        ("Diary, note 3", "The boat 31 May 20315 came in 2031-02-30.", "Diary, note 3"),
+        ("2031-03-04, note 2", "It began on 2031-01-01.", "2031-03-04"),
+        ("identity.md#boundaries", "It began on 2031-01-01.", "identity.md"),
+    ],
+)
+def test_a_note_without_a_day_in_its_key_belongs_to_the_day_in_its_text(key: str, text: str, group: str) -> None:
+    assert group_of(key, text) == group
+
+
 @given(st.text())
 def test_every_key_has_a_group(key: str) -> None:
     assert isinstance(group_of(key), str)

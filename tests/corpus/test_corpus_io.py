@@ -3,6 +3,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from amygdala_tl.corpus import LabelRules, build_corpus, read_corpus, write_corpus
 from amygdala_tl.corpus.hashing import text_id
+from amygdala_tl.corpus.reasons import Tally
 from amygdala_tl.corpus.record import Corpus, assemble
 from amygdala_tl.errors import CorpusError, StorageError
 from amygdala_tl.records import CorpusText, Node
@@ -59,11 +61,13 @@ def corpora(draw: st.DrawFn) -> Corpus:
                 negative=tuple(c for c in concepts if sides[c] == "-"),
             )
         )
+    counts = st.dictionaries(NAMES, st.integers(1, 9), max_size=2)
     return assemble(
         concepts,
         rows,
         parameters=draw(st.dictionaries(NAMES, st.integers() | st.none() | st.lists(NAMES), max_size=3)),
-        dropped=draw(st.dictionaries(NAMES, st.integers(1, 9), max_size=2)),
+        tally=Tally(Counter(draw(counts)), dict.fromkeys(draw(counts), "such")),
+        notices=tuple(draw(st.lists(NAMES, max_size=2))),
         left_out=draw(st.dictionaries(NAMES, st.text(st.characters(codec="utf-8")), max_size=2)),
     )
 
@@ -87,7 +91,7 @@ def test_a_built_corpus_survives_the_disk_and_the_files_are_readable_by_programs
 
 
 def test_writing_again_replaces_the_corpus_and_leaves_no_other_file(tmp_path: Path) -> None:
-    first, second = assemble(("joy",), (), parameters={}, dropped={}, left_out={}), small_corpus()
+    first, second = assemble(("joy",), (), parameters={}, tally=Tally(), left_out={}), small_corpus()
     write_corpus(first, tmp_path / "new" / "corpus")
     write_corpus(second, tmp_path / "new" / "corpus")
     assert read_corpus(tmp_path / "new" / "corpus") == second

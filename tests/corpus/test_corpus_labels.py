@@ -73,6 +73,30 @@ def test_naming_a_concept_once_more_adds_one_mention(text: str, concept: str) ->
 
 
 @pytest.mark.parametrize(
+    ("text", "concept", "count"),
+    [
+        ("\u4eca\u5929\u6211\u611f\u5230\u559c\u60a6\u548c\u5e73\u9759\u3002", "\u559c\u60a6", 1),
+        (
+            "\u4eca\u65e5\u306f\u559c\u3073\u3067\u3044\u3063\u3071\u3044\u3060\u3001\u559c\u3073\u3060",
+            "\u559c\u3073",
+            2,
+        ),
+        (
+            "\u0e27\u0e31\u0e19\u0e19\u0e35\u0e49\u0e09\u0e31\u0e19\u0e21\u0e35\u0e04\u0e27\u0e32\u0e21\u0e2a\u0e38\u0e02\u0e21\u0e32\u0e01",
+            "\u0e04\u0e27\u0e32\u0e21\u0e2a\u0e38\u0e02",
+            1,
+        ),
+        ("\uc624\ub298 \uae30\uc068\uc744 \ub290\uaf08\ub2e4", "\uae30\uc068", 1),
+        ("\u4eca\u65e5\u306fjoy\u3060", "joy", 1),
+        ("enjoyment, joyful", "joy", 0),
+        ("_joy_ and joy's", "joy", 2),
+    ],
+)
+def test_a_name_is_mentioned_where_words_are_not_separated(text: str, concept: str, count: int) -> None:
+    assert count_mentions(text, concept) == count
+
+
+@pytest.mark.parametrize(
     ("options", "flag"),
     [
         ({"min_positive_score": 11.0}, "min_positive_score"),

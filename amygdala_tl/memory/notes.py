@@ -1,0 +1,213 @@
+"""Notes: what a node or an entity says, as texts with the tags of each.
+
+A node usually is one note that ends in its tag line. But a page may hold several notes, each with a tag line of its own, and
+an entity's observations may be the notes of a month. No tag line may reach the model, wherever it stands:
+
+    text, tags                       one note
+    text, tags, text, tags           two notes
+    tags, text                       one note, as with front matter
+    text, tags, text                 one note; the text behind the tags is left out, since its labels are unknown
+    text with a line in tag form     the line goes; it ends a note only if it is surely a tag line (`tags.is_sure`)
+    text with a doubtful line        left out: it may hold a label
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from amygdala_tl.memory.tags import (
+    LONGEST_LINE,
+    TagLine,
+    doubtful,
+    has_letters_or_digits,
+    inline,
+    is_heading,
+    is_sure,
+    near,
+    strict,
+)
+
+_FENCES = ("```", "~~~", "<!--")
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One text and its tags.
+
+    Attributes:
+        text: what the model may see, stripped.
+        tags: None for a note without a tag line.
+        fault: why the note cannot be used: `unread` (a line may hold labels), `behind` (text behind the last tag line).
+        example: the line that is at fault.
+    """
+
+    text: str
+    tags: TagLine | None
+    fault: Literal["", "unread", "behind"] = ""
+    example: str = ""
+
+
+def split_tag_line(content: str) -> tuple[str, TagLine | None]:
+    """Split a note into the text that the model may see, without any tag line, and its tags or None.
+
+    A content of several notes gives the text of all and the tags of the last. Where a line may hold labels but cannot be
+    read with certainty, the tags have no scores and that line as `unread`.
+    """
+    notes = split_notes(content)
+    tags = next((note.tags for note in reversed(notes) if note.tags is not None), None)
+    unread = next((note.example for note in notes if note.fault == "unread"), "")
+    text = "\n\n".join(note.text for note in notes if note.text)
+    return text, TagLine({}, unread=unread) if unread else tags
+
+
+def split_notes(content: str, known: Collection[str] = frozenset()) -> list[Note]:
+    """Split the content of a node into its notes.
+
+    Args:
+        content: markdown with any line ends.
+        known: folded names of the graph's tags, see `known_names`.
+    """
+    texts, runs = _segments(content, known)
+    behind = texts.pop()
+    if runs and behind and not texts[0] and all(texts[1:]):  # every tag line stands above its text
+        texts, behind = [*texts[1:], behind], ""
+    notes = [_checked(text, tags, known) for text, tags in zip(texts, runs, strict=True)]
+    if behind:
+        notes.append(Note(behind, None, "behind", behind) if runs else _checked(behind, None, known))
+    return notes
+
+
+def known_names(contents: Iterable[str]) -> frozenset[str]:
+    """Return the folded names of a graph's tags: those in lines that follow the grammar, or else in all tag lines."""
+    exact: set[str] = set()
+    loose: set[str] = set()
+    for content in contents:
+        for line in _ends(content):
+            if tags := strict(line):
+                exact |= tags.scores.keys()
+            elif not exact and (tags := near(line)):
+                loose |= tags.scores.keys()
+    return frozenset(exact or loose)
+
+
+def notes_of_observations(observations: Sequence[str], known: Collection[str]) -> tuple[list[str], list[str]]:
+    """Return the contents of an entity's notes, and its observations without tags.
+
+    An observation with a tag line of its own is a note. One that is nothing but tags belongs to the observations before it.
+    """
+    contents: list[str] = []
+    plain: list[str] = []
+    pending: list[str] = []
+    for observation in observations:
+        notes = split_notes(observation, known)
+        tagged = [note for note in notes if note.tags is not None]
+        if not tagged:
+            pending.append(observation)
+        elif any(note.text for note in tagged):
+            plain += pending
+            pending = []
+            contents.append(observation)
+        elif pending and _all_sure(observation, known):
+            contents.append("\n".join([*pending, observation]))
+            pending = []
+        else:
+            plain.append(observation)
+    return contents, plain + pending
+
+
+def _segments(content: str, known: Collection[str]) -> tuple[list[str], list[TagLine]]:
+    """Return the texts before, between and behind the tags, one more than there are runs of tags."""
+    front, rest = _front_matter(content)
+    lines: list[str] = []
+    texts: list[str] = [""] if front else []
+    runs: list[TagLine] = [front] if front else []
+    found = [*_classified(rest, known)]
+    last = max((place for place, (line, _) in enumerate(found) if not _is_decoration(line)), default=-1)
+    inside = False
+    for place, (line, tags) in enumerate(found):
+        if tags is None:
+            if inside and _is_decoration(line):
+                continue  # a rule or a fence around the tags
+            inside = False
+            lines.append(line)
+        elif inside:
+            runs[-1] = runs[-1] + tags
+        elif _ends_a_note(found, place, last, known):
+            texts.append(_closed(lines))
+            runs.append(tags)
+            lines, inside = [], True
+    return [*texts, "".join(lines).strip()], runs
+
+
+def _classified(content: str, known: Collection[str]) -> Iterator[tuple[str, TagLine | None]]:
+    """Yield every line with its tags; a line that ends in tags comes as two."""
+    for line in content.splitlines(keepends=True):
+        tags = strict(line) if len(line) <= LONGEST_LINE else None
+        tags = tags or near(line, known)
+        if tags is None and (split := inline(line, known)):
+            yield split[0], None
+            yield line[len(split[0]) :], split[1]
+        else:
+            yield line, tags
+
+
+def _ends_a_note(found: Sequence[tuple[str, TagLine | None]], place: int, last: int, known: Collection[str]) -> bool:
+    """Say whether the run of tags that starts here closes a note: at the end of the content, or where a line is surely tags."""
+    for offset, (line, tags) in enumerate(found[place:]):
+        if tags is not None:
+            if place + offset == last or is_sure(line, tags, known):
+                return True
+        elif not _is_decoration(line):
+            return False
+    return False
+
+
+def _front_matter(content: str) -> tuple[TagLine | None, str]:
+    """Take YAML front matter with tags off a note."""
+    lines = content.lstrip("\ufeff\n\r ").splitlines(keepends=True)
+    if not lines or lines[0].strip() != "---":
+        return None, content
+    end = next((place for place, line in enumerate(lines[1:50], start=1) if line.strip() in ("---", "...")), None)
+    if end is None or not "".join(lines[end + 1 :]).strip():
+        return None, content
+    found = [tags for line in lines[1:end] if (tags := strict(line) or near(line))]
+    if not found:
+        return None, content
+    return sum(found[1:], found[0]), "".join(lines[end + 1 :])
+
+
+def _closed(lines: list[str]) -> str:
+    """Return the text above tags, without the rules and the heading that belong to them."""
+    while lines and _is_decoration(lines[-1]):
+        lines = lines[:-1]
+    if lines and is_heading(lines[-1]):
+        return _closed(lines[:-1])
+    return "".join(lines).strip()
+
+
+def _checked(text: str, tags: TagLine | None, known: Collection[str]) -> Note:
+    """Return the note, marked if one of its lines may hold a label."""
+    lines = [line for line in text.splitlines() if not _is_decoration(line)]
+    for place, line in enumerate(lines):
+        if doubtful(line, known, last=place == len(lines) - 1):
+            return Note(text, tags, "unread", line.strip())
+    return Note(text, tags)
+
+
+def _all_sure(observation: str, known: Collection[str]) -> bool:
+    return all(tags is None or is_sure(line, tags, known) for line, tags in _classified(observation, known))
+
+
+def _ends(content: str) -> Iterator[str]:
+    """Yield the lines of tags at the end of a content, from the last."""
+    for line in reversed(content.splitlines()):
+        if _is_decoration(line):
+            continue
+        if len(line) > LONGEST_LINE or not (strict(line) or near(line)):
+            return
+        yield line
+
+
+def _is_decoration(line: str) -> bool:
+    bare = line.strip()
+    return not has_letters_or_digits(bare) or (bare.startswith(_FENCES) and len(bare.split()) <= 2 and ":" not in bare)
