@@ -11,7 +11,7 @@ from amygdala_tl.readout.record import load_readout
 from amygdala_tl.vllm import mapping
 from amygdala_tl.vllm.projection import Projection, raise_failures
 from amygdala_tl.vllm.refusals import refuse_other_size
-from amygdala_tl.vllm.responses import with_pending
+from amygdala_tl.vllm.responses import Pending, with_pending
 from amygdala_tl.vllm.settings import read_settings
 from tests.vllm.bundles import write_bundle
 
@@ -136,9 +136,6 @@ def test_settings_are_off_by_default_and_never_half_on(tmp_path):
     for name in ("VLLM_READOUT_VECTORS", "VLLM_READOUT_MANIFEST"):
         with pytest.raises(InputError, match="one of the two readout variables"):
             read_settings({name: "x"})
-    both = {"VLLM_READOUT_VECTORS": "v.safetensors", "VLLM_READOUT_MANIFEST": "m.json"}
-    assert read_settings(both).any_model is False
-    assert read_settings(both | {"VLLM_READOUT_ANY_MODEL": "1"}).any_model is True
 
 
 def test_the_manifest_need_not_lie_beside_the_vectors(tmp_path):
@@ -149,18 +146,23 @@ def test_the_manifest_need_not_lie_beside_the_vectors(tmp_path):
 
 
 def test_waiting_readouts_ride_on_the_next_chunk_with_text():
-    pending = {0: [[[1.0]], None], 1: [[[2.0]]]}
+    pending = {0: Pending(), 1: Pending()}
+    pending[0].add(b"[[1.0]]", None)
+    pending[0].add(b"", None)
+    pending[0].add(b"null", None)
+    pending[1].add(b"null", "a LoRA adapter")
     role = {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}]}
     text = {"choices": [{"index": 0, "delta": {"content": "Hé"}, "finish_reason": None}]}
     assert "readout" not in amended(role, pending)["choices"][0]
     assert amended(text, pending)["choices"][0] == {**text["choices"][0], "readout": [[[1.0]], None]}
     assert amended(text, pending)["choices"][0]["readout"] == []
-    assert pending == {1: [[[2.0]]]}
+    other = amended({"choices": [{"index": 1, "delta": {"content": "x"}}]}, pending)["choices"][0]
+    assert (other["readout"], other["readout_reason"]) == ([None], "a LoRA adapter")
 
 
 @pytest.mark.parametrize("chunk", ["data: [DONE]\n\n", ": keep-alive\n\n", ""])
 def test_chunks_that_are_no_answers_stay_as_they_are(chunk):
-    assert with_pending(chunk, {0: [None]}) == chunk
+    assert with_pending(chunk, {0: Pending()}) == chunk
 
 
 def amended(said, pending):
