@@ -11,6 +11,7 @@ from typing import Any
 from amygdala_tl.errors import ModelError
 from amygdala_tl.vllm.collector import Collector
 from amygdala_tl.vllm.settings import KEY, SOCKET, STREAM_TEXT, Settings
+from amygdala_tl.vllm.startup import refuse_other_model
 
 logger = logging.getLogger("vllm.amygdala_tl")
 
@@ -42,28 +43,42 @@ def _remove(folder: str, pid: int) -> None:
 
 def _install(settings: Settings, collector: Collector) -> None:
     from vllm.entrypoints.launchers import app as launcher
+    from vllm.entrypoints.launchers.api_server import app_state
 
     from amygdala_tl.vllm.responses import install_in_endpoints, install_in_engine_client
     from amygdala_tl.vllm.routes import readout_router
 
     manifest = settings.manifest.read_bytes()
-    attach = launcher.attach_endpoint_plugins
+    attach, prepare = launcher.attach_endpoint_plugins, app_state.init_endpoint_plugins_state
+
+    @functools.wraps(prepare)
+    async def and_check(engine_client: Any, *args: Any, **kwargs: Any) -> None:
+        await prepare(engine_client, *args, **kwargs)
+        await refuse_other_model(engine_client, collector, settings.tolerance)
 
     @functools.wraps(attach)
     def and_readouts(app: Any, supported_tasks: Any) -> None:
         attach(app, supported_tasks)
-        _refuse_several_processes(app.state.args)
+        _refuse_setup(app.state.args)
         app.include_router(readout_router(collector, manifest, settings.key))
         _say_who_may_read(settings, app.state.args)
 
     launcher.attach_endpoint_plugins = and_readouts
+    app_state.init_endpoint_plugins_state = and_check
     install_in_engine_client(collector)
     install_in_endpoints(collector)
     if settings.key is not None:
         _leave_routes_to_their_own_key()
 
 
-def _refuse_several_processes(args: Any) -> None:
+def _refuse_setup(args: Any) -> None:
+    from vllm import envs
+
+    if (
+        envs.VLLM_DISABLE_REQUEST_ID_RANDOMIZATION
+    ):  # clients would then choose the engine's names, and take one another's
+        got = "VLLM_DISABLE_REQUEST_ID_RANDOMIZATION"
+        raise ModelError("readouts need the engine's own names of requests", got=got, remedy="leave it unset")
     if (count := getattr(args, "api_server_count", None) or 1) > 1:
         got = f"--api-server-count {count}"
         raise ModelError("readouts need one serving process", got=got, remedy="use --api-server-count 1")

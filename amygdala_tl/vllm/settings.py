@@ -1,5 +1,6 @@
 """Environment variables that switch the plugin on and name the bundle."""
 
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -11,7 +12,8 @@ from amygdala_tl.readout.record import Readout, load_readout
 
 VECTORS = "VLLM_READOUT_VECTORS"
 MANIFEST = "VLLM_READOUT_MANIFEST"
-ANY_MODEL = "VLLM_READOUT_ANY_MODEL"
+TOLERANCE = "VLLM_READOUT_TOLERANCE"
+_REPLACED = "VLLM_READOUT_ANY_MODEL"
 KEY = "VLLM_READOUT_KEY"
 STREAM_TEXT = "VLLM_READOUT_STREAM_TEXT"
 SOCKET = "AMYGDALA_TL_READOUT_SOCKET"
@@ -24,14 +26,14 @@ class Settings:
 
     Attributes:
         vectors, manifest: the two files of the bundle.
-        any_model: serve a model with other weights than those that the bundle was trained on.
+        tolerance: largest difference of the golden check, in standard deviations of a token's score; None for the usual one.
         key: what clients of the readout routes must know; None for the server's own key, if it has one.
         with_text: let the routes show token ids and text.
     """
 
     vectors: Path
     manifest: Path
-    any_model: bool = False
+    tolerance: float | None = None
     key: str | None = field(default=None, repr=False)
     with_text: bool = False
 
@@ -44,7 +46,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings | No
     """Read the settings from the environment; None if neither variable is set, so readouts are off.
 
     Raises:
-        InputError: only one of the two is set, or no header can carry the key.
+        InputError: only one of the two is set, the tolerance is not a positive number, or no header can carry the key.
     """
     environment = os.environ if environment is None else environment
     vectors, manifest = environment.get(VECTORS), environment.get(MANIFEST)
@@ -63,10 +65,30 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings | No
     return Settings(
         Path(vectors),
         Path(manifest),
-        any_model=_is_on(environment.get(ANY_MODEL)),
+        tolerance=_tolerance(environment),
         key=key,
         with_text=_is_on(environment.get(STREAM_TEXT)),
     )
+
+
+def _tolerance(environment: Mapping[str, str]) -> float | None:
+    if _is_on(environment.get(_REPLACED)):
+        what, remedy = (
+            f"{_REPLACED} is no longer known",
+            f"set {TOLERANCE} to the difference that you accept, such as 0.5",
+        )
+        raise InputError(what, remedy=remedy)
+    said = environment.get(TOLERANCE)
+    if said is None:
+        return None
+    try:
+        tolerance = float(said)
+    except ValueError:
+        tolerance = math.nan
+    if not 0 < tolerance < math.inf:
+        need, remedy = "a positive number of standard deviations", "set it to one, such as 0.5, or leave it unset"
+        raise InputError("not a tolerance", label=TOLERANCE, got=said, need=need, remedy=remedy)
+    return tolerance
 
 
 def _is_on(value: str | None) -> bool:

@@ -173,6 +173,13 @@ class Store:
             self.forgotten += entry.forget()
             self._changed(self)
 
+    def remove(self, engine_id: str) -> None:
+        """Forget a finished sequence before its time."""
+        if entry := self.done.pop(engine_id, None):
+            self._done_bytes -= entry.n_bytes
+            self.forgotten += entry.forget()
+            self._changed(self)
+
     def find(self, request_id: str) -> list[Entry]:
         """Find the sequences of a request, in order, running or finished.
 

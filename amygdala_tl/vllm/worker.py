@@ -60,8 +60,6 @@ def hook_model(worker: Any, settings: Settings, address: str) -> None:
     model_config = config.model_config
     n_layers = model_config.get_total_num_hidden_layers()
     refuse_other_size(readout, model=model_config.model, n_layers=n_layers, hidden_size=model_config.get_hidden_size())
-    if readout.provenance.golden is None:
-        logger.warning("readouts: cannot check that the readout was trained on this model: it has no golden texts")
     runner = worker.model_runner
     path, layers = find_layers(runner.get_model(), n_layers)
     # Hooks change the graph, so a graph compiled without them, or with others, must not come from the cache.

@@ -7,6 +7,8 @@ from dataclasses import asdict
 import torch
 from safetensors.torch import save
 
+from amygdala_tl.lens.hugging_face import run_decoder_layers
+from amygdala_tl.readout.record import load_readout
 from amygdala_tl.records import ModelInfo, hook_name
 
 MODEL = ModelInfo("m", None, "0" * 64, "LlamaForCausalLM", "HookedTransformer", {}, "float32", 40, 64, 512)
@@ -46,3 +48,14 @@ def write_bundle(path, *, d_model, layers, concepts=("awe", "calm", "grief"), ho
     }
     path.with_suffix(".json").write_text(json.dumps(manifest))
     return path
+
+
+def add_golden(path, model, tokenizer, texts):
+    """Put golden texts into a bundle, with the scores that Hugging Face's `model` gives; returns the bundle."""
+    readout = load_readout(path)
+    ids = [tokenizer(text).input_ids for text in texts]
+    streams = []
+    for one in ids:
+        outputs = run_decoder_layers(model, torch.tensor([one]))
+        streams.append(torch.stack([outputs[layer][0] for layer in readout.layers], dim=1))
+    return readout.with_golden(texts, ids, torch.cat(streams)).save(path)

@@ -123,10 +123,10 @@ def stream(running, path, body):
     return [json.loads(line) for line in lines[:-1]]
 
 
-def refusal(bundle, *arguments, **more):
+def refusal(bundle, *arguments, model=None, **more):
     """What a server says that must not start with a bundle."""
     done = subprocess.run(
-        command(1, *arguments), env=environment(bundle, **more), capture_output=True, text=True, timeout=START_LIMIT,
+        command(1, *arguments, model=model), env=environment(bundle, **more), capture_output=True, text=True, timeout=START_LIMIT,
         stdin=subprocess.DEVNULL, check=False,
     )  # fmt: skip
     assert done.returncode != 0

@@ -3,21 +3,26 @@
 import base64
 import io
 import json
+import re
 import threading
 
 import httpx
 import pytest
 import torch
 from safetensors.torch import save_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from amygdala_tl import readout_client
 from amygdala_tl.errors import KeyRefused
-from tests.vllm.bundles import write_bundle
-from tests.vllm.serving import TINY_SERVER, stream, vllm_server
+from tests.vllm.bundles import add_golden, write_bundle
+from tests.vllm.serving import stream, vllm_server
 
 pytestmark = pytest.mark.needs_vllm
 
 KEY, SERVER_KEY = "readers-only", "secret"
+GOLDEN = ["The tide came in again. ", "The tide came in again, as it does. " * 15]
+SHORT_SERVER = ("--enforce-eager", "--enable-prefix-caching", "--max-model-len", "96", "--max-num-batched-tokens", "32")
+"""Arguments for a server whose context is shorter than the second golden text, which begins as the first, and read in chunks."""
 ASK = {"model": "m", "prompt": "The lamp went out.", "max_tokens": 5, "temperature": 0, "return_token_ids": True}
 
 
@@ -39,7 +44,10 @@ def write_adapter(folder):
 def server(served_checkpoint, tmp_path_factory):
     """A server with an adapter and both keys, started from a process that has another server's socket in its environment."""
     folder = tmp_path_factory.mktemp("guarded")
+    checkpoint = served_checkpoint("llama")
     bundle = write_bundle(folder / "r.safetensors", d_model=64, layers=(1, 3))
+    model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32).eval()
+    add_golden(bundle, model, AutoTokenizer.from_pretrained(checkpoint), GOLDEN)
     adapter = write_adapter(tmp_path_factory.mktemp("adapter"))
     arguments = (
         "--enable-lora",
@@ -50,7 +58,7 @@ def server(served_checkpoint, tmp_path_factory):
         "--enable-prompt-embeds",
     )
     with vllm_server(
-        *TINY_SERVER, *arguments, "--api-key", SERVER_KEY, bundle=bundle, model=served_checkpoint("llama"),
+        *SHORT_SERVER, *arguments, "--api-key", SERVER_KEY, bundle=bundle, model=checkpoint,
         VLLM_READOUT_KEY=KEY, AMYGDALA_TL_READOUT_SOCKET="ipc:///another/servers/rows",
     ) as running:  # fmt: skip
         yield running
@@ -144,3 +152,5 @@ def test_the_log_says_at_the_start_who_may_read_what(server):
     assert "/v1/readout/ shows every request's scores to holders of VLLM_READOUT_KEY" in said
     assert "the routes leave out token ids and texts" in said
     assert KEY not in said
+    # The first text has 7 tokens, and the second one is cut to the context.
+    assert re.search(r"golden check passed: .* \(median of (\d+) tokens", said)[1] == str(7 + 95)

@@ -9,10 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from amygdala_tl.lens.residuals import run_resid_post
 from amygdala_tl.readout.record import load_readout
-from tests.vllm.bundles import write_bundle
+from tests.vllm.bundles import add_golden, write_bundle
 from tests.vllm.serving import refusal, stream, vllm_server
 
 pytestmark = pytest.mark.needs_vllm
@@ -31,6 +32,16 @@ PROMPTS = [
 ]
 GREEDY = {"model": "m", "max_tokens": 10, "temperature": 0, "return_token_ids": True}
 KEY = "secret"
+OFF_BY_ONE = """
+from amygdala_tl.vllm import mapping
+find = mapping.find_layers
+
+def before(model, n_layers):
+    path, layers = find(model, n_layers)
+    return path, [layers[0], *layers[:-1]]
+
+mapping.find_layers = before
+"""
 CHUNK = 64
 SMALL_CHUNKS = ("--max-num-batched-tokens", str(CHUNK))
 SETTINGS = {
@@ -43,8 +54,10 @@ SETTINGS = {
 def bundle(tmp_path_factory, embedded):
     """Random directions at every layer of the embedded model."""
     path = tmp_path_factory.mktemp("bundle") / "r.safetensors"
-    said = {"id": "embedded", "fingerprint": embedded.info.fingerprint}
-    return write_bundle(path, d_model=576, layers=LAYERS, concepts=CONCEPTS, model=said)
+    readout = load_readout(write_bundle(path, d_model=576, layers=LAYERS, concepts=CONCEPTS))
+    ids = [embedded.tokenizer(text).input_ids for text in PROMPTS[:4]]  # the fourth is longer than a chunk
+    streams = [run_resid_post(embedded.model, torch.tensor([one]), LAYERS)[0] for one in ids]
+    return readout.with_golden(PROMPTS[:4], ids, torch.cat(streams)).save(path)
 
 
 @pytest.fixture(scope="module", params=SETTINGS, ids=lambda name: name.replace(", ", "-").replace(" ", "-"))
@@ -229,6 +242,12 @@ def test_greedy_output_is_the_same_without_the_plugin_and_its_routes_are_404(ser
             assert "readout" not in without["choices"][0]
 
 
+def test_the_log_says_how_far_the_golden_texts_are_apart(server):
+    _, running = server
+    assert "golden check passed: the scores of the golden texts are " in running.log.read_text()
+    assert running.metrics()["tokens_read_total"] > 0
+
+
 def test_a_server_with_a_key_asks_for_it(server):
     name, running = server
     if "no prefix" not in name:
@@ -241,6 +260,17 @@ def test_a_server_does_not_start_with_a_bundle_that_does_not_fit(tmp_path):
     bundle = write_bundle(tmp_path / "r.safetensors", d_model=576, layers=(30,))
     expected = "does not fit the served model (got: 30 layers of 576; need: layer 30 of 576)"
     assert expected in refusal(bundle, "--enforce-eager")
+
+
+def test_a_server_whose_layers_are_off_by_one_does_not_start(served_checkpoint, tmp_path):
+    checkpoint = served_checkpoint("llama")
+    model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32).eval()
+    bundle = write_bundle(tmp_path / "r.safetensors", d_model=64, layers=(1, 3))
+    add_golden(bundle, model, AutoTokenizer.from_pretrained(checkpoint), PROMPTS[:2])
+    (tmp_path / "sitecustomize.py").write_text(OFF_BY_ONE)
+    said = refusal(bundle, "--enforce-eager", "--max-model-len", "512", model=checkpoint, PYTHONPATH=str(tmp_path))
+    assert "the served model is not the one that the readout was made for" in said
+    assert "VLLM_READOUT_TOLERANCE=" in said
 
 
 def test_a_server_does_not_start_with_damaged_or_half_named_files(tmp_path):

@@ -29,3 +29,16 @@ def test_a_key_does_not_show_in_messages_and_one_that_no_header_carries_is_refus
 @pytest.mark.parametrize(("value", "on"), [("1", True), ("true", True), ("0", False), ("", False), ("off", False)])
 def test_text_is_shown_only_where_it_is_asked_for(value, on):
     assert read_settings(ON | {"VLLM_READOUT_STREAM_TEXT": value}).with_text is on
+
+
+@pytest.mark.parametrize("wrong", ["", "any", "nan", "inf", "0", "-1"])
+def test_a_tolerance_is_a_positive_number(wrong):
+    assert read_settings(ON).tolerance is None
+    assert read_settings(ON | {"VLLM_READOUT_TOLERANCE": "0.5"}).tolerance == 0.5
+    with pytest.raises(InputError, match=r"VLLM_READOUT_TOLERANCE: not a tolerance .* such as 0\.5"):
+        read_settings(ON | {"VLLM_READOUT_TOLERANCE": wrong})
+
+
+def test_the_variable_that_the_tolerance_replaces_is_named_with_what_to_do():
+    with pytest.raises(InputError, match=r"VLLM_READOUT_ANY_MODEL is no longer known. Set VLLM_READOUT_TOLERANCE"):
+        read_settings(ON | {"VLLM_READOUT_ANY_MODEL": "1"})

@@ -173,6 +173,8 @@ def test_a_sequence_that_the_store_forgets_lets_go_of_its_rows_wherever_it_is_he
     few.drop("c")
     assert cancelled.forgotten
     assert not len(cancelled.rows)
+    few.remove("b")
+    assert (few.held, few.find("cmpl-b")) == (0, [])
 
 
 def test_sequences_of_two_requests_with_one_id_keep_their_own_rows_and_are_both_found():
