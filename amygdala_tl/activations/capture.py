@@ -77,14 +77,19 @@ def _capture(
     start = time.monotonic()
     for lacking, ids, tokenized in plan:
         pending = _Pending(lacking, store)
-        for batch in run_batches(loaded, tokenized, lacking, batch_size=batch_size):
-            pending.add([ids[index] for index in batch.indices], batch)
-            left_out |= {ids[index]: NOT_FINITE for index in batch.not_finite}
-            texts_done += len(batch.indices) + len(batch.not_finite)
-            tokens_done += batch.n_tokens
-            if progress is not None:
-                progress(CaptureProgress(texts_done, texts_total, tokens_done, tokens_total))
-        pending.flush()
+        try:
+            for batch in run_batches(loaded, tokenized, lacking, batch_size=batch_size):
+                pending.add([ids[index] for index in batch.indices], batch)
+                left_out |= {ids[index]: NOT_FINITE for index in batch.not_finite}
+                texts_done += len(batch.indices) + len(batch.not_finite)
+                tokens_done += batch.n_tokens
+                if progress is not None:
+                    progress(CaptureProgress(texts_done, texts_total, tokens_done, tokens_total))
+            pending.flush()
+        except KeyboardInterrupt:
+            if pending.whole:
+                pending.flush()  # what has run is kept
+            raise
     known = store.left_out | left_out
     if texts and known.keys() >= texts.keys():
         reason = known[next(iter(texts))]
@@ -109,6 +114,8 @@ class _Pending:
 
     def __init__(self, layers: Sequence[int], store: ActivationStore) -> None:
         self.layers, self.store = layers, store
+        self.whole = True
+        """Whether no batch has been added in part, as an interruption may leave it."""
         self._reset()
 
     def _reset(self) -> None:
@@ -123,6 +130,7 @@ class _Pending:
         self.since = time.monotonic()
 
     def add(self, ids: Sequence[str], batch: BatchResult) -> None:
+        self.whole = False
         self.ids.extend(ids)
         rows: list[tuple[str, Tensor]] = [*pool(batch.residuals, batch.tokens, batch.readable).items()]
         if components := self.store.settings.token_components:
@@ -133,6 +141,7 @@ class _Pending:
             total += part.cpu()
         if len(self.ids) >= SHARD_TEXTS or time.monotonic() - self.since > SHARD_SECONDS:
             self.flush()
+        self.whole = True
 
     def flush(self) -> None:
         if not self.ids:

@@ -41,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 sys.stdout.flush()
         except SystemExit as ended:
             code = ended.code if isinstance(ended.code, int) else 0
+            if isinstance(ended.__context__, BrokenPipeError):  # rich and typer turn it into exit code 1
+                code = _unprinted(ended.__context__)
         except BaseException as error:
             code = 0 if received else _failed(error, given)
     # A library may turn the interruption of its import into an exception of its own, and typer turns it into an exit code.

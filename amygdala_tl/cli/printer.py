@@ -20,8 +20,8 @@ from rich.text import Text
 
 from amygdala_tl.show import safe, safe_json, shortened
 
-NARROWEST = 20
-"""Columns to print in where the terminal claims to have fewer."""
+NARROWEST, USUAL = 20, 80
+"""Fewest columns that a terminal is believed to have, and what it has otherwise."""
 
 _LONGEST_LINE = 20_000
 _ASCII = str.maketrans({
@@ -36,7 +36,7 @@ class SafeConsole(Console):
     def __init__(self, **looks: Any) -> None:
         super().__init__(**{"highlight": False, "markup": False, "emoji": False} | looks)
         if self.width < NARROWEST:
-            self.width = NARROWEST
+            self.width = USUAL
 
     def render_str(self, text: str, **looks: Any) -> Text:
         """Turn a text into one that is safe."""
@@ -78,7 +78,7 @@ def set_up() -> None:
             stream.reconfigure(errors="amygdala")
     columns = os.environ.get("COLUMNS", "")
     if columns.isdecimal() and int(columns[:9]) < NARROWEST:
-        os.environ["COLUMNS"] = str(NARROWEST)  # the help of a command, which typer prints, reads it too
+        os.environ["COLUMNS"] = str(USUAL)  # the help of a command, which typer prints, reads it too
     # Users cannot act on deprecations and progress of libraries; our own warnings stay.
     for library in ("transformers", "huggingface_hub"):
         logging.getLogger(library).setLevel(logging.ERROR)

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
+from amygdala_tl.decode import decode
 from amygdala_tl.errors import InputError, ReadoutError
 from amygdala_tl.files import Kind, atomic_write_bytes, atomic_write_text, check_outputs, make_folder, read_file
 from amygdala_tl.kinds import json_with, safetensors_with
@@ -26,7 +28,8 @@ _VECTORS = Kind("a readout's vectors", safetensors_with(r"layer_\d+\.vectors"), 
 _MANIFEST = Kind("a readout's manifest", json_with("concepts", "layers", "hidden_size"), private=False)
 _UNIT_TOLERANCE = 5e-3  # float16 rounds a unit row to within 1e-3 of length 1
 
-_damaged = partial(ReadoutError, remedy="export the readout again")
+_REMEDY = "export the readout again"
+_damaged = partial(ReadoutError, remedy=_REMEDY)
 
 
 def write_bundle(path: str | Path, vectors: Tensor, manifest: Manifest) -> Path:
@@ -110,7 +113,14 @@ def _read_vectors(path: Path, data: bytes, manifest: Manifest) -> Tensor:
     vectors = torch.stack([tensors[name].float() for name in names])
     _check_vectors(vectors, manifest.concepts)
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]).get("__metadata__", {})
-    if "concepts" in header and json.loads(header["concepts"]) != manifest.concepts:
+    said = decode(
+        header.get("concepts", "null"),
+        Any,
+        label=f"{path}, `concepts` in its header",
+        remedy=_REMEDY,
+        error=ReadoutError,
+    )
+    if said not in (None, manifest.concepts):
         what = "the manifest's concepts are not in the order of the vectors' rows"
         raise _damaged(what, label=str(path.with_suffix(".json")))
     return vectors
