@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -113,14 +112,9 @@ def _read_vectors(path: Path, data: bytes, manifest: Manifest) -> Tensor:
     vectors = torch.stack([tensors[name].float() for name in names])
     _check_vectors(vectors, manifest.concepts)
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]).get("__metadata__", {})
-    said = decode(
-        header.get("concepts", "null"),
-        Any,
-        label=f"{path}, `concepts` in its header",
-        remedy=_REMEDY,
-        error=ReadoutError,
-    )
-    if said not in (None, manifest.concepts):
+    label, named = f"{path}, `concepts` in its header", header.get("concepts", "null")
+    said = decode(named, list[str] | None, label=label, remedy=_REMEDY, error=ReadoutError)
+    if said is not None and said != manifest.concepts:
         what = "the manifest's concepts are not in the order of the vectors' rows"
         raise _damaged(what, label=str(path.with_suffix(".json")))
     return vectors
