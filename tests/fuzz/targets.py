@@ -90,15 +90,14 @@ def corpus() -> Target:
 
 def texts() -> Target:
     """Files of texts, read for `train` as a folder and for `evaluate` one by one."""
-    from amygdala_tl.corpus.evaluation_data import read_evaluation_data
-    from amygdala_tl.corpus.folders import read_training_data
+    from amygdala_tl.corpus.loader import read_texts, read_training_data
 
     def run(data: bytes) -> None:
         folder, files = folder_of(data)
         try:
             for file in files[:3]:
                 with _expected():
-                    read_evaluation_data(file)
+                    read_texts(file)
             with _expected():
                 read_training_data(folder, min_examples=1)
         finally:
