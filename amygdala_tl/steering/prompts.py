@@ -4,6 +4,7 @@ from typing import Any
 
 from amygdala_tl.errors import ModelError
 from amygdala_tl.lens.template import render
+from amygdala_tl.lens.tokenize import part_length
 
 Tokens = tuple[tuple[int, ...], ...]
 """Token ids of several texts."""
@@ -64,7 +65,8 @@ def plain_tokens(tokenizer: Any) -> Tokens:
 def carrier_tokens(tokenizer: Any, text: str) -> tuple[int, ...]:
     """A text that carries a concept, cut, with the ending behind it."""
     end = tokenizer(CARRIER_END, add_special_tokens=False).input_ids
-    return (*tokenizer(text).input_ids[:CARRIER_TOKENS], *end)
+    beginning = tokenizer(text[: part_length(CARRIER_TOKENS)]).input_ids[:CARRIER_TOKENS]
+    return (*beginning, *end)
 
 
 def _answers(tokenizer: Any, beginning: str) -> Tokens:

@@ -7,7 +7,14 @@ import torch
 
 from amygdala_tl.errors import InputError
 from amygdala_tl.steering.measure import repetition
-from amygdala_tl.steering.prompts import PLAIN_TEXTS, PLAIN_TOKENS, open_prompts, plain_tokens, sample_prompts
+from amygdala_tl.steering.prompts import (
+    PLAIN_TEXTS,
+    PLAIN_TOKENS,
+    carrier_tokens,
+    open_prompts,
+    plain_tokens,
+    sample_prompts,
+)
 from amygdala_tl.steering.words import concept_words, read_words, word_list
 from tests.lens.made_tokenizers import made
 
@@ -38,6 +45,15 @@ def test_a_space_alone_is_nobodys_word():
 
 def test_a_template_that_fails_is_as_good_as_none_for_prompts():
     assert open_prompts(made(template="{{ 1 / 0 }}")) == open_prompts(made(template=None))
+
+
+def test_of_a_long_text_with_a_concept_only_the_beginning_is_tokenized():
+    tokenizer, seen = made(), []
+    encode = tokenizer._encode_plus
+    tokenizer._encode_plus = lambda text, *rest, **options: seen.append(text) or encode(text, *rest, **options)
+    found = carrier_tokens(tokenizer, "I was happy. " * 10_000)
+    assert max(map(len, seen)) < 10_000
+    assert found == carrier_tokens(tokenizer, "I was happy. " * 20)
 
 
 def test_a_word_that_two_concepts_share_counts_for_neither(tiny):
