@@ -79,9 +79,11 @@ class ServerLimits:
     Attributes:
         answer_bytes: decoded bytes of one answer.
         total_bytes: of all answers together.
-        event_bytes: of one event of an endless stream.
+        event_bytes: of one event of an endless stream, or of a manifest.
+        readout_bytes: of the readout of a request, in JSON.
+        array_bytes: memory for the scores of a request or an event.
+        row_values: scores of one token, layers times concepts.
         values: JSON values of one answer, counted by their commas and brackets; each takes up to 100 bytes of memory.
-        array_bytes: memory for the scores of one answer.
         pages: of one listing.
         listing_seconds: for all pages of one listing.
         patience: a whole answer may take this many times the limit on silence.
@@ -89,9 +91,11 @@ class ServerLimits:
 
     answer_bytes: int = 2**28
     total_bytes: int = 2**30
-    event_bytes: int = 2**26
+    event_bytes: int = 2**27
+    readout_bytes: int = 2**30
+    array_bytes: int = 2**30
+    row_values: int = 2**17
     values: int = 5_000_000
-    array_bytes: int = 2**28
     pages: int = 10_000
     listing_seconds: float = 3600.0
     patience: int = 10

@@ -1,6 +1,9 @@
 """The routes' answers, from JSON to checked records: the server may be another version, or not a readout server."""
 
+import hashlib
+import re
 from collections.abc import Mapping
+from statistics import mode
 
 import msgspec
 import numpy as np
@@ -10,17 +13,19 @@ from amygdala_tl.decode import convert, decode
 from amygdala_tl.errors import LiveUnreachable
 from amygdala_tl.live.records import Array, Generated, Sequence, Served
 from amygdala_tl.readout.manifest import Manifest
+from amygdala_tl.settings import SERVER, ServerLimits
 
 REMEDY = "check the address, and that server and client have the same version of amygdala-tl"
-_Rows = list[list[list[float]] | None]
-"""[token][layer][concept]; null for a token that was not computed."""
+_ROW = msgspec.json.Decoder(list[list[float | None]] | None)
+"""Decoder of a token's scores, [layer][concept]; null for a token or a score that was not computed."""
+_NOT_FINITE = re.compile(rb'"(?:[^"\\]|\\.)*+"?|(-?(?:NaN|Infinity))', re.DOTALL)
 
 
 class _Tokens(msgspec.Struct, kw_only=True):
     request_id: str
     index: int
     token_ids: tuple[int, ...] | msgspec.UnsetType = msgspec.UNSET  # left out by a server that keeps texts to itself
-    readout: _Rows
+    readout: list[msgspec.Raw]  # decoded row by row, since the lists take eight times the memory of the array
 
     @property
     def ids(self) -> tuple[int, ...]:
@@ -43,49 +48,90 @@ class _Request(msgspec.Struct):
     sequences: list[_Sequence]
 
 
-def served_of(manifest: object, label: str) -> Served:
+def served_of(data: bytes, label: str, limits: ServerLimits = SERVER) -> Served:
     """Read a manifest; raises LiveUnreachable if it is none."""
+    manifest = decode(data, object, label=label, remedy=REMEDY, error=LiveUnreachable)
     said = convert(manifest, Manifest, label=label, remedy=REMEDY, error=LiveUnreachable)
     assert isinstance(manifest, Mapping)  # else it would not be a manifest
-    rows, model = said.amygdala_tl.calibration.tokens, said.amygdala_tl.model
-    mean, std = (None, None) if rows is None else (np.asarray(side, dtype=np.float32) for side in (rows.mean, rows.std))
-    name = "" if model is None else model.id
-    return Served(tuple(said.concepts), tuple(said.layers), model=name, mean=mean, std=std, manifest=manifest)
+    n_layers, n_concepts = len(said.layers), len(said.concepts)
+    if n_layers * n_concepts > limits.row_values:
+        need = f"at most {limits.row_values:,} scores of a token"
+        raise _strange(f"{n_layers:,} layers of {n_concepts:,} concepts", label, need)
+    rows, about = said.amygdala_tl.calibration.tokens, said.amygdala_tl
+    mean = std = None
+    if rows is not None:
+        with np.errstate(over="ignore", under="ignore"):
+            mean, std = (np.asarray(side, dtype=np.float32) for side in (rows.mean, rows.std))
+        if not (np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()):
+            raise _strange("a calibration beyond the range of float32", label)
+    return Served(
+        tuple(said.concepts),
+        tuple(said.layers),
+        model="" if about.model is None else about.model.id,
+        mean=mean,
+        std=std,
+        manifest=manifest,
+        digest=hashlib.sha256(data).hexdigest(),
+        reading_layer=mode(about.reading_layers(said.concepts, said.layers).values()),
+    )
 
 
-def generated_of(data: str, served: Served, label: str) -> Generated:
+def generated_of(data: str | bytes, served: Served, label: str, limits: ServerLimits = SERVER) -> Generated:
     """Read one event of the stream; raises LiveUnreachable if it is none of this readout."""
     label += ", an event of the stream"
-    event = decode(data, _Event, label=label, remedy=REMEDY, error=LiveUnreachable)
-    scores = _scores(event, (len(served.layers), len(served.concepts)), label)
-    return Generated(event.request_id, event.index, event.first, event.ids, event.text, scores)
+    event = decode(_without_nan(data), _Event, label=label, remedy=REMEDY, error=LiveUnreachable)
+    shape = (len(served.layers), len(served.concepts))
+    _check_size(len(event.readout), shape, label, limits)
+    return Generated(event.request_id, event.index, event.first, event.ids, event.text, _scores(event, shape, label))
 
 
-def sequences_of(answer: object, label: str) -> tuple[Sequence, ...]:
+def sequences_of(data: str | bytes, label: str, limits: ServerLimits = SERVER) -> tuple[Sequence, ...]:
     """Read the answer about one request; raises LiveUnreachable if it is not the readout of a request."""
     label += ", a request"
-    said = convert(answer, _Request, label=label, remedy=REMEDY, error=LiveUnreachable)
+    said = decode(_without_nan(data), _Request, label=label, remedy=REMEDY, error=LiveUnreachable)
     shape = (len(said.layers), len(said.concepts))
+    _check_size(sum(len(one.readout) for one in said.sequences), shape, label, limits)
     return tuple(
         Sequence(one.request_id, one.index, one.finished, one.prompt_tokens, one.ids, _scores(one, shape, label))
         for one in said.sequences
     )
 
 
+def _check_size(n_tokens: int, shape: tuple[int, int], label: str, limits: ServerLimits) -> None:
+    """Refuse scores that would not fit into memory before memory is taken: nulls are short, and their rows are not."""
+    n_bytes = 4 * n_tokens * shape[0] * shape[1]
+    if n_bytes > limits.array_bytes:
+        got = f"{n_tokens:,} tokens of {shape[0]:,} layers and {shape[1]:,} concepts take {n_bytes:,} bytes"
+        raise _strange(got, label, f"at most {limits.array_bytes:,} bytes")
+
+
 def _scores(tokens: _Tokens, shape: tuple[int, int], label: str) -> Float[Array, "token layer concept"]:
-    """Stack the scores of the tokens, with NaN for a token that was not computed."""
-
-    def strange(what: str) -> LiveUnreachable:
-        return LiveUnreachable(f"the server answers, but not as a readout server: {what}", label=label, remedy=REMEDY)
-
+    """Stack the scores of the tokens, with NaN for what was not computed: a token, or a score."""
     if not isinstance(tokens.token_ids, msgspec.UnsetType) and len(tokens.readout) != len(tokens.token_ids):
-        raise strange(f"{len(tokens.readout)} rows for {len(tokens.token_ids)} tokens")
+        raise _strange(f"{len(tokens.readout)} rows for {len(tokens.token_ids)} tokens", label)
     scores = np.full((len(tokens.readout), *shape), np.nan, dtype=np.float32)
-    for index, row in enumerate(tokens.readout):
+    for index, raw in enumerate(tokens.readout):
+        try:
+            row = _ROW.decode(raw)
+        except (ValueError, RecursionError) as error:
+            raise _strange(f"a row that is none: {error}", label) from error
         if row is None:
             continue
         if len(row) != shape[0] or any(len(side) != shape[1] for side in row):  # numpy would stretch a row of one
-            raise strange(f"a row with a shape other than {shape}")
+            raise _strange(f"a row with a shape other than {shape}", label)
         with np.errstate(over="ignore"):  # it becomes infinite, which every reader skips
-            scores[index] = row
+            scores[index] = np.asarray(row, dtype=np.float32)
     return scores
+
+
+def _without_nan(data: str | bytes) -> bytes:
+    """Write null for NaN and the infinities, which Python's JSON writes and no JSON allows."""
+    raw = data.encode(errors="replace") if isinstance(data, str) else data
+    if b"NaN" not in raw and b"Infinity" not in raw:
+        return raw
+    return _NOT_FINITE.sub(lambda found: b"null" if found[1] else found[0], raw)
+
+
+def _strange(got: str, label: str, need: str | None = None) -> LiveUnreachable:
+    what = "the server answers, but not as a readout server"
+    return LiveUnreachable(what, label=label, got=got, need=need, remedy=REMEDY)

@@ -9,24 +9,26 @@ Reading changes nothing in the server. The server does not wait for a slow reade
 """
 
 import contextlib
+import math
 import random
+import sys
 import time
 from collections.abc import Iterator
-from typing import TypeVar
 from urllib.parse import quote
 
 import httpx
 import msgspec
 
-from amygdala_tl.decode import Into, decode
+from amygdala_tl.decode import decode
 from amygdala_tl.errors import KeyRefused, LiveUnreachable, ReadoutChanged, ReadoutsOff, RequestUnknown
 from amygdala_tl.live.answers import REMEDY, generated_of, sequences_of, served_of
 from amygdala_tl.live.records import Generated, Sequence, Served
 from amygdala_tl.net.address import bearer_token, http_address, shown_address
-from amygdala_tl.net.client import client_of
+from amygdala_tl.net.client import Budget, Patience, TooMuch, check_values, chunks_of, client_of, read_body
+from amygdala_tl.net.quoting import quoted
 from amygdala_tl.net.sse import events
+from amygdala_tl.settings import SERVER, ServerLimits
 
-T = TypeVar("T")
 KEY_VARIABLE = "AMYGDALA_VLLM_TOKEN"
 DEFAULT_TIMEOUT = 10.0
 _SILENCE = 45.0  # seconds; the server's stream sends a sign of life at least every 15
@@ -41,18 +43,22 @@ class _Models(msgspec.Struct):
     data: list[_Model] = []
 
 
-def readout_client(url: str, *, token: str | None = None, timeout: float = DEFAULT_TIMEOUT) -> "ReadoutClient":
+def readout_client(
+    url: str, *, token: str | None = None, timeout: float = DEFAULT_TIMEOUT, limits: ServerLimits = SERVER
+) -> "ReadoutClient":
     """Return a client of the vLLM server at `url`; it sends nothing yet.
 
     Args:
         url: the server's address, with or without `/v1` (`http://localhost:8000`).
         token: the server's API key, by default AMYGDALA_VLLM_TOKEN. The client sends it to the origin of `url` only.
-        timeout: seconds of silence after which an attempt fails.
+        timeout: seconds of silence after which an attempt fails; a whole answer may take ten times as long.
+        limits: what the server may take of memory and time.
 
     Raises:
-        InputError: `url` is not an http(s) address, or a header cannot carry the token.
+        InputError: `url` is not an http(s) address, a header cannot carry the token, or the environment's proxy or
+            certificates are wrong.
     """
-    return ReadoutClient(url, token=token, timeout=timeout)
+    return ReadoutClient(url, token=token, timeout=timeout, limits=limits)
 
 
 class ReadoutClient:
@@ -62,12 +68,16 @@ class ReadoutClient:
         label: the server's address, fit for a message.
     """
 
-    def __init__(self, url: str, *, token: str | None = None, timeout: float = DEFAULT_TIMEOUT) -> None:
+    def __init__(
+        self, url: str, *, token: str | None = None, timeout: float = DEFAULT_TIMEOUT, limits: ServerLimits = SERVER
+    ) -> None:
         given = http_address(url)
         base = given.copy_with(path=given.path.rstrip("/").removesuffix("/v1") or "/", query=None)
         self.label = shown_address(base).rstrip("/")
         self._timeout = timeout
-        self._client = client_of(base, bearer_token(token, KEY_VARIABLE), base_url=base, timeout=timeout)
+        self._limits = limits
+        self._secret = bearer_token(token, KEY_VARIABLE)
+        self._client = client_of(base, self._secret, base_url=base)
 
     def __enter__(self) -> "ReadoutClient":
         return self
@@ -87,7 +97,8 @@ class ReadoutClient:
             ReadoutsOff: the server has no readouts.
             KeyRefused: the server requires another API key.
         """
-        return served_of(self._get("/v1/readout/manifest", object), self.label)
+        label = f"{self.label}/v1/readout/manifest"
+        return served_of(self._get("/v1/readout/manifest", self._limits.event_bytes), label, self._limits)
 
     def served_model(self) -> str:
         """Return the server's name for its model, or an empty string.
@@ -96,9 +107,11 @@ class ReadoutClient:
             LiveUnreachable: no answer.
         """
         try:
-            models = self._get("/v1/models", _Models).data
+            answer = self._get("/v1/models", self._limits.event_bytes)
         except (ReadoutsOff, KeyRefused):  # the key of the readout routes need not be the server's
             return ""
+        label = f"{self.label}/v1/models"
+        models = decode(answer, _Models, label=label, remedy=REMEDY, error=LiveUnreachable).data
         return models[0].id if models else ""
 
     def request(self, request_id: str) -> tuple[Sequence, ...]:
@@ -112,7 +125,7 @@ class ReadoutClient:
             LiveUnreachable, ReadoutsOff, KeyRefused: as for `manifest`.
         """
         try:
-            answer = self._get(f"/v1/readout/{quote(request_id, safe='')}", object)
+            answer = self._get(f"/v1/readout/{quote(request_id, safe='')}", self._limits.readout_bytes)
         except ReadoutsOff:
             self.manifest()  # raises if readouts are off altogether
             raise RequestUnknown(
@@ -120,7 +133,7 @@ class ReadoutClient:
                 label=request_id,
                 remedy="ask with the `id` of the completion, while it runs or soon after",
             ) from None
-        return sequences_of(answer, self.label)
+        return sequences_of(answer, self.label, self._limits)
 
     def stream(self, *, reconnect: bool = False) -> Iterator[Generated]:
         """Yield every token of every request from now on, as it is generated; only an error ends it.
@@ -138,7 +151,7 @@ class ReadoutClient:
         while True:
             try:
                 now = self.manifest()
-                if served is not None and now.manifest != served.manifest:
+                if served is not None and now.digest != served.digest:
                     what = "the server came back with another readout"
                     raise ReadoutChanged(what, label=self.label, remedy="start again")
                 served = now
@@ -158,20 +171,25 @@ class ReadoutClient:
             LiveUnreachable: no answer, the stream ended, or an event is not of `served`.
             ReadoutsOff, KeyRefused: as for `manifest`.
         """
-        patience = httpx.Timeout(self._timeout, read=_SILENCE)
+        patience, endless = Patience(_SILENCE, self._timeout * self._limits.patience), Budget(sys.maxsize)
+        timeout = httpx.Timeout(self._timeout, read=patience)
         with self._answers():
-            with self._client.stream("GET", "/v1/readout/stream", timeout=patience) as response:
+            with self._client.stream("GET", "/v1/readout/stream", timeout=timeout) as response:
                 self._check(response)
-                for event in events(response.iter_bytes(), 2**27):
+                patience.deadline = math.inf  # of the answer's head; the stream itself has no end
+                for event in events(chunks_of(response, endless), self._limits.event_bytes):
                     if event.data:
-                        yield generated_of(event.data, served, self.label)
+                        yield generated_of(event.data, served, self.label, self._limits)
             raise httpx.RemoteProtocolError("the stream ended")
 
-    def _get(self, path: str, into: Into[T]) -> T:
-        with self._answers():
-            response = self._client.get(path)
-        self._check(response)
-        return decode(response.content, into, label=f"{self.label}{path}", remedy=REMEDY, error=LiveUnreachable)
+    def _get(self, path: str, limit: int) -> bytes:
+        patience = Patience(self._timeout, self._timeout * self._limits.patience)
+        with self._answers(), self._client.stream("GET", path, timeout=patience) as response:
+            self._check(response)
+            body = read_body(response, Budget(limit))
+            if limit < self._limits.readout_bytes:
+                check_values(body, self._limits.values)
+            return body
 
     def _check(self, response: httpx.Response) -> None:
         status = f"HTTP {response.status_code}"
@@ -190,13 +208,15 @@ class ReadoutClient:
     def _answers(self) -> Iterator[None]:
         try:
             yield
-        except httpx.RequestError as error:
-            raise LiveUnreachable(
+        except httpx.RequestError as error:  # without its cause, which quotes the server
+            got = quoted(error, self._secret) or type(error).__name__
+            what, remedy = (
                 "no answer from the vLLM server",
-                label=self.label,
-                got=str(error) or type(error).__name__,
-                remedy="check that the server runs and that the address and port are right",
-            ) from error
+                "check that the server runs and that the address and port are right",
+            )
+            if isinstance(error, TooMuch):
+                what, remedy = "the server's answer is too large", REMEDY
+            raise LiveUnreachable(what, label=self.label, got=got, remedy=remedy) from None
 
 
 def pause_after(failures: int) -> float:

@@ -13,6 +13,7 @@ from typing import Literal
 from amygdala_tl.errors import KeyRefused, LiveReadoutError, ReadoutsOff
 from amygdala_tl.live.client import ReadoutClient, pause_after
 from amygdala_tl.live.records import Generated, Served
+from amygdala_tl.settings import SERVER
 
 Trouble = Literal["unreachable", "off", "key"]
 
@@ -57,10 +58,12 @@ Update = Connected | Waiting | Arrived
 class Feed:
     """Updates from a server, in the order of their occurrence."""
 
-    def __init__(self, client: ReadoutClient) -> None:
-        """Take over `client`; reading begins with `start`."""
+    def __init__(self, client: ReadoutClient, *, most_bytes: int = SERVER.event_bytes) -> None:
+        """Take over `client`; reading begins with `start`. At most `most_bytes` of updates wait to be taken."""
         self._client = client
-        self._updates: deque[Update] = deque(maxlen=_BACKLOG)
+        self._updates: deque[Update] = deque()
+        self._bytes, self._most_bytes = 0, most_bytes
+        self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="readout feed", daemon=True)
@@ -81,7 +84,10 @@ class Feed:
         """
         if self._failure is not None:
             raise self._failure
-        return [self._updates.popleft() for _ in range(len(self._updates))]
+        with self._lock:
+            taken, self._bytes = list(self._updates), 0
+            self._updates.clear()
+        return taken
 
     def _run(self) -> None:
         try:
@@ -95,17 +101,28 @@ class Feed:
             try:
                 served = self._client.manifest()
                 connected = Connected(served, self._client.served_model() or served.model)
-                self._updates.append(connected)
+                self._add(connected)
                 failures = 0
                 for generated in self._client.stream_of(served):
-                    self._updates.append(Arrived(connected, generated, time.monotonic()))
+                    self._add(Arrived(connected, generated, time.monotonic()))
                     if self._stopped.is_set():
                         return
             except LiveReadoutError as error:
                 failures += 1
                 pause = min(_LONGEST_PAUSE, pause_after(failures))
-                self._updates.append(_waiting(error, pause))
+                self._add(_waiting(error, pause))
                 self._stopped.wait(pause)
+
+    def _add(self, update: Update) -> None:
+        with self._lock:
+            self._updates.append(update)
+            self._bytes += _size(update)
+            while len(self._updates) > 1 and (len(self._updates) > _BACKLOG or self._bytes > self._most_bytes):
+                self._bytes -= _size(self._updates.popleft())
+
+
+def _size(update: Update) -> int:
+    return update.generated.scores.nbytes + 4 * len(update.generated.text) if isinstance(update, Arrived) else 0
 
 
 def _waiting(error: LiveReadoutError, pause: float) -> Waiting:

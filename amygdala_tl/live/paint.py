@@ -19,6 +19,7 @@ POSITIVE, NEGATIVE, QUIET, TROUBLE = "ansi_green", "ansi_magenta", "dim", "bold 
 _FULL, _PARTS, _NEGATIVE_BAR, _MARK = "█", " ▏▎▍▌▋▊▉", "░", "│"
 _NUMBER = 7  # cells of a value with its sign and the space before it
 _LONGEST_NAME = 24
+_LONGEST_TROUBLE = 1000  # characters
 _SHOWN = {"\n": "↵", "\t": "→", "\r": "␍"}
 _UNSAFE = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 
@@ -43,7 +44,7 @@ def header(
 
     Before the server has answered, `served` is None; `rate` counts tokens per second, and `tokens` all of them so far.
     """
-    name = visible(model)
+    name = visible(model[: max(width, 1)])
     room = max(0, width - cell_len(name) - 2)
     server = server if cell_len(server) <= room else server.partition("://")[2] or server
     first = Content.assemble((name, "bold"), "  " if name else "", (visible(server), QUIET))
@@ -66,7 +67,7 @@ def trouble_lines(waiting: Waiting, width: int) -> list[Content]:
         "key": "the server requires an API key; still asking",
     }[waiting.trouble]
     return [Content.styled(line, TROUBLE) for line in folded(said, width)] + [
-        Content(line) for line in folded(f"{waiting.what}. To do: {waiting.remedy}.", width)
+        Content(line) for line in folded(f"{waiting.what[:_LONGEST_TROUBLE]}. To do: {waiting.remedy}.", width)
     ]
 
 
@@ -101,7 +102,7 @@ def piece_lines(pieces: Sequence[Piece], concepts: Sequence[str], width: int, he
 
 def _columns(concepts: Sequence[str], width: int) -> tuple[int, int]:
     """Return the widths of names and of what is beside them; all names count, shown or not, so that columns keep their place."""
-    longest = max((cell_len(visible(concept)) for concept in concepts), default=0)
+    longest = max((cell_len(visible(concept[:_LONGEST_NAME])) for concept in concepts), default=0)
     name = max(4, min(longest, _LONGEST_NAME, width // 3))
     return name, max(0, width - name - 1 - _NUMBER)
 

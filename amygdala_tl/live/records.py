@@ -24,6 +24,8 @@ class Served:
         model: the bundle's name for the model it was trained on, or an empty string.
         mean, std: calibration over single tokens, None if the bundle has no calibration.
         manifest: the whole manifest, as the server sent it.
+        digest: of the manifest's bytes; another one is another readout.
+        reading_layer: layer that most concepts are read at.
     """
 
     concepts: tuple[str, ...]
@@ -32,6 +34,8 @@ class Served:
     mean: Float[Array, "layer concept"] | None
     std: Float[Array, "layer concept"] | None
     manifest: Mapping[str, Any]
+    digest: str = ""
+    reading_layer: int | None = None
 
     @property
     def calibrated(self) -> bool:

@@ -170,10 +170,11 @@ class WatchApp(App[None]):
 
     def _connect(self, connected: Connected) -> None:
         self._waiting, self._model = None, connected.model
-        if self._state is None or self._state.served.manifest != connected.served.manifest:
-            self._state = LiveState(connected.served)
-            if self._view.layer >= len(connected.served.layers):
-                self._view = replace(self._view, layer=0)
+        served = connected.served
+        if self._state is None or self._state.served.digest != served.digest:
+            self._state = LiveState(served)
+            layer = 0 if served.reading_layer is None else served.layers.index(served.reading_layer)
+            self._view = replace(self._view, layer=layer)
 
     def _paint(self) -> None:
         """Paint what has changed, so that an idle screen costs nothing."""

@@ -5,9 +5,10 @@ Scores of all requests flow together: the screen shows the model, not one answer
 
 from collections import deque
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from amygdala_tl.live.order import SteadyOrder, steady_scale
 from amygdala_tl.live.records import Array, Generated, Served
@@ -18,6 +19,8 @@ RECENT = 64
 KEPT = 200
 """Number of pieces of text kept for display."""
 
+_LARGEST = 1e30
+_LONGEST_TEXT = 1000  # characters of a piece, more than a line shows
 _RATE_SPAN = 5.0  # seconds over which the rate is averaged
 
 
@@ -101,13 +104,23 @@ class LiveState:
         """
         if generated.scores.shape[1:] != (len(self.served.layers), len(self.served.concepts)):
             return
-        computed = generated.scores[np.isfinite(generated.scores).all(axis=(1, 2))]
-        self._recent.extend(computed)
+        computed = generated.scores[self._usable(generated.scores)]
+        self._recent.extend(row.copy() for row in computed[-RECENT:])  # a view would keep the whole array
         self.tokens += len(generated.scores)
         self._forget(at)
         self._arrivals.append((at, len(generated.scores)))
-        piece = Piece(generated.text, len(generated.scores), opens=generated.first == 0)
+        text = generated.text[:_LONGEST_TEXT] if len(generated.scores) < 2 else generated.text[-_LONGEST_TEXT:]
+        piece = Piece(text, len(generated.scores), opens=generated.first == 0)
         self._pieces.append((piece, computed.mean(axis=0) if len(computed) else None))
+
+    def _usable(self, scores: Float[Array, "token layer concept"]) -> Bool[np.ndarray[Any, Any], " token"]:
+        """Mark the tokens that can be drawn: a NaN, or a score or z of which no mean can be computed, makes a gap."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            sizes = np.abs(scores)
+            if self.served.calibrated:
+                sizes = np.maximum(sizes, np.abs(self.served.z(scores)))
+        usable: Bool[np.ndarray[Any, Any], " token"] = (sizes < _LARGEST).all(axis=(1, 2))
+        return usable
 
     def rate(self, at: float) -> float:
         """Return the tokens per second over the five seconds before `at`."""

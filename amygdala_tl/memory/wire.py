@@ -261,4 +261,4 @@ def _stays(request: httpx.Request, following: httpx.Request) -> bool:
     here, there = request.url, following.url
     upgrade = here.scheme == "http" and there.scheme == "https" and here.port is None and there.port is None
     same = here.port == there.port and here.scheme == there.scheme
-    return request.method == following.method and here.host == there.host and (same or upgrade)
+    return request.method == following.method and here.raw_host == there.raw_host and (same or upgrade)

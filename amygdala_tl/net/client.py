@@ -76,7 +76,7 @@ def client_of(url: httpx.URL, secret: str | None, **options: Any) -> httpx.Clien
     pool = httpcore.ConnectionPool(
         ssl_context=context, proxy=proxy, keepalive_expiry=5.0, max_connections=100, network_backend=_Backend()
     )
-    return httpx.Client(headers=headers, follow_redirects=False, transport=_Transport(pool), trust_env=False, **options)
+    return _Client(headers=headers, follow_redirects=False, transport=_Transport(pool), trust_env=False, **options)
 
 
 def chunks_of(response: httpx.Response, budget: Budget) -> Iterator[bytes]:
@@ -125,6 +125,14 @@ def check_values(text: str | bytes, limit: int) -> None:
     values = sum(map(text.count, "[{,")) if isinstance(text, str) else sum(map(text.count, (b"[", b"{", b",")))
     if values > limit:
         raise TooMuch(f"more than {limit:,} JSON values")
+
+
+class _Client(httpx.Client):
+    def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
+        try:
+            return super().send(request, **options)
+        except (httpx.InvalidURL, UnicodeError):  # httpx reads the Location even where it follows no redirect
+            raise httpx.RemoteProtocolError("a redirect to no address", request=request) from None
 
 
 class _Transport(httpx.BaseTransport):

@@ -3,12 +3,15 @@
 Every field has a default, because a bundle may have the four contracted keys only.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from amygdala_tl.records import CaptureSettings, ModelInfo, ReadPosition
 from amygdala_tl.show import html_table
+
+DEPTH = 0.65
+"""Depth of the middle layer, as a fraction of the model's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +124,18 @@ class Provenance:
     def method(self) -> str | None:
         """Estimator and denoisers as `directions.method.read_method` takes them; None where the bundle does not say."""
         return self.estimator.get("method")
+
+    def middle_layer(self, layers: Sequence[int]) -> int:
+        """Return the layer nearest to 0.65 of the model's depth."""
+        depth = max(layers) if self.model is None else self.model.n_layers - 1
+        return min(layers, key=lambda layer: abs(layer - DEPTH * depth))
+
+    def reading_layers(self, concepts: Iterable[str], layers: Sequence[int]) -> dict[str, int]:
+        """Return the layer that each concept is read at: the one it was judged at, else the middle one."""
+        middle = self.middle_layer(layers)
+        judged = {concept: of.layer for concept, of in self.verdicts.items() if of.layer is not None}
+        known = {concept: layer for concept, layer in judged.items() if layer in layers}
+        return {concept: known.get(concept, middle) for concept in concepts}
 
     @property
     def graded(self) -> bool:

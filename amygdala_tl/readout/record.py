@@ -22,7 +22,6 @@ from amygdala_tl.readout.rounding import as_written
 from amygdala_tl.records import Calibration, hook_name
 from amygdala_tl.show import html_table
 
-DEPTH = 0.65
 """Share of the model's depth at which a concept is read that was not judged."""
 
 
@@ -58,15 +57,12 @@ class Readout:
     @property
     def middle_layer(self) -> int:
         """Layer nearest to 0.65 of the model's depth."""
-        model = self.provenance.model
-        depth = max(self.layers) if model is None else model.n_layers - 1
-        return min(self.layers, key=lambda layer: abs(layer - DEPTH * depth))
+        return self.provenance.middle_layer(self.layers)
 
     @property
     def reading_layers(self) -> dict[str, int]:
         """Layer that each concept is read at: the one it was judged at, else the middle one."""
-        judged = {concept: of.layer for concept, of in self.provenance.verdicts.items() if of.layer in self.layers}
-        return {concept: judged.get(concept, self.middle_layer) for concept in self.concepts}
+        return self.provenance.reading_layers(self.concepts, self.layers)
 
     def direction(self, concept: str, layer: int) -> Tensor:
         """Return the unit direction [d_model] of one concept at one layer.

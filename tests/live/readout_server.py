@@ -19,8 +19,9 @@ KEY = "a key"
 MODEL = ModelInfo("m", None, "0" * 64, "LlamaForCausalLM", "HookedTransformer", {}, "float32", 40, 8, 512)
 
 
-def manifest(concepts, layers, *, calibrated=True, model="a model"):
-    """A manifest whose single-token calibration has mean 1 and deviation 2 everywhere."""
+def manifest(concepts, layers, *, calibrated=True, model="a model", reading=None):
+    """A manifest whose single-token calibration has mean 1 and deviation 2 everywhere; read at the first layer, or `reading`."""
+    judged = {"verdict": "readable", "layer": layers[0] if reading is None else reading}
     table = {name: [[value] * len(concepts)] * len(layers) for name, value in (("mean", 1.0), ("std", 2.0))}
     return {
         "concepts": list(concepts),
@@ -30,6 +31,7 @@ def manifest(concepts, layers, *, calibrated=True, model="a model"):
         "amygdala_tl": {
             "format_version": 1,
             "model": asdict(replace(MODEL, id=model)),
+            "verdicts": dict.fromkeys(concepts, judged),
             **({"calibration": {"tokens": {**table, "n": 100}}} if calibrated else {}),
         },
     }

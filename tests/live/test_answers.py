@@ -1,6 +1,8 @@
 """Whatever a server sends is a record of the right shape or one kind of error, never another exception."""
 
+import contextlib
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -9,10 +11,11 @@ from hypothesis import strategies as st
 
 from amygdala_tl.errors import LiveUnreachable
 from amygdala_tl.live.answers import generated_of, sequences_of, served_of
+from amygdala_tl.settings import ServerLimits
 from tests.live.readout_server import event, manifest
 
 SAID = manifest(["joy", "grief"], [3, 7, 9])
-SERVED = served_of(SAID, "here")
+SERVED = served_of(json.dumps(SAID).encode(), "here")
 SCALAR = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
 JSON = st.recursive(
     SCALAR,
@@ -47,7 +50,7 @@ SEQUENCE = damaged(
 @given(JSON | damaged(SAID) | PROVENANCE.map(lambda said: SAID | {"amygdala_tl": said}))
 def test_a_manifest_is_whole_or_refused(said):
     try:
-        served = served_of(said, "here")
+        served = served_of(json.dumps(said).encode(), "here")
     except LiveUnreachable:
         return
     shape = (len(served.layers), len(served.concepts))
@@ -70,7 +73,7 @@ def test_an_event_is_whole_or_refused(data):
 ))  # fmt: skip
 def test_a_requests_answer_is_whole_or_refused(said):
     try:
-        found = sequences_of(said, "here")
+        found = sequences_of(json.dumps(said), "here")
     except LiveUnreachable:
         return
     for sequence in found:
@@ -91,8 +94,9 @@ def test_values_that_are_not_numbers_are_refused(wrong):
 
 def test_a_calibration_beyond_all_numbers_is_refused():
     wrong = {"mean": [[10**400] * 2] * 3, "std": [[1.0] * 2] * 3, "n": 3}
+    about = {"format_version": 1, "calibration": {"tokens": wrong}}
     with pytest.raises(LiveUnreachable, match="here: "):
-        served_of(SAID | {"amygdala_tl": {"format_version": 1, "calibration": {"tokens": wrong}}}, "here")
+        served_of(json.dumps(SAID | {"amygdala_tl": about}).encode(), "here")
 
 
 def test_a_server_that_keeps_texts_to_itself_sends_scores_alone():
@@ -107,5 +111,65 @@ def test_a_server_that_keeps_texts_to_itself_sends_scores_alone():
         "prompt_tokens": 1,
         "readout": [[[1.0, 2.0]] * 3, None],
     }
-    (kept,) = sequences_of({"layers": [1, 2, 3], "concepts": ["a", "b"], "sequences": [sequence]}, "here")
+    (kept,) = sequences_of(json.dumps({"layers": [1, 2, 3], "concepts": ["a", "b"], "sequences": [sequence]}), "here")
     assert (kept.token_ids, kept.scores.shape) == ((), (2, 3, 2))
+
+
+@given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
+def test_bytes_of_any_kind_are_an_answer_or_refused(data):
+    for read in (
+        lambda: served_of(data, "here"),
+        lambda: generated_of(data, SERVED, "here"),
+        lambda: sequences_of(data, "here"),
+    ):
+        with contextlib.suppress(LiveUnreachable):
+            read()
+
+
+DEEP = "[" * 100_000
+
+
+@pytest.mark.parametrize(
+    "wrong", [DEEP, json.dumps(event(SAID, "x", n=1)).replace("[null]", f"[{DEEP}]"), '{"first": ' + "9" * 5000 + "}"]
+)
+def test_deep_json_and_endless_numbers_are_refused(wrong):
+    for read in (
+        generated_of,
+        lambda data, _, label: sequences_of(data, label),
+        lambda data, _, label: served_of(data.encode(), label),
+    ):
+        with pytest.raises(LiveUnreachable):
+            read(wrong, SERVED, "here")
+
+
+@pytest.mark.parametrize("literal", ["NaN", "Infinity", "-Infinity", "null"])
+def test_scores_that_are_not_finite_are_gaps_and_texts_that_say_so_stay(literal):
+    said = json.dumps(event(SAID, 'a "NaN" \\', lambda *_: 5.0, n=2)).replace("[[5.0, 5.0]", f"[[5.0, {literal}]", 1)
+    found = generated_of(said, SERVED, "here")
+    assert found.text == 'a "NaN" \\'
+    assert np.isnan(found.scores).sum() == 1
+    assert np.isnan(found.scores[0, 0, 1])
+
+
+def test_sizes_are_checked_before_memory_is_taken():
+    nulls = json.dumps(event(SAID, "x", n=1000))
+    tracemalloc.start()
+    with pytest.raises(LiveUnreachable, match="1,000 tokens of 3 layers and 2 concepts take 24,000 bytes"):
+        generated_of(nulls, SERVED, "here", ServerLimits(array_bytes=23_999))
+    sequence = {"request_id": "r", "index": 0, "finished": True, "prompt_tokens": 0, "readout": [None] * 1000}
+    wide = {"layers": list(range(10_000)), "concepts": ["a"] * 20_000, "sequences": [sequence]}
+    with pytest.raises(LiveUnreachable, match="800,000,000,000 bytes"):
+        sequences_of(json.dumps(wide), "here")
+    wide = manifest([f"concept {number}" for number in range(2000)], list(range(100)), calibrated=False)
+    with pytest.raises(LiveUnreachable, match=r"100 layers of 2,000 concepts.*at most 131,072 scores of a token"):
+        served_of(json.dumps(wide).encode(), "here")
+    assert tracemalloc.get_traced_memory()[1] < 2**25
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize(("mean", "std"), [(1e300, 1.0), (0.0, 1e-300), (0.0, 1e300)])
+def test_a_calibration_that_float32_cannot_hold_is_refused(mean, std):
+    table = {"mean": [[mean] * 2] * 3, "std": [[std] * 2] * 3, "n": 3}
+    about = SAID["amygdala_tl"] | {"calibration": {"tokens": table}}
+    with pytest.raises(LiveUnreachable, match="beyond the range of float32"):
+        served_of(json.dumps(SAID | {"amygdala_tl": about}).encode(), "here")

@@ -1,7 +1,10 @@
 """The client over real sockets: every kind of answer, whole, damaged and none."""
 
+import json
 import threading
 import time
+import traceback
+import tracemalloc
 
 import httpx
 import numpy as np
@@ -17,8 +20,11 @@ from amygdala_tl.errors import (
     ReadoutsOff,
     RequestUnknown,
 )
+from amygdala_tl.live.answers import served_of
 from amygdala_tl.live.client import pause_after
+from amygdala_tl.settings import ServerLimits
 from tests.live.readout_server import KEY, ReadoutServer, event, manifest
+from tests.net.raw_server import raw_server
 
 SAID = manifest(["joy", "grief"], [3, 7, 9])
 
@@ -268,3 +274,74 @@ def test_the_key_does_not_follow_a_redirect():
 def test_pauses_double_up_to_ten_seconds():
     for failures, full in ((1, 0.5), (2, 1.0), (3, 2.0), (6, 10.0), (10**6, 10.0)):
         assert full / 2 <= pause_after(failures) <= full
+
+
+SMALL = ServerLimits(event_bytes=2**16, readout_bytes=2**17, values=1000, patience=1)
+
+
+def endless(head, piece):
+    def talk(request, send):
+        send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n" + head)
+        for _ in range(64):
+            send(piece * (2**20 // len(piece)))
+
+    return talk
+
+
+@pytest.mark.parametrize(
+    "talk",
+    [
+        endless(b"\r\ndata: ", b"x"),
+        endless(b"\r\n", b"data: x\n"),
+        endless(b"X-Long: ", b"x"),
+        endless(b"\r\n", b": alive\n\n"),
+    ],
+    ids=["a line", "an event", "a header", "signs of life"],
+)
+def test_what_has_no_end_takes_no_more_memory_than_the_limits_allow(talk):
+    with raw_server(talk) as url, readout_client(url, limits=SMALL) as client:
+        served = served_of(json.dumps(SAID).encode(), url)
+        tracemalloc.start()
+        for ask in (client.manifest, lambda: client.request("x"), lambda: next(client.stream_of(served))):
+            with pytest.raises(LiveUnreachable):
+                ask()
+        assert tracemalloc.get_traced_memory()[1] < 2**23
+        tracemalloc.stop()
+
+
+def test_an_answer_that_never_ends_has_a_deadline():
+    def talk(request, send):
+        send(b"HTTP/1.1 200 OK\r\n")
+        while True:
+            time.sleep(0.01)
+            send(b"X-One: more\r\n")
+
+    with raw_server(talk) as url, readout_client(url, timeout=0.2, limits=SMALL) as client:
+        served = served_of(json.dumps(SAID).encode(), url)
+        start = time.monotonic()
+        for ask in (client.manifest, lambda: client.request("x"), lambda: next(client.stream_of(served))):
+            with pytest.raises(LiveUnreachable, match=r"no whole answer|timed out"):
+                ask()
+        assert time.monotonic() - start < 5
+
+
+def test_a_stream_outlives_the_deadline_of_an_answer():
+    server = ReadoutServer(SAID)
+    with server.running() as url, readout_client(url, timeout=0.3, limits=SMALL) as client:
+        found, thread = listening(client, 1)
+        until(lambda: server.readers)
+        time.sleep(0.5)
+        server.send(event(SAID, "late", lambda *_: 1.0))
+        thread.join(20)
+    assert [generated.text for generated in found] == ["late"]
+
+
+def test_the_key_is_in_no_message_even_when_the_server_repeats_it():
+    head = b"HTTP/1.1 200 OK\r\nsk-Zq4xW9vT2mK7pL3n sk-Zq4xW9vT2mK7pL3n\r\n\r\n"
+    with (
+        raw_server(lambda request, send: send(head)) as url,
+        readout_client(url, token="sk-Zq4xW9vT2mK7pL3n") as client,
+        pytest.raises(LiveUnreachable) as caught,
+    ):
+        client.manifest()
+    assert "Zq4xW9vT" not in "".join(traceback.format_exception(caught.value))

@@ -69,3 +69,17 @@ def test_what_ends_the_thread_is_raised_where_it_can_be_seen():
     time.sleep(1)
     with pytest.raises(ZeroDivisionError):
         feed.take()
+
+
+def test_a_feed_that_nobody_takes_from_keeps_the_newest_updates_within_its_bytes():
+    server = ReadoutServer(SAID)
+    with server.running() as url:
+        feed = Feed(readout_client(url), most_bytes=1000)
+        feed.start()
+        until(lambda: server.readers)
+        server.send(*(event(SAID, f"{number:03}", lambda *_: 1.0) for number in range(300)))
+        taken = []
+        until(lambda: any(isinstance(one, Arrived) and one.generated.text == "299" for one in list(feed._updates)))
+        taken = feed.take()
+        feed.stop()
+    assert len(taken) == 1000 // (2 * 4 + 3 * 4)

@@ -127,3 +127,21 @@ def test_scores_of_another_readout_are_left_out():
     state.add(Generated("r", 0, 0, (1,), "x", np.zeros((1, 3, 3), dtype=np.float32)), 0.0)
     assert not state.anything
     assert state.tokens == 0
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e38, -3e38])
+@pytest.mark.parametrize("served", [SERVED, PLAIN], ids=["calibrated", "raw"])
+def test_a_score_that_is_no_number_is_a_gap_and_every_bar_stays_finite(served, value):
+    state = state_of([[[1.0] * 6], [[1.0] * 5 + [value]], [[2.0] * 6]], served)
+    assert state.tokens == 3
+    for view in (View(0), View(1, raw=True), View(1, mean=True)):
+        chart = state.chart(view)
+        assert all(np.isfinite([bar.value, bar.length, bar.mark or 0.0]).all() for bar in chart.bars)
+        assert [piece.concept is None for piece in state.pieces(view, 3)] == [False, True, False]
+
+
+def test_memory_does_not_follow_the_size_of_an_event():
+    state = LiveState(PLAIN)
+    state.add(generated([[1.0] * 6] * (RECENT + 900), text="x" * 10**6), 0.0)
+    assert all(row.base is None for row in state._recent)
+    assert len(state.pieces(View(), 1)[0].text) <= 1000

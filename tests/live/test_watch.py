@@ -1,5 +1,6 @@
 """`amygdala-tl watch` on a real terminal: what a person sees when tokens, keys, sizes and servers come and go."""
 
+import json
 import re
 import subprocess
 import sys
@@ -230,3 +231,37 @@ def test_without_a_terminal_and_with_a_wrong_address_it_is_one_message_and_exit_
         assert done.returncode == 2
         assert said in " ".join(done.stderr.lower().split())
         assert "Traceback" not in done.stderr
+
+
+def test_it_opens_at_the_layer_that_the_bundle_is_read_at():
+    server = ReadoutServer(manifest(EMOTIONS, [10, 14, 19, 23], reading=19))
+    with server.running() as url, watching(server, url) as seen:
+        started(seen, server)
+        seen.until("layer 19 (3/4)")
+        seen.press("1")
+        seen.until("layer 10 (1/4)")
+        server.end_streams()
+        seen.until("unreachable")
+        seen.until("layer 10 (1/4)", gone=["unreachable"])  # a choice outlives a connection
+
+
+def test_events_of_every_wrong_kind_leave_it_running_and_show_gaps():
+    huge = "9" * 400
+    server = ReadoutServer(SAID)
+    with server.running() as url, watching(server, url) as seen:
+        started(seen, server)
+        for wrong in ("data: " + "[" * 100_000 + "\n\n", event(SAID, "y") | {"readout": [None] * 10}):
+            server.send(wrong)
+            seen.until("unreachable")
+            until(lambda: not server.readers)
+            seen.until("waiting for the first token", gone=["unreachable"])
+            until(lambda: server.readers)
+        nan = json.dumps(ramp(SAID, " nan")).replace("[[[1.0, 1.1,", "[[[NaN, 1.1,")
+        server.send(f"retry: {huge}\nid: {huge}\n\n", f"data: {nan}\n\n", event(SAID, " huge", lambda *_: 3e38))
+        server.send(ramp(SAID, " fine"))
+        seen.until(" fine", "joy  ", "3 tokens")
+        assert "not computed" in seen.line_with(" nan")
+        assert "not computed" in seen.line_with(" huge")
+        assert "unreachable" not in seen.text
+        seen.press("q")
+        assert seen.ended() == 0

@@ -209,6 +209,10 @@ PLACES: dict[str, Callable[[Seen], Response]] = {
     "a content type": lambda seen: Response("", media_type=f"text/{TOKEN}"),
     "a redirect": lambda seen: Response(status_code=307, headers={"location": f"http://{TOKEN}.example/{TOKEN}"}),
     "a redirect to no address": lambda seen: Response(status_code=307, headers={"location": f"http://[{TOKEN}/"}),
+    "a redirect that httpx cannot read": lambda seen: Response(
+        status_code=302, headers={"location": f"http: /{TOKEN}"}
+    ),
+    "a redirect to broken punycode": lambda seen: Response(status_code=307, headers={"location": "http://xn--0/mcp"}),
     "a version": lambda seen: JSONResponse({"jsonrpc": "2.0", "id": 2, "result": {"protocolVersion": TOKEN}}),
     "a Retry-After": lambda seen: Response(status_code=429, headers={"retry-after": TOKEN}),
 }
