@@ -119,7 +119,7 @@ class LiveState:
             sizes = np.abs(scores)
             if self.served.calibrated:
                 sizes = np.maximum(sizes, np.abs(self.served.z(scores)))
-        usable: Bool[np.ndarray[Any, Any], " token"] = (sizes < _LARGEST).all(axis=(1, 2))
+        usable: Bool[np.ndarray[Any, Any], " token"] = np.all(sizes < _LARGEST, axis=(1, 2))
         return usable
 
     def rate(self, at: float) -> float:
