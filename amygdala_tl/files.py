@@ -93,7 +93,7 @@ def read_file(path: PathLike, *, remedy: str, error: type[AmygdalaError] = Input
         if not stat.S_ISREG(status.st_mode):
             raise error("cannot be read", label=path, got=_special(status.st_mode), need="a file", remedy=remedy)
         with open(path, "rb") as stream:
-            data = stream.read(most + 1) if status.st_size <= most else None
+            data = stream.read() if status.st_size <= most else None  # read(n) takes n bytes at once
     except (OSError, ValueError) as cause:  # ValueError: a NUL character
         got = cause.strerror if isinstance(cause, OSError) else str(cause)
         raise error("cannot be read", label=path, got=got, remedy=remedy) from cause

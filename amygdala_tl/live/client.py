@@ -208,7 +208,7 @@ class ReadoutClient:
     def _answers(self) -> Iterator[None]:
         try:
             yield
-        except httpx.RequestError as error:  # without its cause, which quotes the server
+        except (httpx.RequestError, httpx.InvalidURL) as error:  # without its cause, which quotes the server
             got = quoted(error, self._secret) or type(error).__name__
             what, remedy = (
                 "no answer from the vLLM server",

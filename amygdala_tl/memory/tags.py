@@ -34,7 +34,7 @@ _DECORATION = {"So", "Sk", "Ps", "Pe", "Pi", "Pf", "Cs", "Co", "Cn"}
 _QUOTES = frozenset("*\"'#@$\\~<>{}\u00b7\u2022")
 _KEYWORD = r"(?:tags?|labels?|emotions?|feelings?|moods?|scores?|ratings?|sentiments?)"
 _KEYWORDS = re.compile(rf"\b{_KEYWORD}\b", re.IGNORECASE)
-_PREFIX = re.compile(rf"{_KEYWORD}(?:\s*[:=\u2013\u2014-])?\s+|(?:[^\W\d]+[ _-]?){{1,4}}\s?[:=]\s*", re.IGNORECASE)
+_PREFIX = re.compile(rf"{_KEYWORD}(?:\s*[:=\u2013\u2014-])?\s+|(?:[^\W\d]++[ _-]?){{1,4}}\s?[:=]\s*", re.IGNORECASE)
 _PAIR = re.compile(
     r"(?P<name>[^\s,;:=|/&]{1,100})"
     r"(?P<sign>\s{0,9}[:=]+\s{0,9}|\s{1,9}[-\u2013\u2014]\s{1,9}|\s{1,9})"

@@ -188,7 +188,10 @@ class Wire:
         # httpx would follow a redirect anywhere and turn a POST into a GET at a 302. The message and the token are
         # meant for this origin, so the client follows only a redirect that stays there and keeps the method.
         for _ in range(_MAX_REDIRECTS):
-            response = self._client.send(request, stream=True, follow_redirects=False)
+            try:
+                response = self._client.send(request, stream=True, follow_redirects=False)
+            except httpx.InvalidURL as error:  # httpx has looked where a redirect leads
+                raise httpx.RemoteProtocolError("a redirect to what is no address") from error
             if (following := response.next_request) is None or not _stays(request, following):
                 break
             response.close()

@@ -205,8 +205,19 @@ def read_run(folder: Path) -> SteeringRun:
         if (lines := report.with_name(SAMPLES_FILE)).is_file():
             found = decode_lines(_bytes(lines), Sample, label=str(lines), remedy="delete it")
             samples += [each for _, each in found]
+    if not reports or not all(_measured(report) and _measured(report) == _measured(reports[0]) for report in reports):
+        raise InputError("its reports are not of one check", label=str(folder), remedy="run `amygdala-tl steer` again")
     about = About(**{name: getattr(file, name) for name in About.__slots__})
     return SteeringRun(folder.resolve().name, tuple(reports), about if said else None, tuple(samples))
+
+
+def _measured(report: SteeringReport) -> list[tuple[str, int, tuple[float, ...]]]:
+    """List what a report has numbers of; nothing if a concept lacks all of them."""
+    cells = [
+        (found.concept, of.layer, tuple(at.dose for at in of.doses)) for found in report.concepts for of in found.layers
+    ]
+    whole = {concept for concept, _, doses in cells if doses} == {found.concept for found in report.concepts}
+    return cells if whole else []
 
 
 def result_lines(reports: Sequence[SteeringReport]) -> str:

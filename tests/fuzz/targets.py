@@ -17,11 +17,15 @@ Target = Callable[[bytes], None]
 
 
 def tags() -> Target:
-    """A note, whose last line may be a tag line."""
-    from amygdala_tl.memory.tags import split_tag_line
+    """The content of a node: notes with tag lines, also of other spellings."""
+    from amygdala_tl.memory.notes import known_names, notes_of_observations, split_notes, split_tag_line
 
     def run(data: bytes) -> None:
-        split_tag_line(data.decode("utf-8", "replace"))
+        note = data.decode("utf-8", "replace")
+        split_tag_line(note)
+        for known in (frozenset({"joy", "calm"}), known_names([note])):
+            split_notes(note, known)
+            notes_of_observations(note.split("\n\n"), known)
 
     return run
 
