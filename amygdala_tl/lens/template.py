@@ -73,5 +73,5 @@ def render(tokenizer: Any, messages: Sequence[Mapping[str, str]], **options: Any
         )
     except Exception as cause:  # whatever a template raises: it is a program
         said = str(cause).strip().splitlines() or [""]
-        raise wrong("the chat template cannot be used", got=f"{type(cause).__name__}: {said[0][:200]}") from cause
+        raise wrong("the chat template cannot be used", got=f"{type(cause).__name__}: {said[0][:300]}") from cause
     return text
