@@ -11,6 +11,9 @@ from amygdala_tl.records import ChatTemplateChoice, ReadPosition
 Labels = Literal["classes", "graded"]
 """Fit two classes, or the tags' scores."""
 
+LARGEST_SEED = 2**63 - 1
+"""As torch takes it."""
+
 AUTO = "auto"
 """Let the training texts decide."""
 

@@ -18,12 +18,10 @@ from amygdala_tl.cli.train import capture, export, fit, train
 from amygdala_tl.cli.verify import verify
 from amygdala_tl.cli.watch import watch
 from amygdala_tl.errors import InputError
+from amygdala_tl.settings import LARGEST_SEED
 from amygdala_tl.show import shortened
 
 PROGRAM = "amygdala-tl"
-
-LARGEST = 2**63 - 1
-"""Largest whole number of an option: torch's seeds and sizes hold no larger one."""
 
 UsageError = typer.BadParameter.mro()[1]  # typer keeps its class of usage errors in a private module
 
@@ -73,8 +71,8 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _check(name: str, value: object) -> None:
-    if isinstance(value, int) and abs(value) > LARGEST:
-        what, need = "the number is too large", f"at most {LARGEST}"
+    if isinstance(value, int) and abs(value) > LARGEST_SEED:
+        what, need = "the number is too large", f"at most {LARGEST_SEED}"
         raise InputError(what, label=name, got=shortened(value, 40), need=need, remedy="choose a smaller one")
     if isinstance(value, str | Path) and "\0" in str(value):
         raise InputError("holds a NUL character", label=name, got=repr(str(value)), remedy="take it out")

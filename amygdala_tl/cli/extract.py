@@ -15,7 +15,7 @@ from amygdala_tl.files import check_outputs, read_text
 from amygdala_tl.memory.shapes import ToolNames
 from amygdala_tl.report.progress import extract_progress
 from amygdala_tl.report.summaries import corpus_summary
-from amygdala_tl.settings import OUTPUT
+from amygdala_tl.settings import LARGEST_SEED, OUTPUT
 
 RULES = LabelRules()
 TOOLS = ToolNames()
@@ -37,7 +37,9 @@ def extract(
         str | None,
         typer.Option(help="Read nodes of these types only: names of the graph, or journal, digest, pattern."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the choice of examples and of the held-out split.")] = RULES.seed,
+    seed: Annotated[
+        int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of the examples and of the held-out split.")
+    ] = RULES.seed,
     query_tool: Annotated[str, typer.Option(help="Tool of a node server that lists nodes.")] = TOOLS.query,
     render_tool: Annotated[
         str, typer.Option(help="Tool of a node server that returns the text of a node.")

@@ -42,6 +42,7 @@ HELP = {
 """Fields of settings that are options, with their help."""
 
 FLAGS = {"layers": ["--target-layers"], "shared": ["--shared"]}
+MOST = {"n_devices": 1024, "token_components": 1024}
 LEAST = {"n_devices": 1, "max_tokens": 1, "token_components": 0, "batch_size": 1, "min_examples": 1}
 SHOWN = {"device": "CUDA if present", "batch_size": "a token budget", "denoise": "none", "top_emotions": "all tags"}
 """Defaults in the help, for fields where None or an empty text would say too little."""
@@ -50,7 +51,7 @@ SHOWN = {"device": "CUDA if present", "batch_size": "a token budget", "denoise":
 def option(name: str) -> Any:
     """Return the option of a field of settings."""
     help, least, shown = HELP[name], LEAST.get(name), SHOWN.get(name, True)
-    return typer.Option(*FLAGS.get(name, []), help=help, min=least, show_default=shown)
+    return typer.Option(*FLAGS.get(name, []), help=help, min=least, max=MOST.get(name), show_default=shown)
 
 
 def of(*settings: Any, without: Collection[str] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -12,10 +12,11 @@ from amygdala_tl.cli import options
 from amygdala_tl.cli.inputs import training_data
 from amygdala_tl.cli.printer import print_json, printer
 from amygdala_tl.errors import InputError
-from amygdala_tl.settings import OUTPUT
+from amygdala_tl.settings import LARGEST_SEED, OUTPUT
 from amygdala_tl.steering.settings import (
     ABLATION_PLACES,
     DEFAULTS,
+    MOST,
     SETTINGS,
     SETTINGS_FILE,
     AblationPlace,
@@ -61,13 +62,16 @@ def steer(
     random: Annotated[
         int | None,
         typer.Option(
-            min=3, help="Number of random directions of each of two kinds.", show_default=str(DEFAULTS.random)
+            min=3, max=MOST, help="Number of random directions of each of two kinds.", show_default=str(DEFAULTS.random)
         ),
     ] = None,
     samples: Annotated[
         int | None,
         typer.Option(
-            min=0, help="Number of generations for each concept, prompt and dose.", show_default=str(DEFAULTS.samples)
+            min=0,
+            max=MOST,
+            help="Number of generations for each concept, prompt and dose.",
+            show_default=str(DEFAULTS.samples),
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Results folder; what it has is not measured again.")] = Path("steering"),
@@ -91,7 +95,10 @@ def steer(
     seed: Annotated[
         int | None,
         typer.Option(
-            help="Seed of random directions, folds, intervals and generations.", show_default=str(DEFAULTS.seeds[0])
+            min=0,
+            max=LARGEST_SEED,
+            help="Seed of random directions, folds, intervals and generations.",
+            show_default=str(DEFAULTS.seeds[0]),
         ),
     ] = None,
     model: options.ModelOption = None,

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 from amygdala_tl.errors import CorpusError, InputError
+from amygdala_tl.files import read_file
 
 _BLANK_LINE = re.compile(r"\n[^\S\n]*\n")
 _SENTENCE_END = re.compile(r"[.!?\u2026\u3002\uff01\uff1f]\W*$")
@@ -23,14 +24,14 @@ def read_text(path: Path) -> str:
     """
     what, remedy = "not a UTF-8 text", "save the file as UTF-8"
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError as error:
-        raise InputError("no such file or folder", label=path, remedy="check the path") from error
+        text = read_file(path, error=CorpusError, remedy="check its permissions").decode("utf-8-sig")
     except UnicodeDecodeError as error:
         got = f"byte 0x{error.object[error.start]:02x} at offset {error.start}"
         raise CorpusError(what, label=path, got=got, remedy=remedy) from error
-    except OSError as error:
-        raise CorpusError("cannot be read", label=path, got=error.strerror, remedy="check its permissions") from error
+    except CorpusError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise InputError("no such file or folder", label=path, remedy="check the path") from error.__cause__
+        raise
     if "\0" in text:  # UTF-16 without a byte order mark decodes as UTF-8 with a NUL after every letter
         raise CorpusError(what, label=path, got="NUL characters", remedy=remedy)
     return text.replace("\r\n", "\n").replace("\r", "\n").strip()

@@ -8,13 +8,13 @@ with its number, because half a graph trains a wrong model.
 
 from collections.abc import Iterable, Mapping
 from os import PathLike
-from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 
 from amygdala_tl.decode import convert, decode_records
 from amygdala_tl.errors import GraphFileError
+from amygdala_tl.files import read_file
 from amygdala_tl.memory.notes import known_names, notes_of_observations
 from amygdala_tl.records import Node
 
@@ -66,12 +66,7 @@ def read_graph_file(path: str | PathLike[str]) -> list[Node]:
     Raises:
         GraphFileError: the file cannot be opened, one of its lines (named) cannot be read, or it is no memory graph.
     """
-    try:
-        raw = Path(path).read_bytes()
-    except FileNotFoundError as error:
-        raise GraphFileError("no such file", label=path, remedy=_REMEDY) from error
-    except OSError as error:
-        raise GraphFileError("cannot be read", label=path, got=error.strerror, remedy=_REMEDY) from error
+    raw = read_file(path, error=GraphFileError, remedy=_REMEDY)
     entities: list[Entity] = []
     strangers: list[str] = []
     for place, value in decode_records(raw, label=str(path), error=GraphFileError, remedy=_REMEDY):

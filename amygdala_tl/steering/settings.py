@@ -28,7 +28,7 @@ from amygdala_tl.decode import decode
 from amygdala_tl.errors import InputError
 from amygdala_tl.files import Kind, atomic_write_text, read_file
 from amygdala_tl.kinds import text_with
-from amygdala_tl.settings import CAPTURE, FIT, Labels
+from amygdala_tl.settings import CAPTURE, FIT, LARGEST_SEED, Labels
 
 AblationPlace = Literal["each", "together", "everywhere"]
 """Where directions are projected out: at each layer of the plan alone, at all of them together, or at every layer of the model.
@@ -43,6 +43,9 @@ Layers = str | tuple[int | float, ...]
 TRAINING = ("target_layers", "aggregator", "denoise", "labels")
 
 REMEDY = "correct the file"
+
+MOST = 1_000_000
+"""Most random directions of a kind, and most generations of a prompt."""
 
 SETTINGS = Kind("the settings of a causal check", text_with(r"^\[readout\]", r"^\[steering\]"))
 SETTINGS_FILE = "config.toml"
@@ -89,13 +92,13 @@ class SteeringSettings(Struct, frozen=True, forbid_unknown_fields=True):
     concepts: tuple[Name, ...] = ()
     layers: Layers = ""
     doses: tuple[Annotated[float, Meta(ge=0)], ...] = (0.0, 0.05, 0.1, 0.2, 0.4)
-    random: Annotated[int, Meta(ge=3)] = 20
-    seeds: Annotated[tuple[Annotated[int, Meta(ge=0)], ...], Meta(min_length=1)] = (0,)
-    samples: Annotated[int, Meta(ge=0)] = 0
+    random: Annotated[int, Meta(ge=3, le=MOST)] = 20
+    seeds: Annotated[tuple[Annotated[int, Meta(ge=0, le=LARGEST_SEED)], ...], Meta(min_length=1)] = (0,)
+    samples: Annotated[int, Meta(ge=0, le=MOST)] = 0
     words: Name | None = None
 
     def __post_init__(self) -> None:
-        if not any(self.doses) or math.inf in self.doses:
+        if not any(self.doses) or not all(map(math.isfinite, self.doses)):
             raise ValueError("`doses` must hold finite numbers above 0, for example [0, 0.1, 0.4]")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError("`seeds` must differ from each other, for example [0, 1, 2]")

@@ -5,12 +5,17 @@ All commands meet every kind of hostile argument in one process. Signals, encodi
 
 import inspect
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import torch
 import typer
+from safetensors.torch import save
 
 from amygdala_tl.api.capture import capture
 from amygdala_tl.cli.app import app
@@ -101,8 +106,6 @@ def ends_well(capsys, arguments):
 def test_a_path_that_leads_to_nothing_usable_is_one_message(capsys, hostile, tmp_path, monkeypatch, name, option):
     monkeypatch.chdir(tmp_path)
     things = IN_THE_WAY if option in OUTPUTS or (name, option) in MADE else THINGS
-    if option in ("data", "training_data_dir", "memory_file"):
-        things = [x for x in things if x not in ("pipe", "zero")]
     for thing in things:
         if name != "demo":
             ends_well(capsys, arguments_of(name, hostile, tmp_path, **{option: hostile / f"{thing}.safetensors"}))
@@ -227,3 +230,59 @@ def test_an_output_that_is_full_closed_or_gone_is_no_traceback(redirected, code,
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr.count("\n")) == (code, bool(said))
     assert said in done.stderr
+
+
+@pytest.fixture
+def precious(tmp_path, monkeypatch):
+    """A folder with inputs, and foreign files with the names of outputs."""
+    monkeypatch.chdir(tmp_path)
+    write_corpus(small_corpus(), "corpus")
+    a_readout().save("fit.safetensors")
+    Path("model").mkdir()
+    for path in ("model/model.safetensors", "model/readout.safetensors"):
+        Path(path).write_bytes(save({"embed.weight": torch.zeros(2, 2)}))
+    Path("model/config.json").write_text('{"model_type": "llama"}')
+    Path("run").mkdir()
+    Path("run/config.toml").write_text('title = "of another program"\n')
+    Path("page.html").write_text("<!doctype html><title>Mine</title>")
+    Path("norms.csv").write_text("word,valence\njoy,1\n")
+    Path("link.safetensors").symlink_to("fit.safetensors")
+    os.link("fit.safetensors", "hard.safetensors")
+    Path("graphs").mkdir()
+    shutil.copy(demo_graph_path(), "graphs/texts.jsonl")
+    Path("graphs/linked").symlink_to("texts.jsonl")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "extract --memory-file graphs/texts.jsonl --output-dir graphs",
+        "extract --memory-file graphs/linked --output-dir ./graphs/../graphs",
+        f"extract --memory-file {demo_graph_path()} --emotions-file corpus/texts.jsonl --output-dir corpus",
+        "train --training-data-dir corpus --model model --output model/model.safetensors",
+        "train --training-data-dir corpus --model model --output model/new.safetensors",
+        "train --training-data-dir corpus --output model/readout.safetensors",
+        "fit --training-data-dir corpus --activations-dir a --output model/config.safetensors",
+        "export --fit-file fit.safetensors --output fit.safetensors",
+        "export --fit-file fit.safetensors --output link.safetensors",
+        "export --fit-file fit.safetensors --output hard.safetensors",
+        "export --fit-file fit.safetensors --output model/model.safetensors",
+        "report --training-data-dir corpus --readout fit.safetensors --out fit.json",
+        "report --training-data-dir corpus --readout fit.safetensors --out page.html",
+        "report --training-data-dir corpus --readout fit.safetensors --norms norms.csv --out norms.csv",
+        "steer --readout fit.safetensors --out run",
+    ],
+)
+def test_no_command_replaces_an_input_or_a_file_of_another_kind(capsys, precious, command):
+    before = {path: path.read_bytes() for path in precious.rglob("*") if path.is_file()}
+    said = ends_well(capsys, command.split())
+    assert re.search("would replace an input|another kind of file is where|would become a part of the model", said)
+    assert {path: path.read_bytes() for path in precious.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("command", ["quality", "report", "crosstalk"])
+def test_a_command_that_only_reads_makes_no_store(capsys, precious, command):
+    Path("activations").mkdir()
+    ends_well(capsys, [command, "--training-data-dir", "corpus", "--readout", "fit.safetensors"])
+    assert list(Path("activations").iterdir()) == []

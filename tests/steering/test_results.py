@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -83,6 +84,18 @@ def test_every_line_says_which_seed_concept_and_layer_it_is_of(tmp_path):
     assert len(doses) == len(set(doses)) == 2 * 3 * 3 * 4
     with (tmp_path / "summary.tsv").open() as file:
         assert [row["seeds"] for row in csv.DictReader(file, delimiter="\t")] == ["2"] * 3
+
+
+def test_a_spreadsheet_takes_no_name_for_a_formula_and_a_number_stays_one(tmp_path):
+    run, names = example_run(2), ("=HYPERLINK(1)", "@joy")
+    for report in run.reports:
+        concepts = tuple(replace(one, concept=name) for one, name in zip(report.concepts, names, strict=True))
+        run = replace(run, reports=(replace(report, concepts=concepts, plan=replace(report.plan, concepts=names)),))
+    write(tmp_path, run)
+    with (tmp_path / "summary.tsv").open() as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    assert [row["concept"] for row in rows] == ["'=HYPERLINK(1)", "'@joy"]
+    assert all(math.isfinite(float(row["effect"])) for row in rows)
 
 
 @pytest.mark.parametrize(
