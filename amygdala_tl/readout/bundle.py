@@ -112,9 +112,10 @@ def _read_vectors(path: Path, data: bytes, manifest: Manifest) -> Tensor:
     vectors = torch.stack([tensors[name].float() for name in names])
     _check_vectors(vectors, manifest.concepts)
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]).get("__metadata__", {})
-    label, named = f"{path}, `concepts` in its header", header.get("concepts", "null")
-    said = decode(named, list[str] | None, label=label, remedy=_REMEDY, error=ReadoutError)
-    if said is not None and said != manifest.concepts:
+    label, named = f"{path}, `concepts` in its header", header.get("concepts")
+    if named is not None and manifest.concepts != decode(
+        named, list[str], label=label, remedy=_REMEDY, error=ReadoutError
+    ):
         what = "the manifest's concepts are not in the order of the vectors' rows"
         raise _damaged(what, label=str(path.with_suffix(".json")))
     return vectors

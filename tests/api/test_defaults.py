@@ -35,7 +35,15 @@ OF_VERB = {
 }
 # Options that no settings have, by command; an option that is new belongs into the settings or here.
 OWN = {
-    "extract": {"output_dir", "memory_mcp_url", "memory_file", "emotions_file", "query_tool", "render_tool"},
+    "extract": {
+        "output_dir",
+        "memory_mcp_url",
+        "memory_file",
+        "emotions_file",
+        "graph_tool",
+        "query_tool",
+        "render_tool",
+    },
     "train": {"training_data_dir", "output", "activations_dir", "verdicts"},
     "capture": {"training_data_dir", "activations_dir"},
     "fit": {"training_data_dir", "activations_dir", "output", "target_layers", "verdicts"},
