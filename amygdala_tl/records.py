@@ -247,9 +247,9 @@ class LayerCheck:
     Attributes:
         engine: `vLLM` or `Hugging Face`.
         layer: index in the bundle.
-        difference: largest relative difference over the golden tokens.
+        difference: relative difference of the worst golden token, of the median one in half precision.
         passed: True if the difference is within the tolerance and no other layer is nearer.
-        finding: why it failed; empty if it passed.
+        finding: why it failed, or how many tokens of a layer that passed differ by more; empty if none do.
     """
 
     engine: str

@@ -1,7 +1,7 @@
 """The comparison that an engine must pass: its residual stream for the golden tokens against that of the Hugging Face model."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from amygdala_tl.errors import ModelError
 from amygdala_tl.lens.hugging_face import context_of, run_decoder_layers
 from amygdala_tl.lens.identity import golden_layers, golden_tokens
-from amygdala_tl.lens.parity import TOLERANCES, relative_difference, token_differences
+from amygdala_tl.lens.parity import TOLERANCES, outliers, relative_difference, token_differences
 from amygdala_tl.lens.residuals import run_resid_post
 from amygdala_tl.lens.third_party import library_errors
 
@@ -42,8 +42,7 @@ class Reference:
         found = max(relative_difference(*pair, self.allowed) for pair in pairs)
         apart = torch.stack([token_differences(*pair) for pair in pairs]).amax(dim=0) > self.allowed
         if found <= self.allowed and apart.any():
-            message = f"{int(apart.sum())} of {apart.numel()} tokens differ by more than {self.allowed:.0e} from Hugging Face's"
-            warnings.warn(f"{self.label}: {message}, as rounding makes them in a mixture of experts.", stacklevel=3)
+            warnings.warn(f"{self.label}: {outliers(apart, self.allowed)}.", stacklevel=3)
         return found
 
 
@@ -55,16 +54,40 @@ def reference_of(hf_model: PreTrainedModel, label: str) -> Reference:
     """
     tokens = golden_tokens(hf_model.get_input_embeddings().weight.shape[0], context_of(hf_model))
     allowed = TOLERANCES[str(hf_model.dtype).removeprefix("torch.")]
+
+    def run(both: Tensor) -> dict[int, Tensor]:
+        outputs = run_decoder_layers(hf_model, both)
+        return {layer: outputs[layer].cpu() for layer in golden_layers(len(outputs))}
+
+    return Reference(
+        label, tokens, causal_streams(run, tokens, allowed, f"{label} ({type(hf_model).__name__})"), allowed
+    )
+
+
+def causal_streams(
+    run: Callable[[Int[Tensor, "text token"]], Mapping[int, Float[Tensor, "text token d_model"]]],
+    tokens: Int[Tensor, "text token"],
+    allowed: float,
+    label: str,
+) -> Mapping[int, Float[Tensor, "text token d_model"]]:
+    """Return the streams of one text, which must not change where another text begins with the same tokens.
+
+    Args:
+        run: token ids -> layer -> stream.
+        tokens: [1, token].
+        allowed: largest relative difference.
+        label: name for messages.
+
+    Raises:
+        ModelError: `run` fails, or the streams change.
+    """
     half = tokens.shape[1] // 2
     continued_otherwise = torch.cat([tokens[:, :half], tokens[:, half:].roll(1, dims=1)], dim=1)
-    with library_errors("the model does not run on token ids", label, "choose a decoder model such as Llama or Qwen"):
-        outputs = run_decoder_layers(hf_model, torch.cat([tokens, continued_otherwise]))
-    streams = {layer: outputs[layer].cpu() for layer in golden_layers(len(outputs))}
+    need = "a causal language model such as Llama or Qwen"
+    with library_errors("the model does not run on token ids", label, f"choose {need}"):
+        streams = run(torch.cat([tokens, continued_otherwise]))
     moved = [relative_difference(stream[1:, :half], stream[:1, :half], allowed) for stream in streams.values() if half]
     if max(moved, default=0.0) > allowed:
-        message, need = (
-            "the model is not causal: later tokens change earlier ones",
-            "a decoder model such as Llama or Qwen",
-        )
-        raise ModelError(message, label=label, got=type(hf_model).__name__, need=need, remedy="choose another model")
-    return Reference(label, tokens, {layer: stream[:1] for layer, stream in streams.items()}, allowed)
+        message = "the model is not causal: later tokens change earlier ones"
+        raise ModelError(message, label=label, need=need, remedy="choose another model")
+    return {layer: stream[:1] for layer, stream in streams.items()}

@@ -93,10 +93,11 @@ def build_hooked_transformer(hf_model: PreTrainedModel, device: torch.device, n_
     """
     if not has_hooked_transformer():
         return None
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), offline():
+    with warnings.catch_warnings(), offline():
         warnings.simplefilter("ignore", DeprecationWarning)  # where it is gone, the bridge replaces it
         try:
-            return _hooked_transformer(hf_model, _NeutralPath(folder), device, n_devices).eval()
+            with tempfile.TemporaryDirectory() as folder:
+                return _hooked_transformer(hf_model, _NeutralPath(folder), device, n_devices).eval()
         except Exception:  # raised in many forms for an architecture, or a variant, that it does not know
             return None
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from amygdala_tl.errors import ModelError
 from amygdala_tl.lens.hugging_face import text_decoder
@@ -56,6 +56,18 @@ def check_finite(model: nn.Module, label: str) -> None:
     if broken:
         remedy = "get the checkpoint's files again, or choose another dtype"
         raise ModelError("weights are NaN or infinite", label=label, got=some(broken), remedy=remedy)
+
+
+def check_vocabulary(embeddings: torch.Tensor, tokenizer: PreTrainedTokenizerBase, label: str) -> None:
+    """Check that the tokenizer's own tokens have an embedding; added ones, as for images, may have none.
+
+    Raises:
+        ModelError: it has more tokens than the model.
+    """
+    tokens, rows = tokenizer.vocab_size, len(embeddings)
+    if tokens > rows:
+        got, remedy = f"{tokens} tokens for {rows} embeddings", "take the one that the model was trained with"
+        raise ModelError("the tokenizer is another model's", label=label, got=got, remedy=remedy)
 
 
 def some(names: Iterable[str]) -> str:

@@ -13,7 +13,7 @@ from amygdala_tl.lens.engines import Engine, choose_engine
 from amygdala_tl.lens.fingerprint import computed_config, tokenizer_fingerprint, weights_fingerprints
 from amygdala_tl.lens.hugging_face import context_of
 from amygdala_tl.lens.identity import golden_numbers, versions
-from amygdala_tl.lens.intact import check_finite
+from amygdala_tl.lens.intact import check_finite, check_vocabulary
 from amygdala_tl.lens.round_trip import check_tokenizer
 from amygdala_tl.lens.text_only import language_model
 from amygdala_tl.records import ModelInfo
@@ -88,6 +88,7 @@ def lens_of(
 ) -> Lens:
     """Build a `Lens` around a checkpoint's model, which it takes over; arguments and errors as in `load_model`."""
     check_finite(checkpoint.hf_model, checkpoint.id)
+    check_vocabulary(checkpoint.hf_model.get_input_embeddings().weight, checkpoint.tokenizer, checkpoint.id)
     reference = reference_of(checkpoint.hf_model, checkpoint.id)
     hf_model = language_model(checkpoint.hf_model)
     fingerprint, exact = weights_fingerprints(hf_model.state_dict(keep_vars=True).values())

@@ -6,7 +6,7 @@
 from collections.abc import Mapping, Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from amygdala_tl.records import LayerCheck, LayerOutput
@@ -55,6 +55,12 @@ def relative_difference(
     return float(differences.max() if tolerance <= _EVERY_TOKEN else differences.median())
 
 
+def outliers(apart: Bool[Tensor, "*axes"], tolerance: float) -> str:
+    """Say how many tokens lie beyond the tolerance of a comparison that the median token has passed."""
+    counted = f"{int(apart.sum())} of {apart.numel()} tokens differ by more than {tolerance:.0e}"
+    return f"{counted}, as rounding makes them in a mixture of experts"
+
+
 def mean_removed(stream: Float[Tensor, "*axes d_model"]) -> Float[Tensor, "*axes d_model"]:
     """Return P h, with P = I - 11^T / d_model: what LayerNorm sees of a stream, and all that centred weights leave of it."""
     return stream - stream.mean(dim=-1, keepdim=True)
@@ -87,10 +93,16 @@ def check_layers(
             return torch.inf
         return relative_difference(prepare(stream), prepare(reference), tolerance)
 
-    def compared(layer: int, reference: Tensor) -> tuple[float, str]:
-        """Return the difference from the engine's own layer, and the finding, which is empty if the layer passes."""
+    def left_out(layer: int, reference: Tensor) -> str:
+        """Return how many tokens of a layer that passes differ by more than the tolerance; empty if none do."""
+        own = outputs[layer]
+        apart = token_differences(prepare(own.streams[own.way or ""]), prepare(reference)) > tolerance
+        return f"layer {layer} in {engine}: {outliers(apart, tolerance)}" if apart.any() else ""
+
+    def compared(layer: int, reference: Tensor) -> tuple[float, bool, str]:
+        """Return the difference from the engine's own layer, whether the layer passes, and the finding."""
         if layer >= len(outputs):
-            return torch.inf, f"{engine} has {len(outputs)} layers and no layer {layer}"
+            return torch.inf, False, f"{engine} has {len(outputs)} layers and no layer {layer}"
         own = outputs[layer]
         others = {way: difference(reference, own, way) for way in own.streams if way != own.way}
         fitting = min((way for way in others if others[way] <= tolerance), key=others.__getitem__, default=None)
@@ -98,11 +110,11 @@ def check_layers(
             found = difference(reference, own, fitting)
             hint = f"`{fitting}` fits here ({found:.1e})" if fitting else "none fits"
             refused = f"{own.kind} is not a known decoder layer, so its output cannot be read"
-            return found, f"layer {layer}: {refused}; {hint}"
+            return found, False, f"layer {layer}: {refused}; {hint}"
         by_layer = [difference(reference, output, output.way) for output in outputs]
         nearest = min(range(len(by_layer)), key=by_layer.__getitem__)
         if by_layer[layer] <= min(tolerance, by_layer[nearest]):
-            return by_layer[layer], ""
+            return by_layer[layer], True, left_out(layer, reference)
         if by_layer[nearest] <= tolerance:
             finding = f"layer {layer} of the bundle matches {engine} layer {nearest}"
         elif fitting:
@@ -110,7 +122,7 @@ def check_layers(
         else:
             apart = f"nearest is {nearest}, {by_layer[nearest]:.1e} away"
             finding = f"layer {layer} of the bundle matches no {engine} layer ({apart})"
-        return by_layer[layer], finding
+        return by_layer[layer], False, finding
 
     checks = {layer: compared(layer, reference) for layer, reference in references.items()}
-    return [LayerCheck(engine, layer, apart, not finding, finding) for layer, (apart, finding) in checks.items()]
+    return [LayerCheck(engine, layer, *check) for layer, check in checks.items()]

@@ -31,7 +31,8 @@ def auto_class(config: Any) -> Any:
 
 def language_model(model: PreTrainedModel) -> PreTrainedModel:
     """Return the text-only model inside `model`, which shares its tensors; `model` itself if it has none."""
-    config, decoder = model.config.get_text_config(), text_decoder(model)
+    decoder: Any = text_decoder(model)
+    config = model.config.get_text_config()
     if config is model.config:
         return model
     if twin := _SAME_ON_TEXT.get(config.model_type):
@@ -42,7 +43,8 @@ def language_model(model: PreTrainedModel) -> PreTrainedModel:
         return model
     with torch.device("meta"):
         text: PreTrainedModel = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
-    base, head, whole_head = text.base_model, text.get_output_embeddings(), model.get_output_embeddings()
+    base: Any = text.base_model
+    head, whole_head = text.get_output_embeddings(), model.get_output_embeddings()
     try:
         base.load_state_dict(decoder.state_dict(), assign=True, strict=False)
         for name, buffer in decoder.named_buffers():  # with those that no checkpoint holds

@@ -46,7 +46,7 @@ def quiet() -> Iterator[None]:
     """Switch off transformers' progress bars and log inside the block: what matters is raised, or warned of, here."""
     shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
-    logging.set_verbosity_error()
+    logging.set_verbosity(logging.CRITICAL)
     try:
         yield
     finally:

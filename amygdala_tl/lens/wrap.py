@@ -9,7 +9,6 @@ Source: TransformerLens, `ProcessWeights.center_writing_weights`, which it appli
 
 import copy
 from collections.abc import Iterator, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +18,16 @@ from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from amygdala_tl.errors import ModelError
+from amygdala_tl.lens.agreement import causal_streams
 from amygdala_tl.lens.checkpoints import Checkpoint, short_name
 from amygdala_tl.lens.engines import Engine
 from amygdala_tl.lens.fingerprint import RENAMED, computed_config, tokenizer_fingerprint, weights_fingerprints
-from amygdala_tl.lens.identity import golden_numbers, versions
-from amygdala_tl.lens.intact import check_finite
+from amygdala_tl.lens.identity import golden_layers, golden_numbers, golden_tokens, versions
+from amygdala_tl.lens.intact import check_finite, check_vocabulary
 from amygdala_tl.lens.model import Lens, lens_of
-from amygdala_tl.lens.parity import mean_removed
+from amygdala_tl.lens.parity import TOLERANCES, mean_removed
+from amygdala_tl.lens.residuals import run_resid_post
+from amygdala_tl.lens.third_party import library_errors, offline
 from amygdala_tl.records import ModelInfo
 
 _CENTRED = 0.02
@@ -62,6 +64,8 @@ def wrap(model: Any, tokenizer: PreTrainedTokenizerBase | None = None) -> Lens:
         named = cfg.model_name if cfg.model_name and Path(cfg.model_name).exists() else cfg.tokenizer_name or None
     tokenizer = tokenizer or _own_tokenizer(model)
     fingerprint, exact = weights_fingerprints(model.parameters())
+    golden = _settled_numbers(model, int(cfg.n_ctx))
+    check_vocabulary(model.W_E, tokenizer, type(model).__name__)
     info = ModelInfo(
         id=short_name(named or cfg.model_name or type(model).__name__),
         revision=getattr(config, "_commit_hash", None),
@@ -74,7 +78,7 @@ def wrap(model: Any, tokenizer: PreTrainedTokenizerBase | None = None) -> Lens:
         d_model=int(cfg.d_model),
         n_ctx=int(cfg.n_ctx),
         weights="centred" if _is_centred(model) else "as stored",
-        golden=_settled_numbers(model, int(cfg.n_ctx)),
+        golden=golden,
         exact=exact,
         config=computed_config(config) if config is not None else _plain_config(cfg),
         tokenizer=tokenizer_fingerprint(tokenizer),
@@ -127,7 +131,8 @@ def _own_tokenizer(model: Any) -> PreTrainedTokenizerBase:
     if not (added := tokenizer("").input_ids):
         return tokenizer
     try:  # its files are here, or in the cache, from when it was loaded
-        own: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(tokenizer.name_or_path, local_files_only=True)
+        with offline():
+            own: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(tokenizer.name_or_path)
     except Exception as cause:
         message = "the tokenizer adds tokens to every text, and its files are not here to tell whether TransformerLens did that"
         raise _no_tokenizer(model, message, got=repr(tokenizer.decode(added))) from cause
@@ -146,16 +151,20 @@ def _plain_config(cfg: Any) -> Mapping[str, Any]:
 
 
 def _settled_numbers(model: Any, n_ctx: int) -> str:
-    """Return the golden numbers, which two runs must agree on if the model is in training mode."""
-    wrong = partial(ModelError, label=type(model).__name__)
-    try:
+    """Return the golden numbers of a causal model, which two runs must agree on if it is in training mode."""
+    label, layers = type(model).__name__, golden_layers(len(model.blocks))
+    with library_errors("the model does not run on token ids", label, "pass another model"):
         numbers = golden_numbers(model, n_ctx)
-    except (RuntimeError, AttributeError, KeyError, TypeError, ValueError, IndexError) as cause:
-        got, need = str(cause).splitlines()[0][:200], "a causal language model with hooks on its decoder layers"
-        raise wrong("the model does not run on token ids", got=got, need=need, remedy="pass another model") from cause
-    if model.training and golden_numbers(model, n_ctx) != numbers:
+        settled = not model.training or golden_numbers(model, n_ctx) == numbers
+    if not settled:
         message = "the model is in training mode, and dropout changes its stream from run to run"
-        raise wrong(message, remedy="call `model.eval()` first")
+        raise ModelError(message, label=label, remedy="call `model.eval()` first")
+
+    def run(tokens: Tensor) -> dict[int, Tensor]:
+        return dict(zip(layers, run_resid_post(model, tokens, layers).unbind(dim=2), strict=True))
+
+    dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
+    causal_streams(run, golden_tokens(model.W_E.shape[0], n_ctx), TOLERANCES.get(dtype, TOLERANCES["bfloat16"]), label)
     return numbers
 
 

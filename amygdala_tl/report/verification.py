@@ -18,7 +18,8 @@ def verification_table(found: Verification) -> RenderableType:
         checks = [by_place[engine, layer] for engine in engines]
         cells = (Text(f"{one.difference:.1e}", style="green" if one.passed else "bold red") for one in checks)
         table.add_row(str(layer), *cells)
-    lines = [Text(check.finding, style="bold red") for check in found.checks if not check.passed]
+    told = [check for check in found.checks if check.finding]
+    lines = [Text(check.finding, style="yellow" if check.passed else "bold red") for check in told]
     lines += [Text(note, style="yellow") for note in found.notes]
     return Group(table, *lines, _verdict(found, engines))
 

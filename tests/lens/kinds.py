@@ -78,8 +78,8 @@ def byte_tokenizer() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=built, unk_token="<unk>", bos_token="<s>", eos_token="</s>")
 
 
-def write_gguf(path: Path) -> None:
-    """Write a random Llama of two layers as a GGUF file, with a tokenizer of bytes."""
+def write_gguf(path: Path, leave_out: str = "") -> None:
+    """Write a random Llama of two layers as a GGUF file, with a tokenizer of bytes, without the tensor `leave_out`."""
     from gguf import GGUFWriter
 
     vocabulary = byte_tokenizer().get_vocab()
@@ -103,7 +103,8 @@ def write_gguf(path: Path) -> None:
     generator = torch.Generator().manual_seed(0)
 
     def add(name: str, *shape: int) -> None:
-        writer.add_tensor(f"{name}.weight", torch.randn(shape, generator=generator).mul(0.1).numpy())
+        if name != leave_out:
+            writer.add_tensor(f"{name}.weight", torch.randn(shape, generator=generator).mul(0.1).numpy())
 
     for name in ("token_embd", "output"):
         add(name, len(vocabulary), 32)

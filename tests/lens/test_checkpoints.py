@@ -1,5 +1,7 @@
 """Checkpoints as they come: complete ones of every kind load, and all others are one error that says what to do."""
 
+import copy
+import importlib
 import json
 import warnings
 from pathlib import Path
@@ -191,9 +193,35 @@ def test_other_models_without_a_decoder_of_text_are_refused_by_name(model_type, 
     assert "decoder model" in said
 
 
-def test_a_wrapped_encoder_is_refused():
-    with pytest.raises(ModelError, match="not causal"):
-        wrap(random_model("bert", AutoModelForCausalLM), byte_tokenizer())
+def test_a_wrapped_encoder_is_refused_on_every_engine():
+    from transformer_lens.model_bridge.sources import build_bridge_from_module
+
+    encoder = random_model("bert", AutoModelForMaskedLM)
+    bridge = build_bridge_from_module(copy.deepcopy(encoder), "BertForMaskedLM", hf_config=encoder.config)
+    for model in (random_model("bert", AutoModelForCausalLM), bridge.eval()):
+        with pytest.raises(ModelError, match="not causal"):
+            wrap(model, byte_tokenizer())
+
+
+def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(saved):
+    said = refused(saved(random_model("llama", vocab_size=100)))
+    assert "259 tokens for 100 embeddings" in said
+
+
+@needs_hooked_transformer
+def test_where_a_hooked_transformer_fails_to_run_the_bridge_takes_over(saved):
+    folder = saved(random_model("mixtral", num_local_experts=4, num_experts_per_tok=2))
+    with pytest.warns(UserWarning, match="forward pass fails"):  # TransformerLens 3.9 routes in float32 only
+        lens = load_model(str(folder), "bfloat16", "cpu")
+    assert lens.info.engine == "TransformerBridge"
+
+
+def test_a_gguf_file_that_lacks_weights_or_its_package_is_refused(tmp_path, monkeypatch):
+    write_gguf(tmp_path / "model.gguf", leave_out="blk.1.ffn_up")
+    assert "lacks weights of the model (got: model.layers.1.mlp.up_proj.weight)" in refused(tmp_path / "model.gguf")
+    reader = importlib.import_module("transformers.modeling_gguf_pytorch_utils")
+    monkeypatch.setattr(reader, "is_gguf_available", lambda: False)
+    assert "Install the package that it names" in refused(tmp_path / "model.gguf")
 
 
 DAMAGE = {

@@ -117,3 +117,17 @@ def test_in_half_precision_the_median_token_counts():
     assert relative_difference(ours, reference, 0.1) == pytest.approx(0.02, rel=1e-3)
     ours[:3] = torch.nan
     assert relative_difference(ours, reference, 0.1) == torch.inf
+
+
+def test_a_layer_of_which_one_token_went_to_another_expert_passes_and_says_so():
+    moved = STREAMS[2].clone()
+    moved[3] = torch.randn(8, generator=GENERATOR)
+    references = {2: STREAMS[2]}
+    found = [output(stream, None, "m.MoEDecoderLayer", "tensor") for stream in (*STREAMS[:2], moved, STREAMS[3])]
+    (half,) = check_layers(references, found, engine="vLLM", tolerance=0.1)
+    assert half.passed
+    assert (
+        half.finding
+        == "layer 2 in vLLM: 1 of 6 tokens differ by more than 1e-01, as rounding makes them in a mixture of experts"
+    )
+    assert not check_layers(references, found, engine="vLLM", tolerance=1e-4)[0].passed
