@@ -320,11 +320,18 @@ class ActivationStore:
     def _open(self, path: Path) -> _Shard:
         with opened(path) as file:
             header = file.metadata() or {}
-            missing = sorted(set(READ_POSITIONS) - set(file.keys()))
-        if missing:
-            raise damaged(path, f"no tensor {missing[0]}")
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
         rows = {text: row for row, text in enumerate(listed(path, header, "ids", list[str]))}
         layers = {layer: column for column, layer in enumerate(listed(path, header, "layers", list[int]))}
+        n_texts, n_layers, d_model = len(rows), len(layers), self.info.d_model
+        needed: dict[str, tuple[int, ...]] = dict.fromkeys(READ_POSITIONS, (n_texts, n_layers, d_model))
+        needed |= {"token_count": (n_layers,), "token_sum": (n_layers, d_model)}
+        needed["token_product"] = (n_layers, d_model, d_model)
+        if self.settings.token_components:
+            needed[_SPREAD] = (n_texts, n_layers, self.settings.token_components, d_model)
+        for name, shape in needed.items():
+            if shapes.get(name) != shape:
+                raise damaged(path, f"{name} of shape {shapes[name]}" if name in shapes else f"no tensor {name}")
         return _Shard(path, rows, layers)
 
 

@@ -160,9 +160,14 @@ def test_a_damaged_header_and_description_name_the_place(tmp_path, tiny):
         save_file(tensors, shard, metadata=header)
         with pytest.raises(ActivationStoreError, match=rf"{place}.*Delete it"):
             store_at(tmp_path, tiny)
-    save_file({"last": tensors["last"]}, shard)
-    with pytest.raises(ActivationStoreError, match="no tensor last-content"):
-        store_at(tmp_path, tiny)
+    whole = {"ids": json.dumps([f"{index}" for index in range(len(tensors["last"]))]), "layers": "[0]"}
+    for found, place in (
+        ({"last": tensors["last"]}, "no tensor pooled"),
+        ({**tensors, "token_sum": tensors["token_sum"][:, :3].contiguous()}, r"token_sum of shape \(1, 3\)"),
+    ):
+        save_file(found, shard, metadata=whole)
+        with pytest.raises(ActivationStoreError, match=place):
+            store_at(tmp_path, tiny)
     shard.unlink()
     (store.folder / "store.json").write_text('{"model": {"id": "m"}, "settings": {}}')
     with pytest.raises(ActivationStoreError, match=r"store\.json: `revision` is missing at `model`"):

@@ -4,6 +4,7 @@ A target takes bytes and hands them to what a user's command would hand them to.
 anything else is a failure. Each imports only what it needs, because a fuzzer measures the coverage of what it imports.
 """
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -147,7 +148,7 @@ def shard() -> Target:
         folder, _ = folder_of(b"store.json\n" + said)
         content = _safetensors(tensors)
         try:
-            (folder / "shard-0.safetensors").write_bytes(content)
+            (folder / f"shard-{hashlib.sha256(content).hexdigest()[:32]}.safetensors").write_bytes(content)
             store = ActivationStore.find(folder)
             layers = store.layers_of(["a"])
             if layers:
