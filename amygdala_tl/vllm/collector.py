@@ -11,7 +11,7 @@ from amygdala_tl.vllm.events import events_of
 from amygdala_tl.vllm.failures import Failures
 from amygdala_tl.vllm.metrics import Metrics
 from amygdala_tl.vllm.readers import Readers
-from amygdala_tl.vllm.rows import PIECE
+from amygdala_tl.vllm.rows import rows_per_piece
 from amygdala_tl.vllm.store import Entry, Store
 from amygdala_tl.vllm.wire import decode
 
@@ -68,11 +68,13 @@ class Collector:
         entry.output_ids[first:] = token_ids
         positions = entry.sampled_from(first, len(token_ids))
         await self.store.wait(entry, positions.stop, _PATIENCE)
-        if len(positions) <= PIECE:
+        at_once = rows_per_piece(len(self.readout.layers), len(self.readout.concepts))
+        if len(positions) <= at_once:
             fragment = b"".join(entry.rows.pieces(positions))
         else:  # other requests go on meanwhile
             fragment = await asyncio.to_thread(lambda: b",".join(entry.rows.pieces(positions)))
         if self.readers:
-            for event, n_bytes in events_of(entry, first, token_ids, text, fragment, with_text=self.with_text):
+            said = events_of(entry, first, token_ids, text, fragment, at_once=at_once, with_text=self.with_text)
+            for event, n_bytes in said:
                 self.readers.put(event, n_bytes)
         return fragment

@@ -8,7 +8,6 @@ from functools import partial
 import msgspec
 
 from amygdala_tl.vllm.readers import Event
-from amygdala_tl.vllm.rows import PIECE
 from amygdala_tl.vllm.store import Entry
 
 _REFERENCE_BYTES = 512  # of an event that is written when its turn comes
@@ -16,7 +15,7 @@ _SECRET = secrets.token_bytes(32)
 
 
 def events_of(
-    entry: Entry, first: int, token_ids: Sequence[int], text: str, fragment: bytes, *, with_text: bool
+    entry: Entry, first: int, token_ids: Sequence[int], text: str, fragment: bytes, *, at_once: int, with_text: bool
 ) -> Iterator[tuple[bytes | Event, int]]:
     """Yield the events of newly generated tokens, each with the bytes that it takes while it waits.
 
@@ -28,14 +27,15 @@ def events_of(
         first: index of the first of these tokens among the generated ones.
         token_ids, text: the tokens.
         fragment: JSON of their rows, without brackets.
+        at_once: largest number of tokens in an event.
         with_text: whether events say token ids, text and the client's request id.
     """
-    if len(token_ids) <= PIECE:
+    if len(token_ids) <= at_once:
         event = _event(entry, first, token_ids, text, fragment, with_text)
         yield event, len(event)
         return
-    for start in range(0, len(token_ids), PIECE):
-        ids, said = token_ids[start : start + PIECE], text if start == 0 else ""
+    for start in range(0, len(token_ids), at_once):
+        ids, said = token_ids[start : start + at_once], text if start == 0 else ""
         yield partial(_later, entry, first + start, len(ids), said, with_text), _REFERENCE_BYTES + len(said)
 
 

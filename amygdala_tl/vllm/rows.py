@@ -15,21 +15,26 @@ Row = npt.NDArray[np.float32]
 Scores = npt.NDArray[np.float32]
 """[token, layer, concept]."""
 
-PIECE = 64
-"""Number of rows that are written as JSON at a time."""
+_PIECE_VALUES = 2**16  # written as JSON at a time: about a megabyte
 
 _BLOCK = 32
 _BLOCK_BYTES = 512  # of a block beside its rows: two array objects and their place in the table
 
 
+def rows_per_piece(n_layers: int, n_concepts: int) -> int:
+    """Return the number of rows that are written as JSON at a time."""
+    return max(1, _PIECE_VALUES // (n_layers * n_concepts))
+
+
 class Rows:
     """Rows by position; most positions of a sequence have one, and the others take no room beyond their block."""
 
-    __slots__ = ("_blocks", "_count")
+    __slots__ = ("_blocks", "_count", "_shape")
 
     def __init__(self) -> None:
         self._blocks: dict[int, tuple[Scores, npt.NDArray[np.bool_]]] = {}
         self._count = 0
+        self._shape: tuple[int, int] = (1, 1)
 
     def __len__(self) -> int:
         return self._count
@@ -47,10 +52,11 @@ class Rows:
     def put(self, positions: Sequence[int], scores: Scores) -> int:
         """Write rows [token, layer, concept]; return the number of positions that had none before."""
         before, start = self._count, 0
+        self._shape = (scores.shape[1], scores.shape[2])
         while start < len(positions):
             number, offset = divmod(positions[start], _BLOCK)
             stop = min(start + _BLOCK - offset, len(positions))
-            if positions[stop - 1] - positions[start] != stop - 1 - start:
+            if any(position != positions[start] + i for i, position in enumerate(positions[start:stop])):
                 stop = start + 1  # positions with gaps, which are rare, go one at a time
             values, there = self._block(number, scores.shape[1:])
             inside = slice(offset, offset + stop - start)
@@ -80,8 +86,9 @@ class Rows:
 
     def pieces(self, positions: range) -> Iterator[bytes]:
         """Yield the JSON of the rows at `positions`, null where there is none, in pieces without brackets: `[...],null`."""
-        for start in range(positions.start, positions.stop, PIECE):
-            rows = [self.get(position) for position in range(start, min(start + PIECE, positions.stop))]
+        size = rows_per_piece(*self._shape)  # known apart, because another thread may put rows meanwhile
+        for start in range(positions.start, positions.stop, size):
+            rows = [self.get(position) for position in range(start, min(start + size, positions.stop))]
             yield to_json([None if row is None else row.tolist() for row in rows])[1:-1]
 
     def _block(self, number: int, shape: tuple[int, ...]) -> tuple[Scores, npt.NDArray[np.bool_]]:

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amygdala_tl.vllm.rows import PIECE, Rows
+from amygdala_tl.vllm.rows import Rows, rows_per_piece
 
 POSITIONS = st.lists(st.integers(0, 200), max_size=40, unique=True)
 
@@ -32,11 +32,21 @@ def test_rows_are_those_of_a_dictionary(steps, end):
     assert said == [kept.get(position) for position in range(205)]
 
 
-def test_pieces_are_short_and_an_empty_range_has_none():
-    rows = Rows()
-    rows.put(range(3 * PIECE), scores(range(3 * PIECE)))
-    assert [piece.count(b"]]") for piece in rows.pieces(range(1, 2 * PIECE))] == [PIECE, PIECE - 1]
-    assert list(rows.pieces(range(0))) == []
+def test_pieces_hold_about_as_many_numbers_whatever_the_size_of_a_row():
+    for n_layers, n_concepts in ((2, 3), (4, 171), (30, 1_000)):
+        size = rows_per_piece(n_layers, n_concepts)
+        assert size == 1 or size * n_layers * n_concepts <= 2**16
+        n = min(3 * size, 250)
+        rows = Rows()
+        rows.put(range(n), np.zeros((n, n_layers, n_concepts), dtype=np.float32)[:n])
+        assert [piece.count(b"]]") for piece in rows.pieces(range(n))] == [
+            min(size, n - start) for start in range(0, n, size)
+        ]
+
+
+def test_an_empty_range_has_no_pieces_and_an_empty_table_has_nulls():
+    assert list(Rows().pieces(range(0))) == []
+    assert list(Rows().pieces(range(3))) == [b"null,null,null"]
 
 
 def test_small_rows_take_little_more_than_their_numbers_and_keep_no_step_alive():
