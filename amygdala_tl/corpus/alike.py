@@ -91,15 +91,21 @@ def group_near_duplicates(
     ]  # fmt: skip
     notices = []
     if sets:
-        alike = sum(map(len, sets))
-        notices.append(f"{alike} texts are near-duplicates, in {len(sets)} sets that no split cuts")
-    for members in found.too_large:
-        example = shortened(texts[order[members[0]]].text)
+        notices.append(f"{_counted(sets)} are near-duplicates, which no split cuts")
+    if found.too_large:
+        example = shortened(texts[order[found.too_large[0][0]]].text)
         notices.append(
-            f"{len(members)} texts are nearly alike (such as {example}): too many for one group, so held-out scores may be"
-            " too good"
+            f"{_counted(found.too_large)} are nearly alike (such as {example}): too many for one group, so held-out scores"
+            " may be too good"
         )
+    if len({text.group for text in grouped}) == 1 and len(grouped) > 1 and heldout_fraction:
+        grouped = [replace(text, split="train") for text in grouped]
+        notices.append("all texts are one group, so none is held out")
     return grouped, notices
+
+
+def _counted(sets: Sequence[Sequence[int]]) -> str:
+    return f"{sum(map(len, sets))} texts in {len(sets)} set{'s' if len(sets) > 1 else ''}"
 
 
 def _joined(groups: Sequence[str], sets: Sequence[Sequence[int]]) -> list[str]:

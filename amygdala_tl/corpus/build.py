@@ -69,7 +69,13 @@ def build_corpus(nodes: Iterable[Node], rules: LabelRules) -> Corpus:
     tag_counts = Counter(tag for text in tagged for tag in text.scores)
     wanted = wanted_concepts(tag_counts, rules)
     pools = _pools(tagged, wanted, rules)
-    concepts, left_out = _sufficient(pools, wanted, rules)
+    try:
+        concepts, left_out = _sufficient(pools, wanted, rules)
+    except CorpusError as error:
+        if not (lost := "; ".join(tally.lines())):
+            raise
+        got = f"{error.got}; left out: {lost}"
+        raise CorpusError(error.what, got=got, need=error.need, remedy=error.remedy) from error
     labels = _chosen_labels(concepts, pools, rules)
     kept = [
         replace(text, positive=tuple(labels[text.id, "positive"]), negative=tuple(labels[text.id, "negative"]))

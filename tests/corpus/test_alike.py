@@ -80,7 +80,7 @@ def test_more_of_one_kind_than_a_split_can_hold_is_told_and_not_grouped():
         [f"House {n} stands by the water and is lit." for n in range(40)], [["joy"], ["grief"]] * 20, min_examples=1
     )
     assert len({text.group for text in corpus.texts}) == 40
-    assert any("40 texts are nearly alike (such as House" in notice for notice in corpus.notices)
+    assert any("40 texts in 1 set are nearly alike (such as House" in notice for notice in corpus.notices)
 
 
 def test_no_split_cuts_near_duplicates_from_a_graph_from_folders_or_in_hand(real, tmp_path):
@@ -107,7 +107,7 @@ def test_no_split_cuts_near_duplicates_from_a_graph_from_folders_or_in_hand(real
         side = {text.text: text.split for text in corpus.texts}
         cut = [text for text in base[:20] if side[text] != side[reposted(text)]]
         assert cut == []
-        assert any("texts are near-duplicates, in" in notice for notice in corpus.notices)
+        assert any("near-duplicates, which no split cuts" in notice for notice in corpus.notices)
         assert set(side.values()) == {"train", "heldout"}
 
 

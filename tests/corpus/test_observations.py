@@ -100,6 +100,16 @@ def test_a_diary_without_days_has_a_group_for_each_note(tmp_path):
     assert len({text.group for text in corpus.texts}) > 24
 
 
+def test_a_corpus_of_one_day_is_all_for_training_and_says_so(tmp_path):
+    for day in range(1, 20):
+        notes = [f"{said(n)} Number {n}.\n{EIGHT[n % 2]}:9" for n in range(24)]
+        corpus = extract(
+            memory_file=written(tmp_path, entity(f"2031-03-{day:02}", *notes)), rules=LabelRules(min_content_chars=1)
+        )
+        assert {text.split for text in corpus.texts} == {"train"}
+        assert any("none is held out" in notice for notice in corpus.notices)
+
+
 def test_near_tag_lines_of_a_whole_graph_leave_no_neutral_text(tmp_path):
     days = [
         entity(f"d{n}", f"{said(n)}\n\n{spelling.format(a='joy', b='calm', x=9, y=8)}")
@@ -124,6 +134,14 @@ def test_notes_that_may_hold_a_label_are_left_out_counted_and_shown_once(tmp_pat
     assert not any(text.neutral for text in corpus.texts)
     assert corpus.dropped == {"may hold a label that cannot be read": 3, "text behind the last tag line": 1}
     assert corpus.examples["may hold a label that cannot be read"] == "x0: joy:9 (strong)"
+
+
+def test_what_was_left_out_is_said_too_where_no_corpus_remains(tmp_path):
+    days = [entity(f"d{n}", f"{said(n)}\njoy:9") for n in range(3)] + [entity("x", f"Unread {said(7)}\njoy:9 (strong)")]
+    with pytest.raises(
+        CorpusError, match=r"no concept has enough.*left out: may hold a label that cannot be read: 1 .such as x: joy:9"
+    ):
+        extract(memory_file=written(tmp_path, *days))
 
 
 def test_facts_in_the_form_of_tags_label_no_other_fact(tmp_path):

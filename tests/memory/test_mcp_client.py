@@ -37,8 +37,7 @@ def notes(count: int) -> list[Node]:
 def graph_file(folder: Path, nodes: list[Node]) -> Path:
     file = folder / "graph é.jsonl"
     lines = [
-        {"type": "entity", "name": node.key, "entityType": node.kind, "observations": node.content.split("\n\n", 1)}
-        for node in nodes
+        {"type": "entity", "name": node.key, "entityType": node.kind, "observations": [node.content]} for node in nodes
     ]
     lines.append({"type": "relation", "from": nodes[0].key, "to": nodes[-1].key, "relationType": "before"})
     file.write_text("\n".join(json.dumps(line, ensure_ascii=False) for line in lines), encoding="utf-8")
