@@ -117,6 +117,8 @@ def _joined(groups: Sequence[str], sets: Sequence[Sequence[int]]) -> list[str]:
     cap = max(SMALLEST_CAP, int(LARGEST_SHARE * len(groups)))
     for alike in sets:
         names = sorted({now[index] for index in alike})
+        if len(names) == 1:
+            continue
         whole = sorted(index for name in names for index in members[name])
         moved = whole if len(whole) <= cap else list(alike)
         name = names[0] if len(whole) <= cap else f"near-duplicates of {min(groups[index] for index in alike)}"
