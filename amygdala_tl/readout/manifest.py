@@ -104,4 +104,5 @@ def manifest_json(manifest: Manifest) -> str:
     about = asdict(manifest.amygdala_tl)
     head = {key: about.pop(key) for key in ("format_version", "tensors_sha256")}
     said = {**asdict(manifest), "amygdala_tl": {**head, **about}}
-    return msgspec.json.format(msgspec.json.encode(said), indent=1).decode() + "\n"
+    # Verdicts come with NumPy's floats.
+    return msgspec.json.format(msgspec.json.encode(said, enc_hook=float), indent=1).decode() + "\n"

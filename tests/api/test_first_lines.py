@@ -27,8 +27,7 @@ def model_of(kind, folder):
     model = load_model(str(folder), device="cpu", engine=kind.split()[-1]).model
     if kind == "processed HookedTransformer":
         model.process_weights_()  # as `from_pretrained` does: fold norms, centre what writes, fold value biases
-    if kind != "TransformerBridge":  # which has its tokenizer
-        model.set_tokenizer(tokenizer)
+    model.tokenizer = tokenizer
     return model, None
 
 
