@@ -15,6 +15,7 @@ import pytest
 from amygdala_tl import capture, fit, judge
 from amygdala_tl.corpus.build import build_corpus
 from amygdala_tl.corpus.labels import LabelRules
+from amygdala_tl.corpus.reasons import Tally
 from amygdala_tl.corpus.record import assemble
 from amygdala_tl.demo import demo_graph_path
 from amygdala_tl.memory.graph_file import read_graph_file
@@ -36,7 +37,7 @@ def highest(text, names):
 
 
 def assembled(texts):
-    return assemble(tuple(OPPOSITES), texts, parameters={}, dropped={}, left_out={})
+    return assemble(tuple(OPPOSITES), texts, parameters={}, tally=Tally(), left_out={})
 
 
 @pytest.fixture(scope="module")
