@@ -12,12 +12,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tests.chaos import servers
 from tests.chaos.forks import Ended, Started, command, start
 from tests.chaos.same import difference, unreadable
 from tests.chaos.stage import JOBS, Job, place
 
 NOBODY = 65534
 NO_MORE = "no more changes"
+SERVERS = "hostile server"
 MOST_CHANGES = 60
 _RUN = 100_000  # numbers of trials for each seed of a run
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
@@ -26,7 +28,7 @@ BY_NAME = {job.name: job for job in JOBS}
 
 @dataclass(frozen=True)
 class Trial:
-    """One trial: what is tried, one of `KINDS`; with which job; and the seed of its details."""
+    """One trial: what is tried, one of `KINDS` or `SERVERS`; the job or client; the seed of its details, or the fault."""
 
     kind: str
     job: str
@@ -75,7 +77,9 @@ class Scene:
 
     def place(self, job: Job, trial: Trial) -> Path:
         """A fresh folder for a trial."""
-        return place(self.stage, job, self.root / "trials" / f"{trial.kind}-{trial.seed}".replace(" ", "-") / "here")
+        return place(
+            self.stage, job, self.root / "trials" / f"{trial.kind} {trial.job} {trial.seed}".replace(" ", "-") / "here"
+        )
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,10 @@ def _undisturbed(scene: Scene, job: Job) -> tuple[Path, Ended]:
 
 def attempt(scene: Scene, trial: Trial) -> Outcome:
     """Do one trial; one whose kill comes too late is done again with another time."""
+    if trial.kind == SERVERS:
+        fault = list(servers.FAULTS)[trial.seed]
+        ended, grown = servers.meet(trial.job, fault, scene.root / "servers" / f"{trial.job} {trial.seed}")
+        return Outcome(trial, f"{fault}: {ended.seconds:.1f} s, {grown:.0f} MB", servers.problem_of(ended, grown))
     job, chance = BY_NAME[trial.job], random.Random(f"{trial.kind} {trial.job} {trial.seed}")
     expected, calm = scene.undisturbed(job)
     for _ in range(10):
@@ -232,6 +240,8 @@ def planned(kills: int, seed: int) -> Iterator[Trial]:
         many = round(kills * TRIALS[kind]) if kind in TRIALS else each * len(JOBS)
         for number in range(many):
             yield Trial(kind, JOBS[number % len(JOBS)].name, seed * _RUN + number // (len(JOBS) if each > 1 else 1))
+
+    yield from (Trial(SERVERS, client, number) for client in servers.CLIENTS for number in range(len(servers.FAULTS)))
 
 
 def _said(ended: Ended) -> str:
