@@ -40,10 +40,13 @@ def main() -> int:
             trial for trial in planned(given.kills, given.seed) if given.kinds is None or trial.kind in given.kinds
         ]
         with ProcessPoolExecutor(given.jobs, mp_context=get_context("fork")) as pool:
-            running = [pool.submit(attempt, scene, trial) for trial in trials]
+            running = {pool.submit(attempt, scene, trial): trial for trial in trials}
             try:
                 for done in as_completed(running, timeout=given.minutes * 60 - (time.monotonic() - start)):
-                    outcomes.append(done.result())
+                    error = done.exception()
+                    outcomes.append(
+                        done.result() if error is None else Outcome(running[done], "the trial failed", repr(error))
+                    )
                     if outcomes[-1].lost:
                         print(outcomes[-1].line, flush=True)
             except TimeoutError:

@@ -82,15 +82,25 @@ def _differs(expected: Path, found: Path, here: Path, there: Path) -> str | None
         same = left.keys() == right.keys() and all(_close(left[name], right[name]) for name in left)
         return None if same else "other tensors"
     if expected.suffix in (".json", ".jsonl"):
-        rows = [[json.loads(line) for line in _documents(expected.suffix, text)] for text in (one, other)]
-        if expected.name == "blocks.jsonl":  # in the order in which they were measured
-            rows = [sorted(each, key=lambda row: row["key"]) for each in rows]
-        return _unlike(*rows)
+        rows = [_documents(expected, text) for text in (one, other)]
+        return "damaged JSON" if None in rows else _unlike(*rows)
     return None if expected.suffix in (".html", ".tsv") and len(one) and len(other) else "other bytes"
 
 
-def _documents(suffix: str, text: bytes) -> list[bytes]:
-    return text.splitlines() if suffix == ".jsonl" else [text]
+def _documents(path: Path, text: bytes) -> list[object] | None:
+    """Decode a file, or its lines; None if that cannot be done.
+
+    The journal of `steer` grows. Its lines are in the order in which they were measured, and a line that was cut off when
+    the command was killed stays there, measured again behind it.
+    """
+    rows, journal = [], path.name == "blocks.jsonl"
+    for line in text.splitlines() if path.suffix == ".jsonl" else [text]:
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            if not journal:
+                return None
+    return sorted(rows, key=lambda row: row["key"]) if journal else rows
 
 
 def _unlike(one: object, other: object, place: str = "") -> str | None:
