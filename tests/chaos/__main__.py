@@ -55,10 +55,7 @@ def main() -> int:
     lost, undone = [each for each in outcomes if each.lost], len(trials) - len(outcomes)
     for each in lost:
         print(f"  lost: {each.line}")
-    print(
-        f"{len(outcomes)} trials, {time.monotonic() - start:.0f} s, {len(lost)} lost"
-        + (f", {undone} NOT DONE" if undone else "")
-    )
+    print(f"{time.monotonic() - start:.0f} s, {len(lost)} lost" + (f", {undone} trials NOT DONE" if undone else ""))
     return 1 if lost or undone else 0
 
 

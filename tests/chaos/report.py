@@ -7,6 +7,7 @@ from tests.chaos.trials import NO_MORE, Outcome
 
 def table(outcomes: Sequence[Outcome]) -> str:
     """One line for every kind of trial and job."""
+    outcomes = [each for each in outcomes if each.what != NO_MORE]
     lines = [f"{'trial':<22}{'of':<30}{'tried':>7}{'skipped':>9}{'lost':>6}"]
     for kind, job in dict.fromkeys((each.trial.kind, each.trial.job) for each in sorted(outcomes, key=_order)):
         mine = [each for each in outcomes if (each.trial.kind, each.trial.job) == (kind, job)]
@@ -16,7 +17,7 @@ def table(outcomes: Sequence[Outcome]) -> str:
         )
     kills = sum("kill" in each.trial.kind or "two" in each.trial.kind for each in outcomes if not each.skipped)
     lines.append(f"{len(outcomes) - sum(each.skipped for each in outcomes)} trials, {kills} of them kills")
-    reasons = {f"{each.trial.kind}: {each.what}" for each in outcomes if each.skipped and each.what != NO_MORE}
+    reasons = {f"{each.trial.kind}: {each.what}" for each in outcomes if each.skipped}
     return "\n".join([*lines, *(f"  skipped: {reason}" for reason in sorted(reasons))])
 
 

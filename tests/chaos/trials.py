@@ -20,7 +20,7 @@ from tests.chaos.stage import JOBS, Job, place
 NOBODY = 65534
 NO_MORE = "no more changes"
 SERVERS = "hostile server"
-MOST_CHANGES = 60
+MOST_CHANGES = 80
 _RUN = 100_000  # numbers of trials for each seed of a run
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 BY_NAME = {job.name: job for job in JOBS}
