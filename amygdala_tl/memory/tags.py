@@ -16,6 +16,7 @@ import re
 import unicodedata
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from amygdala_tl.names import fold_name
 
@@ -221,6 +222,7 @@ def _plain(line: str) -> str:
     return re.sub(r"(?<![^\W_])_+|_+(?![^\W_])", " ", text)
 
 
+@lru_cache(maxsize=4096)  # a graph has millions of characters, and a few hundred different ones
 def _plain_character(character: str) -> str:
     kind = unicodedata.category(character)
     if kind in _INVISIBLE:
