@@ -193,7 +193,7 @@ def test_the_command_refuses_a_missing_graph_and_a_taken_port_in_one_line(tmp_pa
         assert done.stderr.count("\n") == 1
         return done.stderr
 
-    assert "no such file" in refusal("--graph", str(tmp_path / "missing.jsonl"))
+    assert "No such file" in refusal("--graph", str(tmp_path / "missing.jsonl"))
     with running_demo_server(file) as url:
         assert "cannot listen here" in refusal("--graph", str(file), "--port", str(httpx.URL(url).port))
 
