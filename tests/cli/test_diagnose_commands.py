@@ -151,7 +151,10 @@ def test_mistakes_are_told_in_one_message(capsys, common, workplace, tmp_path):
         (("evaluate", "--data", tmp_path / "foreign.jsonl", *readout), "no label of these texts is a concept"),
         (("evaluate", "--data", tmp_path / "broken.jsonl", *readout), "broken.jsonl, line 2"),
         (("evaluate", "--data", tmp_path / "gone.jsonl", *readout), "gone.jsonl"),
-        (("crosstalk", *data, "--activations-dir", tmp_path / "empty"), "activations of this model and these settings are missing"),
+        (
+            ("crosstalk", *data, "--activations-dir", tmp_path / "empty"),
+            "activations of this model and these settings are missing",
+        ),
     ]
     for arguments, expected in mistakes:
         code, _, err = run(capsys, *arguments)
