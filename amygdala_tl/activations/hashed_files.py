@@ -52,10 +52,10 @@ def opened(path: Path) -> Iterator[Any]:
 
 
 def read_tensor(path: Path, name: str) -> Tensor:
-    """Read one tensor of a file whose content fits its name.
+    """Read one tensor of a file, after checking the file against the hash in its name.
 
     Raises:
-        ActivationStoreError: it does not, or cannot be read.
+        ActivationStoreError: the file does not match its hash, or cannot be read.
     """
     try:
         found = path.stat()

@@ -1,7 +1,7 @@
 """The program `amygdala-tl`: its exit codes, and how it ends when it is stopped or fails.
 
 Exit codes: 0 for success; 1 for a check that ran and failed; 2 for invalid input, reported as one error message; 70 for a bug,
-whose traceback goes to a file; 130 and 143 for a command stopped by Ctrl-C or SIGTERM.
+with its traceback in a file; 130 and 143 for a command stopped by Ctrl-C or SIGTERM.
 
 The commands are imported inside `main`, so that a Ctrl-C during their import gets its message too.
 """

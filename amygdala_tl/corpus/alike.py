@@ -3,12 +3,12 @@
 If one of them is in training and another held out, a readout is rewarded for remembering the words. So they are one group.
 
 Similarity is the Jaccard index of the texts' sets of five characters, without case, punctuation and links and with every number
-alike. MinHash estimates it: the share of 128 random hashes whose minimum over both sets is the same (Broder 1997). Texts that
+alike. MinHash estimates it: the share of 128 random hashes that have the same minimum over both sets (Broder 1997). Texts that
 share four minima in a row are compared (locality-sensitive hashing), in an order in which equal texts stand side by side. So
 50,000 texts take seconds, and the result depends on no random state.
 
 Chains are cut. A set of texts that is larger than a twentieth of the corpus is taken apart by a higher threshold, since texts
-that share a template are no duplicates; what stays too large even so is reported and not grouped.
+that share a template are not duplicates. A set that is still too large is reported and not grouped.
 """
 
 import re

@@ -146,7 +146,7 @@ def _no_tags(nodes: Sequence[Node], tally: Tally) -> CorpusError:
         got=f"{len(nodes) - tally.counts[OTHER_TYPE]} nodes read, none with a tag line{others}"
         + (f"; one ends in: {shortened(end)}" if end else ""),
         need="a last line such as `warmth:9 clarity:10`",
-        remedy="check that this is the graph whose notes end in tag lines",
+        remedy="check that the notes of this graph end in tag lines",
     )
 
 

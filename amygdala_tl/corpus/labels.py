@@ -103,7 +103,7 @@ def polarity(concept: str, text: str, scores: Mapping[str, float], rules: LabelR
 def count_mentions(text: str, concept: str) -> int:
     """Count the mentions of a concept in a text: whole words in any case; `-` and `_` in the name also match spaces.
 
-    A name in a script without spaces between words counts wherever it stands.
+    A name in a script without spaces between words counts anywhere in the text.
     """
     first, pattern = _mention_pattern(concept)
     folded = _fold(text)

@@ -110,7 +110,7 @@ def _labels(
 
 
 def _mentions(text: str, name: str, how: Merge) -> bool:
-    """Say whether a text names a concept too often to be its negative; a number is no name."""
+    """Say whether a text names a concept too often to be its negative. Numbers do not count as names."""
     return not name.isdecimal() and count_mentions(text, name) > how.max_negative_mentions
 
 

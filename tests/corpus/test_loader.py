@@ -14,22 +14,9 @@ from amygdala_tl.corpus.loader import read_texts
 from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.errors import AmygdalaError, CorpusError, InputError
 from amygdala_tl.records import Node
+from tests.corpus.places import PLACES
 
 REUSED_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
-PLACES = [
-    "harbour",
-    "roof",
-    "kitchen",
-    "quay",
-    "tower",
-    "garden",
-    "cellar",
-    "attic",
-    "chapel",
-    "market",
-    "bridge",
-    "lighthouse",
-]
 TEXTS = {
     f"Down by the {place} {what}, and I wrote it all down.": label
     for place in PLACES

@@ -10,23 +10,10 @@ from amygdala_tl.corpus import LabelRules
 from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.errors import CorpusError, GraphFileError
 from amygdala_tl.memory import read_graph_file
+from tests.corpus.places import PLACES
 from tests.memory.test_tags import SPELLINGS
 
 EIGHT = ["joy", "grief", "calm", "awe", "shame", "pride", "fear", "warmth"]
-PLACES = [
-    "harbour",
-    "roof",
-    "kitchen",
-    "quay",
-    "tower",
-    "garden",
-    "cellar",
-    "attic",
-    "chapel",
-    "market",
-    "bridge",
-    "lighthouse",
-]
 ALL = LabelRules(min_examples=1, min_content_chars=1, heldout_fraction=0.0)
 
 
