@@ -195,20 +195,20 @@ ProgressCallback = Callable[[CaptureProgress], None]
 
 
 @dataclass(frozen=True, slots=True)
-class TokenMoments:
-    """First and second moments of single-token activations, without sinks and template tokens.
+class TokenPart:
+    """Activations of some single tokens at one layer, without sinks and template tokens, with what they stand for.
 
     Attributes:
-        count: [layer] number of tokens.
-        mean: [layer, d_model] float32.
-        second: [layer, d_model, d_model] float32, mean of the outer product h h^T.
-
-    The score of a token on any direction v has mean v.mean and variance v.second.v - (v.mean)^2.
+        column: index of the layer among those asked for.
+        count: number of tokens that they stand for.
+        weights: [token] how many tokens each of them stands for, float64.
+        tokens: [token, d_model].
     """
 
-    count: "torch.Tensor"
-    mean: "torch.Tensor"
-    second: "torch.Tensor"
+    column: int
+    count: int
+    weights: "torch.Tensor"
+    tokens: "torch.Tensor"
 
 
 @dataclass(frozen=True, slots=True)

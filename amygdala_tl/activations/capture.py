@@ -1,20 +1,17 @@
 """Capture of activations into the store: each unique text runs once, and only if the store lacks it."""
 
 import time
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 
-import torch
-from torch import Tensor
-
-from amygdala_tl.activations.pooling import pool, token_spread, token_sums
+from amygdala_tl.activations.pooling import Pooled, pool_batch
 from amygdala_tl.activations.runner import NOT_FINITE, BatchResult, run_batches, tokenize_for
-from amygdala_tl.activations.store import ActivationStore, ShardTensors
+from amygdala_tl.activations.store import ActivationStore
+from amygdala_tl.activations.token_sample import draw_tokens, tokens_per_text
 from amygdala_tl.errors import ModelError
 from amygdala_tl.lens.model import Lens
 from amygdala_tl.lens.tokenize import TokenizedText, Unreadable
-from amygdala_tl.records import READ_POSITIONS, CaptureProgress, CaptureSummary, LeftOutText, ProgressCallback
+from amygdala_tl.records import CaptureProgress, CaptureSummary, LeftOutText, ProgressCallback
 
 SHOWN = 60
 """Characters of a text that a summary shows."""
@@ -76,7 +73,7 @@ def _capture(
     texts_done = tokens_done = 0
     start = time.monotonic()
     for lacking, ids, tokenized in plan:
-        pending = _Pending(lacking, store)
+        pending = _Pending(lacking, store, tokens_per_text(len(texts)))
         try:
             for batch in run_batches(loaded, tokenized, lacking, batch_size=batch_size):
                 pending.add([ids[index] for index in batch.indices], batch)
@@ -112,41 +109,32 @@ def _capture(
 class _Pending:
     """Pooled activations of the texts that no shard holds yet."""
 
-    def __init__(self, layers: Sequence[int], store: ActivationStore) -> None:
-        self.layers, self.store = layers, store
-        self.whole = True
-        """Whether no batch has been added in part, as an interruption may leave it."""
+    def __init__(self, layers: Sequence[int], store: ActivationStore, per_text: float) -> None:
+        self.layers, self.store, self.per_text = layers, store, per_text
         self._reset()
 
     def _reset(self) -> None:
-        n_layers, d_model = len(self.layers), self.store.info.d_model
         self.ids: list[str] = []
-        self.rows: defaultdict[str, list[Tensor]] = defaultdict(list)
-        self.sums = (
-            torch.zeros(n_layers, dtype=torch.int64),
-            torch.zeros(n_layers, d_model, dtype=torch.float64),
-            torch.zeros(n_layers, d_model, d_model, dtype=torch.float64),
-        )
+        self.parts: list[Pooled] = []
         self.since = time.monotonic()
 
+    @property
+    def whole(self) -> bool:
+        """Whether no batch has been added in part, as an interruption may leave it."""
+        return len(self.ids) == sum(len(part.token_counts) for part in self.parts)
+
     def add(self, ids: Sequence[str], batch: BatchResult) -> None:
-        self.whole = False
+        drawn = [
+            draw_tokens(text, content, self.per_text)
+            for text, content in zip(ids, batch.tokens.content.tolist(), strict=True)
+        ]
+        components = self.store.settings.token_components
+        self.parts.append(pool_batch(batch.residuals, batch.tokens, drawn, components=components))
         self.ids.extend(ids)
-        rows: list[tuple[str, Tensor]] = [*pool(batch.residuals, batch.tokens, batch.readable).items()]
-        if components := self.store.settings.token_components:
-            rows.append(("spread", token_spread(batch.residuals, batch.readable, components)))
-        for name, values in rows:
-            self.rows[name].append(values.cpu())
-        for total, part in zip(self.sums, token_sums(batch.residuals, batch.readable), strict=True):
-            total += part.cpu()
         if len(self.ids) >= SHARD_TEXTS or time.monotonic() - self.since > SHARD_SECONDS:
             self.flush()
-        self.whole = True
 
     def flush(self) -> None:
-        if not self.ids:
-            return
-        positions = {position: torch.cat(self.rows[position]) for position in READ_POSITIONS}
-        spread = torch.cat(self.rows["spread"]) if "spread" in self.rows else None
-        self.store.add(self.ids, self.layers, ShardTensors(positions, *self.sums, spread))
-        self._reset()
+        if self.ids:
+            self.store.add(self.ids, self.layers, Pooled.joined(self.parts), self.per_text)
+            self._reset()

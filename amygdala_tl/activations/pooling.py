@@ -13,17 +13,16 @@ arXiv:2402.17762). The token at position 0 always counts as a sink. Any other to
 activation does not depend on the rest of its batch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import accumulate
 
 import torch
 from einops import einsum, rearrange, reduce, repeat
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
-from amygdala_tl.lens.tokenize import TokenizedText
-from amygdala_tl.records import ReadPosition
+from amygdala_tl.records import READ_POSITIONS, ReadPosition
 
 SINK_RATIO = 10.0
 
@@ -52,14 +51,36 @@ class TokenBatch:
         return TokenBatch(*(getattr(self, each.name)[chosen] for each in fields(self)))
 
 
-def pad(texts: Sequence[TokenizedText], device: torch.device) -> TokenBatch:
-    """Make one batch of `texts` on `device`, padded on the right to the longest."""
-    return TokenBatch(
-        ids=pad_sequence([torch.tensor(text.ids) for text in texts], batch_first=True),
-        content=pad_sequence([torch.tensor(text.content) for text in texts], batch_first=True),
-        last=torch.tensor([text.last for text in texts]),
-        last_content=torch.tensor([text.last_content for text in texts]),
-    ).to(device)
+@dataclass(frozen=True, slots=True)
+class Pooled:
+    """What a store keeps of some texts, on the CPU, at some layers.
+
+    Attributes:
+        positions: read position -> [text, layer, d_model] float32.
+        token_counts: [text, layer] readable tokens of each text, int32.
+        token_rows: [sample] the text that each sampled token belongs to, int32.
+        token_sample: [sample, layer, d_model] float32, NaN where the token is not readable.
+        token_spread: [text, layer, component, d_model] (see `token_spread`), None if not asked for.
+    """
+
+    positions: Mapping[ReadPosition, Float[Tensor, "text layer d_model"]]
+    token_counts: Int[Tensor, "text layer"]
+    token_rows: Int[Tensor, " sample"]
+    token_sample: Float[Tensor, "sample layer d_model"]
+    token_spread: Float[Tensor, "text layer component d_model"] | None = None
+
+    @classmethod
+    def joined(cls, parts: Sequence["Pooled"]) -> "Pooled":
+        """Join the texts of one or more parts, in their order."""
+        starts = [0, *accumulate(len(part.token_counts) for part in parts)]
+        spreads = [part.token_spread for part in parts if part.token_spread is not None]
+        return cls(
+            {position: torch.cat([part.positions[position] for part in parts]) for position in parts[0].positions},
+            torch.cat([part.token_counts for part in parts]),
+            torch.cat([part.token_rows + start for part, start in zip(parts, starts, strict=False)]).int(),
+            torch.cat([part.token_sample for part in parts]),
+            torch.cat(spreads) if spreads else None,
+        )
 
 
 def readable_tokens(
@@ -106,17 +127,35 @@ def _at_positions(values: Tensor, batch: TokenBatch, pooled: Tensor) -> dict[Rea
     return {"pooled": pooled, "last": values[rows, batch.last], "last-content": values[rows, batch.last_content]}
 
 
-def token_sums(
-    residuals: Float[Tensor, "text token layer d_model"], readable: Bool[Tensor, "text token layer"]
-) -> tuple[Int[Tensor, " layer"], Float[Tensor, "layer d_model"], Float[Tensor, "layer d_model d_model"]]:
-    """Count and sum the readable tokens of a batch and their outer products, for each layer, in float32."""
-    count = reduce(readable.long(), "text token layer -> layer", "sum")
-    sums, products = [], []
-    for layer in range(readable.shape[-1]):
-        rows = residuals[:, :, layer][readable[:, :, layer]].float()
-        sums.append(rows.sum(dim=0))
-        products.append(rows.T @ rows)
-    return count, torch.stack(sums), torch.stack(products)
+def pool_batch(
+    residuals: Float[Tensor, "text token layer d_model"],
+    batch: TokenBatch,
+    drawn: Sequence[Sequence[int]],
+    *,
+    positions: Sequence[ReadPosition] = READ_POSITIONS,
+    components: int = 0,
+) -> Pooled:
+    """Compute everything that a store keeps of a batch.
+
+    Args:
+        residuals: the residual stream, finite where `batch.content` is True.
+        batch: which tokens to read.
+        drawn: for each text, positions of its sampled tokens, from `draw_tokens`.
+        positions: read positions to keep.
+        components: number of principal directions of each text's tokens, see `token_spread`.
+    """
+    readable = readable_tokens(residuals, batch.content)
+    found = pool(residuals, batch, readable)
+    places = [(row, token) for row, tokens in enumerate(drawn) for token in tokens]
+    at = tuple(torch.tensor(places, dtype=torch.long, device=residuals.device).reshape(-1, 2).T)
+    sample = residuals[at].float().masked_fill(~rearrange(readable[at], "sample layer -> sample layer 1"), torch.nan)
+    return Pooled(
+        positions={position: found[position].cpu() for position in positions},
+        token_counts=reduce(readable.int(), "text token layer -> text layer", "sum").int().cpu(),
+        token_rows=at[0].int().cpu(),
+        token_sample=sample.cpu(),
+        token_spread=token_spread(residuals, readable, components).cpu() if components else None,
+    )
 
 
 def token_spread(

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
-from amygdala_tl.activations.pooling import TokenBatch, pad, pool, readable_tokens, was_readable
+from amygdala_tl.activations.pooling import TokenBatch, pool, readable_tokens, was_readable
 from amygdala_tl.lens.model import Lens
 from amygdala_tl.lens.residuals import run_resid_post
 from amygdala_tl.lens.tokenize import TokenizedText, Unreadable, tokenize
@@ -61,6 +62,16 @@ def run_batches(
         left_out = [index for index, bad in zip(indices, broken.tolist(), strict=True) if bad]
         kept = [index for index in indices if index not in left_out]
         yield BatchResult(kept, tokens, residuals, readable_tokens(residuals, tokens.content), left_out, n_tokens)
+
+
+def pad(texts: Sequence[TokenizedText], device: torch.device) -> TokenBatch:
+    """Make one batch of `texts` on `device`, padded on the right to the longest."""
+    return TokenBatch(
+        ids=pad_sequence([torch.tensor(text.ids) for text in texts], batch_first=True),
+        content=pad_sequence([torch.tensor(text.content) for text in texts], batch_first=True),
+        last=torch.tensor([text.last for text in texts]),
+        last_content=torch.tensor([text.last_content for text in texts]),
+    ).to(device)
 
 
 def _not_finite(residuals: Float[Tensor, "text token layer d_model"], tokens: TokenBatch) -> Bool[Tensor, " text"]:

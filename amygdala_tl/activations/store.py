@@ -7,8 +7,9 @@
 
 `key` hashes everything besides text and layer that an activation depends on: weights, configuration, tokenizer, rendered chat
 template, engine, dtype, settings, pooling rules. A shard holds, for its texts and layers, `pooled`, `last`, `last-content`
-[text, layer, d_model] float32, the sums over their readable tokens and, on request, the leading directions of each text's tokens.
-A shard is written under another name and then renamed, so it is there whole or not at all.
+[text, layer, d_model] float32, a sample of their tokens (see `token_sample`) and, on request, the leading directions of each
+text's tokens. Shards of earlier versions hold sums over tokens in place of the sample. A shard is written under another name and
+then renamed, so it is there whole or not at all.
 """
 
 import hashlib
@@ -17,7 +18,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import filelock
@@ -26,16 +27,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from amygdala_tl.activations.hashed_files import damaged, listed, opened, read_json, read_tensor, write_hashed
-from amygdala_tl.activations.pooling import SINK_RATIO
+from amygdala_tl.activations.hashed_files import read_json
+from amygdala_tl.activations.pooling import SINK_RATIO, Pooled
+from amygdala_tl.activations.shards import SPREAD, Shard, TokenSums, open_shard, sampled_tokens, write_shard
 from amygdala_tl.errors import ActivationStoreError, StorageError
 from amygdala_tl.files import Kind, atomic_write_text, make_folder
 from amygdala_tl.kinds import json_with, text_with
-from amygdala_tl.records import READ_POSITIONS, CaptureSettings, ModelInfo, ReadPosition, TokenMoments
+from amygdala_tl.records import CaptureSettings, ModelInfo, ReadPosition, TokenPart
 
 _DESCRIPTION = "store.json"
 _LOCK = ".capturing"
-_SPREAD = "token_spread"
 _CAPTURE = "run `amygdala-tl capture` first"
 
 _STORE = Kind("the description of a store", json_with("model", "settings"))
@@ -43,25 +44,6 @@ _LEFT_OUT = Kind("the texts that a model cannot run", text_with(r'\A\{\n "[^"]+"
 
 POOLING_VERSION = 2
 """Increased when the same text under the same settings gives another activation, or another key, than before."""
-
-
-@dataclass(frozen=True, slots=True)
-class ShardTensors:
-    """The content of one shard.
-
-    Attributes:
-        positions: read position -> [text, layer, d_model] float32.
-        token_count: [layer] readable tokens of the shard's texts.
-        token_sum: [layer, d_model] their sum.
-        token_product: [layer, d_model, d_model] sum of their outer products.
-        token_spread: [text, layer, component, d_model] (see `token_spread`), None without `token_components`.
-    """
-
-    positions: Mapping[ReadPosition, Float[Tensor, "text layer d_model"]]
-    token_count: Tensor
-    token_sum: Tensor
-    token_product: Tensor
-    token_spread: Tensor | None = None
 
 
 class _Description(msgspec.Struct):
@@ -74,13 +56,6 @@ class _Description(msgspec.Struct):
     def current(self) -> bool:
         """True if the activations were pooled by the rules of this version."""
         return (self.pooling_version, self.sink_ratio) == (POOLING_VERSION, SINK_RATIO)
-
-
-@dataclass(frozen=True, slots=True)
-class _Shard:
-    path: Path
-    rows: Mapping[str, int]
-    layers: Mapping[int, int]
 
 
 class ActivationStore:
@@ -215,20 +190,14 @@ class ActivationStore:
             atomic_write_text(self.folder / f"left-out-{name}.json", written, _LEFT_OUT)
             self.left_out |= new
 
-    def add(self, ids: Sequence[str], layers: Sequence[int], tensors: ShardTensors) -> None:
-        """Write one shard.
+    def add(self, ids: Sequence[str], layers: Sequence[int], pooled: Pooled, per_text: float) -> None:
+        """Write one shard of texts that were to give `per_text` tokens each (see `tokens_per_text`).
 
         Raises:
             StorageError: the disk refuses.
         """
-        data: dict[str, Tensor] = {str(position): value for position, value in tensors.positions.items()}
-        data |= {"token_count": tensors.token_count, "token_sum": tensors.token_sum.float()}
-        data["token_product"] = tensors.token_product.float()
-        if tensors.token_spread is not None:
-            data[_SPREAD] = tensors.token_spread.to(torch.bfloat16)
-        header = {"ids": json.dumps(list(ids)), "layers": json.dumps(list(layers))}
         self.describe()
-        self._shards.append(self._open(write_hashed(self.folder, "shard", data, header)))
+        self._shards.append(self._open(write_shard(self.folder, ids, layers, pooled, per_text)))
 
     def load(
         self, ids: Sequence[str], layers: Sequence[int], position: ReadPosition
@@ -253,7 +222,7 @@ class ActivationStore:
                 "capture with `token_components=4`",
             )
             raise ActivationStoreError(message, label=str(self.folder), remedy=remedy)
-        return self._collect(ids, layers, _SPREAD, (components, self.info.d_model))
+        return self._collect(ids, layers, SPREAD, (components, self.info.d_model))
 
     def _collect(self, ids: Sequence[str], layers: Sequence[int], name: str, shape: tuple[int, ...]) -> Tensor:
         """Collect the rows of the tensor `name` from all shards: [text, layer, *shape]."""
@@ -266,7 +235,7 @@ class ActivationStore:
             common = [text for text in shard.rows if text in rows]
             columns = [column for column, layer in enumerate(layers) if layer in shard.layers]
             if common and columns:
-                values = read_tensor(shard.path, name)
+                values = shard.read(name)
                 taken, target = ([where[text] for text in common] for where in (shard.rows, rows))
                 for column in columns:
                     result[target, column] = values[taken, shard.layers[layers[column]]].float()
@@ -289,50 +258,42 @@ class ActivationStore:
             part = rows[start : start + size]
             yield part, self.load([ids[row] for row in part], layers, position)
 
-    def token_moments(self, ids: Collection[str], layers: Sequence[int]) -> TokenMoments:
-        """Compute the moments of single-token activations over the shards that hold any of `ids`.
+    def tokens(self, ids: Collection[str], layers: Sequence[int]) -> Iterator[TokenPart]:
+        """Yield the sampled tokens of the texts, shard by shard and layer by layer, see `token_sample`.
 
-        A shard's sums do not separate its texts, so a text that has since left the corpus still counts. A shard with a text that
-        an earlier one has counted is left out: two stores copied into one folder have such shards.
+        A text counts once, even in a folder into which two stores were copied. The sums in a shard of an earlier version do not
+        separate its texts, so all of them count, or none where another shard has counted one. In such a store, points with the
+        same mean and covariance stand for the tokens.
 
         Raises:
-            ActivationStoreError: a layer has no readable token.
+            ActivationStoreError: a layer has no readable token, or a shard is damaged.
         """
-        n_layers, d_model, wanted = len(layers), self.info.d_model, set(ids)
+        wanted, n_tokens = set(ids), [0] * len(layers)
         counted: list[set[str]] = [set() for _ in layers]
-        count = torch.zeros(n_layers, dtype=torch.float64)
-        mean = torch.zeros(n_layers, d_model, dtype=torch.float64)
-        second = torch.zeros(n_layers, d_model, d_model, dtype=torch.float64)
+        sums: dict[int, TokenSums] = {}
         for shard in self._shards:
+            common = wanted & shard.rows.keys()
             for column, layer in enumerate(layers):
-                fresh = counted[column].isdisjoint(shard.rows)
-                if fresh and layer in shard.layers and not wanted.isdisjoint(shard.rows):
-                    counted[column].update(shard.rows)
-                    for name, total in (("count", count), ("sum", mean), ("product", second)):
-                        total[column] += read_tensor(shard.path, f"token_{name}")[shard.layers[layer]]
-        if not bool((count > 0).all()):
+                if not common or layer not in shard.layers:
+                    continue
+                if shard.per_text is not None:
+                    part = TokenPart(column, *sampled_tokens(shard, layer, common - counted[column]))
+                    counted[column] |= common
+                    n_tokens[column] += len(part.tokens)
+                    yield part
+                elif counted[column].isdisjoint(shard.rows):
+                    sums.setdefault(column, TokenSums(self.info.d_model)).add(shard, layer)
+                    counted[column] |= shard.rows.keys()
+        for column, total in sums.items():
+            if total.count:
+                n_tokens[column] += 1
+                yield TokenPart(column, *total.tokens())
+        if not all(n_tokens):
             remedy = "capture texts of more than one token"
             raise ActivationStoreError("no token to calibrate on", label=str(self.folder), remedy=remedy)
-        mean /= count[:, None]
-        second /= count[:, None, None]
-        return TokenMoments(count=count.long(), mean=mean.float(), second=second.float())
 
-    def _open(self, path: Path) -> _Shard:
-        with opened(path) as file:
-            header = file.metadata() or {}
-            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-        rows = {text: row for row, text in enumerate(listed(path, header, "ids", list[str]))}
-        layers = {layer: column for column, layer in enumerate(listed(path, header, "layers", list[int]))}
-        n_texts, n_layers, d_model = len(rows), len(layers), self.info.d_model
-        needed: dict[str, tuple[int, ...]] = dict.fromkeys(READ_POSITIONS, (n_texts, n_layers, d_model))
-        needed |= {"token_count": (n_layers,), "token_sum": (n_layers, d_model)}
-        needed["token_product"] = (n_layers, d_model, d_model)
-        if self.settings.token_components:
-            needed[_SPREAD] = (n_texts, n_layers, self.settings.token_components, d_model)
-        for name, shape in needed.items():
-            if shapes.get(name) != shape:
-                raise damaged(path, f"{name} of shape {shapes[name]}" if name in shapes else f"no tensor {name}")
-        return _Shard(path, rows, layers)
+    def _open(self, path: Path) -> Shard:
+        return open_shard(path, self.settings, self.info.d_model)
 
 
 def _stores_below(path: Path) -> list[Path]:

@@ -83,7 +83,7 @@ def fit(
         layers=indices,
         vectors=vectors,
         text_calibration=calibrate_texts((part for _, part in store.batches(ids, indices, read_position)), vectors),
-        token_calibration=calibrate_tokens(store.token_moments(ids, indices), vectors),
+        token_calibration=calibrate_tokens(store.tokens(ids, indices), vectors),
         provenance=Provenance(
             model=store.info,
             hooks={str(layer): hook_name(layer) for layer in indices},

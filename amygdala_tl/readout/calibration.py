@@ -7,7 +7,7 @@ from einops import einsum, reduce
 from jaxtyping import Float
 from torch import Tensor
 
-from amygdala_tl.records import Calibration, TokenMoments
+from amygdala_tl.records import Calibration, TokenPart
 
 
 def calibrate_texts(
@@ -28,11 +28,18 @@ def calibrate_texts(
     return Calibration(mean=mean.float(), std=(square / (n - 1)).sqrt().float(), n=n)
 
 
-def calibrate_tokens(moments: TokenMoments, vectors: Float[Tensor, "layer concept d_model"]) -> Calibration:
-    """Calibrate on single tokens, from their first and second moments."""
-    wide = vectors.double()
-    mean = einsum(moments.mean.double(), wide, "layer d_model, layer concept d_model -> layer concept")
-    pattern = "layer d_model other, layer concept d_model, layer concept other -> layer concept"
-    square = einsum(moments.second.double(), wide, wide, pattern)
-    std = (square - mean.square()).clamp_min(0.0).sqrt()
-    return Calibration(mean=mean.float(), std=std.float(), n=int(moments.count.min()))
+def calibrate_tokens(parts: Iterable[TokenPart], vectors: Float[Tensor, "layer concept d_model"]) -> Calibration:
+    """Calibrate on single tokens: `parts` hold at least one at every layer, and are read once."""
+    scores: list[list[Tensor]] = [[] for _ in vectors]
+    weights: list[list[Tensor]] = [[] for _ in vectors]
+    counts = [0] * len(vectors)
+    for part in parts:
+        scores[part.column].append(part.tokens.double() @ vectors[part.column].double().T)
+        weights[part.column].append(part.weights)
+        counts[part.column] += part.count
+    means, stds = [], []
+    for some, many in zip(scores, weights, strict=True):
+        values, share = torch.cat(some), torch.cat(many)[:, None] / torch.cat(many).sum()
+        means.append((values * share).sum(dim=0))
+        stds.append(((values - means[-1]).square() * share).sum(dim=0).sqrt())
+    return Calibration(mean=torch.stack(means).float(), std=torch.stack(stds).float(), n=min(counts))

@@ -11,7 +11,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from amygdala_tl import capture, fit, judge, load_readout
 from amygdala_tl.activations.embedding import mean_embeddings
-from amygdala_tl.activations.store import ActivationStore, ShardTensors
+from amygdala_tl.activations.pooling import Pooled
+from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.api.judge import with_verdicts
 from amygdala_tl.api.labelled import judged_texts, neutral_activations
 from amygdala_tl.api.layers import compare_layers
@@ -54,11 +55,10 @@ EARLY = "grief"
 def store_of(folder, texts, activations):
     """A store on disk that holds these activations [text, layer, d_model] at every read position."""
     store = ActivationStore.for_model(folder, dataclasses.replace(INFO, d_model=activations.shape[-1]), PLAIN)
-    count = torch.full((len(LAYERS),), float(len(texts)))
-    total = activations.sum(dim=0)
-    product = torch.einsum("tld,tle->lde", activations, activations)
+    counts = torch.ones(len(texts), len(LAYERS), dtype=torch.int32)
     positions = {position: activations.clone() for position in READ_POSITIONS}
-    store.add([text.id for text in texts], LAYERS, ShardTensors(positions, count, total, product))
+    pooled = Pooled(positions, counts, torch.arange(len(texts)).int(), activations.clone())
+    store.add([text.id for text in texts], LAYERS, pooled, 1.0)
     return store
 
 

@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 import torch
 from amygdala_tl import fit
-from amygdala_tl.activations.store import ActivationStore, ShardTensors
+from amygdala_tl.activations.pooling import Pooled
+from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.records import CaptureSettings, CorpusText, ModelInfo
 
@@ -25,8 +26,9 @@ for start in range(0, n_texts, 500):
     ids = [f"{index:064x}" for index in range(start, start + 500)]
     values = torch.randn(500, layers, d_model, generator=generator)
     values[::2] += 0.1
-    moments = (torch.full((layers,), 500), values.sum(0), torch.einsum("tld,tle->lde", values, values))
-    store.add(ids, range(layers), ShardTensors({p: values.clone() for p in ("pooled", "last", "last-content")}, *moments))
+    positions = {p: values.clone() for p in ("pooled", "last", "last-content")}
+    counts = torch.full((500, layers), 1, dtype=torch.int32)
+    store.add(ids, range(layers), Pooled(positions, counts, torch.arange(500).int(), values.clone()), 1.0)
     for row, name in enumerate(ids):
         labels = (("joy",), ()) if row % 2 == 0 else ((), ("joy",))
         texts.append(CorpusText(name, name, name[-3:], "train", {"joy": 9.0}, *labels))

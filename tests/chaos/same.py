@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.corpus.io import read_corpus
 from amygdala_tl.errors import AmygdalaError
+from amygdala_tl.readout.calibration import calibrate_tokens
 from amygdala_tl.readout.record import load_readout
 from amygdala_tl.records import READ_POSITIONS
 from amygdala_tl.steering.results import read_run
@@ -133,10 +134,11 @@ def _other_store(expected: Path, found: Path) -> str | None:
             return str(error)
         if not _close(*pair):
             return f"other activations at {position}"
-    moments = [store.token_moments(ids, layers) for store in stores]
-    if not torch.equal(moments[0].count, moments[1].count):
+    axes = torch.eye(stores[0].info.d_model).expand(len(layers), -1, -1)
+    tokens = [calibrate_tokens(store.tokens(ids, layers), axes) for store in stores]
+    if tokens[0].n != tokens[1].n:
         return "tokens were counted twice, or not at all"
-    return None if _close(moments[0].mean, moments[1].mean) else "other means of tokens"
+    return None if _close(tokens[0].mean, tokens[1].mean) else "other means of tokens"
 
 
 def _close(one: torch.Tensor, other: torch.Tensor) -> bool:

@@ -153,7 +153,7 @@ def shard() -> Target:
             layers = store.layers_of(["a"])
             if layers:
                 store.load(["a"], layers[:4], "pooled")
-                store.token_moments(["a"], layers[:4])
+                list(store.tokens(["a"], layers[:4]))
         finally:
             shutil.rmtree(folder)
 

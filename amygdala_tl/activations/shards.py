@@ -1,0 +1,131 @@
+"""One shard of a store: some texts at some layers, in one safetensors file whose header is checked when it is opened."""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from amygdala_tl.activations.hashed_files import damaged, listed, opened, read_tensor, write_hashed
+from amygdala_tl.activations.pooling import Pooled
+from amygdala_tl.records import READ_POSITIONS, CaptureSettings
+
+SPREAD = "token_spread"
+_SUMS = "token_count", "token_sum", "token_product"
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Where a shard is, and what is in it.
+
+    Attributes:
+        path: of the file.
+        rows: id -> row of the text.
+        layers: layer -> column.
+        per_text: tokens that each of its texts was to give (see `tokens_per_text`); None for a shard of an earlier version, which
+            keeps sums over all tokens of all its texts.
+    """
+
+    path: Path
+    rows: Mapping[str, int]
+    layers: Mapping[int, int]
+    per_text: float | None
+
+    def read(self, name: str) -> Tensor:
+        """Read a tensor; raises `ActivationStoreError` for a damaged file."""
+        return read_tensor(self.path, name)
+
+
+def write_shard(folder: Path, ids: Sequence[str], layers: Sequence[int], pooled: Pooled, per_text: float) -> Path:
+    """Write a shard and return its path.
+
+    Raises:
+        StorageError: the disk refuses.
+    """
+    data: dict[str, Tensor] = {str(position): value for position, value in pooled.positions.items()}
+    data |= {name: getattr(pooled, name) for name in ("token_counts", "token_rows", "token_sample")}
+    if pooled.token_spread is not None:
+        data[SPREAD] = pooled.token_spread.to(torch.bfloat16)
+    values = {"ids": list(ids), "layers": list(layers), "tokens_per_text": per_text}
+    return write_hashed(folder, "shard", data, {name: json.dumps(value) for name, value in values.items()})
+
+
+def open_shard(path: Path, settings: CaptureSettings, d_model: int) -> Shard:
+    """Read the header of a shard.
+
+    Raises:
+        ActivationStoreError: it is damaged, or its tensors do not have the shapes that the settings demand.
+    """
+    with opened(path) as file:
+        header = file.metadata() or {}
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    rows = {text: row for row, text in enumerate(listed(path, header, "ids", list[str]))}
+    layers = {layer: column for column, layer in enumerate(listed(path, header, "layers", list[int]))}
+    per_text = listed(path, header, "tokens_per_text", float) if "tokens_per_text" in header else None
+    n_texts, n_layers = len(rows), len(layers)
+    needed: dict[str, tuple[int, ...]] = dict.fromkeys(READ_POSITIONS, (n_texts, n_layers, d_model))
+    if per_text is None:
+        needed |= {name: (n_layers, d_model, d_model)[:axes] for axes, name in enumerate(_SUMS, start=1)}
+    else:
+        n_sampled = shapes.get("token_rows", (0,))[:1]
+        needed |= {"token_counts": (n_texts, n_layers), "token_rows": n_sampled}
+        needed["token_sample"] = (*n_sampled, n_layers, d_model)
+    if settings.token_components:
+        needed[SPREAD] = (n_texts, n_layers, settings.token_components, d_model)
+    for name, shape in needed.items():
+        if shapes.get(name) != shape:
+            raise damaged(path, f"{name} of shape {shapes[name]}" if name in shapes else f"no tensor {name}")
+    return Shard(path, rows, layers, per_text)
+
+
+def sampled_tokens(
+    shard: Shard, layer: int, texts: Collection[str]
+) -> tuple[int, Float[Tensor, " token"], Float[Tensor, "token d_model"]]:
+    """Return how many readable tokens some texts of a shard have at a layer, and their sampled tokens with weights.
+
+    The weights say how many tokens each stands for.
+
+    Raises:
+        ActivationStoreError: the file is damaged.
+    """
+    column, chosen = shard.layers[layer], torch.zeros(len(shard.rows), dtype=torch.bool)
+    chosen[[shard.rows[text] for text in texts]] = True
+    counts, rows = shard.read("token_counts")[:, column].double(), shard.read("token_rows").long()
+    if len(rows) and not 0 <= int(rows.min()) <= int(rows.max()) < len(shard.rows):
+        raise damaged(shard.path, "a token of a text that the shard does not hold")
+    tokens = shard.read("token_sample")[:, column].float()
+    kept = chosen[rows] & ~tokens.isnan().any(dim=1)
+    rows, tokens = rows[kept], tokens[kept]
+    given = torch.bincount(rows, minlength=len(counts))
+    weights = counts[rows] / given[rows] / min(1.0, shard.per_text or 1.0)
+    return int(counts[chosen].sum()), weights, tokens
+
+
+class TokenSums:
+    """Sums over the tokens of shards of an earlier version, for one layer."""
+
+    def __init__(self, d_model: int) -> None:
+        self.count = 0.0
+        self.sum = torch.zeros(d_model, dtype=torch.float64)
+        self.product = torch.zeros(d_model, d_model, dtype=torch.float64)
+
+    def add(self, shard: Shard, layer: int) -> None:
+        """Add a shard; raises `ActivationStoreError` for a damaged file."""
+        column = shard.layers[layer]
+        self.count += float(shard.read("token_count")[column])
+        self.sum += shard.read("token_sum")[column]
+        self.product += shard.read("token_product")[column]
+
+    def tokens(self) -> tuple[int, Float[Tensor, " token"], Float[Tensor, "token d_model"]]:
+        """Return 2 d_model points with weights that have the tokens' count, mean and covariance, not their quantiles.
+
+        Source: the sigma points of Julier & Uhlmann (1997).
+        """
+        mean, d_model = self.sum / self.count, len(self.sum)
+        values, vectors = torch.linalg.eigh(self.product / self.count - torch.outer(mean, mean))
+        shifts = (vectors * (d_model * values.clamp_min(0.0)).sqrt()).T
+        points = torch.cat((mean + shifts, mean - shifts))
+        return int(self.count), torch.full((2 * d_model,), self.count / (2 * d_model), dtype=torch.float64), points
