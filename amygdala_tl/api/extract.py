@@ -9,7 +9,7 @@ from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.errors import InputError
 from amygdala_tl.memory.client import read_memory_server
 from amygdala_tl.memory.graph_file import read_graph_file
-from amygdala_tl.memory.shapes import ToolNames
+from amygdala_tl.memory.tool_names import ToolNames
 
 
 def extract(

@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 from rich.rule import Rule
 
-from amygdala_tl.api.extract import extract
 from amygdala_tl.cli import options
 from amygdala_tl.cli.printer import printer
 from amygdala_tl.cli.read import show_reading, show_tokens
@@ -40,6 +39,7 @@ def demo(output_dir: Annotated[Path, typer.Option(help="Folder for all results."
             "the demo server needs packages that are not installed", got=cause.name, remedy=remedy
         ) from cause
 
+    from amygdala_tl.api.extract import extract
     from amygdala_tl.api.inputs import store_of
     from amygdala_tl.api.judge import judge
     from amygdala_tl.api.score import score

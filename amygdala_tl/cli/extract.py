@@ -5,14 +5,13 @@ from typing import Annotated, Any
 
 import typer
 
-from amygdala_tl.api.extract import extract as run
 from amygdala_tl.cli import options
 from amygdala_tl.cli.printer import printer
 from amygdala_tl.corpus.io import OUTPUTS, write_corpus
 from amygdala_tl.corpus.labels import LabelRules
 from amygdala_tl.errors import InputError
 from amygdala_tl.files import check_outputs, read_text
-from amygdala_tl.memory.shapes import ToolNames
+from amygdala_tl.memory.tool_names import ToolNames
 from amygdala_tl.report.progress import extract_progress
 from amygdala_tl.report.summaries import corpus_summary
 from amygdala_tl.settings import LARGEST_SEED, OUTPUT
@@ -50,6 +49,8 @@ def extract(
     **settings: Any,
 ) -> None:
     """Turn a memory graph into a corpus: unique texts with labels, groups and a held-out split."""
+    from amygdala_tl.api.extract import extract as run
+
     console = printer()
     check_outputs({output_dir / name: kind for name, kind in OUTPUTS.items()}, [memory_file, emotions_file])
     emotions = None if emotions_file is None else _names(emotions_file)

@@ -6,11 +6,12 @@ from typing import Annotated
 import typer
 
 from amygdala_tl.cli.printer import printer
-from amygdala_tl.report.summaries import readout_summary
 
 
 def inspect(readout: Annotated[Path, typer.Argument(help="The bundle's .safetensors file.")]) -> None:
     """Describe a readout bundle and check that it is whole."""
-    from amygdala_tl.readout.record import load_readout
+    from amygdala_tl.readout.bundle import read_bundle
+    from amygdala_tl.report.bundle import bundle_summary
 
-    printer().print(readout_summary(load_readout(readout), [readout, readout.with_suffix(".json")]))
+    manifest, _vectors = read_bundle(readout)
+    printer().print(bundle_summary(manifest, [readout, readout.with_suffix(".json")]))

@@ -13,19 +13,23 @@ Every draw is a hash of the thing drawn, never a random generator's, so a graph 
 corpus by a few texts, and the model only runs over those.
 """
 
-from amygdala_tl.corpus.build import build_corpus
-from amygdala_tl.corpus.io import read_corpus, write_corpus
-from amygdala_tl.corpus.labels import LabelRules
-from amygdala_tl.corpus.loader import read_again, read_training_data
-from amygdala_tl.corpus.record import Corpus, count_examples
+from typing import TYPE_CHECKING
+
+from amygdala_tl.lazy import lazily
+
+if TYPE_CHECKING:
+    from amygdala_tl.corpus.build import build_corpus
+    from amygdala_tl.corpus.io import read_corpus, write_corpus
+    from amygdala_tl.corpus.labels import LabelRules
+    from amygdala_tl.corpus.loader import read_again, read_training_data
+    from amygdala_tl.corpus.record import Corpus, count_examples
 
 __all__ = [
-    "Corpus",
-    "LabelRules",
-    "build_corpus",
-    "count_examples",
-    "read_again",
-    "read_corpus",
-    "read_training_data",
+    "Corpus", "LabelRules", "build_corpus", "count_examples", "read_again", "read_corpus", "read_training_data",
     "write_corpus",
-]
+]  # fmt: skip
+
+__getattr__ = lazily(
+    __name__, build="build_corpus", io="read_corpus write_corpus", labels="LabelRules",
+    loader="read_again read_training_data", record="Corpus count_examples",
+)  # fmt: skip

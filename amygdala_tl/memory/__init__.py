@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from amygdala_tl.memory.client import read_memory_server
     from amygdala_tl.memory.graph_file import read_graph_file
     from amygdala_tl.memory.notes import split_tag_line
-    from amygdala_tl.memory.shapes import ToolNames
     from amygdala_tl.memory.tags import TagLine
+    from amygdala_tl.memory.tool_names import ToolNames
 
 __all__ = ["TagLine", "ToolNames", "read_graph_file", "read_memory_server", "split_tag_line"]
 
 __getattr__ = lazily(
-    __name__, client="read_memory_server", graph_file="read_graph_file", notes="split_tag_line", shapes="ToolNames",
-    tags="TagLine",
+    __name__, client="read_memory_server", graph_file="read_graph_file", notes="split_tag_line", tags="TagLine",
+    tool_names="ToolNames",
 )  # fmt: skip

@@ -9,7 +9,8 @@ import contextlib
 
 from amygdala_tl.errors import ServerUnreachable
 from amygdala_tl.memory.session import NotMcp, Session
-from amygdala_tl.memory.shapes import Progress, ToolNames, read_nodes
+from amygdala_tl.memory.shapes import Progress, read_nodes
+from amygdala_tl.memory.tool_names import ToolNames
 from amygdala_tl.memory.wire import Wire
 from amygdala_tl.net.address import bearer_token, http_address, shown_address
 from amygdala_tl.net.client import client_of

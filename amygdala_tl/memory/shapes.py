@@ -8,12 +8,12 @@ A server that has both is read node by node: `memory_render` gives the note as i
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 from amygdala_tl.decode import convert
 from amygdala_tl.errors import ServerRefused
 from amygdala_tl.memory.graph_file import Graph, entity_nodes
 from amygdala_tl.memory.session import Session
+from amygdala_tl.memory.tool_names import ToolNames
 from amygdala_tl.memory.tools import Cursor, Tool, ToolAnswer, call_tool, list_tools, pages
 from amygdala_tl.records import Node
 
@@ -24,26 +24,6 @@ _LIST_FIELDS = ("nodes", "keys", "entities", "results", "items")
 _KEY_FIELDS = ("key", "name", "id")
 _KIND_FIELDS = ("type", "kind", "entityType")
 _CONTENT_FIELDS = ("content", "markdown", "text", "body")
-
-
-@dataclass(frozen=True, slots=True)
-class ToolNames:
-    """The names of the tools that the client calls.
-
-    A gateway may put its own prefix before a name (`memory__read_graph`, `server.read_graph`): such a tool is found by the
-    name alone, if there is only one.
-
-    Attributes:
-        query: lists the nodes, page by page.
-        render: gives the content of one node by `key`.
-        graph: gives the whole graph as entities.
-        everything: the query that means every node, for servers whose `query` tool demands one.
-    """
-
-    query: str = "memory_query"
-    render: str = "memory_render"
-    graph: str = "read_graph"
-    everything: str = "all"
 
 
 def read_nodes(session: Session, names: ToolNames, progress: Progress) -> list[Node]:

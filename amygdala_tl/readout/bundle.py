@@ -1,4 +1,7 @@
-"""The two files of a bundle: written atomically, and refused unless they are whole."""
+"""The two files of a bundle: written atomically, and refused unless they are whole.
+
+Reading one imports no torch, so that a command can look at a bundle at once.
+"""
 
 import hashlib
 import json
@@ -6,19 +9,22 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+import numpy as np
 from safetensors import SafetensorError
-from safetensors.torch import load
-from torch import Tensor
+from safetensors.numpy import load
 
 from amygdala_tl.decode import decode
 from amygdala_tl.errors import InputError, ReadoutError
 from amygdala_tl.files import Kind, atomic_write_bytes, atomic_write_text, check_outputs, make_folder, read_file
 from amygdala_tl.kinds import json_with, safetensors_with
 from amygdala_tl.readout.manifest import Manifest, manifest_json, read_manifest
-from amygdala_tl.readout.rounding import as_written
 from amygdala_tl.tensor_files import tensor_bytes
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
 
 _LARGEST_MANIFEST = 1 << 28
 _LARGEST_HEADER = 1 << 24  # of the safetensors file: names of layers and concepts
@@ -31,7 +37,7 @@ _REMEDY = "export the readout again"
 _damaged = partial(ReadoutError, remedy=_REMEDY)
 
 
-def write_bundle(path: str | Path, vectors: Tensor, manifest: Manifest) -> Path:
+def write_bundle(path: str | Path, vectors: "Tensor", manifest: Manifest) -> Path:
     """Write the vectors [layer, concept, d_model] to `path`, and the manifest beside it with the ending `.json`.
 
     The manifest is written last and names the hash of the vectors. A reader sees the old pair, the new pair, or two files that
@@ -43,7 +49,7 @@ def write_bundle(path: str | Path, vectors: Tensor, manifest: Manifest) -> Path:
         StorageError: another kind of file is in the way, or the disk refused.
     """
     path = vectors_path(path)
-    _check_vectors(vectors, manifest.concepts)
+    _check_vectors(vectors.numpy(force=True), manifest.concepts)
     data = vectors_bytes(vectors, manifest)
     about = replace(manifest.amygdala_tl, tensors_sha256=hashlib.sha256(data).hexdigest())
     check_outputs(outputs(path))
@@ -53,14 +59,16 @@ def write_bundle(path: str | Path, vectors: Tensor, manifest: Manifest) -> Path:
     return path
 
 
-def vectors_bytes(vectors: Tensor, manifest: Manifest) -> bytes:
+def vectors_bytes(vectors: "Tensor", manifest: Manifest) -> bytes:
     """Return the safetensors file of a bundle: the same bytes for the same vectors and names."""
+    from amygdala_tl.readout.rounding import as_written
+
     rounded = as_written(vectors, manifest.amygdala_tl.model)
     tensors = {f"layer_{layer}.vectors": rounded[index].contiguous() for index, layer in enumerate(manifest.layers)}
     return tensor_bytes(tensors, {"concepts": json.dumps(manifest.concepts), "layers": json.dumps(manifest.layers)})
 
 
-def read_bundle(path: str | Path, manifest_path: str | Path | None = None) -> tuple[Manifest, Tensor]:
+def read_bundle(path: str | Path, manifest_path: str | Path | None = None) -> "tuple[Manifest, NDArray[np.float32]]":
     """Read and check the manifest and the vectors [layer, concept, d_model], float32; raises as `load_readout`."""
     path = vectors_path(path)
     manifest_path = path.with_suffix(".json") if manifest_path is None else Path(manifest_path)
@@ -96,20 +104,20 @@ def _read(path: Path, most: int) -> bytes:
     return read_file(path, remedy="check the path", error=ReadoutError, most=most)
 
 
-def _read_vectors(path: Path, data: bytes, manifest: Manifest) -> Tensor:
+def _read_vectors(path: Path, data: bytes, manifest: Manifest) -> "NDArray[np.float32]":
     try:
         tensors = load(data)
-    except (SafetensorError, ValueError, KeyError) as cause:
+    except (SafetensorError, ValueError, KeyError, TypeError) as cause:
         raise _damaged("is not a safetensors file", label=str(path)) from cause
     names = [f"layer_{layer}.vectors" for layer in manifest.layers]
     if set(tensors) != set(names):
         what, got = "the layers are not those of the manifest", ", ".join(sorted(tensors))
         raise _damaged(what, label=str(path), got=got, need=", ".join(names))
-    need = f"{(len(manifest.concepts), manifest.hidden_size)} torch.float16"
+    need = f"{(len(manifest.concepts), manifest.hidden_size)} float16"
     for name in names:
         if (got := f"{tuple(tensors[name].shape)} {tensors[name].dtype}") != need:
             raise _damaged("a layer's vectors do not fit", label=f"{path} {name}", got=got, need=need)
-    vectors = torch.stack([tensors[name].float() for name in names])
+    vectors = np.stack([tensors[name].astype(np.float32) for name in names])
     _check_vectors(vectors, manifest.concepts)
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]).get("__metadata__", {})
     label, named = f"{path}, `concepts` in its header", header.get("concepts")
@@ -121,10 +129,11 @@ def _read_vectors(path: Path, data: bytes, manifest: Manifest) -> Tensor:
     return vectors
 
 
-def _check_vectors(vectors: Tensor, concepts: Sequence[str]) -> None:
+def _check_vectors(vectors: "NDArray[np.float32]", concepts: Sequence[str]) -> None:
     """Refuse vectors [layer, concept, d_model] that are not finite and of unit length."""
-    off = ~((vectors.norm(dim=-1) - 1.0).abs() <= _UNIT_TOLERANCE).all(dim=0)
-    if bool(off.any()):
+    with np.errstate(over="ignore"):
+        off = ~(np.abs(np.linalg.norm(vectors, axis=-1) - 1.0) <= _UNIT_TOLERANCE).all(axis=0)
+    if off.any():
         label = ", ".join(concept for concept, bad in zip(concepts, off.tolist(), strict=True) if bad)
         what = "a vector is not finite or not of unit length"
         raise ReadoutError(what, label=label, remedy="fit these concepts again")

@@ -300,7 +300,8 @@ def load_readout(path: str | Path, manifest_path: str | Path | None = None) -> R
     manifest, vectors = read_bundle(path, manifest_path)
     calibration = manifest.amygdala_tl.calibration
     calibrations = _calibration(calibration.texts), _calibration(calibration.tokens)
-    return Readout(tuple(manifest.concepts), tuple(manifest.layers), vectors, *calibrations, manifest.provenance)
+    axes = tuple(manifest.concepts), tuple(manifest.layers)
+    return Readout(*axes, torch.from_numpy(vectors), *calibrations, manifest.provenance)
 
 
 def _rows(of: Calibration | None) -> CalibrationRows | None:

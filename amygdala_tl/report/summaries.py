@@ -1,4 +1,4 @@
-"""Summaries of corpus, capture, fit and bundle for the terminal."""
+"""Summaries of corpus, capture and fit for the terminal."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -112,45 +112,6 @@ def stage_times(seconds: Mapping[str, float]) -> Table:
 def file_list(files: Mapping[str, Path]) -> Table:
     """List the paths of the results."""
     return fact_table({name: str(path) for name, path in files.items()}, style="")
-
-
-def readout_summary(readout: "Readout", files: Sequence[Path]) -> RenderableType:
-    """Describe a bundle."""
-    said, model = readout.provenance, readout.provenance.model
-    calibrations = ("texts", readout.text_calibration), ("tokens", readout.token_calibration)
-    concepts = (
-        f"{concept} ({said.counts[concept]['positive']}/{said.counts[concept]['negative']})"
-        if concept in said.counts
-        else concept
-        for concept in readout.concepts
-    )
-    facts = {
-        "files": ", ".join(map(str, files)),
-        "vectors": f"{len(readout.concepts)} concepts x {len(readout.layers)} layers x {readout.d_model}, "
-        f"float16, unit length: whole",
-        "layers": ", ".join(f"{layer} ({said.hooks.get(str(layer), '?')})" for layer in readout.layers),
-        "model": "?" if model is None else f"{model.id} {model.revision or ''}".strip(),
-        "weights": "?" if model is None else model.fingerprint[:16],
-        "engine": "?" if model is None else f"{model.engine} {model.versions.get('transformer-lens', '')}".strip(),
-        "read position": said.read_position,
-        "chat template": said.capture.chat_template,
-        "estimator": _parameters(said.estimator),
-        "denoisers": ", ".join(map(_parameters, said.denoisers)) or "none",
-        "corpus": (said.corpus_sha256 or "?")[:16],
-        "calibration": " and ".join(f"{of.n:,} {kind}" for kind, of in calibrations if of is not None) or "none",
-        "left out": "; ".join(f"{concept}: {why}" for concept, why in said.left_out.items()),
-        "concepts": ", ".join(concepts) + (" (positive/negative training texts)" if said.counts else ""),
-    }
-    return fact_table(facts)
-
-
-def _parameters(entry: Mapping[str, object]) -> str:
-    """Names and short values; long tables are for the manifest."""
-    short = [f"{name} {value}" for name, value in entry.items() if isinstance(value, str | float | int)]
-    for name, value in entry.items():
-        if isinstance(value, list) and len(value) <= 8 and all(isinstance(item, float | int) for item in value):
-            short.append(f"{name} {', '.join(map(str, value))}")
-    return ", ".join(short) or "?"
 
 
 def _facts(name: str, facts: Mapping[str, str]) -> Text:

@@ -1,6 +1,8 @@
 """The commands on the demo graph and a tiny model, as a user runs them."""
 
 import json
+import subprocess
+import sys
 
 from amygdala_tl.demo import demo_graph_path
 from amygdala_tl.readout.record import load_readout
@@ -54,6 +56,29 @@ def test_inspect_says_what_the_bundle_is(capsys, workplace):
     assert code == 0
     for part in ("16 concepts", "blocks.2.hook_resid_post", "pooled", "aggregator mean", "tokens"):
         assert part in out
+
+
+LOOKING = """
+import sys
+from amygdala_tl.cli.main import main
+
+def run(*arguments):
+    try:
+        main(arguments)
+    except SystemExit as ended:
+        assert not ended.code, ended.code
+    return {"httpx", "torch", "transformers", "transformer_lens"} & set(sys.modules)
+
+readout, data = sys.argv[1:]
+assert run("inspect", readout) == set(), "inspect"
+assert run("crosstalk", "--readout", readout, "--training-data-dir", data) == {"torch"}, "crosstalk"
+"""
+
+
+def test_looking_at_a_bundle_imports_no_torch_and_at_a_store_no_model(workplace):
+    arguments = (workplace / "readout.safetensors", workplace / "corpus")
+    done = subprocess.run([sys.executable, "-c", LOOKING, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_read_prints_tables_tokens_and_json(capsys, workplace, tiny_checkpoint):
