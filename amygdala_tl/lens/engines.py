@@ -117,9 +117,11 @@ def _hooked_transformer(hf_model: PreTrainedModel, folder: str, device: torch.de
     cfg.model_name = hf_model.config._name_or_path
     cfg.n_ctx = _context(cfg, hf_model)
     model = HookedTransformer(cfg, move_to_device=False)
-    model.load_and_process_state_dict(
-        state, fold_ln=False, center_writing_weights=False, center_unembed=False, fold_value_biases=False
-    )
+    # TransformerLens's `load_and_process_state_dict` copies every tensor, and walks the whole model for each of them. These are
+    # views of the Hugging Face model's own tensors, so that the weights are in memory once.
+    own, filled = model.state_dict(), model.fill_missing_keys(state)
+    shared = {name: filled[name].detach().to(tensor.dtype) for name, tensor in own.items()}
+    model.load_state_dict(shared, assign=True)
     model.move_model_modules_to_device()
     return model
 

@@ -38,7 +38,7 @@ def wrap(model: Any, tokenizer: PreTrainedTokenizerBase | None = None) -> Lens:
     """Wrap a loaded model, and find out from its weights what TransformerLens did to them.
 
     The model stays as it is: mode, hooks, device and gradients. A Hugging Face model runs through the engine that `load_model`
-    would choose; the bridge gets a copy of the modules that shares the weights. `HookedTransformer` copies the weights.
+    would choose, which shares its weights.
 
     Args:
         model: HookedTransformer, TransformerBridge, or a Hugging Face decoder model.

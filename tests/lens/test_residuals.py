@@ -10,10 +10,11 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from amygdala_tl.errors import ModelError
 from amygdala_tl.lens import bridge_repairs
+from amygdala_tl.lens.checkpoints import load_checkpoint
 from amygdala_tl.lens.embedded import embedded_checkpoint
 from amygdala_tl.lens.engines import has_hooked_transformer
 from amygdala_tl.lens.hugging_face import decoder_layers
-from amygdala_tl.lens.model import load_model
+from amygdala_tl.lens.model import lens_of, load_model
 from amygdala_tl.lens.residuals import run_resid_post
 from tests.conftest import TINY, TINY_FOR_VLLM, VOCABULARY
 
@@ -80,6 +81,17 @@ def test_tiny_random_checkpoints_resid_post_equals_hugging_face_at_every_layer(m
     ours = run_resid_post(loaded.model, tokens, range(4))
     for layer in range(4):
         assert worst_relative(ours[:, :, layer], theirs[layer]) < TOLERANCE, layer
+
+
+@pytest.mark.parametrize("model_type", ["llama", "gpt2"])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_weights_are_in_memory_once(model_type, engine, tiny_checkpoint):
+    checkpoint = load_checkpoint(str(tiny_checkpoint(model_type)), torch.float32)
+    ours = {weight.untyped_storage().data_ptr() for weight in checkpoint.hf_model.parameters()}
+    model = lens_of(checkpoint, torch.device("cpu"), engine=engine).model
+    more = {weight.untyped_storage().data_ptr(): weight.numel() for weight in model.parameters() if weight.numel()}
+    added = sum(size for pointer, size in more.items() if pointer not in ours)
+    assert added < 0.03 * sum(weight.numel() for weight in checkpoint.hf_model.parameters())  # biases that are zero
 
 
 @pytest.mark.parametrize("model_type", TINY | TINY_FOR_VLLM)
