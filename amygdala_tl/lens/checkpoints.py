@@ -12,6 +12,7 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedT
 
 from amygdala_tl.errors import ModelError
 from amygdala_tl.lens.embedded import embedded_checkpoint
+from amygdala_tl.lens.gguf_files import header_read_once
 from amygdala_tl.lens.intact import check_complete
 from amygdala_tl.lens.text_only import auto_class
 from amygdala_tl.lens.third_party import library_errors, offline, quiet
@@ -56,7 +57,8 @@ def load_checkpoint(
         remedy = f"delete {source}, and the next run makes it again"
     more |= {"trust_remote_code": trust_remote_code, "local_files_only": here}
     more |= {} if revision is None or here else {"revision": revision}
-    with offline() if here else nullcontext(), library_errors(message, spec, remedy), quiet():
+    once = header_read_once() if "gguf_file" in more else nullcontext()
+    with offline() if here else nullcontext(), library_errors(message, spec, remedy), quiet(), once:
         config = AutoConfig.from_pretrained(source, **more)
         _check_config(config, spec)
         # Only eager attention applies every architecture's rules: SDPA leaves out Gemma 2's soft-capping.

@@ -313,6 +313,25 @@ def test_a_gguf_file_is_read_and_not_one_of_the_same_name_in_the_working_directo
     assert "model.gguf" in refused("model.gguf")
 
 
+def test_a_gguf_files_header_is_read_once_and_its_weights_are_those_that_transformers_reads(tmp_path, monkeypatch):
+    gguf, opened = importlib.import_module("gguf"), []
+
+    class Reader(gguf.GGUFReader):
+        def __init__(self, path):
+            opened.append(path)
+            super().__init__(path)
+
+    monkeypatch.setattr(gguf, "GGUFReader", Reader)
+    write_gguf(tmp_path / "model.gguf")
+    ours = load_checkpoint(str(tmp_path / "model.gguf"), torch.float32)
+    assert len(opened) == 1
+    assert gguf.GGUFReader is Reader
+    theirs = AutoModelForCausalLM.from_pretrained(tmp_path, gguf_file="model.gguf", dtype=torch.float32)
+    assert len(opened) > 2
+    assert ours.hf_model.state_dict().keys() == theirs.state_dict().keys()
+    assert all(torch.equal(value, theirs.state_dict()[name]) for name, value in ours.hf_model.state_dict().items())
+
+
 def test_an_adapter_is_not_taken_for_the_model_it_changes(llama):
     (llama / "adapter_config.json").write_text('{"base_model_name_or_path": "someone/base", "peft_type": "LORA"}')
     assert "holds an adapter" in refused(llama)
