@@ -1,15 +1,16 @@
 """The two TransformerLens engines, and the choice between them.
 
-`HookedTransformer` re-implements the architectures that it knows; `TransformerBridge` hooks the Hugging Face model itself.
-TransformerLens 4 has only the bridge. Both re-implement something (the bridge: norms and attention). They can be silently wrong
-for a variant that they take for a known architecture, so `choose_engine` compares their residual stream with Hugging Face's.
+`TransformerBridge` hooks the Hugging Face model itself; `HookedTransformer` re-implements the architectures that it knows, with
+weights of its own, and is gone from TransformerLens 4. Both re-implement something (the bridge: norms and attention). They can be
+silently wrong for a variant that they take for a known architecture, so `choose_engine` compares their residual stream with
+Hugging Face's.
 """
 
 import copy
 import importlib.util
 import tempfile
 import warnings
-from functools import partial
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -19,10 +20,26 @@ from amygdala_tl.errors import ModelError
 from amygdala_tl.lens.agreement import Reference
 from amygdala_tl.lens.bridge_repairs import repair_rotation
 from amygdala_tl.lens.hugging_face import context_of
+from amygdala_tl.lens.plain_blocks import PlainBlocks, fused_attention, plain_copy
 from amygdala_tl.lens.third_party import library_errors, offline
 
 Engine = Literal["HookedTransformer", "TransformerBridge"]
 _REMEDY = "update transformer-lens, or choose another model"
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A model on an engine.
+
+    Attributes:
+        model: `HookedTransformer` or `TransformerBridge`.
+        engine: its name.
+        plain: the Hugging Face layers behind the bridge's; None where they differ, and for HookedTransformer.
+    """
+
+    model: Any
+    engine: Engine
+    plain: PlainBlocks | None = None
 
 
 def choose_engine(
@@ -32,10 +49,11 @@ def choose_engine(
     *,
     n_devices: int = 1,
     engine: Literal["auto"] | Engine = "auto",
-) -> tuple[Any, Engine]:
-    """Build the engine that computes the residual stream of the reference, and return it with its name.
+) -> Built:
+    """Build the engine that computes the residual stream of the reference, unprocessed and in evaluation mode.
 
-    It is unprocessed and in evaluation mode.
+    `auto` takes the bridge, which is the faster one and shares the weights of `hf_model`; HookedTransformer where the bridge
+    disagrees with the reference, or where the layers are to be split over devices.
 
     Args:
         hf_model: with the weights to run. The bridge puts its own modules into it.
@@ -45,31 +63,74 @@ def choose_engine(
     Raises:
         ModelError: no engine knows the architecture or agrees with the reference.
     """
-    wrong, architecture = partial(ModelError, label=reference.label), type(hf_model).__name__
-    if engine != "TransformerBridge":
+    if engine == "auto":
+        engine = "HookedTransformer" if n_devices > 1 and has_hooked_transformer() else "TransformerBridge"
+        other: Engine | None = (
+            "HookedTransformer" if engine == "TransformerBridge" and has_hooked_transformer() else None
+        )
+    else:
+        other = None
+    if engine == "TransformerBridge":
+        hf_model = hf_model.to(device)
+    plain = plain_copy(hf_model)  # the bridge changes `hf_model`
+    try:
+        return _build(engine, hf_model, plain, reference, device, n_devices)
+    except ModelError as cause:
+        if other is None:
+            raise
+        try:
+            built = _build(other, plain, plain, reference, device, n_devices)
+        except ModelError:
+            raise cause from None
+        warnings.warn(f"{cause}; using {other}", stacklevel=3)
+        return built
+
+
+def _build(
+    engine: Engine,
+    hf_model: PreTrainedModel,
+    plain: PreTrainedModel,
+    reference: Reference,
+    device: torch.device,
+    n_devices: int,
+) -> Built:
+    """Build one engine, or raise a `ModelError` that says why it cannot run the model."""
+    if engine == "HookedTransformer":
         hooked = build_hooked_transformer(hf_model, device, n_devices)
-        if hooked is not None:
-            try:
-                if (found := reference.difference(hooked)) <= reference.allowed:
-                    return hooked, "HookedTransformer"
-                why = f"residual stream differs from Hugging Face's by {found:.1e} (relative)"
-            except ModelError as cause:
-                why = f"forward pass fails ({cause.got})"
-            warnings.warn(f"HookedTransformer's {why} for {reference.label}; using TransformerBridge.", stacklevel=3)
-        if engine == "HookedTransformer":
-            got = architecture if has_hooked_transformer() else "TransformerLens without it"
-            raise wrong("HookedTransformer cannot run this model", got=got, remedy="leave the engine to `auto`")
+        if hooked is None:
+            got = type(hf_model).__name__ if has_hooked_transformer() else "TransformerLens without it"
+            remedy = "leave the engine to `auto`"
+            raise ModelError("HookedTransformer cannot run this model", label=reference.label, got=got, remedy=remedy)
+        _check(engine, reference, reference.difference(hooked))
+        return Built(hooked, engine)
     if n_devices > 1:
         raise ModelError("TransformerBridge runs on one device", got=f"n_devices={n_devices}", remedy="use one device")
     bridge = _build_bridge(hf_model, device, reference.label)
     found = reference.difference(bridge)
     if found > reference.allowed and repair_rotation(bridge, hf_model.config.model_type):
         found = reference.difference(bridge)
+    _check(engine, reference, found)
+    return Built(bridge, engine, _plain_blocks(bridge, plain, reference))
+
+
+def _check(engine: Engine, reference: Reference, found: float) -> None:
     if found > reference.allowed:
+        got, need = f"{found:.1e} of its norm apart on {engine}", f"{reference.allowed:.0e} at most"
         message = "TransformerLens computes a different residual stream from Hugging Face's"
-        got, need = f"{found:.1e} of its norm apart for {architecture}", f"{reference.allowed:.0e} at most"
-        raise wrong(message, got=got, need=need, remedy=_REMEDY)
-    return bridge, "TransformerBridge"
+        raise ModelError(message, label=reference.label, got=got, need=need, remedy=_REMEDY)
+
+
+def _plain_blocks(bridge: Any, plain: PreTrainedModel, reference: Reference) -> PlainBlocks | None:
+    """Put the plain layers behind the bridge's, if that changes nothing."""
+    plain.set_attn_implementation(fused_attention(plain))
+    blocks = PlainBlocks(bridge, plain)
+    try:
+        if reference.difference(bridge) <= reference.allowed:
+            return blocks
+    except ModelError:
+        pass  # an architecture whose layers need more than the bridge hands on
+    blocks.remove()
+    return None
 
 
 def has_hooked_transformer() -> bool:
@@ -154,7 +215,6 @@ def _build_bridge(hf_model: PreTrainedModel, device: torch.device, label: str) -
     """
     from transformer_lens.model_bridge.sources import build_bridge_from_module
 
-    hf_model = hf_model.to(device)
     architecture, config = type(hf_model).__name__, copy.deepcopy(hf_model.config)
     with offline(), library_errors(f"TransformerLens cannot run {architecture}", label, _REMEDY):
         return build_bridge_from_module(hf_model, architecture, hf_config=config, device=device).eval()

@@ -14,6 +14,7 @@ from amygdala_tl.lens.fingerprint import computed_config, tokenizer_fingerprint,
 from amygdala_tl.lens.hugging_face import context_of
 from amygdala_tl.lens.identity import golden_numbers, versions
 from amygdala_tl.lens.intact import check_finite, check_vocabulary
+from amygdala_tl.lens.plain_blocks import PlainBlocks
 from amygdala_tl.lens.round_trip import check_tokenizer
 from amygdala_tl.lens.text_only import language_model
 from amygdala_tl.records import ModelInfo
@@ -32,6 +33,7 @@ class Lens:
         info: which model it is.
         device: where it expects its tokens.
         source: checkpoint folder, file or hub id from which the weights can be read again; None if there is none.
+        plain: the Hugging Face layers behind a bridge's, see `lens.plain_blocks`; None for a model that the caller has built.
     """
 
     model: Any
@@ -39,6 +41,7 @@ class Lens:
     info: ModelInfo
     device: torch.device
     source: str | None = None
+    plain: PlainBlocks | None = None
 
     def __post_init__(self) -> None:
         check_tokenizer(self.tokenizer)
@@ -68,8 +71,8 @@ def load_model(
         dtype: `auto` (float32 on a CPU, bfloat16 on CUDA), `float32`, `bfloat16` (`bf16`) or `float16` (`fp16`).
         device: for example `cpu` or `cuda:0`; CUDA if present by default.
         n_devices: split the layers over this many CUDA devices (HookedTransformer only).
-        engine: `auto` takes HookedTransformer where TransformerLens has it, knows the architecture and agrees with the
-            Hugging Face model's residual stream, else TransformerBridge, which must agree too.
+        engine: `auto` takes TransformerBridge where it agrees with the Hugging Face model's residual stream, else
+            HookedTransformer, which must agree too.
         revision: branch, tag or commit of a hub id.
         trust_remote_code: run code that the checkpoint brings.
 
@@ -96,7 +99,8 @@ def lens_of(
     config = hf_model.config.get_text_config()
     n_ctx = context_of(hf_model)
     architecture, dtype = type(hf_model).__name__, str(hf_model.dtype).removeprefix("torch.")
-    model, chosen = choose_engine(hf_model, reference, device, n_devices=n_devices, engine=engine)
+    built = choose_engine(hf_model, reference, device, n_devices=n_devices, engine=engine)
+    model, chosen = built.model, built.engine
     if chosen == "HookedTransformer":
         n_ctx = min(n_ctx, int(model.cfg.n_ctx))
     info = ModelInfo(
@@ -115,7 +119,7 @@ def lens_of(
         config=computed,
         tokenizer=tokenizer_fingerprint(checkpoint.tokenizer),
     )
-    return Lens(model, checkpoint.tokenizer, info, device, checkpoint.source)
+    return Lens(model, checkpoint.tokenizer, info, device, checkpoint.source, built.plain)
 
 
 def _device(device: str | None) -> torch.device:

@@ -1,7 +1,7 @@
 """The upper part of a model: from resid_post of one layer to the last one, and from there to logits.
 
-Many edits of one prompt share everything below the edited layer. HookedTransformer can start above it (`start_at_layer`), so the
-shared part runs once; the bridge delegates to Hugging Face's forward pass, which cannot.
+Many edits of one prompt share everything below the edited layer, so that part runs once. HookedTransformer can start above it
+(`start_at_layer`); TransformerBridge can where `PlainBlocks` skip the layers below.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from amygdala_tl.lens.residuals import read_streams
 
 def can_start_above(loaded: Lens) -> bool:
     """Return whether the engine can start at any layer."""
-    return loaded.info.engine == "HookedTransformer"
+    return loaded.info.engine == "HookedTransformer" or loaded.plain is not None
 
 
 @torch.no_grad()
@@ -29,8 +29,14 @@ def run_above(
     A layer in `read` may be `layer` itself, which gives back the input, or any above it. Needs an engine that can start above
     (`can_start_above`). Padding must be on the right.
     """
-    run = partial(loaded.model, residual, start_at_layer=layer + 1, stop_at_layer=max(read) + 1)
-    return read_streams(loaded.model, read, {layer: residual}, run)
+    model, known = loaded.model, {layer: residual}
+    if loaded.plain is None:
+        return read_streams(
+            model, read, known, partial(model, residual, start_at_layer=layer + 1, stop_at_layer=max(read) + 1)
+        )
+    unread = torch.zeros(residual.shape[:2], dtype=torch.long, device=loaded.device)  # tokens, for their number alone
+    with loaded.plain.starting_above(layer, residual):
+        return read_streams(model, read, known, partial(model, unread, return_type=None))
 
 
 @torch.no_grad()

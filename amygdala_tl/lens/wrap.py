@@ -7,7 +7,6 @@ weights which of these holds, and `exported` turns a direction fitted on h' into
 Source: TransformerLens, `ProcessWeights.center_writing_weights`, which it applies to LayerNorm models only.
 """
 
-import copy
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from amygdala_tl.lens.identity import golden_layers, golden_numbers, golden_toke
 from amygdala_tl.lens.intact import check_finite, check_vocabulary
 from amygdala_tl.lens.model import Lens, lens_of
 from amygdala_tl.lens.parity import TOLERANCES, mean_removed
+from amygdala_tl.lens.plain_blocks import plain_copy
 from amygdala_tl.lens.residuals import run_resid_post
 from amygdala_tl.lens.third_party import library_errors, offline
 from amygdala_tl.records import ModelInfo
@@ -115,8 +115,7 @@ def reads_mean(vectors: Float[Tensor, "*axes d_model"]) -> bool:
 def _wrap_hugging_face(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None) -> Lens:
     if tokenizer is None:
         raise _no_tokenizer(model)
-    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
-    twin = copy.deepcopy(model, shared).eval()
+    twin = plain_copy(model)
     twin.set_attn_implementation("eager")  # hooks need it, and SDPA leaves out Gemma 2's soft-capping
     source = model.config._name_or_path or None
     name, revision = short_name(source or type(model).__name__), getattr(model.config, "_commit_hash", None)

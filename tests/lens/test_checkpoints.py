@@ -209,11 +209,11 @@ def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(saved):
 
 
 @needs_hooked_transformer
-def test_where_a_hooked_transformer_fails_to_run_the_bridge_takes_over(saved):
+def test_a_hooked_transformer_that_fails_to_run_is_refused_and_the_bridge_runs(saved):
     folder = saved(random_model("mixtral", num_local_experts=4, num_experts_per_tok=2))
-    with pytest.warns(UserWarning, match="forward pass fails"):  # TransformerLens 3.9 routes in float32 only
-        lens = load_model(str(folder), "bfloat16", "cpu")
-    assert lens.info.engine == "TransformerBridge"
+    with pytest.raises(ModelError, match="does not run in TransformerLens"):  # 3.9 routes in float32 only
+        load_model(str(folder), "bfloat16", "cpu", engine="HookedTransformer")
+    assert load_model(str(folder), "bfloat16", "cpu").info.engine == "TransformerBridge"
 
 
 def test_a_gguf_file_that_lacks_weights_or_its_package_is_refused(tmp_path, monkeypatch):
@@ -349,8 +349,8 @@ def test_no_name_on_the_way_to_a_model_decides_its_architecture(saved, tmp_path,
     hostile.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(hostile))
     folder = saved(random_model("qwen3")).rename(hostile / "gemma-2-llama")
-    lens = load_model(str(folder), device="cpu")
-    assert (lens.info.engine, lens.info.architecture) == ("HookedTransformer", "Qwen3ForCausalLM")
+    lens = load_model(str(folder), device="cpu", engine="HookedTransformer")
+    assert lens.info.architecture == "Qwen3ForCausalLM"
     assert not any(path.name.startswith("tmp") for path in hostile.iterdir())
 
 
@@ -358,8 +358,8 @@ def test_no_name_on_the_way_to_a_model_decides_its_architecture(saved, tmp_path,
 @pytest.mark.parametrize("model_type", ["qwen3", "mistral"])
 def test_a_context_beyond_transformer_lenss_own_limit_runs_to_its_end(model_type, saved):
     model = random_model(model_type, max_position_embeddings=2100)
-    lens = load_model(str(saved(model)), device="cpu")
-    assert (lens.info.engine, lens.info.n_ctx) == ("HookedTransformer", 2100)
+    lens = load_model(str(saved(model)), device="cpu", engine="HookedTransformer")
+    assert lens.info.n_ctx == 2100
     tokens = torch.randint(3, 99, (1, 2100), generator=torch.Generator().manual_seed(0))
     theirs = run_decoder_layers(model, tokens)[1]
     assert relative_difference(run_resid_post(lens.model, tokens, [1])[:, :, 0], theirs, 1e-4) < 1e-4
@@ -369,11 +369,13 @@ def test_a_context_beyond_transformer_lenss_own_limit_runs_to_its_end(model_type
 def test_a_context_ends_at_a_sliding_window_that_transformer_lens_does_not_apply(saved):
     window = {"use_sliding_window": True, "sliding_window": 64, "max_window_layers": 0}
     model = random_model("qwen2", **window)
-    lens = load_model(str(saved(model)), device="cpu")
-    assert lens.info.n_ctx == (64 if lens.info.engine == "HookedTransformer" else SIZES["max_position_embeddings"])
-    tokens = torch.randint(3, 99, (1, lens.info.n_ctx), generator=torch.Generator().manual_seed(0))
-    theirs = run_decoder_layers(model, tokens)[1]
-    assert relative_difference(run_resid_post(lens.model, tokens, [1])[:, :, 0], theirs, 1e-4) < 1e-4
+    folder = str(saved(model))
+    for engine, context in (("HookedTransformer", 64), ("TransformerBridge", SIZES["max_position_embeddings"])):
+        lens = load_model(folder, device="cpu", engine=engine)
+        assert lens.info.n_ctx == context
+        tokens = torch.randint(3, 99, (1, context), generator=torch.Generator().manual_seed(0))
+        theirs = run_decoder_layers(model, tokens)[1]
+        assert relative_difference(run_resid_post(lens.model, tokens, [1])[:, :, 0], theirs, 1e-4) < 1e-4
 
 
 def test_a_mixture_of_experts_in_bfloat16_may_send_a_token_to_another_expert():

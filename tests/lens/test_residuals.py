@@ -99,8 +99,7 @@ def test_the_engine_that_auto_chooses_equals_hugging_face(model_type, tiny_check
     tokens = torch.randint(3, VOCABULARY, (2, 30), generator=torch.Generator().manual_seed(3))
     _, theirs = hugging_face_layers(tiny_checkpoint(model_type), tokens)
     loaded = load_model(str(tiny_checkpoint(model_type)), "float32", "cpu")
-    hooked = has_hooked_transformer() and model_type in KNOWN_TO_HOOKED_TRANSFORMER
-    assert loaded.info.engine == ("HookedTransformer" if hooked else "TransformerBridge")
+    assert loaded.info.engine == "TransformerBridge"
     ours = run_resid_post(loaded.model, tokens, range(4))
     assert max(worst_relative(ours[:, :, layer], theirs[layer]) for layer in range(4)) < TOLERANCE
 
