@@ -167,7 +167,7 @@ class CaptureSummary:
     Attributes:
         texts: requested texts.
         texts_run: texts that the store lacked.
-        tokens_run: tokens that ran, without pads.
+        tokens_run: tokens of these texts themselves, without template and pads.
         texts_cut: texts that ran and were longer than `max_tokens`, or than the model's context.
         seconds: wall time of the model runs.
         left_out: requested texts that cannot be run, now or when the store was made.
@@ -183,7 +183,7 @@ class CaptureSummary:
 
 @dataclass(frozen=True, slots=True)
 class CaptureProgress:
-    """Progress of a capture; `tokens` counts no pads."""
+    """Progress of a capture; `tokens` counts those of the texts themselves."""
 
     texts_done: int
     texts_total: int

@@ -63,7 +63,7 @@ def _capture(
         for lacking, ids in store.missing(texts, layers).items()
     ]
     runnable = [text for _, _, tokenized in plan for text in tokenized if isinstance(text, TokenizedText)]
-    tokens_total, texts_total = sum(len(text.ids) for text in runnable), len(runnable)
+    tokens_total, texts_total = sum(text.n_tokens for text in runnable), len(runnable)
     left_out = {
         id: text.reason
         for _, ids, tokenized in plan
@@ -125,8 +125,10 @@ class _Pending:
 
     def add(self, ids: Sequence[str], batch: BatchResult) -> None:
         drawn = [
-            draw_tokens(text, content, self.per_text)
-            for text, content in zip(ids, batch.tokens.content.tolist(), strict=True)
+            draw_tokens(text, content, self.per_text, first=first)
+            for text, content, first in zip(
+                ids, batch.tokens.content.tolist(), batch.tokens.first.tolist(), strict=True
+            )
         ]
         components = self.store.settings.token_components
         self.parts.append(pool_batch(batch.residuals, batch.tokens, drawn, components=components))

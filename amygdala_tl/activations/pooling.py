@@ -34,11 +34,13 @@ class TokenBatch:
     Attributes:
         ids: [text, token]; pads are 0.
         content: [text, token], True for tokens of the text itself.
+        first: [text] position in the model's input of the batch's first token, 0 unless it goes on from a shared prefix.
         last, last_content: [text] positions.
     """
 
     ids: Int[Tensor, "text token"]
     content: Bool[Tensor, "text token"]
+    first: Int[Tensor, " text"]
     last: Int[Tensor, " text"]
     last_content: Int[Tensor, " text"]
 
@@ -84,17 +86,17 @@ class Pooled:
 
 
 def readable_tokens(
-    residuals: Float[Tensor, "text token layer d_model"], content: Bool[Tensor, "text token"]
+    residuals: Float[Tensor, "text token layer d_model"], batch: TokenBatch
 ) -> Bool[Tensor, "text token layer"]:
     """Mark the tokens to read at each layer: those of the text itself that are not attention sinks.
 
     A text with a single token at position 0 has none.
     """
     norms = residuals.float().norm(dim=-1)
-    own = repeat(content, "text token -> text token layer", layer=norms.shape[-1])
+    own = repeat(batch.content, "text token -> text token layer", layer=norms.shape[-1])
     typical = norms.masked_fill(~own, torch.nan).nanmedian(dim=1, keepdim=True).values
     readable: Tensor = own & (norms <= SINK_RATIO * typical)
-    readable[:, 0] = False
+    readable[:, 0] &= rearrange(batch.first > 0, "text -> text 1")
     return readable
 
 
@@ -144,7 +146,7 @@ def pool_batch(
         positions: read positions to keep.
         components: number of principal directions of each text's tokens, see `token_spread`.
     """
-    readable = readable_tokens(residuals, batch.content)
+    readable = readable_tokens(residuals, batch)
     found = pool(residuals, batch, readable)
     places = [(row, token) for row, tokens in enumerate(drawn) for token in tokens]
     at = tuple(torch.tensor(places, dtype=torch.long, device=residuals.device).reshape(-1, 2).T)

@@ -1,7 +1,13 @@
-"""Runs of tokenized texts through the model, batch by batch; tensors of shape [token, d_model] do not outlive their batch."""
+"""Runs of tokenized texts through the model, batch by batch; tensors of shape [token, d_model] do not outlive their batch.
 
+Only a text's own tokens are read, so only these run for each text. What comes before them runs once for all texts, and what comes
+behind them does not run: attention is causal.
+"""
+
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise, takewhile
 
 import torch
 from jaxtyping import Bool, Float
@@ -10,12 +16,14 @@ from torch.nn.utils.rnn import pad_sequence
 
 from amygdala_tl.activations.pooling import TokenBatch, pool, readable_tokens, was_readable
 from amygdala_tl.lens.model import Lens
-from amygdala_tl.lens.residuals import run_resid_post
+from amygdala_tl.lens.prefix import TRIAL_PASSES, TRIAL_TOKENS, share_prefix
+from amygdala_tl.lens.residuals import SharedPrefix, run_resid_post
 from amygdala_tl.lens.tokenize import TokenizedText, Unreadable, tokenize
 from amygdala_tl.records import CaptureSettings, ReadPosition
 
-CPU_TOKEN_BUDGET = 2048
+CPU_TOKEN_BUDGET = 1024
 GPU_TOKEN_BUDGET = 16384
+"""Tokens of a batch. On a CPU a smaller batch keeps a layer's tensors in its cache (docs/performance.md)."""
 
 NOT_FINITE = "the model's activations for it are not finite"
 
@@ -30,7 +38,7 @@ class BatchResult:
         residuals: [text, token, layer, d_model] in the model's dtype.
         readable: [text, token, layer], see `readable_tokens`.
         not_finite: positions of the texts that ran and have no row, because some activation is NaN or infinite.
-        n_tokens: how many tokens ran, without pads.
+        n_tokens: how many of the texts' own tokens ran.
     """
 
     indices: list[int]
@@ -49,28 +57,45 @@ def run_batches(
     Texts that cannot be run are in no batch.
     """
     runnable = {index: text for index, text in enumerate(texts) if isinstance(text, TokenizedText)}
+    behind = _shared_prefix(loaded, list(runnable.values()), layers)
+    start = behind.n_tokens if behind else 0
     places, budget = list(runnable), CPU_TOKEN_BUDGET if loaded.device.type == "cpu" else GPU_TOKEN_BUDGET
-    for batch in pack([len(text.ids) for text in runnable.values()], token_budget=budget, max_texts=batch_size):
+    lengths = [text.last + 1 - start for text in runnable.values()]
+    for batch in pack(lengths, token_budget=budget, max_texts=batch_size):
         indices = [places[at] for at in batch]
-        n_tokens = sum(len(runnable[index].ids) for index in indices)
-        tokens = pad([runnable[index] for index in indices], loaded.device)
-        residuals = run_resid_post(loaded.model, tokens.ids, layers)
+        tokens = pad([runnable[index] for index in indices], loaded.device, start=start)
+        residuals = run_resid_post(loaded.model, tokens.ids, layers, behind=behind)
         tokens = tokens.to(residuals.device)
         broken = _not_finite(residuals, tokens)
         if broken.any():
             tokens, residuals = tokens.rows(~broken), residuals[~broken]
         left_out = [index for index, bad in zip(indices, broken.tolist(), strict=True) if bad]
         kept = [index for index in indices if index not in left_out]
-        yield BatchResult(kept, tokens, residuals, readable_tokens(residuals, tokens.content), left_out, n_tokens)
+        n_tokens = sum(runnable[index].n_tokens for index in indices)
+        yield BatchResult(kept, tokens, residuals, readable_tokens(residuals, tokens), left_out, n_tokens)
 
 
-def pad(texts: Sequence[TokenizedText], device: torch.device) -> TokenBatch:
-    """Make one batch of `texts` on `device`, padded on the right to the longest."""
+def _shared_prefix(loaded: Lens, texts: Sequence[TokenizedText], layers: Sequence[int]) -> SharedPrefix | None:
+    """Run what all texts begin with, where that saves more tokens than the run and its trial cost."""
+    prefix = _common_start([text.ids[: text.first] for text in texts])
+    if len(prefix) * len(texts) <= TRIAL_PASSES * (len(prefix) + TRIAL_TOKENS):
+        return None
+    return share_prefix(loaded.model, prefix, layers, loaded.info.id)
+
+
+def _common_start(sequences: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    first, last = min(sequences, default=()), max(sequences, default=())
+    return tuple(one for one, _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False)))
+
+
+def pad(texts: Sequence[TokenizedText], device: torch.device, *, start: int = 0) -> TokenBatch:
+    """Make one batch of `texts` on `device`: their tokens from `start` to the last own one, padded on the right."""
     return TokenBatch(
-        ids=pad_sequence([torch.tensor(text.ids) for text in texts], batch_first=True),
-        content=pad_sequence([torch.tensor(text.content) for text in texts], batch_first=True),
-        last=torch.tensor([text.last for text in texts]),
-        last_content=torch.tensor([text.last_content for text in texts]),
+        ids=pad_sequence([torch.tensor(text.ids[start : text.last + 1]) for text in texts], batch_first=True),
+        content=pad_sequence([torch.tensor(text.content[start : text.last + 1]) for text in texts], batch_first=True),
+        first=torch.full((len(texts),), start),
+        last=torch.tensor([text.last - start for text in texts]),
+        last_content=torch.tensor([text.last_content - start for text in texts]),
     ).to(device)
 
 
@@ -81,24 +106,29 @@ def _not_finite(residuals: Float[Tensor, "text token layer d_model"], tokens: To
 
 
 def pack(lengths: Sequence[int], *, token_budget: int, max_texts: int | None = None) -> Iterator[list[int]]:
-    """Yield the indices of the texts of each batch: texts of similar length under a token budget, which wastes little on pads.
+    """Yield the indices of the texts of each batch, so that all batches together cost least.
 
-    The longest texts come first, so that a lack of memory shows in the first batch.
+    A batch costs its size times its longest text, and as much as `token_budget` / 32 tokens besides. The longest texts come
+    first, so that a lack of memory shows in the first batch.
 
     Args:
         lengths: number of tokens of each text.
         token_budget: largest product of a batch's size and its longest text; a text longer than this is a batch of its own.
         max_texts: largest number of texts in a batch.
     """
-    batch: list[int] = []
-    for index in sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True):
-        enough = max_texts is not None and len(batch) >= max_texts
-        if batch and (enough or (len(batch) + 1) * lengths[batch[0]] > token_budget):
-            yield batch
-            batch = []
-        batch.append(index)
-    if batch:
-        yield batch
+    order = sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True)
+    pass_cost, costs, starts = token_budget // 32, [0] + [sys.maxsize] * len(order), [0] * (len(order) + 1)
+    for start, longest in enumerate(lengths[index] for index in order):
+        most = max(1, min(token_budget // max(1, longest), max_texts or sys.maxsize, len(order) - start))
+        for size in range(1, most + 1):
+            cost = costs[start] + size * longest + pass_cost
+            if cost < costs[start + size]:
+                costs[start + size], starts[start + size] = cost, start
+    cuts = [len(order)]
+    while cuts[-1]:
+        cuts.append(starts[cuts[-1]])
+    for start, end in pairwise(reversed(cuts)):
+        yield order[start:end]
 
 
 def pool_texts(

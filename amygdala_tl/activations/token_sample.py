@@ -19,16 +19,18 @@ def tokens_per_text(n_texts: int) -> float:
     return TOKENS_PER_CORPUS / max(n_texts, 1)
 
 
-def draw_tokens(text_id: str, content: Sequence[bool], per_text: float) -> list[int]:
+def draw_tokens(text_id: str, content: Sequence[bool], per_text: float, *, first: int = 0) -> list[int]:
     """Return the positions of the tokens that a text gives, ascending.
 
     Args:
         text_id: of the text.
-        content: for each token, whether it is the text's own. The token at position 0 is an attention sink and never drawn.
+        content: for each token, whether it is the text's own.
         per_text: from `tokens_per_text`.
+        first: position of `content`'s first token in the model's input, whose token at position 0 is an attention sink and never
+            drawn.
     """
     digest = hashlib.sha256(f"tokens of {text_id}".encode()).digest()
     more, start = (int.from_bytes(part) / 2**64 for part in (digest[:8], digest[8:16]))
-    own = [position for position, mine in enumerate(content) if mine and position > 0]
+    own = [position for position, mine in enumerate(content) if mine and first + position > 0]
     n = min(int(per_text + more), len(own))
     return [own[int((index + start) * len(own) / n)] for index in range(n)]

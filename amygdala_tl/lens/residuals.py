@@ -4,8 +4,10 @@ The hooks are torch's own: each has a handle that removes it and nothing else. T
 `run_with_cache` with it, reset all hooks of a model when they end, including those that somebody else put there.
 """
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,6 +17,30 @@ from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
 from amygdala_tl.errors import ModelError
+
+
+@dataclass(frozen=True, slots=True)
+class SharedPrefix:
+    """The first tokens of many texts, after one pass.
+
+    Attributes:
+        n_tokens: how many they are.
+        cache: what the model keeps of them, for a batch of one.
+    """
+
+    n_tokens: int
+    cache: Any
+
+    def options(self, batch: int, n_tokens: int) -> dict[str, Any]:
+        """Return the arguments for a pass of `batch` texts that go on with `n_tokens` more tokens each."""
+        rows, cache = torch.zeros(batch, dtype=torch.long), copy.deepcopy(self.cache)
+        if hasattr(cache, "reorder_cache"):
+            cache.reorder_cache(rows)
+            return {"past_key_values": cache, "use_cache": True}
+        for entry in cache.entries:
+            entry.past_keys, entry.past_values = entry.past_keys[rows], entry.past_values[rows]
+        cache.previous_attention_mask = cache.previous_attention_mask[rows]
+        return {"past_kv_cache": cache, "attention_mask": torch.ones(batch, n_tokens, dtype=torch.long)}
 
 
 class _AllRead(Exception):
@@ -37,7 +63,7 @@ def on_resid_post(model: Any, layer: int, function: Callable[[Tensor], Tensor | 
 
 @torch.no_grad()
 def run_resid_post(
-    model: Any, tokens: Int[Tensor, "text token"], layers: Sequence[int]
+    model: Any, tokens: Int[Tensor, "text token"], layers: Sequence[int], *, behind: SharedPrefix | None = None
 ) -> Float[Tensor, "text token layer d_model"]:
     """Return the residual stream after each of `layers`, in the model's dtype, on the model's first device.
 
@@ -48,6 +74,7 @@ def run_resid_post(
         model: HookedTransformer or TransformerBridge.
         tokens: token ids.
         layers: decoder layers, from 0.
+        behind: tokens before those of every text, already run; see `share_prefix`.
     """
     device = next(model.parameters()).device
     tokens = tokens.to(device)
@@ -55,6 +82,8 @@ def run_resid_post(
     # HookedTransformer masks leading tokens with the padding's id, as BOS often has, behind a tokenizer that pads on the left.
     if getattr(getattr(model, "tokenizer", None), "padding_side", None) == "left":
         options["attention_mask"] = torch.ones_like(tokens)
+    if behind is not None:
+        options |= behind.options(*tokens.shape)
     return read_streams(model, layers, {}, lambda: model(tokens, **options)).to(device)
 
 

@@ -45,6 +45,16 @@ class TokenizedText:
     cut: bool
 
     @property
+    def n_tokens(self) -> int:
+        """Number of tokens of the text itself."""
+        return sum(self.content)
+
+    @property
+    def first(self) -> int:
+        """Position of the first token of the text."""
+        return self.content.index(True)
+
+    @property
     def last(self) -> int:
         """Position of the last token of the text."""
         return len(self.content) - 1 - self.content[::-1].index(True)

@@ -70,7 +70,7 @@ def test_a_massive_token_that_is_not_the_first_is_not_pooled_either(embedded):
     batch = next(run_batches(embedded, tokens, [20]))
     assert batch.readable[0, 1:, 0].all()
     batch.residuals[0, 5] *= 30.0
-    assert not readable_tokens(batch.residuals, batch.tokens.content)[0, 5, 0]
+    assert not readable_tokens(batch.residuals, batch.tokens)[0, 5, 0]
 
 
 def test_a_text_of_one_token_is_read_at_that_token_and_marked(embedded):

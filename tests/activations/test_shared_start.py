@@ -1,0 +1,60 @@
+"""What all texts begin with runs once, what follows a text does not run, and no activation notices."""
+
+import pytest
+import torch
+
+from amygdala_tl.activations import runner
+from amygdala_tl.activations.runner import pool_texts, tokenize_for
+from amygdala_tl.lens.engines import has_hooked_transformer
+from amygdala_tl.lens.model import load_model
+from amygdala_tl.records import READ_POSITIONS, CaptureSettings
+
+ENGINES = ["TransformerBridge", *(["HookedTransformer"] if has_hooked_transformer() else [])]
+TEXTS = [f"Day {day}: the lamp went out{', and I was glad of the dark' * (day % 3)}." for day in range(40)]
+SETTINGS = CaptureSettings(chat_template="user")
+
+
+@pytest.fixture(params=ENGINES)
+def tiny(request, tiny_checkpoint):
+    return load_model(str(tiny_checkpoint("llama")), "float32", "cpu", engine=request.param)
+
+
+def tokens_run(tiny, **options):
+    """Numbers of tokens of all passes while the texts are pooled, with pads."""
+    sizes = []
+    handle = tiny.model.blocks[0].hook_resid_pre.register_forward_hook(
+        lambda _module, _in, out: sizes.append(out.shape)
+    )
+    try:
+        pool_texts(tiny, TEXTS, [1, 3], "pooled", SETTINGS, **options)
+    finally:
+        handle.remove()
+    return sizes
+
+
+@pytest.mark.parametrize("position", READ_POSITIONS)
+def test_activations_equal_those_of_whole_passes(tiny, position, monkeypatch):
+    shared, fine = pool_texts(tiny, TEXTS, [1, 3], position, SETTINGS)
+    monkeypatch.setattr(runner, "_shared_prefix", lambda *_: None)
+    whole, fine_too = pool_texts(tiny, TEXTS, [1, 3], position, SETTINGS)
+    assert float(((shared - whole).norm(dim=-1) / whole.norm(dim=-1)).max()) < 1e-5
+    assert torch.equal(fine, fine_too)
+
+
+def test_only_the_texts_own_tokens_run_for_every_text(tiny):
+    tokenized = tokenize_for(tiny, TEXTS, SETTINGS)
+    before = tokenized[0].first
+    assert before > 10
+    assert len(tokenized[0].ids) > tokenized[0].last + 1  # the template goes on behind a text
+    own = sum(text.n_tokens for text in tokenized)
+    prefix, *trial, last = tokens_run(tiny)
+    assert prefix[:2] == (1, before)
+    assert sum(rows * tokens for rows, tokens, _ in trial[:2]) == 2 * (before + 24) + 2 * 24
+    texts = [*trial[2:], last]
+    assert sum(rows for rows, _, _ in texts) == len(TEXTS)
+    assert own <= sum(rows * tokens for rows, tokens, _ in texts) < 1.3 * own  # pads
+
+
+def test_a_few_texts_are_not_worth_a_trial(tiny, monkeypatch):
+    monkeypatch.setattr(runner, "share_prefix", lambda *_: pytest.fail("a trial"))
+    pool_texts(tiny, TEXTS[:3], [1], "pooled", SETTINGS)
