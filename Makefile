@@ -5,6 +5,7 @@
 # make test-vllm run the tests of the vLLM room against a real vLLM on the CPU, in its own environment
 # make chaos     kill commands, fill disks and take permissions away, and see whether anything is lost; at most 30 minutes
 # make fuzz      fuzz every decoder, `SECONDS=60` of CPU time each, in its own environment
+# make bench     measure how fast the package is beside its peers, in about 20 minutes; `DATA` is a folder with GoEmotions
 # make audit     look for known vulnerabilities in what the lock pins
 # make lock      pin again what `make test` installs, with hashes; `make lock UPGRADE=--upgrade` takes newer versions
 
@@ -22,6 +23,7 @@ LOCK := .ci/dev.lock.txt
 COMPILE_LOCK = .venv-audit/bin/uv --quiet --no-python-downloads pip compile --universal --python-version 3.11.5 --generate-hashes \
 	--no-header --no-annotate $(UPGRADE)
 SECONDS ?= 60
+DATA ?= ../shared/data/goemotions
 # A worker a core, one thread each (tests/conftest.py). `make test WORKERS=0` runs in one process.
 WORKERS ?= logical
 PYTEST := -m pytest --numprocesses $(WORKERS) --maxprocesses 8
@@ -34,7 +36,7 @@ COMPILE = $(@D)/bin/python -m compileall -q -j 0 -x '/tests/' $(@D)/lib >/dev/nu
 # Compiled modules are kept: dozens of tests start a Python of their own, which otherwise compiles the whole package again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint lint-web docs test-tl4 test-vllm chaos fuzz audit lock clean
+.PHONY: demo test lint lint-web docs test-tl4 test-vllm bench chaos fuzz audit lock clean
 
 demo: .venv/.ready
 	.venv/bin/amygdala-tl demo --output-dir demo-out
@@ -65,6 +67,9 @@ test-tl4: .venv-tl4/.ready
 
 test-vllm: .venv-vllm/.ready
 	.venv-vllm/bin/python $(PYTEST) --dist loadscope tests/vllm
+
+bench: .venv/.ready
+	.venv/bin/python benchmarks/bench.py --data $(DATA)
 
 chaos: .venv/.ready
 	.venv/bin/python -m tests.chaos
