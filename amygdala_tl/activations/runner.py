@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from amygdala_tl.activations.halving import run_halving
 from amygdala_tl.activations.pooling import TokenBatch, pool, readable_tokens, was_readable
 from amygdala_tl.lens.model import Lens
 from amygdala_tl.lens.prefix import TRIAL_PASSES, TRIAL_TOKENS, share_prefix
@@ -54,14 +55,18 @@ def run_batches(
 ) -> Iterator[BatchResult]:
     """Run each text once, in batches of similar length: at most `batch_size` texts, and no more tokens than the budget.
 
-    Texts that cannot be run are in no batch.
+    Texts that cannot be run are in no batch. A batch that does not fit into memory runs in halves.
+
+    Raises:
+        ModelError: a single text does not fit into memory.
     """
     runnable = {index: text for index, text in enumerate(texts) if isinstance(text, TokenizedText)}
     behind = _shared_prefix(loaded, list(runnable.values()), layers)
     start = behind.n_tokens if behind else 0
     places, budget = list(runnable), CPU_TOKEN_BUDGET if loaded.device.type == "cpu" else GPU_TOKEN_BUDGET
     lengths = [text.last + 1 - start for text in runnable.values()]
-    for batch in pack(lengths, token_budget=budget, max_texts=batch_size):
+
+    def run(batch: list[int]) -> BatchResult:
         indices = [places[at] for at in batch]
         tokens = pad([runnable[index] for index in indices], loaded.device, start=start)
         residuals = run_resid_post(loaded.model, tokens.ids, layers, behind=behind)
@@ -72,7 +77,9 @@ def run_batches(
         left_out = [index for index, bad in zip(indices, broken.tolist(), strict=True) if bad]
         kept = [index for index in indices if index not in left_out]
         n_tokens = sum(runnable[index].n_tokens for index in indices)
-        yield BatchResult(kept, tokens, residuals, readable_tokens(residuals, tokens), left_out, n_tokens)
+        return BatchResult(kept, tokens, residuals, readable_tokens(residuals, tokens), left_out, n_tokens)
+
+    yield from run_halving(pack(lengths, token_budget=budget, max_texts=batch_size), lengths, run)
 
 
 def _shared_prefix(loaded: Lens, texts: Sequence[TokenizedText], layers: Sequence[int]) -> SharedPrefix | None:

@@ -55,11 +55,16 @@ def quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
+def out_of_memory(cause: BaseException) -> bool:
+    """Return whether an error says that memory ran out; on a CPU, torch says so in a `RuntimeError`."""
+    return isinstance(cause, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(cause)
+
+
 def _remedy(cause: BaseException) -> str | None:
     """Return what helps against `cause`, whatever was read; None where that depends."""
     if isinstance(cause, ImportError):
         return "install the package that it names, or choose a checkpoint that does not need it"
-    if isinstance(cause, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(cause):
+    if out_of_memory(cause):
         return "take a smaller model, a half-precision `dtype`, or a machine with more memory"
     if isinstance(cause, UnpicklingError):
         return "get the checkpoint as safetensors: a pickle file may run code, so only plain tensors are read from it"
