@@ -14,7 +14,7 @@ Only type checkers import torch here, so that rooms without tensors (memory, cor
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -28,6 +28,12 @@ ChatTemplate = Literal["none", "user", "assistant"]
 
 ChatTemplateChoice = Literal["auto", "none", "user", "assistant"]
 """The same, with `auto` for `user` if the model's tokenizer has a template, else `none`."""
+
+KeptPosition = Literal["all", "pooled", "last", "last-content"]
+"""The read position that a store keeps, or `all`."""
+
+StoreDtype = Literal["float32", "float16"]
+"""How a store keeps activations: float16 takes half as much, and rounds each number by 2^-11 of itself at most."""
 
 Split = Literal["train", "heldout"]
 
@@ -137,12 +143,27 @@ class CaptureSettings:
         max_tokens: length at which a text is cut.
         token_components: number of principal directions of each text's tokens that the store keeps.
         rendered: the chat template around a placeholder, as the tokenizer renders it; empty without one, and in old records.
+        store_dtype: of the activations on the disk.
+        read_position: the one that the store keeps, or `all`.
     """
 
     chat_template: ChatTemplate = "none"
     max_tokens: int = 1024
     token_components: int = 0
     rendered: str = ""
+    store_dtype: StoreDtype = "float32"
+    read_position: KeptPosition = "all"
+
+    @property
+    def positions(self) -> tuple[ReadPosition, ...]:
+        """The read positions that the store keeps."""
+        return READ_POSITIONS if self.read_position == "all" else (self.read_position,)
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """The settings by name, without those of later versions that have their defaults, so that stores keep their names."""
+        later = {"store_dtype": "float32", "read_position": "all"}
+        return {name: value for name, value in asdict(self).items() if later.get(name) != value}
 
 
 @dataclass(frozen=True, slots=True)

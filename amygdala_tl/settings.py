@@ -6,7 +6,7 @@ This module imports no torch, so that the command line can print its help at onc
 from dataclasses import dataclass
 from typing import Literal
 
-from amygdala_tl.records import ChatTemplateChoice, ReadPosition
+from amygdala_tl.records import ChatTemplateChoice, KeptPosition, ReadPosition, StoreDtype
 
 Labels = Literal["classes", "graded"]
 """Fit two classes, or the tags' scores."""
@@ -39,6 +39,8 @@ class CaptureOptions:
     max_tokens: int = 1024
     token_components: int = 0
     batch_size: int | None = None
+    store_dtype: StoreDtype = "float32"
+    keep_position: KeptPosition = "all"
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,8 +130,10 @@ class _Pending:
                 ids, batch.tokens.content.tolist(), batch.tokens.first.tolist(), strict=True
             )
         ]
-        components = self.store.settings.token_components
-        self.parts.append(pool_batch(batch.residuals, batch.tokens, drawn, components=components))
+        said = self.store.settings
+        self.parts.append(
+            pool_batch(batch.residuals, batch.tokens, drawn, positions=said.positions, components=said.token_components)
+        )
         self.ids.extend(ids)
         if len(self.ids) >= SHARD_TEXTS or time.monotonic() - self.since > SHARD_SECONDS:
             self.flush()

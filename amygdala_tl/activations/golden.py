@@ -13,7 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from amygdala_tl.activations.hashed_files import listed, opened, read_tensor, write_hashed
+from amygdala_tl.activations.hashed_files import listed, read_header, read_tensor, write_hashed
+from amygdala_tl.activations.places import matching
 from amygdala_tl.activations.runner import tokenize_for
 from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.errors import ActivationStoreError, ModelError
@@ -110,12 +111,11 @@ def read_golden(store: ActivationStore) -> GoldenStreams:
     texts: tuple[str, ...] = ()
     ids: tuple[tuple[int, ...], ...] = ()
     streams: dict[int, Tensor] = {}
-    for path in sorted(store.folder.glob("golden-*.safetensors")):
-        whole = read_tensor(path, "streams")
-        with opened(path) as file:
-            header = file.metadata() or {}
-        texts = listed(path, header, "texts", tuple[str, ...])
-        ids = listed(path, header, "ids", tuple[tuple[int, ...], ...])
-        layers = listed(path, header, "layers", list[int])
+    for path in matching(store.folder, "golden-*.safetensors"):
+        header = read_header(path)
+        whole = read_tensor(path, "streams", header)
+        texts = listed(path, header.about, "texts", tuple[str, ...])
+        ids = listed(path, header.about, "ids", tuple[tuple[int, ...], ...])
+        layers = listed(path, header.about, "layers", list[int])
         streams |= {layer: whole[:, at] for at, layer in enumerate(layers)}
     return GoldenStreams(texts, ids, streams)

@@ -3,18 +3,20 @@
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from amygdala_tl.activations.hashed_files import damaged, listed, opened, read_tensor, write_hashed
+from amygdala_tl.activations.half import from_half, to_half
+from amygdala_tl.activations.hashed_files import Header, damaged, listed, read_header, read_tensor, write_hashed
+from amygdala_tl.activations.places import Place
 from amygdala_tl.activations.pooling import Pooled
-from amygdala_tl.records import READ_POSITIONS, CaptureSettings
+from amygdala_tl.records import CaptureSettings
 
 SPREAD = "token_spread"
 _SUMS = "token_count", "token_sum", "token_product"
+_EXPONENTS = ".exponents"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,46 +29,58 @@ class Shard:
         layers: layer -> column.
         per_text: tokens that each of its texts was to give (see `tokens_per_text`); None for a shard of an earlier version, which
             keeps sums over all tokens of all its texts.
+        header: of the file; None if this comes from an index, which may be wrong.
     """
 
-    path: Path
+    path: Place
     rows: Mapping[str, int]
     layers: Mapping[int, int]
     per_text: float | None
+    header: Header | None = None
 
-    def read(self, name: str) -> Tensor:
-        """Read a tensor; raises `ActivationStoreError` for a damaged file."""
-        return read_tensor(self.path, name)
+    def read(self, name: str, part: tuple[slice, ...] = ()) -> Tensor:
+        """Read a part of a tensor, in float32 if it is in float16; raises `ActivationStoreError` for a damaged file."""
+        header = self.header or read_header(self.path)
+        values = read_tensor(self.path, name, header, part)
+        if (exponents := name + _EXPONENTS) in header.tensors:
+            return from_half(values, read_tensor(self.path, exponents, header, part))
+        return values
 
 
-def write_shard(folder: Path, ids: Sequence[str], layers: Sequence[int], pooled: Pooled, per_text: float) -> Path:
+def write_shard(
+    folder: Place, ids: Sequence[str], layers: Sequence[int], pooled: Pooled, per_text: float, settings: CaptureSettings
+) -> Place:
     """Write a shard and return its path.
 
     Raises:
         StorageError: the disk refuses.
     """
-    data: dict[str, Tensor] = {str(position): value for position, value in pooled.positions.items()}
-    data |= {name: getattr(pooled, name) for name in ("token_counts", "token_rows", "token_sample")}
+    data: dict[str, Tensor] = {}
+    for name, value in (*pooled.positions.items(), ("token_sample", pooled.token_sample)):
+        if settings.store_dtype == "float16":
+            data[name], data[name + _EXPONENTS] = to_half(value)
+        else:
+            data[name] = value
+    data |= {"token_counts": pooled.token_counts, "token_rows": pooled.token_rows}
     if pooled.token_spread is not None:
         data[SPREAD] = pooled.token_spread.to(torch.bfloat16)
     values = {"ids": list(ids), "layers": list(layers), "tokens_per_text": per_text}
     return write_hashed(folder, "shard", data, {name: json.dumps(value) for name, value in values.items()})
 
 
-def open_shard(path: Path, settings: CaptureSettings, d_model: int) -> Shard:
+def open_shard(path: Place, settings: CaptureSettings, d_model: int) -> Shard:
     """Read the header of a shard.
 
     Raises:
         ActivationStoreError: it is damaged, or its tensors do not have the shapes that the settings demand.
     """
-    with opened(path) as file:
-        header = file.metadata() or {}
-        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-    rows = {text: row for row, text in enumerate(listed(path, header, "ids", list[str]))}
-    layers = {layer: column for column, layer in enumerate(listed(path, header, "layers", list[int]))}
-    per_text = listed(path, header, "tokens_per_text", float) if "tokens_per_text" in header else None
+    header = read_header(path)
+    rows = {text: row for row, text in enumerate(listed(path, header.about, "ids", list[str]))}
+    layers = {layer: column for column, layer in enumerate(listed(path, header.about, "layers", list[int]))}
+    per_text = listed(path, header.about, "tokens_per_text", float) if "tokens_per_text" in header.about else None
+    shapes = {name: entry.shape for name, entry in header.tensors.items()}
     n_texts, n_layers = len(rows), len(layers)
-    needed: dict[str, tuple[int, ...]] = dict.fromkeys(READ_POSITIONS, (n_texts, n_layers, d_model))
+    needed: dict[str, tuple[int, ...]] = dict.fromkeys(settings.positions, (n_texts, n_layers, d_model))
     if per_text is None:
         needed |= {name: (n_layers, d_model, d_model)[:axes] for axes, name in enumerate(_SUMS, start=1)}
     else:
@@ -75,10 +89,11 @@ def open_shard(path: Path, settings: CaptureSettings, d_model: int) -> Shard:
         needed["token_sample"] = (*n_sampled, n_layers, d_model)
     if settings.token_components:
         needed[SPREAD] = (n_texts, n_layers, settings.token_components, d_model)
+    needed |= {name + _EXPONENTS: shape[:-1] for name, shape in needed.items() if name + _EXPONENTS in shapes}
     for name, shape in needed.items():
         if shapes.get(name) != shape:
             raise damaged(path, f"{name} of shape {shapes[name]}" if name in shapes else f"no tensor {name}")
-    return Shard(path, rows, layers, per_text)
+    return Shard(path, rows, layers, per_text, Header({}, header.tensors, header.hashes))
 
 
 def sampled_tokens(
@@ -93,10 +108,11 @@ def sampled_tokens(
     """
     column, chosen = shard.layers[layer], torch.zeros(len(shard.rows), dtype=torch.bool)
     chosen[[shard.rows[text] for text in texts]] = True
-    counts, rows = shard.read("token_counts")[:, column].double(), shard.read("token_rows").long()
+    there = slice(None), slice(column, column + 1)
+    counts, rows = shard.read("token_counts", there)[:, 0].double(), shard.read("token_rows").long()
     if len(rows) and not 0 <= int(rows.min()) <= int(rows.max()) < len(shard.rows):
         raise damaged(shard.path, "a token of a text that the shard does not hold")
-    tokens = shard.read("token_sample")[:, column].float()
+    tokens = shard.read("token_sample", there)[:, 0].float()
     kept = chosen[rows] & ~tokens.isnan().any(dim=1)
     rows, tokens = rows[kept], tokens[kept]
     given = torch.bincount(rows, minlength=len(counts))

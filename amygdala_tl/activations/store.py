@@ -4,12 +4,13 @@
     <root>/<key>/shard-<hash>.safetensors     some texts at some layers
     <root>/<key>/golden-<hash>.safetensors    what the model gave for the golden texts
     <root>/<key>/left-out-<hash>.json         texts that the model cannot run, with reasons
+    <root>/<key>/index.json                   what the headers of the shards say, see `shard_index`
 
-`key` hashes everything besides text and layer that an activation depends on: weights, configuration, tokenizer, rendered chat
-template, engine, dtype, settings, pooling rules. A shard holds, for its texts and layers, `pooled`, `last`, `last-content`
-[text, layer, d_model] float32, a sample of their tokens (see `token_sample`) and, on request, the leading directions of each
-text's tokens. Shards of earlier versions hold sums over tokens in place of the sample. A shard is written under another name and
-then renamed, so it is there whole or not at all.
+`<root>` is a folder or a URL, see `places`. `key` hashes everything besides text and layer that an activation depends on:
+weights, configuration, tokenizer, rendered chat template, engine, dtype, settings, pooling rules. A shard holds, for its texts
+and layers, the activations at each read position [text, layer, d_model] in float32 or float16, a sample of their tokens (see
+`token_sample`) and, on request, the leading directions of each text's tokens. Shards of earlier versions hold sums over tokens in
+place of the sample. On a disk, a shard is written under another name and then renamed, so it is there whole or not at all.
 """
 
 import hashlib
@@ -19,7 +20,6 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
 
 import filelock
 import msgspec
@@ -28,10 +28,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from amygdala_tl.activations.hashed_files import read_json
+from amygdala_tl.activations.places import Place, Remote, make_place, matching, place, sizes, write
 from amygdala_tl.activations.pooling import SINK_RATIO, Pooled
+from amygdala_tl.activations.shard_index import read_index, write_index
 from amygdala_tl.activations.shards import SPREAD, Shard, TokenSums, open_shard, sampled_tokens, write_shard
 from amygdala_tl.errors import ActivationStoreError, StorageError
-from amygdala_tl.files import Kind, atomic_write_text, make_folder
+from amygdala_tl.files import Kind
 from amygdala_tl.kinds import json_with, text_with
 from amygdala_tl.records import CaptureSettings, ModelInfo, ReadPosition, TokenPart
 
@@ -64,40 +66,43 @@ class ActivationStore:
     `left_out` says of each text that the model cannot run why. Such texts are never missing, and their activations are NaN.
     """
 
-    def __init__(self, folder: Path, info: ModelInfo, settings: CaptureSettings) -> None:
+    def __init__(self, folder: Place, info: ModelInfo, settings: CaptureSettings) -> None:
         self.folder, self.info, self.settings = folder, info, settings
         self.refresh()
 
     @classmethod
     def for_model(
-        cls, root: Path, info: ModelInfo, settings: CaptureSettings, *, make: bool = True
+        cls, root: str | Place, info: ModelInfo, settings: CaptureSettings, *, make: bool = True
     ) -> "ActivationStore":
         """Open the store below `root` for this model and these settings; `make` it when something is added.
 
         Raises:
             ActivationStoreError: a shard cannot be read, the store has other rules, or it is missing and must not be made.
+            InputError, StorageError: `root` is a URL, and its file system is not installed or refuses.
         """
-        depends_on = [info.key, asdict(settings), POOLING_VERSION, SINK_RATIO]
-        folder = Path(root) / hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:16]
+        depends_on, root = [info.key, settings.key, POOLING_VERSION, SINK_RATIO], place(root)
+        folder = root / hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:16]
         if (folder / _DESCRIPTION).is_file():
             if not _described(folder).current:
                 raise _other_rules(folder)
         elif not make:
             what = "activations of this model and these settings are missing"
             raise ActivationStoreError(what, label=str(root), remedy=_CAPTURE)
-        elif old := [each for each in _stores_below(Path(root)) if _is_old(each)]:
+        elif old := [each for each in _stores_below(root) if _is_old(each)]:
             names = ", ".join(each.name for each in old)
             what = f"{root} holds activations of an earlier version of amygdala-tl ({names})"
             warnings.warn(f"{what}: they are computed again, and you can delete these folders", stacklevel=2)
         return cls(folder, info, settings)
 
     @classmethod
-    def find(cls, path: Path) -> "ActivationStore":
-        """Open the store at `path`, or the only one below it; stores of an earlier version do not count.
+    def find(cls, where: str | Place) -> "ActivationStore":
+        """Open the store in a folder, or the only one below it; stores of an earlier version do not count.
 
         Raises:
             ActivationStoreError: there is no store, there are several, or the store cannot be read.
+            InputError, StorageError: `where` is a URL, and its file system is not installed or refuses.
         """
+        path = place(where)
         found = [path] if (path / _DESCRIPTION).is_file() else _stores_below(path)
         if not found:
             raise ActivationStoreError("no activations here", label=str(path), remedy=_CAPTURE)
@@ -116,31 +121,68 @@ class ActivationStore:
             StorageError: the disk refuses.
         """
         for each in (self.folder.parent, self.folder):
-            make_folder(each, private=True)
-        if not (self.folder / _DESCRIPTION).exists():
+            make_place(each)
+        if not (self.folder / _DESCRIPTION).is_file():
             rules = {"pooling_version": POOLING_VERSION, "sink_ratio": SINK_RATIO}
             said = {"model": asdict(self.info), "settings": asdict(self.settings), **rules}
-            atomic_write_text(self.folder / _DESCRIPTION, json.dumps(said, indent=2) + "\n", _STORE)
+            write(self.folder / _DESCRIPTION, f"{json.dumps(said, indent=2)}\n".encode(), _STORE)
 
-    def refresh(self) -> None:
-        """Read again which texts and layers are in the folder.
+    def refresh(self, *, indexed: bool = True) -> None:
+        """Read again which texts and layers are in the folder, from the `indexed` shards' index or else from their headers.
 
         Raises:
             ActivationStoreError: a shard cannot be read.
         """
         self.left_out: dict[str, str] = {}
-        for path in sorted(self.folder.glob("left-out-*.json")):
+        for path in matching(self.folder, "left-out-*.json"):
             self.left_out |= read_json(path, dict[str, str])
-        self._shards = [self._open(path) for path in sorted(self.folder.glob("shard-*.safetensors"))]
+        found = sizes(self.folder, "shard-*.safetensors")
+        known = read_index(self.folder) if indexed and found else {}
+        listed = {name: shard for name, (size, shard) in known.items() if found.get(name) == size}
+        self._shards = [listed.get(name) or self._open(self.folder / name) for name in found]
+        self._held: dict[str, tuple[int, ...]] | None = None
+        if len(listed) < len(found) or len(known) > len(found):
+            write_index(self.folder, zip(found.values(), self._shards, strict=True))
+
+    def _holders(self) -> dict[str, tuple[int, ...]]:
+        """Map each text to the numbers of the shards that hold it."""
+        if self._held is None:
+            self._held = held = dict[str, tuple[int, ...]]()
+            for number, shard in enumerate(self._shards):
+                here = (number,)
+                for text in shard.rows:
+                    held[text] = here if text not in held else held[text] + here
+        return self._held
+
+    def _of(self, ids: Collection[str]) -> list[int]:
+        """Return the numbers of the shards that hold any of the texts, after comparing their headers with the index."""
+        held = self._holders()
+        numbers = sorted({number for text in ids for number in held.get(text, ())})
+        for number in numbers:
+            said = self._shards[number]
+            if said.header is None:
+                true = self._open(said.path)
+                if (true.rows, true.layers, true.per_text) != (said.rows, said.layers, said.per_text):
+                    self.refresh(indexed=False)
+                    return self._of(ids)
+                self._shards[number] = true
+        return numbers
 
     @contextmanager
     def capturing(self) -> Iterator[None]:
-        """Keep other captures out of this store, after they have finished: two at once would count texts twice.
+        """Keep other captures out of this store, after they have finished; they would run the same texts.
+
+        An object store has no locks. There, two captures may run the same texts, which then count once.
 
         Raises:
             StorageError: the disk refuses.
         """
         self.describe()
+        if isinstance(self.folder, Remote):
+            self.refresh()
+            yield
+            self.refresh()
+            return
         lock = filelock.FileLock(self.folder / _LOCK)
         try:
             lock.acquire(blocking=False)
@@ -153,28 +195,29 @@ class ActivationStore:
         try:
             self.refresh()
             yield
+            self.refresh()  # writes the index
         finally:
             lock.release()
 
     def layers_of(self, ids: Collection[str]) -> tuple[int, ...]:
         """Return the layers at which all of `ids` have been captured, ascending."""
-        captured: defaultdict[int, set[str]] = defaultdict(set)
-        for shard in self._shards:
-            for layer in shard.layers:
-                captured[layer].update(shard.rows)
-        needed = set(ids) - self.left_out.keys()
-        return tuple(sorted(layer for layer, texts in captured.items() if texts.issuperset(needed)))
+        held = self._holders()
+        together = {held.get(text, ()) for text in set(ids) - self.left_out.keys()}
+        captured = [{layer for number in numbers for layer in self._shards[number].layers} for numbers in together]
+        return tuple(sorted(set.intersection(*captured) if captured else {x for s in self._shards for x in s.layers}))
 
     def missing(self, ids: Collection[str], layers: Sequence[int]) -> dict[tuple[int, ...], list[str]]:
         """Map each set of missing layers to the ids of the texts that lack exactly these."""
-        have: dict[str, set[int]] = {text: set() for text in ids if text not in self.left_out}
-        for shard in self._shards:
-            for text in have.keys() & shard.rows.keys():
-                have[text].update(shard.layers)
-        wanted: defaultdict[tuple[int, ...], list[str]] = defaultdict(list)
-        for text in have:
-            if lacking := tuple(layer for layer in layers if layer not in have[text]):
-                wanted[lacking].append(text)
+        held, wanted = self._holders(), defaultdict[tuple[int, ...], list[str]](list)
+        lacking: dict[tuple[int, ...], tuple[int, ...]] = {}  # by shards: few, for many texts
+        for text in dict.fromkeys(ids):
+            if text not in self.left_out:
+                numbers = held.get(text, ())
+                if numbers not in lacking:
+                    have = {layer for number in numbers for layer in self._shards[number].layers}
+                    lacking[numbers] = tuple(layer for layer in layers if layer not in have)
+                if lacking[numbers]:
+                    wanted[lacking[numbers]].append(text)
         return dict(wanted)
 
     def leave_out(self, reasons: Mapping[str, str]) -> None:
@@ -187,7 +230,7 @@ class ActivationStore:
             written = json.dumps(new, indent=1) + "\n"
             name = hashlib.sha256(written.encode()).hexdigest()[:24]
             self.describe()
-            atomic_write_text(self.folder / f"left-out-{name}.json", written, _LEFT_OUT)
+            write(self.folder / f"left-out-{name}.json", written.encode(), _LEFT_OUT)
             self.left_out |= new
 
     def add(self, ids: Sequence[str], layers: Sequence[int], pooled: Pooled, per_text: float) -> None:
@@ -197,7 +240,8 @@ class ActivationStore:
             StorageError: the disk refuses.
         """
         self.describe()
-        self._shards.append(self._open(write_shard(self.folder, ids, layers, pooled, per_text)))
+        self._shards.append(self._open(write_shard(self.folder, ids, layers, pooled, per_text, self.settings)))
+        self._held = None
 
     def load(
         self, ids: Sequence[str], layers: Sequence[int], position: ReadPosition
@@ -205,8 +249,12 @@ class ActivationStore:
         """Load the activations of the texts at the layers, in the given order.
 
         Raises:
-            ActivationStoreError: the store lacks some of them.
+            ActivationStoreError: the store lacks some of them, or does not keep this read position.
         """
+        if position not in self.settings.positions:
+            got, need = ", ".join(self.settings.positions), position
+            what, remedy = "the store keeps another read position", "capture again with this one"
+            raise ActivationStoreError(what, label=str(self.folder), got=got, need=need, remedy=remedy)
         return self._collect(ids, layers, position, (self.info.d_model,))
 
     def load_spread(self, ids: Sequence[str], layers: Sequence[int]) -> Float[Tensor, "text layer component d_model"]:
@@ -226,19 +274,26 @@ class ActivationStore:
 
     def _collect(self, ids: Sequence[str], layers: Sequence[int], name: str, shape: tuple[int, ...]) -> Tensor:
         """Collect the rows of the tensor `name` from all shards: [text, layer, *shape]."""
+        numbers = self._of(ids)
+        if self.missing(ids, layers) and any(shard.header is None for shard in self._shards):
+            self.refresh(indexed=False)
+            numbers = self._of(ids)
         if missing := self.missing(ids, layers):
             got = f"{sum(map(len, missing.values()))} of {len(ids)} texts not captured at all layers"
             raise ActivationStoreError("activations are missing", label=str(self.folder), got=got, remedy=_CAPTURE)
         rows = {text: row for row, text in enumerate(ids)}
         result = torch.full((len(ids), len(layers), *shape), torch.nan)
-        for shard in self._shards:
+        for shard in (self._shards[number] for number in numbers):
             common = [text for text in shard.rows if text in rows]
-            columns = [column for column, layer in enumerate(layers) if layer in shard.layers]
-            if common and columns:
-                values = shard.read(name)
+            columns = {column: shard.layers[layer] for column, layer in enumerate(layers) if layer in shard.layers}
+            if columns:
                 taken, target = ([where[text] for text in common] for where in (shard.rows, rows))
-                for column in columns:
-                    result[target, column] = values[taken, shard.layers[layers[column]]].float()
+                part = slice(min(taken), max(taken) + 1), slice(min(columns.values()), max(columns.values()) + 1)
+                values = shard.read(name, part)
+                for column, found in columns.items():
+                    result[target, column] = values[
+                        [row - part[0].start for row in taken], found - part[1].start
+                    ].float()
         return result
 
     def batches(
@@ -251,9 +306,13 @@ class ActivationStore:
         Raises:
             ActivationStoreError: the store lacks some texts.
         """
-        place = {text: (number, row) for number, shard in enumerate(self._shards) for text, row in shard.rows.items()}
-        last = (len(self._shards), 0)  # missing texts come last, where `load` reports them
-        rows = sorted(range(len(ids)), key=lambda row: place.get(ids[row], last))
+        held, last = self._holders(), len(self._shards)  # missing texts come last, where `load` reports them
+
+        def at(row: int) -> tuple[int, int]:
+            number = held.get(ids[row], (last,))[-1]
+            return number, self._shards[number].rows[ids[row]] if number < last else 0
+
+        rows = sorted(range(len(ids)), key=at)
         for start in range(0, len(rows), size):
             part = rows[start : start + size]
             yield part, self.load([ids[row] for row in part], layers, position)
@@ -271,10 +330,10 @@ class ActivationStore:
         wanted, n_tokens = set(ids), [0] * len(layers)
         counted: list[set[str]] = [set() for _ in layers]
         sums: dict[int, TokenSums] = {}
-        for shard in self._shards:
+        for shard in [self._shards[number] for number in self._of(wanted)]:
             common = wanted & shard.rows.keys()
             for column, layer in enumerate(layers):
-                if not common or layer not in shard.layers:
+                if layer not in shard.layers:
                     continue
                 if shard.per_text is not None:
                     part = TokenPart(column, *sampled_tokens(shard, layer, common - counted[column]))
@@ -292,26 +351,26 @@ class ActivationStore:
             remedy = "capture texts of more than one token"
             raise ActivationStoreError("no token to calibrate on", label=str(self.folder), remedy=remedy)
 
-    def _open(self, path: Path) -> Shard:
+    def _open(self, path: Place) -> Shard:
         return open_shard(path, self.settings, self.info.d_model)
 
 
-def _stores_below(path: Path) -> list[Path]:
-    return sorted(file.parent for file in path.glob(f"*/{_DESCRIPTION}"))
+def _stores_below(path: Place) -> list[Place]:
+    return [file.parent for file in matching(path, f"*/{_DESCRIPTION}")]
 
 
-def _described(folder: Path) -> _Description:
+def _described(folder: Place) -> _Description:
     return read_json(folder / _DESCRIPTION, _Description)
 
 
-def _is_old(folder: Path) -> bool:
+def _is_old(folder: Place) -> bool:
     try:
         return not _described(folder).current
     except ActivationStoreError:  # damage is reported when this store is opened
         return False
 
 
-def _other_rules(folder: Path) -> ActivationStoreError:
+def _other_rules(folder: Place) -> ActivationStoreError:
     said, remedy = _described(folder), "capture again; you can delete the folder"
     got, need = (f"rules {version} with sinks above {ratio:g}" for version, ratio in (
         (said.pooling_version, said.sink_ratio), (POOLING_VERSION, SINK_RATIO)))  # fmt: skip

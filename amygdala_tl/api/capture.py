@@ -10,7 +10,14 @@ from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.lens.hooks import parse_layers
 from amygdala_tl.lens.model import Lens
 from amygdala_tl.lens.template import rendered_template
-from amygdala_tl.records import CaptureSettings, CaptureSummary, ChatTemplateChoice, ProgressCallback
+from amygdala_tl.records import (
+    CaptureSettings,
+    CaptureSummary,
+    ChatTemplateChoice,
+    KeptPosition,
+    ProgressCallback,
+    StoreDtype,
+)
 from amygdala_tl.settings import CAPTURE
 
 
@@ -24,6 +31,8 @@ def capture(
     max_tokens: int = CAPTURE.max_tokens,
     token_components: int = CAPTURE.token_components,
     batch_size: int | None = CAPTURE.batch_size,
+    store_dtype: StoreDtype = CAPTURE.store_dtype,
+    keep_position: KeptPosition = CAPTURE.keep_position,
     progress: ProgressCallback | None = None,
 ) -> tuple[ActivationStore, CaptureSummary]:
     """Run the texts of a corpus that the store lacks, and keep their activations.
@@ -31,12 +40,14 @@ def capture(
     Args:
         corpus: texts, neutral ones too.
         lens: from `load_model` or `wrap`.
-        activations_dir: folder for the stores of any number of models and settings.
+        activations_dir: folder or URL (`s3://bucket/folder`) for the stores of any number of models and settings.
         layers: see `parse_layers`.
         chat_template: run each text as one turn of the model's chat template; `auto`: as the user's, if there is one.
         max_tokens: length at which a text is cut.
         token_components: number of principal directions of each text's tokens to keep, for the `subspace` estimator.
         batch_size: most texts a batch; a token budget alone decides if None.
+        store_dtype: how the store keeps activations; float16 rounds each number by at most 2^-11 of itself.
+        keep_position: the read position that the store keeps, or `all`.
         progress: called after every batch.
 
     Returns:
@@ -45,14 +56,15 @@ def capture(
     Raises:
         ModelError: no such layer, or no such chat template.
         ActivationStoreError: the store is damaged, or the model no longer computes what it holds.
-        StorageError: the disk refused.
+        StorageError: the disk or the object store refused.
+        InputError: the URL's file system is not installed.
     """
     indices = parse_layers(layers, lens.info.n_layers)
     if chat_template == "auto":
         chat_template = "user" if lens.tokenizer.chat_template else "none"
     rendered = "" if chat_template == "none" else rendered_template(lens.tokenizer, chat_template)
-    settings = CaptureSettings(chat_template, max_tokens, token_components, rendered)
-    store = ActivationStore.for_model(Path(activations_dir), lens.info, settings)
+    settings = CaptureSettings(chat_template, max_tokens, token_components, rendered, store_dtype, keep_position)
+    store = ActivationStore.for_model(activations_dir, lens.info, settings)
     check_store(lens, store, indices)
     texts = {text.id: text.text for text in corpus.texts}
     summary = capture_texts(lens, texts, indices, store, batch_size=batch_size, progress=progress)

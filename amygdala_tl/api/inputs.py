@@ -43,7 +43,7 @@ def store_of(readout: Readout, folder: str | Path) -> ActivationStore:
 
     Args:
         readout: with a model in its provenance.
-        folder: with the stores of any number of models and settings.
+        folder: or URL, with the stores of any number of models and settings.
 
     Raises:
         ActivationStoreError: the store is not there, or a shard cannot be read.
@@ -52,4 +52,4 @@ def store_of(readout: Readout, folder: str | Path) -> ActivationStore:
     said = readout.provenance
     if said.model is None:
         raise ReadoutError("the readout names no model", remedy="use it without activations")
-    return ActivationStore.for_model(Path(folder), said.model, said.capture, make=False)
+    return ActivationStore.for_model(folder, said.model, said.capture, make=False)

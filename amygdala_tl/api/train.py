@@ -15,10 +15,17 @@ from amygdala_tl.api.layers import compare_layers
 from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.diagnostics.records import Diagnosis, LayerSeparation
 from amygdala_tl.diagnostics.separation import best_layers
-from amygdala_tl.errors import FitError
+from amygdala_tl.errors import FitError, InputError
 from amygdala_tl.lens.model import Lens
 from amygdala_tl.readout.record import Readout
-from amygdala_tl.records import CaptureSummary, ChatTemplateChoice, ProgressCallback, ReadPosition
+from amygdala_tl.records import (
+    CaptureSummary,
+    ChatTemplateChoice,
+    KeptPosition,
+    ProgressCallback,
+    ReadPosition,
+    StoreDtype,
+)
 from amygdala_tl.settings import AUTO, CAPTURE, FIT, LAYERS, Labels
 
 
@@ -47,6 +54,8 @@ def train(
     chat_template: ChatTemplateChoice = CAPTURE.chat_template,
     max_tokens: int = CAPTURE.max_tokens,
     batch_size: int | None = CAPTURE.batch_size,
+    store_dtype: StoreDtype = CAPTURE.store_dtype,
+    keep_position: KeptPosition = CAPTURE.keep_position,
     verdicts: bool = True,
     activations_dir: str | Path | None = None,
     progress: ProgressCallback | None = None,
@@ -59,14 +68,17 @@ def train(
         lens: from `load_model` or `wrap`.
         layers: see `parse_layers`; `auto` captures eight layers and keeps the four that serve the concepts best.
         aggregator, denoise, labels, read_position, min_examples: as in `fit`.
-        chat_template, max_tokens, batch_size, progress: as in `capture`.
+        chat_template, max_tokens, batch_size, store_dtype, keep_position, progress: as in `capture`.
         verdicts: judge every concept on the corpus's held-out groups. A corpus too small to judge gives a readout without.
-        activations_dir: folder where activations are kept for later; they are not kept if None.
+        activations_dir: folder or URL where activations are kept for later; they are not kept if None.
         on_result: called with what each stage gives.
 
     Raises:
         ModelError, FitError, InputError, ActivationStoreError, StorageError: as the stages.
     """
+    if keep_position not in ("all", read_position):
+        what, remedy = "`read_position` is not kept", "keep it, or `all`"
+        raise InputError(what, got=keep_position, need=read_position, remedy=remedy)
     fitting: dict[str, Any] = {
         "aggregator": aggregator,
         "denoise": denoise,
@@ -84,6 +96,8 @@ def train(
             max_tokens=max_tokens,
             token_components=LAYERS.token_components if aggregator == "subspace" else 0,
             batch_size=batch_size,
+            store_dtype=store_dtype,
+            keep_position=keep_position,
             progress=progress,
         )
         on_result(summary)

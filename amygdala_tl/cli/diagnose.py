@@ -19,7 +19,7 @@ from amygdala_tl.settings import FIT, LAYERS, OUTPUT
 @options.of(FIT, without=["labels"])
 def layers(
     training_data_dir: options.TrainingData,
-    activations_dir: Annotated[Path, typer.Option(help="From `capture` or `train`.")],
+    activations_dir: Annotated[str, typer.Option(help="From `capture` or `train`.")],
     target_layers: options.CapturedLayers = None,
     slots: Annotated[int, typer.Option(min=1, help="Number of layers to choose.")] = LAYERS.slots,
     **settings: Any,

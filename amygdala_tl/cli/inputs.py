@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def training_data(
-    readout: "Readout", file: Path, training_data_dir: Path, activations_dir: Path | None
+    readout: "Readout", file: Path, training_data_dir: Path, activations_dir: str | None
 ) -> "tuple[Corpus, ActivationStore]":
     """Read the corpus that a readout was trained on, and its activations from `activations_dir` or beside the readout.
 

@@ -25,6 +25,8 @@ HELP = {
     "max_tokens": "Cut texts to this many tokens.",
     "token_components": "Keep this many principal directions of each text's tokens, for the subspace aggregator.",
     "batch_size": "Largest number of texts in a batch.",
+    "store_dtype": "dtype of the activations on the disk: float32, or float16 in half the space.",
+    "keep_position": "Read position to keep activations of, or all three.",
     "aggregator": "Estimator: mean, pca, linear, logistic, logistic_l1, whitened, subspace; or auto, the best on held-out "
     "groups of the training texts.",
     "denoise": "Comma-separated denoisers: sink, neutral-pca[:0.5], topic[:0.5], grand-mean.",
@@ -98,7 +100,7 @@ Verdicts = Annotated[
 CapturedLayers = Annotated[str | None, typer.Option(help="As in `capture`.", show_default="all captured layers")]
 ReadoutFile = Annotated[Path, typer.Option(help="The bundle's .safetensors file.")]
 ActivationsDir = Annotated[
-    Path | None, typer.Option(help="Folder of the activations.", show_default="`activations` beside the readout")
+    str | None, typer.Option(help="Folder or URL of the activations.", show_default="`activations` beside the readout")
 ]
 ModelOption = Annotated[str | None, typer.Option(help="The model, if the name in the manifest does not lead to it.")]
 TrustRemoteCode = Annotated[bool, option("trust_remote_code")]

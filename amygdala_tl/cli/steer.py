@@ -189,8 +189,7 @@ def run_settings(
     _check_plan(readout, settings)
     corpus = store = None
     if source.corpus is not None:
-        activations = None if source.activations is None else Path(source.activations)
-        corpus, store = training_data(readout, file, Path(source.corpus), activations)
+        corpus, store = training_data(readout, file, Path(source.corpus), source.activations)
     from amygdala_tl.api.models import lens_of
     from amygdala_tl.api.steer import steer as run
     from amygdala_tl.files import make_folder, same_file
@@ -295,7 +294,7 @@ def _trained(console: Console, settings: RunSettings, out: Path) -> Path:
         Path(source.corpus),
         output,
         model=ModelSettings(settings.model or "embedded"),
-        activations_dir=Path(source.activations or out / "activations"),
+        activations_dir=source.activations or out / "activations",
         layers=layers if isinstance(layers, str) else ",".join(map(str, layers)),
         aggregator=source.aggregator,
         denoise=source.denoise,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from amygdala_tl.lens.model import Lens
 
 ActivationsDir = Annotated[
-    Path | None, typer.Option(help="Folder of the activations.", show_default="`activations` beside the output")
+    str | None, typer.Option(help="Folder or URL of the activations.", show_default="`activations` beside the output")
 ]
 
 
@@ -44,7 +44,7 @@ def train(
 @options.of(MODEL, CAPTURE, OUTPUT)
 def capture(
     training_data_dir: options.TrainingData,
-    activations_dir: Annotated[Path, typer.Option(help="Folder of the activations.")],
+    activations_dir: Annotated[str, typer.Option(help="Folder of the activations, or a URL: s3://bucket/folder.")],
     **settings: Any,
 ) -> None:
     """Run the model over the texts that it has not run yet, and keep their activations."""
@@ -62,7 +62,7 @@ def capture(
 @options.of(FIT)
 def fit(
     training_data_dir: options.TrainingData,
-    activations_dir: Annotated[Path, typer.Option(help="Folder from `capture`.")],
+    activations_dir: Annotated[str, typer.Option(help="Folder or URL from `capture`.")],
     output: options.Output,
     target_layers: options.CapturedLayers = None,
     verdicts: options.Verdicts = True,
@@ -110,7 +110,7 @@ def run_train(
     output: Path,
     *,
     model: ModelSettings = MODEL,
-    activations_dir: Path,
+    activations_dir: str | Path,
     min_examples: int = FIT.min_examples,
     **settings: Any,
 ) -> "Lens":
@@ -155,5 +155,5 @@ def _model(settings: dict[str, Any]) -> ModelSettings:
     return ModelSettings(**{field.name: settings.pop(field.name) for field in fields(ModelSettings)})
 
 
-def _files(output: Path) -> dict[str, Path]:
+def _files(output: Path) -> dict[str, object]:
     return {"vectors": output, "manifest": output.with_suffix(".json")}

@@ -1,7 +1,6 @@
 """Summaries of corpus, capture and fit for the terminal."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
@@ -109,7 +108,7 @@ def stage_times(seconds: Mapping[str, float]) -> Table:
     return table
 
 
-def file_list(files: Mapping[str, Path]) -> Table:
+def file_list(files: Mapping[str, object]) -> Table:
     """List the paths of the results."""
     return fact_table({name: str(path) for name, path in files.items()}, style="")
 

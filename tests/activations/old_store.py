@@ -1,13 +1,14 @@
 """Stores as earlier versions wrote them."""
 
+import hashlib
 import json
 
 import torch
 from safetensors.torch import load_file
 
-from amygdala_tl.activations.hashed_files import write_hashed
 from amygdala_tl.activations.runner import run_batches, tokenize_for
 from amygdala_tl.activations.store import ActivationStore
+from amygdala_tl.tensor_files import tensor_bytes
 
 
 def as_before(store, lens, texts):
@@ -35,5 +36,7 @@ def as_before(store, lens, texts):
         kept |= {"token_count": count.long(), "token_sum": total, "token_product": product}
         header = {"ids": json.dumps(list(shard.rows)), "layers": json.dumps(list(shard.layers))}
         shard.path.unlink()
-        write_hashed(store.folder, "shard", kept, header)
+        data = tensor_bytes(kept, header)
+        (store.folder / f"shard-{hashlib.sha256(data).hexdigest()[:32]}.safetensors").write_bytes(data)
+    (store.folder / "index.json").unlink()
     return ActivationStore.find(store.folder)

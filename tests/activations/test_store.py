@@ -12,6 +12,7 @@ from amygdala_tl.activations.runner import pool_texts
 from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.errors import ActivationStoreError
 from amygdala_tl.records import READ_POSITIONS, CaptureSettings
+from tests.activations.test_shard_index import everything
 
 TEXTS = {f"id{index}": f"Note {index}: the tide came in {'and out ' * index}again." for index in range(12)}
 SETTINGS = CaptureSettings()
@@ -165,13 +166,18 @@ def test_a_damaged_header_and_description_name_the_place(tmp_path, tiny):
         ActivationStore.find(tmp_path)
 
 
-def test_every_byte_of_a_shard_is_checked_when_it_is_first_read(tmp_path, tiny):
+@pytest.mark.parametrize("indexed", [True, False])
+def test_every_byte_of_a_shard_is_checked_when_it_is_first_read(tmp_path, tiny, indexed):
     capture_texts(tiny, TEXTS, [0], store_at(tmp_path, tiny))
     (shard,) = tmp_path.rglob("shard-*")
     whole = shard.read_bytes()
-    shard.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    with pytest.raises(ActivationStoreError, match=rf"{shard.name}: is damaged.*Delete it"):
-        store_at(tmp_path, tiny).load(list(TEXTS), [0], "last")
+    for place in (0, 9, 200, 2000, *range(len(whole) // 7, len(whole), len(whole) // 7), len(whole) - 1):
+        shard.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        if not indexed:
+            for index in tmp_path.rglob("index.json"):
+                index.unlink()
+        with pytest.raises(ActivationStoreError, match=rf"{shard.name}.*Delete it"):
+            everything(store_at(tmp_path, tiny), list(TEXTS), [0])
     shard.unlink()
     assert capture_texts(tiny, TEXTS, [0], store_at(tmp_path, tiny)).texts_run == len(TEXTS)
     assert shard.read_bytes() == whole

@@ -98,13 +98,13 @@ def test_texts_count_for_those_that_gave_no_token(tmp_path, tiny, monkeypatch):
 
 
 def test_calibrations_are_within_two_percent_of_those_of_all_tokens(tmp_path, tiny, monkeypatch):
-    monkeypatch.setattr("amygdala_tl.activations.token_sample.TOKENS_PER_CORPUS", 16_384)
-    texts = {node.key: node.content for node in read_graph_file(demo_graph_path())}
+    monkeypatch.setattr("amygdala_tl.activations.token_sample.TOKENS_PER_CORPUS", 8_192)
+    texts = {node.key: node.content for node in read_graph_file(demo_graph_path())[::2]}
     store = ActivationStore.for_model(tmp_path, tiny.info, SETTINGS)
-    capture_texts(tiny, texts, [1, 3], store)
-    vectors = torch.nn.functional.normalize(torch.randn(2, 8, 64, generator=torch.manual_seed(0)), dim=-1)
-    mean, std = moments(exact_scores(tiny, list(texts.values()), [1, 3], vectors))
-    found = calibrate_tokens(store.tokens(texts, [1, 3]), vectors)
+    capture_texts(tiny, texts, [1], store)
+    vectors = torch.nn.functional.normalize(torch.randn(1, 8, 64, generator=torch.manual_seed(0)), dim=-1)
+    mean, std = moments(exact_scores(tiny, list(texts.values()), [1], vectors))
+    found = calibrate_tokens(store.tokens(texts, [1]), vectors)
     assert sum(len(part.tokens) for part in store.tokens(texts, [1])) < found.n / 2
     assert ((found.mean - mean).abs() / std).max() < 0.02
     assert (found.std / std - 1).abs().max() < 0.02

@@ -41,8 +41,9 @@ def difference(expected: Path, found: Path) -> str | None:
 
 
 def files_of(folder: Path) -> dict[str, Path]:
-    """Name below the folder -> file. Shards are compared as one store, whatever texts each of them holds."""
-    paths = (path for path in folder.rglob("*") if path.is_file() and not path.match("shard-*.safetensors"))
+    """Name below the folder -> file. Shards are compared as one store, whatever texts each of them holds, without its index."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    paths = (path for path in files if not path.match("shard-*.safetensors") and path.name != "index.json")
     return {str(path.relative_to(folder)): path for path in paths}
 
 

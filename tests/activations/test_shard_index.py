@@ -1,0 +1,132 @@
+"""The index of a store: opens without its shards, and never gives another activation than they hold."""
+
+import itertools
+import json
+
+import pytest
+import torch
+
+from amygdala_tl.activations import hashed_files
+from amygdala_tl.activations.pooling import Pooled
+from amygdala_tl.activations.store import ActivationStore
+from amygdala_tl.errors import ActivationStoreError
+from amygdala_tl.records import READ_POSITIONS, CaptureSettings, ModelInfo
+
+IDS = [f"id{number}" for number in range(12)]
+LAYERS = [0, 2]
+PLAIN = CaptureSettings()
+
+
+def made(folder, settings=PLAIN, ids=IDS, size=3, layers=LAYERS, d_model=8):
+    """A store of random activations in shards of `size` texts, and the activations [text, layer, d_model]."""
+    info = ModelInfo("m", None, "f", "A", "HookedTransformer", {}, "float32", 4, d_model, 64)
+    store = ActivationStore.for_model(folder, info, settings)
+    values = torch.randn(len(ids), len(layers), d_model, generator=torch.Generator().manual_seed(0))
+    with store.capturing():
+        for start in range(0, len(ids), size):
+            part = values[start : start + size]
+            positions = {position: part + place for place, position in enumerate(settings.positions)}
+            rows = torch.arange(len(part)).int()
+            pooled = Pooled(positions, torch.full((len(part), len(layers)), 5).int(), rows, part.clone())
+            store.add(ids[start : start + size], layers, pooled, 1.0)
+    return store, values
+
+
+def everything(store, ids, layers):
+    """All that can be read of a store, as one list of tensors."""
+    return [*(store.load(ids, layers, each) for each in READ_POSITIONS), *(p.tokens for p in store.tokens(ids, layers))]
+
+
+@pytest.fixture
+def opened_files(monkeypatch):
+    """Names of the files whose headers have been read."""
+    seen, read = [], hashed_files.read_header
+    monkeypatch.setattr("amygdala_tl.activations.shards.read_header", lambda path: seen.append(path.name) or read(path))
+    return seen
+
+
+def test_a_store_opens_without_its_shards_and_reads_only_those_that_it_needs(tmp_path, opened_files):
+    _, values = made(tmp_path)
+    opened_files.clear()
+    store = ActivationStore.find(tmp_path)
+    assert store.layers_of(IDS) == (0, 2)
+    assert store.missing([*IDS, "other"], LAYERS) == {(0, 2): ["other"]}
+    assert not opened_files
+    assert torch.equal(store.load(IDS[4:5], LAYERS, "pooled"), values[4:5])
+    assert len(opened_files) == 1
+
+
+@pytest.mark.parametrize("name", ["pooled", "last"])
+def test_a_load_of_some_texts_at_one_layer_reads_no_more_than_their_rows(tmp_path, monkeypatch, name):
+    store, values = made(tmp_path, size=12)
+    read, sizes = hashed_files.read_tensor, []
+
+    def counted(path, name, header, part=()):
+        tensor = read(path, name, header, part)
+        sizes.append(tensor.numel())
+        return tensor
+
+    monkeypatch.setattr("amygdala_tl.activations.shards.read_tensor", counted)
+    found = store.load([IDS[5], IDS[3]], [2], name)
+    assert torch.equal(found, values[[5, 3], 1:] + READ_POSITIONS.index(name))
+    assert sizes == [3 * 8]  # texts 3 to 5 at one layer, of 12 at two
+
+
+def lies(index):
+    """Indices that do not say what the shards hold."""
+    names = list(index)
+    first, second = index[names[0]], index[names[1]]
+    yield "swapped texts", {**index, names[0]: {**first, "ids": first["ids"][::-1]}}
+    yield (
+        "another's texts",
+        {**index, names[0]: {**first, "ids": second["ids"]}, names[1]: {**second, "ids": first["ids"]}},
+    )
+    yield "swapped layers", {**index, names[0]: {**first, "layers": first["layers"][::-1]}}
+    yield "a layer too few", {**index, names[0]: {**first, "layers": first["layers"][:1]}}
+    yield "other layers", {**index, names[0]: {**first, "layers": [1, 3]}}
+    yield "a text too few", {**index, names[0]: {**first, "ids": [*first["ids"][:2], "x"]}}
+    yield "a shard of an earlier version", {**index, names[0]: {**first, "per_text": None}}
+    yield "a shard that is not there", {**index, f"shard-{'0' * 32}.safetensors": first}
+    yield "no shard", {}
+
+
+@pytest.mark.parametrize("number", range(9))
+def test_an_index_that_lies_never_gives_another_activation_and_is_written_again(tmp_path, number):
+    _, values = made(tmp_path)
+    (file,) = tmp_path.rglob("index.json")
+    whole = file.read_bytes()
+    _, lie = next(itertools.islice(lies(json.loads(whole)), number, None))
+    for read in (
+        lambda store: store.load(IDS, LAYERS, "pooled"),
+        lambda store: torch.cat([part for _, part in sorted(store.batches(IDS, LAYERS, "pooled", size=1))]),
+        lambda store: torch.stack([torch.cat([p.tokens for p in store.tokens(IDS, [layer])]) for layer in LAYERS], 1),
+    ):
+        file.write_text(json.dumps(lie))
+        assert torch.equal(read(ActivationStore.find(tmp_path)).sort(dim=0).values, values.sort(dim=0).values)
+        assert file.read_bytes() == whole
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"shard-0.safetensors": 3}', b"\xff"])
+def test_a_damaged_or_missing_index_is_written_again(tmp_path, damage):
+    _, values = made(tmp_path)
+    (file,) = tmp_path.rglob("index.json")
+    whole = file.read_bytes()
+    for spoil in (lambda: file.write_bytes(damage), file.unlink):
+        spoil()
+        assert torch.equal(ActivationStore.find(tmp_path).load(IDS, LAYERS, "pooled"), values)
+        assert file.read_bytes() == whole
+
+
+def test_a_shard_that_came_or_went_since_is_seen(tmp_path, opened_files):
+    store, values = made(tmp_path)
+    gone = store._shards[1].path
+    kept = gone.read_bytes()
+    gone.unlink()
+    assert sum(map(len, ActivationStore.find(tmp_path).missing(IDS, LAYERS).values())) == 3
+    gone.write_bytes(kept)
+    opened_files.clear()
+    assert torch.equal(ActivationStore.find(tmp_path).load(IDS, LAYERS, "pooled"), values)
+    assert opened_files.count(gone.name) == 1
+    gone.write_bytes(kept[:-1])
+    with pytest.raises(ActivationStoreError, match=r"is damaged.*Delete it"):
+        ActivationStore.find(tmp_path)
