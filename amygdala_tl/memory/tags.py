@@ -16,7 +16,6 @@ import re
 import unicodedata
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 
 from amygdala_tl.names import fold_name
 
@@ -140,11 +139,12 @@ def doubtful(line: str, known: Container[str], *, last: bool) -> bool:
         return True
     if not last or len(line) > LONGEST_LINE:
         return False
-    plain = _plain(end).strip(" .,;!|-")
+    end = _plain(end)
+    plain = end.strip(" .,;!|-")
     tight = [
         pair for pair in found if pair["sign"].strip() and not pair["sign"].startswith(" ") and pair["sign"] in ":="
     ]
-    words, length = len(plain.split()), len(_plain(end).rstrip(" .,;!|-"))
+    words, length = len(plain.split()), len(end.rstrip(" .,;!|-"))
     if tight and (tight[-1].end() >= length or 3 * len(tight) >= words):
         return True
     if found and words <= 3 and found[-1].end() >= length:  # `quiet joy: 9`
@@ -207,10 +207,14 @@ def _only_known(line: str, plain: str, known: Container[str]) -> bool:
     if values and all(fold_name(name) in known for name, _ in values):
         return re.fullmatch(r"(?:[^\s:=,;|]+\s*[:=]\s*[^\s:=,;|]+[\s,;|]*)+", plain) is not None
     words = [word for word in re.split(r"[\s,;:=|/&.!%+]+", plain) if word]
-    names = [word for word in words if not _KEYWORDS.fullmatch(word) and not _has_digit(word)]
+    names = 0
+    for word in words:
+        if not _KEYWORDS.fullmatch(word) and not _has_digit(word):
+            if fold_name(word) not in known:
+                return False
+            names += 1
     symbols = any(unicodedata.category(character) == "So" for character in line)  # stars and faces
-    marked = "#" in line or symbols or _has_digit(plain) or len(names) < len(words)
-    return bool(names) and marked and all(fold_name(name) in known for name in names)
+    return names > 0 and ("#" in line or symbols or _has_digit(plain) or names < len(words))
 
 
 def _plain(line: str) -> str:
@@ -218,16 +222,21 @@ def _plain(line: str) -> str:
     text = _ARROW.sub(":", _MARKUP.sub(" ", unicodedata.normalize("NFKC", line.replace("\t", " "))))
     text = text.translate({0x2236: ":", 0xA789: ":", 0xFE0F: "", 0xFE0E: "", 0x20E3: "", 0x3001: ",", 0x3002: "."})
     if not text.isascii() or not _QUOTES.isdisjoint(text) or any(each in text for each in "`^[]()"):
-        text = "".join(_plain_character(character) for character in text)
+        text = text.translate(_PLAIN)
     return re.sub(r"(?<![^\W_])_+|_+(?![^\W_])", " ", text)
 
 
-@lru_cache(maxsize=4096)  # a graph has millions of characters, and a few hundred different ones
-def _plain_character(character: str) -> str:
-    kind = unicodedata.category(character)
-    if kind in _INVISIBLE:
-        return ""
-    return " " if character in _QUOTES or kind in _DECORATION else character
+class _Plain(dict[int, str]):
+    """Character -> what `_plain` leaves of it. A graph has millions of characters, and a few hundred different ones."""
+
+    def __missing__(self, code: int) -> str:
+        kind = unicodedata.category(chr(code))
+        left = "" if kind in _INVISIBLE else " " if chr(code) in _QUOTES or kind in _DECORATION else chr(code)
+        self[code] = left
+        return left
+
+
+_PLAIN = _Plain()
 
 
 def _without_cells(text: str) -> str:
