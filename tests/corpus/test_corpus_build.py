@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 from collections import defaultdict
+from functools import cache
 
 import pytest
 from hypothesis import given, settings
@@ -100,19 +101,25 @@ def test_the_cap_holds_for_each_concept_polarity_and_split(nodes: list[Node], ca
     if corpus is None or full is None:
         assert corpus is full
         return
-    capped, uncapped = count_examples(corpus), count_examples(full)
+    limited, whole = count_examples(corpus), count_examples(full)
     for concept in corpus.concepts:
         for split in ("train", "heldout"):
             for side in ("positive", "negative"):
-                assert capped[concept][split][side] == min(cap, uncapped[concept][split][side])
+                assert limited[concept][split][side] == min(cap, whole[concept][split][side])
+
+
+@cache
+def capped(cap: int) -> tuple[LabelRules, Corpus]:
+    """Rules with a cap, and the corpus of `graph` by them."""
+    rules = LabelRules(max_examples_per_emotion=cap, emotions=("joy", "grief"))
+    return rules, build_corpus(graph(), rules)
 
 
 @settings(max_examples=50)
 @given(added=st.lists(st.sampled_from(["joy:9", "grief:9", "calm:9 joy:2", ""]), max_size=6), cap=st.integers(5, 12))
 def test_adding_nodes_displaces_at_most_as_many_choices_as_there_are_nodes(added: list[str], cap: int) -> None:
-    rules = LabelRules(max_examples_per_emotion=cap, emotions=("joy", "grief"))
+    rules, before = capped(cap)
     nodes = graph()
-    before = build_corpus(nodes, rules)
     after = build_corpus(nodes + [note(1000 + i, tags, day=i) for i, tags in enumerate(added)], rules)
     old_ids = {text_id(node.content.split("\n")[0]) for node in nodes}
     lost = chosen(before) - chosen(after)
