@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from amygdala_tl.lens.model import Lens, load_model
 from amygdala_tl.steering.arms import LayerMaterial, Readers
@@ -15,7 +15,7 @@ from amygdala_tl.steering.journal import Journal
 from amygdala_tl.steering.plan import SteeringCheck
 from amygdala_tl.steering.records import SteeringPlan
 from amygdala_tl.steering.words import ConceptWords, concept_words
-from tests.conftest import WHOLE_VOCABULARY
+from tests.conftest import VOCABULARY
 from tests.steering.conftest import ENGINES
 
 CONCEPTS = ("joy", "grief", "calm", "anxiety", "boredom", "pride")
@@ -31,12 +31,18 @@ def unit(*shape, seed=0):
 DIRECTIONS = unit(len(CONCEPTS), 64, seed=7)
 
 
+def words_of_one_token(tokenizer):
+    return sorted(token[1:] for token in tokenizer.get_vocab() if token.startswith("\u0120") and token[1:].isalpha())
+
+
 @pytest.fixture(scope="module", params=ENGINES)
 def planted(request, tiny_checkpoint: Callable[[str], Path], tmp_path_factory) -> tuple[Lens, ConceptWords]:
     """A tiny Llama in which a stream along the first two directions makes the words of joy and grief more likely."""
-    tiny = tiny_checkpoint("llama", vocab_size=WHOLE_VOCABULARY)  # where each concept has words of one token
-    loaded = load_model(str(tiny), device="cpu")
-    words = concept_words(loaded.tokenizer, CONCEPTS)
+    tiny = tiny_checkpoint("llama")
+    tokenizer = AutoTokenizer.from_pretrained(tiny)
+    one_token = words_of_one_token(tokenizer)
+    own = {concept: one_token[50 * place : 50 * place + 4] for place, concept in enumerate(CONCEPTS)}
+    words = concept_words(tokenizer, CONCEPTS, own)
     folder = tmp_path_factory.mktemp("planted") / "llama"
     model = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32)
     with torch.no_grad():
@@ -107,7 +113,7 @@ def test_taking_a_planted_direction_out_of_texts_that_carry_it_lowers_its_words(
     from amygdala_tl.lens.residuals import run_resid_post
 
     generator = torch.Generator().manual_seed(seed)
-    candidates = torch.randint(3, WHOLE_VOCABULARY, (200, 6), generator=generator)
+    candidates = torch.randint(3, VOCABULARY, (200, 6), generator=generator)
     projections = run_resid_post(loaded.model, candidates, [LAYER])[:, -1, 0].float() @ DIRECTIONS[0]
     texts = tuple(map(tuple, candidates[projections.argsort(descending=True)[:4]].tolist()))
     found = checked(planted, carriers={0: texts}).concepts[0].layers[0].ablation
@@ -158,16 +164,12 @@ def test_a_second_run_runs_no_model_and_gives_the_same_report(planted, tmp_path)
     assert again.as_json() == first.as_json()
 
 
-def test_random_directions_steer_no_more_often_than_the_level(planted):
-    loaded, _ = planted
-    vocabulary = sorted(
-        token[1:] for token in loaded.tokenizer.get_vocab() if token.startswith("\u0120") and token[1:].isalpha()
-    )
+def test_random_directions_steer_no_more_often_than_the_level(tiny):
     names = tuple(f"random {number}" for number in range(200))
-    own = {name: [vocabulary[50 * number + 100]] for number, name in enumerate(names)}
+    one_token = words_of_one_token(tiny.tokenizer)
+    words = concept_words(tiny.tokenizer, names, {name: [one_token[10 * row]] for row, name in enumerate(names)})
     plan = SteeringPlan(concepts=names, layers=(LAYER,), doses=(0.0, 0.4))
     material = [LayerMaterial(LAYER, unit(200, 64, seed=3))]
-    words = concept_words(loaded.tokenizer, names, own)
-    report, _ = run_check(SteeringCheck(loaded.info, loaded.tokenizer, plan, material, words), loaded)
+    report, _ = run_check(SteeringCheck(tiny.info, tiny.tokenizer, plan, material, words), tiny)
     steering = sum(found.verdict == "steers" for found in report.concepts)
     assert steering <= 0.05 * 200
