@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -47,6 +48,8 @@ class PlainBlocks:
         self._blocks = list(bridge.blocks)
         self._start: tuple[int, Tensor] | None = None
         self._in_tuples = [False for _ in self._blocks]
+        self._mask: tuple[Tensor, bool] | None = None
+        self._fused = plain.config._attn_implementation == "sdpa"
         self._restore = [
             restore
             for layer, (block, own) in enumerate(zip(self._blocks, decoder_layers(plain), strict=True))
@@ -75,10 +78,23 @@ class PlainBlocks:
 
         @functools.wraps(own)
         def forward(*arguments: Any, **options: Any) -> Any:
-            return (own if hooked() else plain)(*arguments, **options)
+            if hooked():
+                return own(*arguments, **options)
+            if self._fused and self._only_causal(options.get("attention_mask")):
+                options["attention_mask"] = None  # half the work: fused attention then skips what is masked
+            return plain(*arguments, **options)
 
         component.forward = forward
         return functools.partial(setattr, component, "forward", own)
+
+    def _only_causal(self, mask: Any) -> bool:
+        """Return whether a mask, which is the same tensor for all layers of a pass, hides later tokens and nothing else."""
+        if not isinstance(mask, Tensor) or mask.ndim != 4 or mask.shape[-2] != mask.shape[-1]:
+            return False
+        if self._mask is None or self._mask[0] is not mask:
+            visible = mask if mask.dtype == torch.bool else mask == 0
+            self._mask = mask, torch.equal(visible, torch.ones_like(visible).tril())
+        return self._mask[1]
 
     def _let_skip(self, block: Any, layer: int) -> Callable[[], None]:
         own = block.forward

@@ -109,3 +109,15 @@ def test_auto_takes_hooked_transformer_where_the_bridge_computes_another_stream(
     with pytest.warns(UserWarning, match="on TransformerBridge.*using HookedTransformer"):
         loaded = load_model(str(tiny_checkpoint("llama")), "float32", "cpu")
     assert loaded.info.engine == "HookedTransformer"
+
+
+def test_a_mask_that_hides_more_than_later_tokens_is_kept(tiny_checkpoint, tokens):
+    model = load_model(str(tiny_checkpoint("llama")), "float32", "cpu", engine="TransformerBridge").model
+    padded = torch.ones_like(tokens)
+    padded[1, :7] = 0  # on the left
+    seen = {}
+    model.blocks[3].hook_resid_post.add_hook(lambda value, hook: seen.setdefault(len(seen), value))
+    with torch.no_grad():
+        model(tokens, attention_mask=padded, return_type=None)
+        model(tokens[1:2, 7:], return_type=None)
+    assert worst_relative(seen[0][1, 7:], seen[1][0]) < 1e-5
