@@ -2,6 +2,7 @@
 
 The cache of embedded models holds a tiny random model with as many layers as the pages name, so that `embedded` runs the
 real way in a fraction of the time. Where a page names a model of the hub, a folder of that name leads to the same one.
+The memory graph is a part of the demo graph, also for `demo`: a third of the notes with one of six emotions.
 """
 
 import json
@@ -13,7 +14,7 @@ import pytest
 
 from amygdala_tl.cli.main import main
 from amygdala_tl.corpus import read_corpus
-from amygdala_tl.demo import demo_graph_path
+from amygdala_tl.demo import demo_graph_path, server
 from amygdala_tl.demo.server import running_demo_server
 from amygdala_tl.lens.embedded import embedded_gguf
 from amygdala_tl.lens.model import load_model
@@ -21,10 +22,11 @@ from amygdala_tl.readout.record import load_readout
 from tests.live.readout_server import ReadoutServer, event
 
 SIZES = {"num_hidden_layers": 20, "hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2}
-EVERY = 5
+EVERY = 3
+TAGS = ("anxiety", "calm", "curiosity", "grief", "joy", "warmth")
 CONCEPTS = ("calm", "curiosity", "joy")
 READOUT_LAYERS = "10,14,18"
-TAG = re.compile(r"\w:\d+\"")
+TAG = re.compile(r"(\w+):\d+")
 
 
 def run(*arguments: object) -> int:
@@ -32,6 +34,22 @@ def run(*arguments: object) -> int:
     with pytest.raises(SystemExit) as ended:
         main([str(argument) for argument in arguments])
     return int(ended.value.code or 0)
+
+
+def some_notes():
+    """Lines of a graph file: every third note with one of `TAGS`, without its other tags, and half of the untagged notes."""
+    tagged, untagged = [], []
+    for line in demo_graph_path().read_text().splitlines():
+        note = json.loads(line)
+        (text,) = note["observations"]
+        head, _, tags = text.rpartition("\n")
+        names = TAG.findall(tags)
+        own = [tag for name, tag in zip(names, tags.split(), strict=False) if name in TAGS]
+        if own:
+            tagged.append(json.dumps(note | {"observations": [f"{head}\n{' '.join(own)}"]}))
+        elif not names:
+            untagged.append(line)
+    return [*tagged[::EVERY], *untagged[::2]]
 
 
 @pytest.fixture(scope="session")
@@ -46,9 +64,7 @@ def prepared(once, tiny_cache):
     """Folder with everything that a reader of a page already has."""
 
     def fill(folder):
-        notes = demo_graph_path().read_text().splitlines(keepends=True)
-        some = [note for number, note in enumerate(notes) if number % EVERY == 2 or not TAG.search(note)]
-        (folder / "memory.jsonl").write_text("".join(some))
+        (folder / "memory.jsonl").write_text("\n".join(some_notes()))
         assert run("extract", "--memory-file", folder / "memory.jsonl", "--output-dir", folder / "corpus") == 0
         where = ("--training-data-dir", folder / "corpus", "--output", folder / "readout.safetensors")
         with pytest.MonkeyPatch.context() as patch:
@@ -118,4 +134,5 @@ def place(prepared, tiny_cache, tmp_path, monkeypatch):
     shutil.copytree(prepared, folder, symlinks=True)
     monkeypatch.chdir(folder)
     monkeypatch.setenv("AMYGDALA_TL_CACHE", str(tiny_cache))
+    monkeypatch.setattr(server, "demo_graph_path", lambda: prepared / "memory.jsonl")
     return folder

@@ -19,18 +19,24 @@ from amygdala_tl.steering.settings import read_settings
 from amygdala_tl.vllm import mapping
 from amygdala_tl.vllm.projection import Projection
 from tests.docs.conftest import run
-from tests.docs.pages import ALL_BLOCKS, PAGES, ROOT, name
+from tests.docs.pages import ALL_BLOCKS, ROOT, name
 
 RECIPES = ROOT / "docs" / "recipes"
 
 FIRST = {command: block for block in reversed(ALL_BLOCKS) if block.not_run is None for command in block.commands}
 """Command -> the first block that has it. It runs there only: the folder of every page has what it makes."""
 
+FOLLOWED = [
+    page
+    for page in dict.fromkeys(block.page for block in ALL_BLOCKS if block.not_run is None and block.language != "text")
+    if page.parent != RECIPES
+]
+
 CHEAPER = {"--random": "3", "--samples": "1", "--doses": "0,0.2"}
 """Options of `steer` -> values with which it takes seconds."""
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page.parent.name != "recipes"], ids=name)
+@pytest.mark.parametrize("page", FOLLOWED, ids=name)
 def test_a_page_can_be_followed(page, place, servers, given):
     follow(page, servers, dict(given))
 
