@@ -84,6 +84,19 @@ class Pooled:
             torch.cat(spreads) if spreads else None,
         )
 
+    def ordered(self, order: Sequence[int]) -> "Pooled":
+        """Return the texts in another order, their sampled tokens with them."""
+        at = torch.tensor(order, dtype=torch.long)
+        rows = at.argsort()[self.token_rows.long()]
+        sampled = rows.argsort(stable=True)
+        return Pooled(
+            {position: values[at] for position, values in self.positions.items()},
+            self.token_counts[at],
+            rows[sampled].int(),
+            self.token_sample[sampled],
+            None if self.token_spread is None else self.token_spread[at],
+        )
+
 
 def readable_tokens(
     residuals: Float[Tensor, "text token layer d_model"], batch: TokenBatch

@@ -236,11 +236,15 @@ class ActivationStore:
     def add(self, ids: Sequence[str], layers: Sequence[int], pooled: Pooled, per_text: float) -> None:
         """Write one shard of texts that were to give `per_text` tokens each (see `tokens_per_text`).
 
+        The order of the texts leaves no trace, so that the same texts with the same activations are the same file.
+
         Raises:
             StorageError: the disk refuses.
         """
         self.describe()
-        self._shards.append(self._open(write_shard(self.folder, ids, layers, pooled, per_text, self.settings)))
+        order = sorted(range(len(ids)), key=ids.__getitem__)
+        texts, kept = [ids[row] for row in order], pooled.ordered(order)
+        self._shards.append(self._open(write_shard(self.folder, texts, layers, kept, per_text, self.settings)))
         self._held = None
 
     def load(

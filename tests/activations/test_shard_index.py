@@ -17,11 +17,16 @@ LAYERS = [0, 2]
 PLAIN = CaptureSettings()
 
 
+def values_of(n_texts, n_layers=2, d_model=8):
+    """The same random activations at every call."""
+    return torch.randn(n_texts, n_layers, d_model, generator=torch.Generator().manual_seed(0))
+
+
 def made(folder, settings=PLAIN, ids=IDS, size=3, layers=LAYERS, d_model=8):
     """A store of random activations in shards of `size` texts, and the activations [text, layer, d_model]."""
     info = ModelInfo("m", None, "f", "A", "HookedTransformer", {}, "float32", 4, d_model, 64)
     store = ActivationStore.for_model(folder, info, settings)
-    values = torch.randn(len(ids), len(layers), d_model, generator=torch.Generator().manual_seed(0))
+    values = values_of(len(ids), len(layers), d_model)
     with store.capturing():
         for start in range(0, len(ids), size):
             part = values[start : start + size]
@@ -88,6 +93,19 @@ def lies(index):
     yield "a shard of an earlier version", {**index, names[0]: {**first, "per_text": None}}
     yield "a shard that is not there", {**index, f"shard-{'0' * 32}.safetensors": first}
     yield "no shard", {}
+
+
+def test_texts_in_another_order_are_the_same_file(tmp_path):
+    made(tmp_path / "one", size=12)
+    store, _ = made(tmp_path / "other", ids=[])
+    order = [5, 3, 11, 0, 1, 2, 4, 6, 7, 10, 8, 9]
+    part, rows = values_of(12)[order], torch.arange(12).int()
+    positions = {position: part + place for place, position in enumerate(READ_POSITIONS)}
+    sampled = torch.randperm(12, generator=torch.Generator().manual_seed(1))
+    pooled = Pooled(positions, torch.full((12, 2), 5).int(), rows[sampled], part[sampled])
+    store.add([IDS[row] for row in order], LAYERS, pooled, 1.0)
+    (one,), (other,) = ((tmp_path / name).rglob("shard-*") for name in ("one", "other"))
+    assert (one.name, one.read_bytes()) == (other.name, other.read_bytes())
 
 
 @pytest.mark.parametrize("number", range(9))

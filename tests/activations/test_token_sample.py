@@ -12,7 +12,7 @@ from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.activations.token_sample import TOKENS_PER_CORPUS, draw_tokens, tokens_per_text
 from amygdala_tl.demo import demo_graph_path
 from amygdala_tl.memory.graph_file import read_graph_file
-from amygdala_tl.readout.calibration import calibrate_tokens
+from amygdala_tl.readout.calibration import calibrate_tokens, token_quantiles
 from amygdala_tl.records import CaptureSettings
 from tests.activations.old_store import as_before
 
@@ -103,11 +103,16 @@ def test_calibrations_are_within_two_percent_of_those_of_all_tokens(tmp_path, ti
     store = ActivationStore.for_model(tmp_path, tiny.info, SETTINGS)
     capture_texts(tiny, texts, [1], store)
     vectors = torch.nn.functional.normalize(torch.randn(1, 8, 64, generator=torch.manual_seed(0)), dim=-1)
-    mean, std = moments(exact_scores(tiny, list(texts.values()), [1], vectors))
+    scores = exact_scores(tiny, list(texts.values()), [1], vectors)
+    mean, std = moments(scores)
     found = calibrate_tokens(store.tokens(texts, [1]), vectors)
     assert sum(len(part.tokens) for part in store.tokens(texts, [1])) < found.n / 2
     assert ((found.mean - mean).abs() / std).max() < 0.02
     assert (found.std / std - 1).abs().max() < 0.02
+    levels = [0.05, 0.5, 0.95]
+    exact = scores.nanquantile(torch.tensor(levels).double(), dim=0)
+    quantiles = token_quantiles(store.tokens(texts, [1]), vectors, levels)
+    assert ((quantiles - exact).abs() / std).max() < 0.1
 
 
 def test_a_store_of_an_earlier_version_is_fitted_from_with_the_same_result(tmp_path, tiny):
