@@ -179,9 +179,15 @@ def _hooked_transformer(hf_model: PreTrainedModel, folder: str, device: torch.de
     cfg.n_ctx = _context(cfg, hf_model)
     model = HookedTransformer(cfg, move_to_device=False)
     # TransformerLens's `load_and_process_state_dict` copies every tensor, and walks the whole model for each of them. These are
-    # views of the Hugging Face model's own tensors, so that the weights are in memory once.
+    # views of the Hugging Face model's own tensors, so that the weights are in memory once. Tied ones are copied, because
+    # HookedTransformer processes weights in place, each by itself.
     own, filled = model.state_dict(), model.fill_missing_keys(state)
-    shared = {name: filled[name].detach().to(tensor.dtype) for name, tensor in own.items()}
+    shared: dict[str, torch.Tensor] = {}
+    places: set[int] = set()
+    for name, tensor in own.items():
+        value = filled[name].detach().to(tensor.dtype)
+        shared[name] = value.clone() if (place := value.data_ptr()) in places else value
+        places.add(place)
     model.load_state_dict(shared, assign=True)
     model.move_model_modules_to_device()
     return model
