@@ -8,7 +8,7 @@ from einops import rearrange
 
 from amygdala_tl.activations.golden import read_golden
 from amygdala_tl.activations.store import ActivationStore
-from amygdala_tl.api.labelled import LabelledTexts, runnable
+from amygdala_tl.api.labelled import StoredTexts, runnable, some_of
 from amygdala_tl.corpus.record import Corpus, trainable_concepts
 from amygdala_tl.directions.choice import choose_method
 from amygdala_tl.directions.estimators import check_classes
@@ -38,14 +38,15 @@ def fit(
 
     Texts that `capture` left out, because the model cannot run them, are not read either.
 
-    `mean` and `whitened`, named and without denoisers of activations, pass over the store in parts. Their memory depends on
-    layers, d_model and concepts only. All other methods hold the training texts' activations.
+    `mean` and `whitened` without denoisers of activations pass over the store in parts. Their memory depends on layers, d_model
+    and concepts only. All other methods hold the training texts' activations, and `auto` those of the texts that it compares
+    methods on.
 
     Args:
         corpus: texts and labels.
         store: their activations, from `capture`.
         layers: see `parse_layers`; all layers that have been captured for the whole corpus if None.
-        aggregator: name of an estimator, or `auto`: the best of several on held-out groups of the training texts.
+        aggregator: name of an estimator, or `auto`: the best of several on held-out groups of at most 10,000 training texts.
         denoise: names of denoisers, comma-separated; none with `auto`, which chooses them too.
         labels: `classes` for positive and negative texts, `graded` for the tags' scores (`linear` and `whitened`).
         read_position: tokens that were pooled.
@@ -61,20 +62,26 @@ def fit(
     texts = [text for text in corpus.texts if text.split == "train"]
     concepts, left_out = trainable_concepts(corpus, min_examples)
     # Neutral texts carry no label: estimators see the others only, denoisers get the neutral ones beside them.
-    labelled = LabelledTexts(
-        [text for text in texts if not text.neutral], concepts, store, indices, read_position, graded=labels == "graded"
+    labelled = StoredTexts(
+        [text for text in texts if not text.neutral],
+        concepts,
+        store,
+        indices,
+        read_position,
+        graded=labels == "graded",
+        spread=aggregator == "subspace",
     )
     comparison: dict[str, Any] = {}
     check_classes(labelled.positive, labelled.negative, concepts)
-    if method is not None and method.streamable:
+    neutral = [text.id for text in texts if text.neutral]
+    if method is None:
+        compared = store.load(some_of(neutral), indices, read_position)
+        method, table = choose_method(labelled.sample(), compared)
+        comparison = {"chosen_from": table}
+    if method.streamable:
         fitted = apply_streamed(method, labelled.parts, labelled.groups, concepts)
     else:
-        data = labelled.whole(spread=aggregator == "subspace")
-        neutral = store.load([text.id for text in texts if text.neutral], indices, read_position)
-        if method is None:
-            method, table = choose_method(data, neutral)
-            comparison = {"chosen_from": table}
-        fitted = apply_method(method, data, neutral, concepts)
+        fitted = apply_method(method, labelled.whole(), store.load(neutral, indices, read_position), concepts)
     ids = [text.id for text in texts]
     counts = torch.stack((labelled.positive.sum(dim=0), labelled.negative.sum(dim=0)), dim=1)
     vectors = exported(rearrange(fitted.directions, "concept layer d_model -> layer concept d_model"), store.info)

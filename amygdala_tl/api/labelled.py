@@ -2,12 +2,16 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from math import prod
+from tempfile import NamedTemporaryFile
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.corpus.record import Corpus
+from amygdala_tl.diagnostics.diagnose import method_of
 from amygdala_tl.diagnostics.evaluation import JudgedTexts
 from amygdala_tl.directions import LabelledActivations
 from amygdala_tl.directions.labels import grade_matrix, group_numbers, label_matrix
@@ -17,8 +21,21 @@ from amygdala_tl.readout.record import Readout
 from amygdala_tl.records import CorpusText, ReadPosition, Split
 
 
-class LabelledTexts:
-    """Labelled texts with activations that stay in the store until they are asked for, in parts or all at once."""
+PART_NUMBERS = 2**25
+"""Size of a part: 128 MB. Larger parts make second moments faster, for each one adds to whole matrices."""
+
+COMPARED = 10_000
+"""Number of texts that methods are compared on; more would change no choice, and some methods take minutes for each."""
+
+MAPPED = 2**28
+"""Activations with more numbers than this (1 GB) are mapped from a temporary file, which need not stay in memory."""
+
+
+class StoredTexts:
+    """Labelled texts with activations that stay in the store until they are asked for, in parts or all at once.
+
+    It fulfils `directions.data.LabelledTexts`.
+    """
 
     def __init__(
         self,
@@ -29,27 +46,81 @@ class LabelledTexts:
         read_position: ReadPosition,
         *,
         graded: bool,
+        spread: bool = False,
     ) -> None:
+        """Read the labels.
+
+        Args:
+            texts, concepts: labelled texts, and the concepts to label them with.
+            store, layers, read_position: their activations.
+            graded: also read the tags' scores.
+            spread: `whole` also loads the directions of each text's tokens.
+        """
         self.ids = [text.id for text in texts]
-        self.store = store
-        self.layers = layers
-        self.read_position = read_position
+        self.store, self.layers, self.read_position, self.spread = store, layers, read_position, spread
         self.positive = label_matrix([text.positive for text in texts], concepts)
         self.negative = label_matrix([text.negative for text in texts], concepts)
         self.groups = group_numbers([text.group for text in texts])
         self.grades = grade_matrix(texts, concepts) if graded else None
 
-    def parts(self) -> Iterator[LabelledActivations]:
-        """Pass over the store once."""
-        for rows, activations in self.store.batches(self.ids, self.layers, self.read_position):
-            grades = None if self.grades is None else self.grades[rows]
-            yield LabelledActivations(activations, self.positive[rows], self.negative[rows], self.groups[rows], grades)
+    @property
+    def n_layers(self) -> int:
+        """Number of layers."""
+        return len(self.layers)
 
-    def whole(self, *, spread: bool) -> LabelledActivations:
-        """Load all of them into memory, with the directions of each text's tokens where `spread` says so."""
-        activations = self.store.load(self.ids, self.layers, self.read_position)
-        found = self.store.load_spread(self.ids, self.layers) if spread else None
+    @property
+    def d_model(self) -> int:
+        """Number of coordinates."""
+        return self.store.info.d_model
+
+    def passes(
+        self, layer: int | None = None, rows: Int[Tensor, " row"] | None = None
+    ) -> Iterator[tuple[Int[Tensor, " _"], LabelledActivations]]:
+        """Pass over the store once, in parts (see `directions.data.LabelledTexts`)."""
+        layers = self.layers if layer is None else self.layers[layer : layer + 1]
+        chosen = torch.arange(len(self.ids)) if rows is None else rows
+        size = max(256, PART_NUMBERS // (len(layers) * self.d_model))
+        ids = [self.ids[row] for row in chosen.tolist()]
+        for places, activations in self.store.batches(ids, layers, self.read_position, size=size):
+            some = chosen[places]
+            grades = None if self.grades is None else self.grades[some]
+            labels = self.positive[some], self.negative[some], self.groups[some]
+            yield some, LabelledActivations(activations, *labels, grades)
+
+    def parts(self) -> Iterator[LabelledActivations]:
+        """Pass over the store once, and yield the parts without their rows."""
+        return (part for _, part in self.passes())
+
+    def sample(self) -> LabelledActivations:
+        """Load the texts that methods are compared on: all, or those with the lowest ids."""
+        kept = set(some_of(self.ids))
+        rows = torch.tensor([row for row, name in enumerate(self.ids) if name in kept])
+        activations = self.store.load([self.ids[row] for row in rows.tolist()], self.layers, self.read_position)
+        grades = None if self.grades is None else self.grades[rows]
+        return LabelledActivations(activations, self.positive[rows], self.negative[rows], self.groups[rows], grades)
+
+    def whole(self, layer: int | None = None) -> LabelledActivations:
+        """Load all texts, with their directions of tokens if these were asked for; large ones are memory-mapped."""
+        layers = self.layers if layer is None else self.layers[layer : layer + 1]
+        activations = _mapped(len(self.ids), len(layers), self.d_model)
+        for rows, part in self.passes(layer):
+            activations[rows] = part.activations
+        found = self.store.load_spread(self.ids, layers) if self.spread else None
         return LabelledActivations(activations, self.positive, self.negative, self.groups, self.grades, found)
+
+
+def some_of(ids: Sequence[str]) -> list[str]:
+    """Return at most `COMPARED` of the ids, in their order. They are the lowest ones: ids are hashes, so their order is chance."""
+    kept = set(sorted(ids)[:COMPARED])
+    return [name for name in ids if name in kept]
+
+
+def _mapped(*shape: int) -> Tensor:
+    """Return an empty float32 tensor, in a temporary file without a name if it is large."""
+    if (size := prod(shape)) <= MAPPED:
+        return torch.empty(shape)
+    with NamedTemporaryFile() as file:  # the mapping keeps the file's content after its name is gone
+        return torch.from_file(file.name, shared=True, size=size, dtype=torch.float32).reshape(shape)
 
 
 def runnable(corpus: Corpus, store: ActivationStore) -> Corpus:
@@ -69,13 +140,16 @@ def judged_texts(
 ) -> JudgedTexts:
     """Return the examples of one split as the readout's method sees them: graded and with spread only in training.
 
+    Their activations stay in the store until they are asked for.
+
     `layers` are other layers than the readout's. Texts that the model cannot run are left out; one that has not been captured
     raises `ActivationStoreError`.
     """
     said, texts, layers = readout.provenance, examples(runnable(corpus, store), split), layers or readout.layers
     graded, spread = said.graded and split == "train", said.estimator.get("aggregator") == "subspace"
-    labelled = LabelledTexts(texts, readout.concepts, store, layers, said.read_position, graded=graded)
-    data = labelled.whole(spread=spread)
+    data = StoredTexts(
+        texts, readout.concepts, store, layers, said.read_position, graded=graded, spread=spread
+    )
     return JudgedTexts(read_parts(texts, readout), data, [text.id for text in texts])
 
 
@@ -88,7 +162,9 @@ def read_parts(texts: Iterable[CorpusText], readout: Readout) -> list[str]:
 def neutral_activations(
     readout: Readout, corpus: Corpus, store: ActivationStore, *, layers: Sequence[int] | None = None
 ) -> Float[Tensor, "neutral layer d_model"]:
-    """Return the activations of the neutral training texts."""
+    """Return the activations of the neutral training texts, for denoisers; of none if the method needs none."""
+    if method_of(readout).streamable:
+        return torch.empty(0, len(layers or readout.layers), store.info.d_model)
     ids = [text.id for text in runnable(corpus, store).texts if text.split == "train" and text.neutral]
     return store.load(ids, layers or readout.layers, readout.provenance.read_position)
 

@@ -24,4 +24,4 @@ def compare_layers(
     """
     readout = fit(corpus, store, layers=layers, **fitting)
     train, neutral = judged_texts(readout, corpus, store, "train"), neutral_activations(readout, corpus, store)
-    return Diagnoser(readout, train, neutral).by_layer()
+    return Diagnoser(readout, train, neutral, halves=False).by_layer()

@@ -116,7 +116,7 @@ def _training_texts(readout: Readout, corpus: Corpus | None, store: ActivationSt
         return None
     captured = store.layers_of([text.id for text in corpus.texts if text.split == "train"])
     layers = tuple(sorted({*readout.layers, *captured}))
-    data = judged_texts(readout, corpus, store, "train", layers=layers).data
+    data = judged_texts(readout, corpus, store, "train", layers=layers).data.whole()
     neutral = neutral_activations(readout, corpus, store, layers=layers)
     return TrainingTexts(read_method(readout.provenance.method), data, neutral, layers)
 

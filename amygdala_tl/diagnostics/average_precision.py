@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from amygdala_tl.directions.auroc import runs
+from amygdala_tl.directions.auroc import NUMBERS_AT_A_TIME, runs
 
 
 def average_precision(
@@ -22,6 +22,10 @@ def average_precision(
         scores: higher for texts that carry the concept.
         positive, negative: labels; texts that are neither do not count.
     """
+    at_once = max(1, NUMBERS_AT_A_TIME // max(1, len(scores)))
+    if scores.shape[1] > at_once:
+        parts = zip(*(torch.split(each, at_once, dim=1) for each in (scores, positive, negative)), strict=True)
+        return torch.cat([average_precision(*part) for part in parts])
     values, order = scores.sort(dim=0, descending=True)
     plus, minus = positive.gather(0, order).double(), negative.gather(0, order).double()
     _, last = runs(values)

@@ -1,14 +1,18 @@
 """Cross-fitted scores, by directions fitted without the text's group, and the cosine between directions of two halves."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from einops import einsum
 from jaxtyping import Float
 from torch import Tensor
 
-from amygdala_tl.directions.data import LabelledActivations
-from amygdala_tl.directions.folds import group_folds
+from amygdala_tl.directions.running import RunningMoments
+from amygdala_tl.directions.data import LabelledActivations, LabelledTexts
+from amygdala_tl.directions.fold_directions import FoldDirections
+from amygdala_tl.directions.folds import Cells, fold_cells
+from amygdala_tl.directions.method import Method
 from amygdala_tl.errors import FitError
 
 Fit = Callable[[LabelledActivations], Float[Tensor, "some layer d_model"]]
@@ -41,15 +45,11 @@ def cross_fitted_scores(
     Raises:
         FitError: all texts are of one group, or `fit` failed.
     """
-    n_groups = len(torch.unique(data.groups))
-    if n_groups < 2:
-        what = "texts cannot be scored by directions of other texts"
-        remedy = "give texts of other days or scenes, or label groups"
-        raise FitError(what, got="one group", need="two or more", remedy=remedy)
+    cells = _cells(data, n_folds, seed)
     texts, layers, _ = data.activations.shape
     scores = torch.full((layers, texts, data.positive.shape[1]), torch.nan)
-    fold = group_folds(data.groups, min(n_folds, n_groups), seed)
-    for held_out in range(int(fold.max()) + 1):
+    fold = cells.fold
+    for held_out in range(cells.n_folds):
         kept, left = data.take(fold != held_out), data.take(fold == held_out)
         usable = kept.complete()
         if not usable.any():
@@ -62,6 +62,86 @@ def cross_fitted_scores(
     return scores
 
 
+@dataclass(frozen=True, slots=True)
+class CrossFit:
+    """What the training texts say about a method.
+
+    Attributes:
+        scores: [layer, text, concept], see `cross_fitted_scores`.
+        halves: [concept, layer], see `split_half_cosine`; None if it was not asked for.
+    """
+
+    scores: Float[Tensor, "layer text concept"]
+    halves: Float[Tensor, "concept layer"] | None
+
+
+def cross_fit_streamed(
+    method: Method,
+    texts: LabelledTexts,
+    shrinkage: Sequence[float] | None = None,
+    *,
+    halves: bool = True,
+    n_folds: int = N_FOLDS,
+    splits: int = SPLITS,
+    seed: int = 0,
+) -> CrossFit:
+    """Compute the scores and the cosines of a streamable method, from texts in parts and one layer after another.
+
+    Memory holds one d_model x d_model matrix for each of ten cells, and the scores.
+
+    Args:
+        method: a streamable method.
+        texts: texts of one group share a fold.
+        shrinkage: of `whitened`, for each layer, with which halves are compared; each half chooses its own if None.
+        halves: also compare halves.
+        n_folds, splits, seed: as in `cross_fitted_scores` and `split_half_cosine`.
+
+    Raises:
+        FitError: as `cross_fitted_scores`.
+    """
+    cells = _cells(texts, n_folds, seed)
+    scores = torch.empty(texts.n_layers, len(cells.cell), texts.positive.shape[1])
+    cosines = []
+    for layer in range(texts.n_layers):
+        fits = FoldDirections(method, texts, layer, cells)
+        if halves:
+            found = fits.halves_cosine(cells.halves(splits, seed), None if shrinkage is None else shrinkage[layer])
+            cosines.append(found.nanmean(dim=0))
+        directions = torch.stack([each.all_rows() for each in fits.without_folds()])
+        del fits  # its sums are as large as all else together
+        _score_folds(texts, layer, directions, cells, scores[layer])
+    return CrossFit(scores, torch.stack(cosines, dim=1) if halves else None)
+
+
+def _score_folds(
+    texts: LabelledTexts,
+    layer: int,
+    directions: Float[Tensor, "fold concept d_model"],
+    cells: Cells,
+    scores: Float[Tensor, "text concept"],
+) -> None:
+    """Write every text's score with the directions of its fold, in deviations of the texts that these were fitted on."""
+    fold = cells.fold
+    moments = [RunningMoments() for _ in directions]
+    for rows, part in texts.passes(layer):
+        values, own = part.activations[:, 0].float(), fold[rows]
+        for number, some in enumerate(directions):
+            found = values @ some.T
+            scores[rows[own == number]] = found[own == number]
+            moments[number].add(found[own != number])
+    for number, each in enumerate(moments):
+        scores[fold == number] = ((scores[fold == number] - each.mean) / each.deviation).float()
+
+
+def _cells(texts: LabelledTexts, n_folds: int, seed: int) -> Cells:
+    cells = fold_cells(texts.groups, n_folds, seed)
+    if cells.n_folds < 2:
+        what = "texts cannot be scored by directions of other texts"
+        remedy = "give texts of other days or scenes, or label groups"
+        raise FitError(what, got="one group", need="two or more", remedy=remedy)
+    return cells
+
+
 def split_half_cosine(
     data: LabelledActivations, fit: Fit, splits: int = SPLITS, seed: int = 0
 ) -> Float[Tensor, "concept layer"]:
@@ -71,7 +151,7 @@ def split_half_cosine(
         data: activations and labels.
         fit: makes the directions of the concepts that have both classes in both halves; raises `FitError`.
         splits: number of halvings.
-        seed: of the first halving.
+        seed: of the halvings; each half has half of the cells of the folds (`fold_cells`).
 
     Returns:
         NaN for a concept that never had both classes in both halves.
@@ -80,9 +160,9 @@ def split_half_cosine(
     found = torch.full((splits, concepts, layers), torch.nan)
     if len(torch.unique(data.groups)) < 2:
         return found[0]
-    for split in range(splits):
-        half = group_folds(data.groups, 2, seed + split)
-        one, other = data.take(half == 0), data.take(half == 1)
+    cells = fold_cells(data.groups, N_FOLDS, seed)
+    for split, halves in enumerate(cells.halves(splits, seed)):
+        one, other = (data.take(torch.isin(cells.cell, torch.tensor(half))) for half in halves)
         usable = one.complete() & other.complete()
         if usable.any():
             first, second = (fit(part.of_concepts(usable)) for part in (one, other))

@@ -2,16 +2,16 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import torch
-from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from amygdala_tl.diagnostics.cross_fit import cross_fitted_scores, split_half_cosine
+from amygdala_tl.diagnostics.cross_fit import CrossFit, cross_fit_streamed, cross_fitted_scores, split_half_cosine
 from amygdala_tl.diagnostics.crosstalk import cross_talk
-from amygdala_tl.diagnostics.evaluation import JudgedTexts, evaluate
+from amygdala_tl.diagnostics.evaluation import JudgedTexts, evaluate, text_scores
 from amygdala_tl.diagnostics.geometry import geometry
 from amygdala_tl.diagnostics.quality import nearest_concepts, outliers, spread_about_directions
 from amygdala_tl.diagnostics.records import ConceptQuality, CrossTalk, Diagnosis, Evaluation, LayerSeparation
@@ -19,8 +19,9 @@ from amygdala_tl.diagnostics.scored import ScoredTexts
 from amygdala_tl.diagnostics.separation import layer_separation, reading_layers
 from amygdala_tl.diagnostics.verdicts import verdicts
 from amygdala_tl.diagnostics.weights import best_neurons, logit_lens
-from amygdala_tl.directions import LabelledActivations
+from amygdala_tl.directions.data import LabelledActivations, LabelledTexts
 from amygdala_tl.directions.method import Method, apply_method, read_method
+from amygdala_tl.directions.running import RunningMoments
 from amygdala_tl.errors import ReadoutError
 from amygdala_tl.readout.provenance import Verdict
 from amygdala_tl.readout.record import Readout
@@ -51,14 +52,21 @@ class Diagnoser:
     """One readout on its corpus, with what several diagnostics share: labels, activations and out-of-fold scores."""
 
     def __init__(
-        self, readout: Readout, train: JudgedTexts, neutral: Float[Tensor, "neutral layer d_model"], *, seed: int = 0
+        self,
+        readout: Readout,
+        train: JudgedTexts,
+        neutral: Float[Tensor, "neutral layer d_model"] | None = None,
+        *,
+        halves: bool = True,
+        seed: int = 0,
     ) -> None:
         """Score every training text with directions that were fitted without its group.
 
         Args:
             readout: with the method that fitted it in its provenance.
             train: training texts that are examples of a concept.
-            neutral: activations of the neutral training texts, for denoisers.
+            neutral: activations of the neutral training texts, for denoisers; a streamable method has none.
+            halves: also compare directions of halves of the groups.
             seed: of folds, bootstrap and nulls.
 
         Raises:
@@ -67,42 +75,50 @@ class Diagnoser:
         """
         self.readout = readout
         self.train = train
-        self.neutral = neutral
         self.seed = seed
         self.method = method_of(readout)
-        self.scores = cross_fitted_scores(train.data, self._fit_some, seed=seed)
+        if self.method.streamable:
+            strengths = _shrinkage(readout)
+            self.cross_fit = cross_fit_streamed(self.method, train.data, strengths, halves=halves, seed=seed)
+        else:
+            neutral = torch.empty(0, train.data.n_layers, train.data.d_model) if neutral is None else neutral
+            self.cross_fit = self._by_layers(neutral, halves=halves)
 
-    def _fit_some(self, data: LabelledActivations) -> Float[Tensor, "some layer d_model"]:
-        names = [str(place) for place in range(data.positive.shape[1])]
-        return apply_method(self.method, data, self.neutral, names).directions
+    def _by_layers(self, neutral: Float[Tensor, "neutral layer d_model"], *, halves: bool) -> CrossFit:
+        """Cross-fit with all texts of one layer in memory at a time."""
+        scores, cosines = [], []
+        for layer in range(len(self.readout.layers)):
+            data = self.train.data.whole(layer)
+            fit = partial(_fit_some, self.method, neutral[:, layer : layer + 1])
+            scores.append(cross_fitted_scores(data, fit, seed=self.seed))
+            if halves:
+                cosines.append(split_half_cosine(data, fit, seed=self.seed))
+        return CrossFit(torch.cat(scores), torch.cat(cosines, dim=1) if halves else None)
 
     def by_layer(self) -> LayerSeparation:
         """Return the separation at every layer, on training folds."""
         names = self.readout.concepts, self.readout.layers
-        return layer_separation(self.scores, self.train.data, *names, of="training folds", seed=self.seed)
+        return layer_separation(self.cross_fit.scores, self.train.data, *names, of="training folds", seed=self.seed)
 
     def quality(
         self,
         held_out: JudgedTexts,
+        held_out_scores: Float[Tensor, "text layer concept"],
         reading_layer: Int[Tensor, " concept"],
         crosstalk: CrossTalk,
         evaluation: Evaluation,
         weights: ModelWeights | None,
     ) -> tuple[ConceptQuality, ...]:
         """Return every concept at its reading layer, with the verdict."""
-        readout, data = self.readout, self.train.data
+        readout, data, halves = self.readout, self.train.data, self.cross_fit.halves
         column = [readout.layers.index(layer) for layer in reading_layer.tolist()]
-        spreads = [
-            spread_about_directions(data.activations[:, place], data.positive, readout.vectors[place])
-            for place in range(len(readout.layers))
-        ]
+        at_layer = readout.vectors[column, torch.arange(len(column))]
+        spread = spread_about_directions(data, column, at_layer)
         nearest = [nearest_concepts(vectors, readout.concepts) for vectors in readout.vectors]
-        halves = split_half_cosine(data, self._fit_some, seed=self.seed)
-        scores = torch.cat([self.scores, self._standardised(held_out.data)], dim=1)
+        new = self._standardised(held_out_scores)
         positive = torch.cat([data.positive, held_out.data.positive])
         negative = torch.cat([data.negative, held_out.data.negative])
         ids, words = [*self.train.ids, *held_out.ids], [*self.train.texts, *held_out.texts]
-        at_layer = readout.vectors[column, torch.arange(len(column))]
         neurons, up, down = _weights(at_layer, reading_layer, weights)
         judged = verdicts(evaluation, crosstalk.warnings)
         return tuple(
@@ -110,11 +126,17 @@ class Diagnoser:
                 concept=concept,
                 layer=readout.layers[place],
                 **asdict(judged[index]),
-                agreement=float(spreads[place].agreement[index]),
-                first_pc_share=float(spreads[place].first_pc_share[index]),
-                effective_dimension=float(spreads[place].effective_dimension[index]),
-                split_half_cosine=float(halves[index, place]),
-                outliers=outliers(scores[place, :, index], positive[:, index], negative[:, index], ids, words),
+                agreement=float(spread.agreement[index]),
+                first_pc_share=float(spread.first_pc_share[index]),
+                effective_dimension=float(spread.effective_dimension[index]),
+                split_half_cosine=torch.nan if halves is None else float(halves[index, place]),
+                outliers=outliers(
+                    torch.cat([self.cross_fit.scores[place, :, index], new[:, place, index]]),
+                    positive[:, index],
+                    negative[:, index],
+                    ids,
+                    words,
+                ),
                 nearest=nearest[place][index],
                 neuron=neurons[index],
                 tokens_up=up[index],
@@ -123,10 +145,25 @@ class Diagnoser:
             for index, (concept, place) in enumerate(zip(readout.concepts, column, strict=True))
         )
 
-    def _standardised(self, held_out: LabelledActivations) -> Float[Tensor, "layer text concept"]:
+    def _standardised(self, held_out: Float[Tensor, "text layer concept"]) -> Float[Tensor, "text layer concept"]:
         """Compute held-out scores in deviations of the training texts, as the out-of-fold scores are."""
-        known, new = (self.readout.scores(data.activations) for data in (self.train.data, held_out))
-        return rearrange((new - known.mean(dim=0)) / known.std(dim=0), "text layer concept -> layer text concept")
+        known = RunningMoments()
+        for _, part in self.train.data.passes():
+            known.add(self.readout.scores(part.activations))
+        return ((held_out - known.mean) / known.deviation).float()
+
+
+def _fit_some(
+    method: Method, neutral: Float[Tensor, "neutral layer d_model"], data: LabelledActivations
+) -> Float[Tensor, "some layer d_model"]:
+    names = [str(place) for place in range(data.positive.shape[1])]
+    return apply_method(method, data, neutral, names).directions
+
+
+def _shrinkage(readout: Readout) -> list[float] | None:
+    """Return the shrinkage that a readout was fitted with at each layer, if it says so."""
+    said = readout.provenance.estimator.get("shrinkage")
+    return said if isinstance(said, list) and len(said) == len(readout.layers) else None
 
 
 def method_of(readout: Readout) -> Method:
@@ -149,7 +186,13 @@ def _weights(
     return neurons, up, down
 
 
-def layer_cross_talk(readout: Readout, layer: int, data: LabelledActivations, seed: int = 0) -> CrossTalk:
+def layer_cross_talk(
+    readout: Readout,
+    layer: int,
+    data: LabelledTexts,
+    seed: int = 0,
+    scores: Float[Tensor, "text layer concept"] | None = None,
+) -> CrossTalk:
     """Return the cross-talk of a readout at one of its layers.
 
     Args:
@@ -157,13 +200,14 @@ def layer_cross_talk(readout: Readout, layer: int, data: LabelledActivations, se
         layer: one of the readout's.
         data: texts that the directions were not fitted on, at the readout's layers.
         seed: of the bootstrap.
+        scores: of the texts, if they are known (`text_scores`).
 
     Raises:
         InputError: the readout does not have the layer, or the activations do not fit it.
     """
     column = readout.column(layer)
-    scores = readout.scores(data.activations)[:, column]
-    texts = ScoredTexts(scores, data.positive, data.negative, data.groups)
+    scores = text_scores(readout, data) if scores is None else scores
+    texts = ScoredTexts(scores[:, column], data.positive, data.negative, data.groups)
     return cross_talk(readout.concepts, layer, readout.vectors[column], texts, torch.Generator().manual_seed(seed))
 
 
@@ -188,8 +232,9 @@ def diagnose(
     by_layer = diagnoser.by_layer()
     reading_layer = reading_layers(by_layer)
     what = f"held-out texts ({len(held_out.texts)} in {len(torch.unique(held_out.data.groups))} groups)"
-    evaluation = evaluate(readout, reading_layer, held_out, what, diagnoser.train, embedding, seed=seed)
-    crosstalk = tuple(layer_cross_talk(readout, layer, held_out.data, seed) for layer in readout.layers)
+    scores = text_scores(readout, held_out.data)
+    evaluation = evaluate(readout, reading_layer, held_out, what, diagnoser.train, embedding, scores, seed)
+    crosstalk = tuple(layer_cross_talk(readout, layer, held_out.data, seed, scores) for layer in readout.layers)
     common = readout.layers.index(int(reading_layer.mode().values))
     return Diagnosis(
         concepts=readout.concepts,
@@ -198,7 +243,7 @@ def diagnose(
         by_layer=by_layer,
         crosstalk=crosstalk,
         evaluation=evaluation,
-        quality=diagnoser.quality(held_out, reading_layer, crosstalk[common], evaluation, weights),
+        quality=diagnoser.quality(held_out, scores, reading_layer, crosstalk[common], evaluation, weights),
         geometry=tuple(
             geometry(readout.concepts, layer, vectors, norms)
             for layer, vectors in zip(readout.layers, readout.vectors, strict=True)

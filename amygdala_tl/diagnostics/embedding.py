@@ -1,20 +1,18 @@
 """The same method without the model: directions fitted on mean token embeddings, a baseline that knows words but no sentences."""
 
-from dataclasses import replace
-
 import torch
 from einops import einsum
 from jaxtyping import Float
 from torch import Tensor
 
-from amygdala_tl.directions import LabelledActivations
+from amygdala_tl.directions.data import LabelledActivations, LabelledTexts
 from amygdala_tl.directions.method import Method, apply_method
 from amygdala_tl.errors import FitError
 
 
 def embedding_scores(
     method: Method,
-    known: LabelledActivations,
+    known: LabelledTexts,
     known_embeddings: Float[Tensor, "text 1 d_model"],
     unseen_embeddings: Float[Tensor, "unseen 1 d_model"],
 ) -> Float[Tensor, "unseen concept"]:
@@ -30,8 +28,9 @@ def embedding_scores(
         that needs each text's tokens, a concept without both classes.
     """
     scores = torch.full((len(unseen_embeddings), known.positive.shape[1]), torch.nan)
-    usable = known.complete()
-    data = replace(known, activations=known_embeddings, spread=None).of_concepts(usable)
+    usable = known.positive.any(dim=0) & known.negative.any(dim=0)
+    labelled = LabelledActivations(known_embeddings, known.positive, known.negative, known.groups, known.grades)
+    data = labelled.of_concepts(usable)
     names = [str(place) for place in range(int(usable.sum()))]
     try:
         fitted = apply_method(method, data, known_embeddings[:0], names)

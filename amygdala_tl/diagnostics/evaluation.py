@@ -13,7 +13,7 @@ from amygdala_tl.diagnostics.nulls import holm, permutation_null, random_directi
 from amygdala_tl.diagnostics.records import Evaluation
 from amygdala_tl.diagnostics.scored import ScoredTexts
 from amygdala_tl.directions.auroc import auroc
-from amygdala_tl.directions.data import LabelledActivations
+from amygdala_tl.directions.data import LabelledTexts
 from amygdala_tl.readout.record import Readout
 
 
@@ -28,8 +28,16 @@ class JudgedTexts:
     """
 
     texts: Sequence[str]
-    data: LabelledActivations
+    data: LabelledTexts
     ids: Sequence[str] = ()
+
+
+def text_scores(readout: Readout, data: LabelledTexts) -> Float[Tensor, "text layer concept"]:
+    """Score every text at every layer of the readout."""
+    scores = torch.empty(len(data.groups), len(readout.layers), len(readout.concepts))
+    for rows, part in data.passes():
+        scores[rows] = readout.scores(part.activations)
+    return scores
 
 
 def evaluate(
@@ -39,6 +47,7 @@ def evaluate(
     what: str,
     reference: JudgedTexts | None = None,
     embedding: Float[Tensor, "text concept"] | None = None,
+    scores: Float[Tensor, "text layer concept"] | None = None,
     seed: int = 0,
 ) -> Evaluation:
     """Compute AUROC and average precision of every concept at its reading layer, with intervals, nulls and baselines.
@@ -51,19 +60,21 @@ def evaluate(
         reference: training texts. Without them there is no bag of words, and random directions have the covariance of the unseen
             texts.
         embedding: scores of the unseen texts by directions fitted on mean token embeddings.
+        scores: of the unseen texts, if they are known (`text_scores`).
         seed: of bootstrap, permutations and random directions.
     """
     data, each = unseen.data, torch.arange(len(readout.concepts))
     column = torch.tensor([readout.column(layer) for layer in reading_layer.tolist()])
-    texts = ScoredTexts(readout.scores(data.activations)[:, column, each], data.positive, data.negative, data.groups)
+    scores = text_scores(readout, data) if scores is None else scores
+    texts = ScoredTexts(scores[:, column, each], data.positive, data.negative, data.groups)
     null = permutation_null(texts, torch.Generator().manual_seed(seed))
     known = data if reference is None else reference.data
-    random = random_direction_null(data, known.activations, torch.Generator().manual_seed(seed))
+    random = random_direction_null(data, known, torch.Generator().manual_seed(seed))
     words = torch.full(texts.scores.shape, torch.nan)
     if reference is not None:
         words = bag_of_words_scores(reference.texts, known.positive, known.negative, unseen.texts)
     baselines = (words, words.new_full(words.shape, torch.nan) if embedding is None else embedding)
-    bag_of_words, of_embedding = (auroc(scores, data.positive, data.negative) for scores in baselines)
+    bag_of_words, of_embedding = (auroc(scored, data.positive, data.negative) for scored in baselines)
     return Evaluation(
         concepts=readout.concepts,
         data=what,

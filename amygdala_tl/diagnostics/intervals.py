@@ -14,21 +14,21 @@ Student's quantile* covers it in 90-98%, and 95% on average over 81 scenarios (`
 - The quantile is Student's. Its degrees of freedom are the effective number of groups of the rarer class minus one, the number of
   independent observations behind the standard error.
 
-An interval always contains its estimate. If one group holds a whole class, the interval is the whole range.
+Large corpora are drawn in blocks of groups (`MOST_BLOCKS`). An interval always contains its estimate. If one group holds a whole class, the interval is the whole range.
 """
 
 from collections.abc import Callable
 
 import torch
-from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from scipy.special import stdtrit
 from torch import Tensor
 
 from amygdala_tl.diagnostics.average_precision import average_precision
+from amygdala_tl.diagnostics.group_counts import drawn_up_to, group_wins
 from amygdala_tl.diagnostics.records import Interval
 from amygdala_tl.diagnostics.scored import ScoredTexts
-from amygdala_tl.directions.auroc import auroc, runs
+from amygdala_tl.directions.auroc import auroc
 
 REPLICATES = 500
 """Number of replicates; the standard error is then accurate to 3%."""
@@ -36,7 +36,9 @@ REPLICATES = 500
 PSEUDO_TEXTS = 0.5
 """Number of added texts of the rarer class; 0.75 and 1 cover less (88-96% and 74-88%) with 9 positive texts near AUROC 1."""
 
-_PAIRS_AT_A_TIME = 4_000_000
+MOST_BLOCKS = 1000
+"""More groups than this are joined at random into as many blocks, which the bootstrap draws instead. A standard error from 1,000
+blocks is accurate to 2%, less than what 500 replicates leave, and its cost no longer grows with the square of the corpus."""
 
 Smoothed = Callable[[int], Float[Tensor, " draw"]]
 """Concept -> its smoothed statistic in every draw of groups."""
@@ -57,7 +59,7 @@ def auroc_interval(texts: ScoredTexts, generator: torch.Generator, replicates: i
 
     def smoothed(concept: int) -> Float[Tensor, " draw"]:
         labels = texts.positive[:, concept], texts.negative[:, concept]
-        (plus, n_plus), (minus, n_minus), won = _group_wins(texts.scores[:, concept], *labels, index)
+        (plus, n_plus), (minus, n_minus), won = group_wins(texts.scores[:, concept], *labels, index)
         drawn_plus, drawn_minus = draws[:, plus], draws[:, minus]
         n_plus, n_minus = drawn_plus @ n_plus, drawn_minus @ n_minus
         wins = ((drawn_plus @ won) * drawn_minus).sum(dim=1)
@@ -79,16 +81,18 @@ def average_precision_interval(
     index, draws = group_draws(texts.groups, generator, replicates)
 
     def smoothed(concept: int) -> Float[Tensor, " draw"]:
-        known = texts.positive[:, concept] | texts.negative[:, concept]
-        values, order = texts.scores[known, concept].sort(descending=True)
-        drawn = draws[:, index[known][order]]
-        plus = drawn * texts.positive[known, concept][order]
-        last = runs(rearrange(values, "text -> text 1"))[1][:, 0]
-        found, all_found = plus.cumsum(dim=1)[:, last], drawn.cumsum(dim=1)[:, last]
-        precision = torch.where(plus > 0, found / all_found, 0.0)
-        n_plus, n_all = plus.sum(dim=1), drawn.sum(dim=1)
+        positive, negative = texts.positive[:, concept], texts.negative[:, concept]
+        known = positive | negative
+        places, order = (-texts.scores[positive, concept]).sort()  # from the highest score down
+        drawn = draws.T  # [group, draw]
+        plus = drawn[index[positive][order]]
+        all_found = drawn_up_to(places, -texts.scores[known, concept], drawn, index[known])
+        last = torch.searchsorted(places, places, right=True) - 1
+        n_plus, n_all = plus.sum(dim=0), draws @ torch.bincount(index[known], minlength=draws.shape[1]).double()
+        found, all_found = plus.cumsum(dim=0)[last], all_found[last]
+        total = torch.where(plus > 0, plus * found / all_found, 0.0).sum(dim=0)
         chance = PSEUDO_TEXTS * n_plus / n_all
-        smooth = ((plus * precision).sum(dim=1) + chance) / (n_plus + PSEUDO_TEXTS)
+        smooth = (total + chance) / (n_plus + PSEUDO_TEXTS)
         return smooth.where((n_plus > 0) & (n_plus < n_all), torch.nan)
 
     value = average_precision(texts.scores, texts.positive, texts.negative)
@@ -131,12 +135,18 @@ def fisher_ratio_interval(d_prime: Interval) -> Interval:
 def group_draws(
     groups: Int[Tensor, " text"], generator: torch.Generator, replicates: int
 ) -> tuple[Int[Tensor, " text"], Float[Tensor, "draw group"]]:
-    """Number the groups from 0, and count each in every draw: once in the first draw, then as often as a replicate drew it."""
+    """Number the groups from 0, and count each in every draw: once in the first draw, then as often as a replicate drew it.
+
+    More than `MOST_BLOCKS` groups are joined into blocks, which have the numbers then.
+    """
     names, index = torch.unique(groups, return_inverse=True)
-    drawn = torch.randint(len(names), (replicates, len(names)), generator=generator)
-    counts = torch.zeros(replicates, len(names), dtype=torch.float64)
+    n_blocks = min(len(names), MOST_BLOCKS)
+    if n_blocks < len(names):
+        index = (torch.randperm(len(names), generator=generator) % n_blocks)[index]
+    drawn = torch.randint(n_blocks, (replicates, n_blocks), generator=generator)
+    counts = torch.zeros(replicates, n_blocks, dtype=torch.float64)
     counts.scatter_add_(1, drawn, torch.ones_like(counts))
-    return index, torch.cat([counts.new_ones(1, len(names)), counts])
+    return index, torch.cat([counts.new_ones(1, n_blocks), counts])
 
 
 def degrees_of_freedom(
@@ -181,25 +191,6 @@ def _spread(replicates: Float[Tensor, "replicate concept"]) -> Float[Tensor, " c
     squares = (kept - kept.nanmean(dim=0)).square().nansum(dim=0)
     result: Tensor = (squares / (kept.isfinite().sum(dim=0) - 1)).sqrt()
     return result
-
-
-def _group_wins(
-    scores: Float[Tensor, " text"],
-    positive: Bool[Tensor, " text"],
-    negative: Bool[Tensor, " text"],
-    index: Int[Tensor, " text"],
-) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], Float[Tensor, "plus minus"]]:
-    """Find the groups with positive and with negative texts, their counts, and the pairs that the former's win (ties half)."""
-    groups_plus, of_plus, n_plus = torch.unique(index[positive], return_inverse=True, return_counts=True)
-    groups_minus, of_minus, n_minus = torch.unique(index[negative], return_inverse=True, return_counts=True)
-    minus = scores[negative]
-    rows = scores.new_zeros(len(groups_plus), len(minus))
-    step = max(1, _PAIRS_AT_A_TIME // len(minus))
-    for some, of_some in zip(torch.split(scores[positive], step), torch.split(of_plus, step), strict=True):
-        column = rearrange(some, "text -> text 1")
-        rows.index_add_(0, of_some, (column > minus).double() + (column == minus).double() / 2)
-    wins = scores.new_zeros(len(groups_plus), len(groups_minus)).index_add_(1, of_minus, rows)
-    return (groups_plus, n_plus.double()), (groups_minus, n_minus.double()), wins
 
 
 def _by_group(values: Float[Tensor, "text concept"], index: Int[Tensor, " text"]) -> Float[Tensor, "group concept"]:

@@ -6,6 +6,7 @@ a stream with strong topics separates many labels a little along any direction.
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from einops import rearrange
 from jaxtyping import Float, Int
@@ -14,7 +15,7 @@ from torch import Tensor
 from amygdala_tl.diagnostics.auroc_matrix import auroc_matrix
 from amygdala_tl.diagnostics.scored import ScoredTexts
 from amygdala_tl.directions.auroc import auroc, runs
-from amygdala_tl.directions.data import LabelledActivations
+from amygdala_tl.directions.data import LabelledTexts
 
 MIN_PERMUTATIONS = 1000
 
@@ -53,12 +54,16 @@ def permutation_null(
     known = texts.without_unscored()
     real = auroc(known.scores, known.positive, known.negative)
     count = max(MIN_PERMUTATIONS, PERMUTATIONS_A_CONCEPT * len(real)) if permutations is None else permutations
-    sources = permuted_texts(texts.groups, generator, count)
+    null_of = {place: real.new_empty(count) for place in real.isfinite().nonzero()[:, 0].tolist()}
+    step = max(1, _LABELS_AT_A_TIME // max(1, len(texts.groups)))
+    for some in torch.split(torch.arange(count), step):
+        sources = permuted_texts(texts.groups, generator, len(some))
+        places = torch.empty_like(sources).scatter_(1, sources.long(), torch.arange(len(texts.groups)).int().expand_as(sources))
+        for concept, null in null_of.items():
+            labels = texts.positive[:, concept].float() - texts.negative[:, concept].float()
+            null[some] = _null_auroc(texts.scores[:, concept], labels, sources, places)
     quantile, p_value = torch.full_like(real, torch.nan), torch.full_like(real, torch.nan)
-    for concept in real.isfinite().nonzero()[:, 0].tolist():
-        some = ~texts.scores[:, concept].isnan()
-        labels = texts.positive[:, concept].float() - texts.negative[:, concept].float()
-        null = _permuted_auroc(known.scores[some, concept], labels, sources if bool(some.all()) else sources[:, some])
+    for concept, null in null_of.items():
         null = null[null.isfinite()]
         quantile[concept] = null.quantile(0.95)
         # Equal AUROCs differ in their last digits, by the order of summation.
@@ -85,8 +90,8 @@ def permuted_texts(
 
 
 def random_direction_null(
-    data: LabelledActivations,
-    reference: Float[Tensor, "reference layer d_model"],
+    texts: LabelledTexts,
+    reference: LabelledTexts,
     generator: torch.Generator,
     directions: int = RANDOM_DIRECTIONS,
 ) -> Float[Tensor, "layer concept"]:
@@ -98,20 +103,37 @@ def random_direction_null(
     all of their variance lies in the many coordinates without signal, or in one massive one.
 
     Args:
-        data: texts that the readout is judged on.
-        reference: training activations.
+        texts: texts that the readout is judged on.
+        reference: training texts.
         generator: of the weights.
         directions: their number.
     """
     rows = []
-    for layer in range(data.activations.shape[1]):
-        known = reference[:, layer].float()
-        weights = torch.randn(directions, len(known), generator=generator)
-        drawn = weights @ (known - known.mean(dim=0))
-        texts = data.activations[:, layer].float()
-        found = auroc_matrix((texts - texts.mean(dim=0)) @ drawn.T, data.positive, data.negative)
+    for layer in range(texts.n_layers):
+        drawn, origin = _random_directions(reference, layer, torch.randn(directions, len(reference.groups), generator=generator))
+        scores = torch.empty(len(texts.groups), directions)
+        for some, part in texts.passes(layer):
+            scores[some] = (part.activations[:, 0].float() - origin) @ drawn.T
+        found = auroc_matrix(scores, texts.positive, texts.negative)
         rows.append(((found - 0.5).abs() + 0.5).quantile(0.95, dim=0))
     return torch.stack(rows)
+
+
+def _random_directions(
+    reference: LabelledTexts, layer: int, weights: Float[Tensor, "direction text"]
+) -> tuple[Float[Tensor, "direction d_model"], Float[Tensor, " d_model"]]:
+    """Sum the deviations of the reference texts from their mean, each with its weight; also return that mean, roughly."""
+    origin = None
+    for rows, part in reference.passes(layer):
+        values, own = part.activations[:, 0].float(), weights[:, rows]
+        if origin is None:  # sums about zero would lose digits to a mean far from it
+            origin = values.mean(dim=0)
+            drawn, total = origin.new_zeros(len(weights), len(origin)), torch.zeros_like(origin)
+        drawn += own @ (values - origin)
+        total += (values - origin).sum(dim=0)
+    assert origin is not None
+    mean = total / weights.shape[1]
+    return drawn - rearrange(weights.sum(dim=1), "direction -> direction 1") * mean, origin + mean
 
 
 def holm(p_values: Float[Tensor, " concept"]) -> Float[Tensor, " concept"]:
@@ -127,6 +149,32 @@ def holm(p_values: Float[Tensor, " concept"]) -> Float[Tensor, " concept"]:
     result = p_values.clone()
     result[fine] = corrected
     return result
+
+
+def _null_auroc(
+    scores: Float[Tensor, " text"],
+    labels: Float[Tensor, " text"],
+    sources: Int[Tensor, "permutation text"],
+    places: Int[Tensor, "permutation text"],
+) -> Float[Tensor, " permutation"]:
+    """Compute the AUROC of permuted labels (1, 0, -1): by the ranks of the rarer class, unless there are ties.
+
+    `places` is the inverse of `sources`: the texts that each text gives its label to.
+    """
+    scored = ~scores.isnan()
+    rarer = 1.0 if (labels == 1).sum() <= (labels == -1).sum() else -1.0
+    counted = (labels != -rarer).nonzero()[:, 0]
+    values, order = scores.sort()
+    if not bool(scored.all()) or 2 * len(counted) > len(labels) or bool((values[1:] == values[:-1]).any()):
+        return _permuted_auroc(scores[scored].double(), labels, sources if bool(scored.all()) else sources[:, scored])
+    rank = torch.empty(len(order), dtype=torch.int32).scatter_(0, order, torch.arange(len(order)).int())
+    neither = labels[counted] == 0
+    # Of the texts below one of the rarer class, all that are not counted here are of the other class.
+    keys = np.sort((2 * rank[places.index_select(1, counted)] + neither.int()).numpy(), axis=1)
+    below = (keys >> 1) - np.arange(len(counted), dtype=np.int32)
+    wins = torch.from_numpy(np.where(keys & 1, 0, below).sum(axis=1, dtype=np.int64)).double()
+    share = wins / (float((~neither).sum()) * (len(labels) - len(counted)))
+    return share if rarer > 0 else 1.0 - share
 
 
 def _permuted_auroc(

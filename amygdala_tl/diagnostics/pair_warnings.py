@@ -25,6 +25,9 @@ TOLD_APART = 0.6
 UNSURE = 0.7
 """Above this contrast, an interval that reaches chance shows a lack of texts rather than of a difference."""
 
+PAIRS_AT_A_TIME = 64
+"""Number of pairs with the scores of all texts in memory at a time."""
+
 _FINDINGS: tuple[PairFinding, ...] = ("cannot be told apart", "close readouts", "happen together")
 
 
@@ -56,13 +59,16 @@ def pair_warnings(
     close = (cosine.abs() >= CLOSE) | (score_correlation.abs() >= CLOSE)
     first, second = (close | (label_correlation >= CLOSE)).triu(diagonal=1).nonzero().unbind(dim=1)
     z = (texts.scores - texts.scores.mean(dim=0)) / texts.scores.std(dim=0)
-    first_only = texts.positive[:, first] & texts.negative[:, second]
-    second_only = texts.positive[:, second] & texts.negative[:, first]
-    contrasted = ScoredTexts(z[:, first] - z[:, second], first_only, second_only, texts.groups)
-    contrast = auroc_interval(contrasted, generator)
-    counts = zip(first_only.sum(dim=0).tolist(), second_only.sum(dim=0).tolist(), strict=True)
+    contrasts, n_only, state = [], [], generator.get_state()
+    for one, other in zip(torch.split(first, PAIRS_AT_A_TIME), torch.split(second, PAIRS_AT_A_TIME), strict=True):
+        generator.set_state(state)  # all pairs share the replicates
+        one_only, other_only = (texts.positive[:, a] & texts.negative[:, b] for a, b in ((one, other), (other, one)))
+        contrasted = ScoredTexts(z[:, one] - z[:, other], one_only, other_only, texts.groups)
+        contrasts.append(auroc_interval(contrasted, generator))
+        n_only.extend(zip(one_only.sum(dim=0).tolist(), other_only.sum(dim=0).tolist(), strict=True))
+    contrast = Interval(*(torch.cat([getattr(each, end) for each in contrasts]) for end in ("value", "low", "high")))
     found = []
-    for pair, (i, j, n) in enumerate(zip(first.tolist(), second.tolist(), counts, strict=True)):
+    for pair, (i, j, n) in enumerate(zip(first.tolist(), second.tolist(), n_only, strict=True)):
         numbers = _numbers(contrast, pair)
         together = bool(label_correlation[i, j] >= CO_OCCURRENCE)
         found.append(

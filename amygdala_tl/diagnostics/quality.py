@@ -1,6 +1,6 @@
 """Spread of a concept's positive texts about its direction, and labels that cross-fitted readouts contradict."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,9 +10,17 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from amygdala_tl.diagnostics.records import Outlier
+from amygdala_tl.directions.data import LabelledTexts
+from amygdala_tl.directions.running import RunningMoments
 
 WORDS = 12
 """Number of words of a text that an outlier shows."""
+
+MOST_POSITIVE = 1000
+"""Number of a concept's positive texts that its spread is computed from: their products cost the square of it."""
+
+MOST_NUMBERS = 2**26
+"""Bound on the activations of positive texts in memory: 256 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,29 +41,52 @@ class Spread:
 
 
 def spread_about_directions(
-    activations: Float[Tensor, "text d_model"],
-    positive: Bool[Tensor, "text concept"],
-    directions: Float[Tensor, "concept d_model"],
+    texts: LabelledTexts, column: Sequence[int], directions: Float[Tensor, "concept d_model"]
 ) -> Spread:
     """Compute agreement, first-component share and effective dimension of every concept's positive texts; NaN for fewer than two.
 
-    Activations are those of the directions' layer, and directions are unit rows.
+    Of more than `MOST_POSITIVE` positive texts a seeded choice is looked at.
+
+    Args:
+        texts: with their activations.
+        column: place of the layer that each concept is read at.
+        directions: unit rows, each of its concept's layer.
     """
-    centred = activations.double() - activations.double().mean(dim=0)
-    n_concepts = positive.shape[1]
-    agreement, share, dimension = (torch.full((n_concepts,), torch.nan, dtype=torch.float64) for _ in range(3))
-    for concept in range(n_concepts):
-        own = centred[positive[:, concept]]
-        if len(own) < 2:
-            continue
-        cosines = own @ directions[concept].double() / own.norm(dim=1)
-        agreement[concept] = cosines.nanmean()
-        own = own - own.mean(dim=0)
-        gram = own @ own.T if len(own) <= own.shape[1] else own.T @ own
-        values = torch.linalg.eigvalsh(gram).clamp_min(0.0)
-        share[concept] = values[-1] / values.sum()
-        dimension[concept] = values.sum().square() / values.square().sum()
+    agreement, share, dimension = (torch.full((len(column),), torch.nan, dtype=torch.float64) for _ in range(3))
+    for layer in sorted(set(column)):
+        moments = RunningMoments()
+        for _, part in texts.passes(layer):
+            moments.add(part.activations[:, 0])
+        for concept, own in _positive_texts(texts, layer, [c for c, place in enumerate(column) if place == layer]):
+            own = own.double() - moments.mean
+            cosines = own @ directions[concept].double() / own.norm(dim=1)
+            agreement[concept] = cosines.nanmean()
+            own = own - own.mean(dim=0)
+            gram = own @ own.T if len(own) <= own.shape[1] else own.T @ own
+            values = torch.linalg.eigvalsh(gram).clamp_min(0.0)
+            share[concept] = values[-1] / values.sum()
+            dimension[concept] = values.sum().square() / values.square().sum()
     return Spread(agreement, share, dimension)
+
+
+def _positive_texts(
+    texts: LabelledTexts, layer: int, concepts: Sequence[int]
+) -> Iterator[tuple[int, Float[Tensor, "text d_model"]]]:
+    """Yield the positive texts of the concepts with two or more, from passes that hold `MOST_NUMBERS` at a time."""
+    order = torch.randperm(len(texts.groups), generator=torch.Generator().manual_seed(0))
+    chosen = {concept: order[texts.positive[order, concept]][:MOST_POSITIVE].sort().values for concept in concepts}
+    left = [concept for concept, rows in chosen.items() if len(rows) > 1]
+    while left:
+        some = [left.pop(0)]
+        rows = chosen[some[0]]
+        while left and len(more := torch.cat([rows, chosen[left[0]]]).unique()) * texts.d_model <= MOST_NUMBERS:
+            some.append(left.pop(0))
+            rows = more
+        values = torch.empty(len(rows), texts.d_model)
+        for found, part in texts.passes(layer, rows):
+            values[torch.searchsorted(rows, found)] = part.activations[:, 0].float()
+        for concept in some:
+            yield concept, values[torch.searchsorted(rows, chosen[concept])]
 
 
 def outliers(

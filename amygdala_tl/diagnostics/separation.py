@@ -14,7 +14,7 @@ from torch import Tensor
 from amygdala_tl.diagnostics.intervals import REPLICATES, auroc_interval, d_prime_interval, fisher_ratio_interval
 from amygdala_tl.diagnostics.records import Interval, LayerSeparation
 from amygdala_tl.diagnostics.scored import ScoredTexts
-from amygdala_tl.directions.data import LabelledActivations
+from amygdala_tl.directions.data import LabelledTexts
 from amygdala_tl.errors import InputError
 
 SMOOTHING = 2
@@ -26,7 +26,7 @@ STANDARD_ERRORS = 1.0
 
 def layer_separation(
     scores: Float[Tensor, "layer text concept"],
-    data: LabelledActivations,
+    data: LabelledTexts,
     concepts: Sequence[str],
     layers: Sequence[int],
     of: Literal["training folds", "held-out texts"],

@@ -8,6 +8,9 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+NUMBERS_AT_A_TIME = 2**22
+"""Bound on texts times concepts in one step; each number takes about 100 bytes while its column is sorted."""
+
 
 def auroc(
     scores: Float[Tensor, "text concept"],
@@ -23,6 +26,10 @@ def auroc(
     Returns:
         NaN for a concept with an empty class, or with a NaN among its scores.
     """
+    at_once = max(1, NUMBERS_AT_A_TIME // max(1, len(scores)))
+    if scores.shape[1] > at_once:
+        parts = zip(*(torch.split(each, at_once, dim=1) for each in (scores, positive, negative)), strict=True)
+        return torch.cat([auroc(*part) for part in parts])
     values, order = scores.sort(dim=0)
     plus = positive.gather(0, order).double()
     minus = negative.gather(0, order).double()

@@ -1,13 +1,58 @@
 """Records that estimators take and return: labelled activations in, an estimate out."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from einops import einsum
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+
+@runtime_checkable
+class LabelledTexts(Protocol):
+    """Labelled texts with activations that come in parts, so that memory need not grow with their number.
+
+    `LabelledActivations` holds its activations and is one part; the texts of a store are read from it in each pass.
+    """
+
+    @property
+    def positive(self) -> Bool[Tensor, "text concept"]:
+        """True where the text is an example of the concept."""
+
+    @property
+    def negative(self) -> Bool[Tensor, "text concept"]:
+        """True where it is an example of the concept's absence."""
+
+    @property
+    def groups(self) -> Int[Tensor, " text"]:
+        """Equal for texts that no fold may separate."""
+
+    @property
+    def grades(self) -> Float[Tensor, "text concept"] | None:
+        """Strength of the concept in the text, if labels are graded."""
+
+    @property
+    def n_layers(self) -> int:
+        """Number of layers of the activations."""
+
+    @property
+    def d_model(self) -> int:
+        """Number of coordinates of the activations."""
+
+    def passes(
+        self, layer: int | None = None, rows: Int[Tensor, " row"] | None = None
+    ) -> Iterator[tuple[Int[Tensor, " _"], "LabelledActivations"]]:
+        """Pass over the texts once, in parts: the rows of a part, and the part.
+
+        Args:
+            layer: place of the only layer to read; all layers if None.
+            rows: the texts to read; all if None.
+        """
+
+    def whole(self, layer: int | None = None) -> "LabelledActivations":
+        """Return all texts with their activations at once, of one layer or of all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +76,30 @@ class LabelledActivations:
     groups: Int[Tensor, " text"]
     grades: Float[Tensor, "text concept"] | None = None
     spread: Float[Tensor, "text layer component d_model"] | None = None
+
+    @property
+    def n_layers(self) -> int:
+        """Number of layers."""
+        return self.activations.shape[1]
+
+    @property
+    def d_model(self) -> int:
+        """Number of coordinates."""
+        return self.activations.shape[2]
+
+    def passes(
+        self, layer: int | None = None, rows: Int[Tensor, " row"] | None = None
+    ) -> Iterator[tuple[Int[Tensor, " _"], "LabelledActivations"]]:
+        """Yield the rows and the texts as one part (see `LabelledTexts`)."""
+        part = self.whole(layer)
+        yield (torch.arange(len(self.groups)), part) if rows is None else (rows, part.take(rows))
+
+    def whole(self, layer: int | None = None) -> "LabelledActivations":
+        """Return the texts with the activations of one layer, or as they are."""
+        if layer is None:
+            return self
+        at = slice(layer, layer + 1)
+        return replace(self, activations=self.activations[:, at], spread=None if self.spread is None else self.spread[:, at])
 
     def take(self, texts: Bool[Tensor, " text"] | Int[Tensor, " row"]) -> "LabelledActivations":
         """Keep the texts where `texts` is True, or the texts of these rows, in this order."""

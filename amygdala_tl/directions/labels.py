@@ -12,8 +12,12 @@ from amygdala_tl.records import CorpusText
 
 def label_matrix(labels: Sequence[Sequence[str]], concepts: Sequence[str]) -> Bool[Tensor, "text concept"]:
     """Return True where a text has the concept among its labels."""
-    rows = [[concept in names for concept in concepts] for names in map(set, labels)]
-    return torch.tensor(rows, dtype=torch.bool).reshape(len(labels), len(concepts))
+    columns = {concept: column for column, concept in enumerate(concepts)}
+    found = torch.zeros(len(labels), len(concepts), dtype=torch.bool)
+    table = found.numpy()
+    for row, names in enumerate(labels):
+        table[row, [columns[name] for name in names if name in columns]] = True
+    return found
 
 
 def grade_matrix(texts: Sequence[CorpusText], concepts: Sequence[str]) -> Float[Tensor, "text concept"]:

@@ -123,7 +123,7 @@ def apply_method(
     check_classes(data.positive, data.negative, concepts)
     denoised, removal, parameters = denoise(data, neutral, method.steps)
     estimate = ESTIMATORS[method.aggregator](denoised)
-    return _finish(method, estimate, removal, parameters, concepts)
+    return finish(method, estimate, removal, parameters, concepts)
 
 
 def apply_streamed(method: Method, parts: Parts, groups: Int[Tensor, " text"], concepts: Sequence[str]) -> Fitted:
@@ -139,12 +139,13 @@ def apply_streamed(method: Method, parts: Parts, groups: Int[Tensor, " text"], c
         FitError: as in `apply_method`.
     """
     estimate = STREAMED[method.aggregator](parts, groups)
-    return _finish(method, estimate, nothing(estimate.vectors), [], concepts)
+    return finish(method, estimate, nothing(estimate.vectors), [], concepts)
 
 
-def _finish(
+def finish(
     method: Method, estimate: Estimate, removal: Removal, parameters: list[dict[str, Any]], concepts: Sequence[str]
 ) -> Fitted:
+    """Denoise an estimate's vectors, and scale them to unit length; raises as `apply_method`."""
     vectors = denoise_vectors(estimate.vectors, removal, method.steps)
     of_vectors = [{"name": step.name} for step in method.steps if step.name not in DENOISERS]
     return Fitted(

@@ -6,7 +6,7 @@ about zero would lose the difference.
 """
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +16,9 @@ from torch import Tensor
 
 from amygdala_tl.directions.data import LabelledActivations
 from amygdala_tl.errors import FitError
+
+BLOCK = 1024
+"""Width of the blocks of a second moment; only those on and below the diagonal are summed, which is 60% of them at 5,120."""
 
 Parts = Callable[[], Iterable[LabelledActivations]]
 """Function that starts one pass over a corpus and yields its texts in parts."""
@@ -84,8 +87,9 @@ class _Sums:
             weights = torch.cat([weights, grades])
         self.classes += einsum(weights, values, "sort text concept, text layer d_model -> sort concept layer d_model")
         if self.product is not None:
-            for layer in range(values.shape[1]):
-                self.product[layer].addmm_(values[:, layer].T, values[:, layer])
+            for layer, product in enumerate(self.product):
+                for block in _blocks(len(product)):  # the part above the diagonal blocks is filled in at the end
+                    product[block, : block.stop].addmm_(values[:, layer, block].T, values[:, layer, : block.stop])
 
     def accumulate(self, other: "_Sums") -> None:
         """Add the sums of other texts."""
@@ -101,6 +105,8 @@ class _Sums:
         if self.product is not None:
             covariance = self.product.div_(n)
             for layer, (matrix, row) in enumerate(zip(covariance, shift, strict=True)):
+                for block in _blocks(len(matrix)):
+                    matrix[: block.start, block] = matrix[block, : block.start].T
                 covariance[layer] = matrix.addr_(row, row, alpha=-1)
         sizes = rearrange(self.counts, "polarity concept -> polarity concept 1 1")
         means = self.origin + self.classes[:2] / sizes
@@ -123,18 +129,26 @@ class _Sums:
 
 
 class FoldedStatistics:
-    """Statistics of all texts, and of all texts outside a fold, from one pass that keeps one set of sums for each fold."""
+    """Statistics of all texts, and of any folds of them, from one pass that keeps one set of sums for each fold."""
 
     def __init__(self, sums: list[_Sums]) -> None:
         self._sums = sums
 
     def without(self, fold: int | None) -> Statistics:
         """Compute the statistics of all texts outside `fold`, of all texts if None."""
-        first, *others = (sums for number, sums in enumerate(self._sums) if number != fold)
-        result = copy.deepcopy(first)
-        for sums in others:
-            result.accumulate(sums)
+        return self.of([number for number in range(len(self._sums)) if number != fold])
+
+    def of(self, folds: Sequence[int]) -> Statistics:
+        """Compute the statistics of the texts of these folds, one or more."""
+        result = copy.deepcopy(self._sums[folds[0]])
+        for number in folds[1:]:
+            result.accumulate(self._sums[number])
         return result.statistics()
+
+
+def _blocks(size: int) -> Iterator[slice]:
+    for start in range(0, size, BLOCK):
+        yield slice(start, min(start + BLOCK, size))
 
 
 def gather_folds(

@@ -12,7 +12,7 @@ covariance needs far less shrinkage than the best separation of unseen texts.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -72,7 +72,7 @@ def whitened_streamed(parts: Parts, groups: Int[Tensor, " text"], *, shrinkage: 
     n_folds = min(N_FOLDS, len(torch.unique(groups)))
     if shrinkage is not None or n_folds < 2:
         statistics = gather(parts(), second_moments=True)
-        return _whiten(statistics, _strengths(statistics, shrinkage))
+        return whiten(statistics, strengths_for(statistics, shrinkage))
     n_scored = min(n_folds, math.ceil(ENOUGH_TEXTS * n_folds / len(groups)))
     names, fold_of_name = fold_assignment(groups, n_folds)
 
@@ -84,11 +84,11 @@ def whitened_streamed(parts: Parts, groups: Int[Tensor, " text"], *, shrinkage: 
     table = _cross_validate(folds, folded(), n_scored)
     statistics = folds.without(None)
     if table is None:
-        return _whiten(statistics, _strengths(statistics, None))
+        return whiten(statistics, strengths_for(statistics, None))
     best = [STRENGTHS[index] for index in table.argmax(dim=0).tolist()]
     rows = zip(STRENGTHS, table.tolist(), strict=True)
     scores = {f"{strength:g}": [round(value, 4) for value in row] for strength, row in rows}
-    return _whiten(statistics, best, {"auroc_by_shrinkage": scores})
+    return whiten(statistics, best, {"auroc_by_shrinkage": scores})
 
 
 def shrink(covariance: Float[Tensor, "d_model d_model"], strength: float) -> Float[Tensor, "d_model d_model"]:
@@ -112,7 +112,7 @@ def covariance_shrinkage(covariance: Float[Tensor, "d_model d_model"], n: int) -
     return float((variance / total).clamp(0.0, 1.0)) if total > 0 else 1.0
 
 
-def _strengths(statistics: Statistics, shrinkage: float | None) -> list[float]:
+def strengths_for(statistics: Statistics, shrinkage: float | None) -> list[float]:
     """Return `shrinkage` for every layer, or the strength that estimates each layer's covariance best."""
     assert statistics.covariance is not None
     n = statistics.n
@@ -126,7 +126,7 @@ def _cross_validate(
 
     Each fold is scored with vectors fitted on all others. The result is None if no fold can be scored.
     """
-    fitted = [_all_strengths(folds.without(fold)) for fold in range(n_scored)]
+    fitted = [all_strengths(folds.without(fold)) for fold in range(n_scored)]
     scores: list[list[Tensor]] = [[] for _ in fitted]
     labels: list[list[Tensor]] = [[] for _ in fitted]
     for part, fold in parts:
@@ -144,12 +144,17 @@ def _cross_validate(
     return None if table.isnan().any() else table
 
 
-def _all_strengths(statistics: Statistics) -> Float[Tensor, "strength concept layer d_model"]:
+def all_strengths(statistics: Statistics) -> Float[Tensor, "strength concept layer d_model"]:
     """Compute the vectors at each of `STRENGTHS`; NaN for a concept with an empty class."""
-    return torch.stack([_whiten(statistics, [strength] * len(statistics.mean)).vectors for strength in STRENGTHS])
+    return torch.stack([whiten(statistics, [strength] * len(statistics.mean)).vectors for strength in STRENGTHS])
 
 
-def _whiten(statistics: Statistics, strengths: list[float], more: Mapping[str, Any] | None = None) -> Estimate:
+def whiten(statistics: Statistics, strengths: Sequence[float], more: Mapping[str, Any] | None = None) -> Estimate:
+    """Compute the vectors with these strengths, one for each layer; NaN for a concept with an empty class.
+
+    Raises:
+        FitError: the covariance cannot be inverted.
+    """
     assert statistics.covariance is not None
     signals = rearrange(statistics.signal, "concept layer d_model -> layer concept d_model")
     layers = zip(statistics.covariance, signals, strengths, strict=True)

@@ -195,7 +195,7 @@ def test_a_fit_in_parts_is_the_fit_in_memory(corpus, store, monkeypatch, aggrega
     parts = []
     batches = ActivationStore.batches
 
-    def small(self, *arguments):
+    def small(self, *arguments, **_):
         for rows, values in batches(self, *arguments, size=50):
             parts.append(len(rows))
             yield rows, values

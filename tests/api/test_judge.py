@@ -255,8 +255,8 @@ def test_no_group_is_both_fitted_on_and_judged_on(tmp_path_factory, graph):
     assert judged_on == {t.group for t in corpus.texts if t.split == "heldout" and not t.neutral}
     # ... and the numbers beside the names are those of these texts.
     where = {text.id: row for row, text in enumerate(corpus.texts)}
-    exactly(held_out.data.activations, activations[[where[name] for name in held_out.ids]])
-    exactly(train.data.activations, activations[[where[name] for name in train.ids]])
+    exactly(held_out.data.whole().activations, activations[[where[name] for name in held_out.ids]])
+    exactly(train.data.whole().activations, activations[[where[name] for name in train.ids]])
     for concept, counts in result.provenance.counts.items():
         assert counts["positive"] == sum(concept in corpus.texts[where[name]].positive for name in train.ids)
 

@@ -107,7 +107,7 @@ def test_texts_without_a_score_and_concepts_without_a_class_do_not_count():
 
 def test_random_directions_stay_far_below_a_planted_one_and_above_chance():
     data, directions = planted(0, layers=2)
-    null = random_direction_null(data, data.activations, seeded(), 100)
+    null = random_direction_null(data, data, seeded(), 100)
     assert null.shape == (2, 8)
     real = auroc(data.activations[:, 0] @ directions[:, 0].T, data.positive, data.negative)
     assert (null[0] < real).all()
@@ -118,7 +118,8 @@ def test_random_directions_carry_the_weight_of_leading_components():
     data, _ = planted(0, strength=0.0)
     tilted = data.activations.clone()
     tilted[..., 0] = 30 * (data.positive[:, :1].float() + 0.1 * tilted[..., 0])
-    null = random_direction_null(replace(data, activations=tilted), tilted, seeded(), 100)
+    world = replace(data, activations=tilted)
+    null = random_direction_null(world, world, seeded(), 100)
     assert null[0, 0] > 0.95
     assert (null[0, 1:] < 0.7).all()
 
@@ -127,8 +128,6 @@ def test_random_directions_carry_the_weight_of_leading_components():
 @settings(max_examples=5, deadline=None)
 def test_the_random_null_does_not_depend_on_scale_or_shift(seed):
     data, _ = planted(seed, texts=60)
-    found = random_direction_null(data, data.activations, seeded(), 20)
-    moved = data.activations * 4 + 100
-    assert torch.allclose(
-        found, random_direction_null(replace(data, activations=moved), moved, seeded(), 20), atol=1e-3
-    )
+    found = random_direction_null(data, data, seeded(), 20)
+    moved = replace(data, activations=data.activations * 4 + 100)
+    assert torch.allclose(found, random_direction_null(moved, moved, seeded(), 20), atol=1e-3)

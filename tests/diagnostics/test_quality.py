@@ -1,5 +1,7 @@
 """Spread about directions, mislabelled texts, nearest concepts."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -16,7 +18,7 @@ from tests.diagnostics.worlds import planted
 @pytest.mark.parametrize("d_model", [5, 200])
 def test_shares_and_dimensions_are_those_of_scikit_learns_pca(d_model):
     data, directions = planted(0, texts=300, concepts=3, d_model=d_model)
-    found = spread_about_directions(data.activations[:, 0], data.positive, directions[:, 0])
+    found = spread_about_directions(data, [0] * 3, directions[:, 0])
     for concept in range(3):
         own = data.activations[data.positive[:, concept], 0].double().numpy()
         values = PCA().fit(own).explained_variance_
@@ -33,7 +35,8 @@ def test_texts_on_one_line_agree_and_have_one_dimension():
     direction = torch.nn.functional.normalize(torch.randn(1, 9, generator=torch.Generator().manual_seed(0)))
     activations = torch.cat([torch.linspace(1, 5, 20), -torch.linspace(1, 5, 20)]).unsqueeze(1) * direction
     positive = (torch.arange(40) < 20).unsqueeze(1)
-    found = spread_about_directions(activations, positive, direction)
+    texts = LabelledActivations(activations[:, None], positive, ~positive, torch.arange(40))
+    found = spread_about_directions(texts, [0], direction)
     for tensor in (found.agreement, found.first_pc_share, found.effective_dimension):
         assert float(tensor[0]) == pytest.approx(1.0, abs=1e-6)
 
@@ -42,7 +45,7 @@ def test_a_concept_with_one_positive_text_has_no_spread():
     data, directions = planted(0, texts=60, concepts=2)
     positive = data.positive.clone()
     positive[:, 1] = torch.arange(60) == 3
-    found = spread_about_directions(data.activations[:, 0], positive, directions[:, 0])
+    found = spread_about_directions(replace(data, positive=positive), [0, 0], directions[:, 0])
     assert found.agreement.isnan().tolist() == [False, True]
 
 

@@ -31,7 +31,7 @@ def judge(data, seed):
     scores = test.activations[:, 0] @ directions.T
     texts = ScoredTexts(scores, test.positive, test.negative, test.groups)
     null = permutation_null(texts, seeded(seed))
-    random = random_direction_null(test, train.activations, seeded(seed), directions=100)
+    random = random_direction_null(test, train, seeded(seed), directions=100)
     unknown = torch.full((n_concepts,), torch.nan, dtype=torch.float64)
     evaluation = Evaluation(
         concepts=names,
