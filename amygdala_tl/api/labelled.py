@@ -20,7 +20,6 @@ from amygdala_tl.lens.tokenize import part_length
 from amygdala_tl.readout.record import Readout
 from amygdala_tl.records import CorpusText, ReadPosition, Split
 
-
 PART_NUMBERS = 2**25
 """Size of a part: 128 MB. Larger parts make second moments faster, for each one adds to whole matrices."""
 
@@ -110,7 +109,10 @@ class StoredTexts:
 
 
 def some_of(ids: Sequence[str]) -> list[str]:
-    """Return at most `COMPARED` of the ids, in their order. They are the lowest ones: ids are hashes, so their order is chance."""
+    """Return at most `COMPARED` of the ids, in their order.
+
+    They are the lowest ones: ids are hashes, so their order is chance.
+    """
     kept = set(sorted(ids)[:COMPARED])
     return [name for name in ids if name in kept]
 
@@ -147,9 +149,7 @@ def judged_texts(
     """
     said, texts, layers = readout.provenance, examples(runnable(corpus, store), split), layers or readout.layers
     graded, spread = said.graded and split == "train", said.estimator.get("aggregator") == "subspace"
-    data = StoredTexts(
-        texts, readout.concepts, store, layers, said.read_position, graded=graded, spread=spread
-    )
+    data = StoredTexts(texts, readout.concepts, store, layers, said.read_position, graded=graded, spread=spread)
     return JudgedTexts(read_parts(texts, readout), data, [text.id for text in texts])
 
 

@@ -20,8 +20,8 @@ def bag_of_words_scores(
 ) -> Float[Tensor, "held_out concept"]:
     """Compute the log-odds of every held-out text by logistic regression on tf-idf of single words and pairs.
 
-    Each concept has its own model, of at most `MOST_TEXTS` texts. Term counts enter by their logarithm, corpora of 200 texts or more drop words of a single
-    text, classes are balanced, and C is 1: the usual strong baseline, not tuned for any corpus.
+    Each concept has its own model, of at most `MOST_TEXTS` texts. Term counts enter by their logarithm, corpora of 200 texts or
+    more drop words of a single text, classes are balanced, and C is 1: the usual strong baseline, not tuned for any corpus.
 
     Args:
         texts: training texts.

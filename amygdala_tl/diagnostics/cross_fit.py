@@ -8,11 +8,11 @@ from einops import einsum
 from jaxtyping import Float
 from torch import Tensor
 
-from amygdala_tl.directions.running import RunningMoments
 from amygdala_tl.directions.data import LabelledActivations, LabelledTexts
 from amygdala_tl.directions.fold_directions import FoldDirections
 from amygdala_tl.directions.folds import Cells, fold_cells
 from amygdala_tl.directions.method import Method
+from amygdala_tl.directions.running import RunningMoments
 from amygdala_tl.errors import FitError
 
 Fit = Callable[[LabelledActivations], Float[Tensor, "some layer d_model"]]

@@ -14,7 +14,8 @@ Student's quantile* covers it in 90-98%, and 95% on average over 81 scenarios (`
 - The quantile is Student's. Its degrees of freedom are the effective number of groups of the rarer class minus one, the number of
   independent observations behind the standard error.
 
-Large corpora are drawn in blocks of groups (`MOST_BLOCKS`). An interval always contains its estimate. If one group holds a whole class, the interval is the whole range.
+Large corpora are drawn in blocks of groups (`MOST_BLOCKS`). An interval always contains its estimate. If one group holds a whole
+class, the interval is the whole range.
 """
 
 from collections.abc import Callable

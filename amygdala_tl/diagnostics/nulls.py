@@ -58,7 +58,9 @@ def permutation_null(
     step = max(1, _LABELS_AT_A_TIME // max(1, len(texts.groups)))
     for some in torch.split(torch.arange(count), step):
         sources = permuted_texts(texts.groups, generator, len(some))
-        places = torch.empty_like(sources).scatter_(1, sources.long(), torch.arange(len(texts.groups)).int().expand_as(sources))
+        places = torch.empty_like(sources).scatter_(
+            1, sources.long(), torch.arange(len(texts.groups)).int().expand_as(sources)
+        )
         for concept, null in null_of.items():
             labels = texts.positive[:, concept].float() - texts.negative[:, concept].float()
             null[some] = _null_auroc(texts.scores[:, concept], labels, sources, places)
@@ -110,7 +112,9 @@ def random_direction_null(
     """
     rows = []
     for layer in range(texts.n_layers):
-        drawn, origin = _random_directions(reference, layer, torch.randn(directions, len(reference.groups), generator=generator))
+        drawn, origin = _random_directions(
+            reference, layer, torch.randn(directions, len(reference.groups), generator=generator)
+        )
         scores = torch.empty(len(texts.groups), directions)
         for some, part in texts.passes(layer):
             scores[some] = (part.activations[:, 0].float() - origin) @ drawn.T

@@ -59,7 +59,9 @@ def pair_warnings(
     close = (cosine.abs() >= CLOSE) | (score_correlation.abs() >= CLOSE)
     first, second = (close | (label_correlation >= CLOSE)).triu(diagonal=1).nonzero().unbind(dim=1)
     z = (texts.scores - texts.scores.mean(dim=0)) / texts.scores.std(dim=0)
-    contrasts, n_only, state = [], [], generator.get_state()
+    state = generator.get_state()
+    contrasts: list[Interval] = []
+    n_only: list[tuple[int, int]] = []
     for one, other in zip(torch.split(first, PAIRS_AT_A_TIME), torch.split(second, PAIRS_AT_A_TIME), strict=True):
         generator.set_state(state)  # all pairs share the replicates
         one_only, other_only = (texts.positive[:, a] & texts.negative[:, b] for a, b in ((one, other), (other, one)))

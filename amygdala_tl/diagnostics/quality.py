@@ -79,7 +79,7 @@ def _positive_texts(
     while left:
         some = [left.pop(0)]
         rows = chosen[some[0]]
-        while left and len(more := torch.cat([rows, chosen[left[0]]]).unique()) * texts.d_model <= MOST_NUMBERS:
+        while left and len(more := torch.unique(torch.cat([rows, chosen[left[0]]]))) * texts.d_model <= MOST_NUMBERS:
             some.append(left.pop(0))
             rows = more
         values = torch.empty(len(rows), texts.d_model)

@@ -99,7 +99,9 @@ class LabelledActivations:
         if layer is None:
             return self
         at = slice(layer, layer + 1)
-        return replace(self, activations=self.activations[:, at], spread=None if self.spread is None else self.spread[:, at])
+        return replace(
+            self, activations=self.activations[:, at], spread=None if self.spread is None else self.spread[:, at]
+        )
 
     def take(self, texts: Bool[Tensor, " text"] | Int[Tensor, " row"]) -> "LabelledActivations":
         """Keep the texts where `texts` is True, or the texts of these rows, in this order."""

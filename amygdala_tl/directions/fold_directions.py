@@ -101,7 +101,9 @@ class FoldDirections:
         if not len(vectors):
             return SomeDirections(usable, vectors[:, 0])
         names = [str(place) for place in range(len(vectors))]
-        return SomeDirections(usable, finish(self.method, Estimate(vectors), nothing(vectors), [], names).directions[:, 0])
+        return SomeDirections(
+            usable, finish(self.method, Estimate(vectors), nothing(vectors), [], names).directions[:, 0]
+        )
 
     def _strengths(self) -> list[float]:
         """Choose the shrinkage without each fold, on the AUROC of the folds that follow it."""
@@ -136,8 +138,8 @@ class FoldDirections:
                 scores[number].append(einsum(values[own], vectors[frozenset((left_out, scoring))], pattern))
                 rows_of[number].append(rows[own])
         found = []
-        for some, rows in zip(scores, rows_of, strict=True):
-            labels = [each[torch.cat(rows)] for each in (self.texts.positive, self.texts.negative)]
+        for some, rows_scored in zip(scores, rows_of, strict=True):
+            labels = [each[torch.cat(rows_scored)] for each in (self.texts.positive, self.texts.negative)]
             of_strength = torch.cat(some, dim=1)
             some.clear()
             found.append(torch.stack([auroc(each, *labels).nanmean() for each in of_strength]))

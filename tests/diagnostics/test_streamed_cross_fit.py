@@ -1,0 +1,109 @@
+"""Cross-fitting from sums over cells, beside naive loops over folds with the public estimators."""
+
+import math
+
+import pytest
+import torch
+
+from amygdala_tl.diagnostics.cross_fit import cross_fit_streamed, cross_fitted_scores, split_half_cosine
+from amygdala_tl.directions import fold_directions
+from amygdala_tl.directions.auroc import auroc
+from amygdala_tl.directions.data import LabelledActivations
+from amygdala_tl.directions.denoise.grand_mean import grand_mean
+from amygdala_tl.directions.difference_of_means import mean
+from amygdala_tl.directions.estimators import unit_directions
+from amygdala_tl.directions.folds import group_folds
+from amygdala_tl.directions.method import parse_method
+from amygdala_tl.directions.whitening import STRENGTHS, whitened
+from tests.diagnostics.worlds import planted
+
+
+class InParts:
+    """Labelled activations that come in parts of a few texts, out of order."""
+
+    def __init__(self, data, size=70):
+        self.data, self.size = data, size
+        self.positive, self.negative, self.groups, self.grades = data.positive, data.negative, data.groups, data.grades
+        self.n_layers, self.d_model = data.n_layers, data.d_model
+
+    def passes(self, layer=None, rows=None):
+        rows = torch.arange(len(self.groups)) if rows is None else rows
+        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(5))
+        for some in torch.split(rows[order], self.size):
+            yield some, self.data.whole(layer).take(some)
+
+    def whole(self, layer=None):
+        return self.data.whole(layer)
+
+
+def unit(vectors):
+    return unit_directions(vectors, [str(place) for place in range(len(vectors))])
+
+
+@pytest.fixture(scope="module")
+def world():
+    data, _ = planted(2, texts=420, concepts=4, layers=2, d_model=24)
+    positive = data.positive.clone()
+    positive[:, 3] &= group_folds(data.groups, 5) == 1  # cannot be fitted without that fold
+    neither = torch.rand(positive.shape, generator=torch.Generator().manual_seed(1)) < 0.1
+    return LabelledActivations(data.activations + 3.0, positive & ~neither, ~positive & ~neither, data.groups)
+
+
+def naive_whitened(data, kept, n_scored):
+    """Unit whitened directions on `kept`, the shrinkage chosen by a loop over the next folds."""
+    fold = group_folds(data.groups, 5)
+    left_out = next(number for number in range(5) if number not in fold[torch.isin(data.groups, kept.groups)].unique())
+    result = []
+    for layer in range(data.n_layers):
+        table = []
+        for strength in STRENGTHS:
+            found = []
+            for step in range(1, n_scored + 1):
+                scoring = (left_out + step) % 5
+                rest = data.take((fold != left_out) & (fold != scoring)).whole(layer)
+                test = data.take(fold == scoring).whole(layer)
+                scores = test.scores(whitened(rest, shrinkage=strength).vectors)[0]
+                found.append(auroc(scores, test.positive, test.negative).nanmean())
+            table.append(torch.stack(found).nanmean())
+        best = STRENGTHS[int(torch.stack(table).argmax())]
+        result.append(whitened(kept.whole(layer), shrinkage=best).vectors)
+    return unit(torch.cat(result, dim=1))
+
+
+def close(one, other):
+    torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4, equal_nan=True)
+
+
+def test_scores_and_halves_of_mean_are_those_of_loops_that_hold_all_texts(world):
+    found = cross_fit_streamed(parse_method("mean", ""), InParts(world))
+    close(found.scores, cross_fitted_scores(world, lambda data: unit(mean(data).vectors)))
+    close(found.halves, split_half_cosine(world, lambda data: unit(mean(data).vectors)))
+    assert found.scores[:, group_folds(world.groups, 5) == 1, 3].isnan().all()
+
+
+@pytest.mark.parametrize("enough", [80, 10_000])
+def test_scores_of_whitened_are_those_of_a_loop_that_chooses_the_shrinkage_without_the_scored_fold(
+    world, enough, monkeypatch
+):
+    monkeypatch.setattr(fold_directions, "ENOUGH_TEXTS", enough)
+    n_scored = min(4, math.ceil(enough * 5 / 420))
+    usable = world.of_concepts(torch.tensor([True, True, True, False]))
+    found = cross_fit_streamed(parse_method("whitened", ""), InParts(world), halves=False)
+    expected = cross_fitted_scores(usable, lambda kept: naive_whitened(usable, kept, n_scored))
+    close(found.scores[..., :3], expected)
+
+
+def test_halves_of_whitened_take_the_shrinkage_of_each_layer(world):
+    usable = world.of_concepts(torch.tensor([True, True, True, False]))
+    found = cross_fit_streamed(parse_method("whitened", ""), InParts(usable), [0.3, 0.9])
+    for layer, strength in enumerate((0.3, 0.9)):
+        expected = split_half_cosine(
+            usable.whole(layer), lambda data, strength=strength: unit(whitened(data, shrinkage=strength).vectors)
+        )
+        close(found.halves[:, layer : layer + 1], expected)
+
+
+def test_vector_denoisers_act_on_each_folds_directions(world):
+    usable = world.of_concepts(torch.tensor([True, True, True, False]))
+    found = cross_fit_streamed(parse_method("mean", "grand-mean"), InParts(usable))
+    close(found.scores, cross_fitted_scores(usable, lambda data: unit(grand_mean(mean(data).vectors))))
