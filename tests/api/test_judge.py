@@ -8,19 +8,24 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from amygdala_tl import capture, fit, judge, load_readout
 from amygdala_tl.activations.embedding import mean_embeddings
 from amygdala_tl.activations.pooling import Pooled
 from amygdala_tl.activations.store import ActivationStore
+from amygdala_tl.api import labelled
 from amygdala_tl.api.judge import with_verdicts
 from amygdala_tl.api.labelled import judged_texts, neutral_activations
 from amygdala_tl.api.layers import compare_layers
 from amygdala_tl.corpus.build import build_corpus
 from amygdala_tl.corpus.labels import LabelRules
 from amygdala_tl.demo import demo_graph_path
+from amygdala_tl.diagnostics import quality
 from amygdala_tl.diagnostics.diagnose import Diagnoser, verdicts_of
+from amygdala_tl.diagnostics.nulls import RANDOM_DIRECTIONS
 from amygdala_tl.diagnostics.separation import best_layers, reading_layers
+from amygdala_tl.directions.method import Method
 from amygdala_tl.errors import CorpusError, FitError, ReadoutError
 from amygdala_tl.lens.weights import mlp_outputs, unembedding
 from amygdala_tl.memory.graph_file import read_graph_file
@@ -296,6 +301,47 @@ def test_a_diagnosis_repeats_itself(corpus, store, fitted, diagnosis):
     again = judge(fitted, corpus, store)
     assert verdicts_of(again) == verdicts_of(diagnosis)
     assert again.quality == diagnosis.quality
+
+
+class LargestActivations(TorchDispatchMode):
+    """Counts the numbers of the largest tensor of texts' activations that any operation makes."""
+
+    def __init__(self):
+        super().__init__()
+        self.most = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        for each in result if isinstance(result, tuple | list) else (result,):
+            if isinstance(each, torch.Tensor) and D_MODEL in each.shape:
+                self.most = max(self.most, each.numel() // D_MODEL)
+        return result
+
+
+def test_a_judgement_in_parts_holds_parts_only_and_is_that_of_all_texts_at_once(
+    corpus, fitted, diagnosis, tmp_path, monkeypatch
+):
+    activations = planted(corpus)
+    for start in range(0, len(corpus.texts), 20):
+        some = slice(start, start + 20)
+        store = store_of(tmp_path, corpus.texts[some], activations[some])
+    monkeypatch.setattr(labelled, "PART_NUMBERS", 1)
+    monkeypatch.setattr(labelled, "FEWEST", 20)
+    monkeypatch.setattr(quality, "MOST_NUMBERS", 20 * D_MODEL)
+    n_train = len(judged_texts(fitted, corpus, store, "train").ids)
+    with LargestActivations() as parts:
+        found = judge(fitted, corpus, store)
+    assert parts.most <= RANDOM_DIRECTIONS < n_train
+    monkeypatch.setattr(Method, "streamable", False)
+    with LargestActivations() as whole:
+        expected = judge(fitted, corpus, store)
+    assert whole.most >= n_train
+    assert verdicts_of(found) == verdicts_of(expected) == verdicts_of(diagnosis)
+    assert torch.equal(reading_layers(found.by_layer), reading_layers(expected.by_layer))
+    for one, other in zip(found.quality, expected.quality, strict=True):
+        assert one.split_half_cosine == pytest.approx(other.split_half_cosine, abs=1e-5)
+        assert one.agreement == pytest.approx(other.agreement, abs=1e-5)
+        assert [each.text for each in one.outliers] == [each.text for each in other.outliers]
 
 
 def test_a_corpus_without_held_out_texts_is_not_judged(corpus, store, fitted):
