@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 import torch
-from einops import einsum, reduce
+from einops import einsum
 from jaxtyping import Float
 from torch import Tensor
 
+from amygdala_tl.directions.running import RunningMoments
 from amygdala_tl.records import Calibration, TokenPart
 
 
@@ -14,18 +15,10 @@ def calibrate_texts(
     parts: Iterable[Float[Tensor, "_ layer d_model"]], vectors: Float[Tensor, "layer concept d_model"]
 ) -> Calibration:
     """Calibrate on texts at their read position: `parts` hold at least two texts in all, and are read once."""
-    n = 0
-    mean = square = torch.zeros(())
+    moments, pattern = RunningMoments(), "text layer d_model, layer concept d_model -> text layer concept"
     for activations in parts:
-        values, pattern = activations.double(), "text layer d_model, layer concept d_model -> text layer concept"
-        scores = einsum(values, vectors.double(), pattern)
-        # Chan, Golub & LeVeque 1983: moments of two sets joined without losing digits to a mean far from zero.
-        part_mean = reduce(scores, "text layer concept -> layer concept", "mean")
-        shift, total = part_mean - mean, n + len(scores)
-        square = square + (scores - part_mean).square().sum(dim=0) + shift.square() * n * len(scores) / total
-        mean = mean + shift * len(scores) / total
-        n = total
-    return Calibration(mean=mean.float(), std=(square / (n - 1)).sqrt().float(), n=n)
+        moments.add(einsum(activations.double(), vectors.double(), pattern))
+    return Calibration(mean=moments.mean.float(), std=moments.deviation.float(), n=moments.n)
 
 
 def token_quantiles(

@@ -13,7 +13,7 @@ from amygdala_tl.corpus.build import build_corpus
 from amygdala_tl.corpus.labels import LabelRules
 from amygdala_tl.demo import demo_graph_path
 from amygdala_tl.directions.choice import CANDIDATES
-from amygdala_tl.directions.method import Method
+from amygdala_tl.directions.method import Method, parse_method
 from amygdala_tl.errors import ActivationStoreError, FitError, InputError, ModelError, ReadoutError
 from amygdala_tl.lens.residuals import run_resid_post
 from amygdala_tl.memory.graph_file import read_graph_file
@@ -249,3 +249,17 @@ def test_texts_run_as_the_users_turn_where_the_tokenizer_has_a_template_and_as_t
     assert capture(few, tiny, tmp_path, layers=LAYERS)[0].settings.chat_template == "none"
     with pytest.raises(ModelError, match="no chat template"):
         capture(few, tiny, tmp_path, layers=LAYERS, chat_template="assistant")
+
+
+def test_auto_compares_methods_on_a_bounded_number_of_texts_and_fits_on_all(corpus, store, monkeypatch):
+    seen = []
+
+    def compared(data, neutral):
+        seen.append((len(data.groups), len(neutral)))
+        return parse_method("mean", ""), []
+
+    monkeypatch.setattr("amygdala_tl.api.fit.choose_method", compared)
+    monkeypatch.setattr("amygdala_tl.api.labelled.COMPARED", 20)
+    found = fit(corpus, store, aggregator="auto")
+    assert [max(counts) for counts in seen] == [20]
+    assert torch.equal(found.vectors, fit(corpus, store, aggregator="mean").vectors)

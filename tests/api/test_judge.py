@@ -21,7 +21,7 @@ from amygdala_tl.api.layers import compare_layers
 from amygdala_tl.corpus.build import build_corpus
 from amygdala_tl.corpus.labels import LabelRules
 from amygdala_tl.demo import demo_graph_path
-from amygdala_tl.diagnostics import quality
+from amygdala_tl.diagnostics import quality as quality_room
 from amygdala_tl.diagnostics.diagnose import Diagnoser, verdicts_of
 from amygdala_tl.diagnostics.nulls import RANDOM_DIRECTIONS
 from amygdala_tl.diagnostics.separation import best_layers, reading_layers
@@ -327,7 +327,7 @@ def test_a_judgement_in_parts_holds_parts_only_and_is_that_of_all_texts_at_once(
         store = store_of(tmp_path, corpus.texts[some], activations[some])
     monkeypatch.setattr(labelled, "PART_NUMBERS", 1)
     monkeypatch.setattr(labelled, "FEWEST", 20)
-    monkeypatch.setattr(quality, "MOST_NUMBERS", 20 * D_MODEL)
+    monkeypatch.setattr(quality_room, "MOST_NUMBERS", 20 * D_MODEL)
     n_train = len(judged_texts(fitted, corpus, store, "train").ids)
     with LargestActivations() as parts:
         found = judge(fitted, corpus, store)
