@@ -1,5 +1,6 @@
 """Statistics that are computed in parts, or from part of the texts, beside the same computed at once."""
 
+from dataclasses import replace
 from inspect import unwrap
 
 import pytest
@@ -73,12 +74,17 @@ def test_the_null_by_ranks_is_the_auroc_of_permuted_labels(seed, shares, ties):
     torch.testing.assert_close(found, torch.cat(expected))
 
 
-def test_random_directions_from_parts_are_those_of_all_texts_at_once():
-    data, _ = planted(0, texts=90, layers=2)
-    held_out = data.groups % 3 == 0
-    texts, reference = data.take(held_out), data.take(~held_out)
+def test_random_directions_from_parts_are_deviations_from_the_mean_of_all_reference_texts():
+    data, _ = planted(0, texts=90, layers=1)
+    data = replace(data, activations=data.activations + 3.0 * data.positive[:, :1, None])
+    texts, reference = data.take(data.groups % 3 == 0), data.take(data.groups % 3 != 0)
     found = random_direction_null(InParts(texts, 7), InParts(reference, 7), seeded(), 20)
-    torch.testing.assert_close(found, random_direction_null(texts, reference, seeded(), 20), rtol=0, atol=1e-6)
+    known = reference.activations[:, 0] - reference.activations[:, 0].mean(dim=0)
+    drawn = torch.randn(20, len(known), generator=seeded()) @ known
+    readouts = texts.activations[:, 0] @ drawn.T
+    expected = [auroc(one[:, None].expand(-1, 8), texts.positive, texts.negative) for one in readouts.T]
+    expected = ((torch.stack(expected) - 0.5).abs() + 0.5).quantile(0.95, dim=0)
+    torch.testing.assert_close(found[0], expected, rtol=0, atol=1e-6)
 
 
 def test_spreads_from_parts_are_those_of_all_texts_at_once_and_look_at_a_bounded_number(monkeypatch):
