@@ -21,10 +21,10 @@ from amygdala_tl.readout.record import Readout
 from amygdala_tl.records import CorpusText, ReadPosition, Split
 
 PART_NUMBERS = 2**25
-"""Size of a part: 128 MB. Larger parts make second moments faster, for each one adds to whole matrices."""
+"""Bound on the size of a part: 128 MB. Larger parts make second moments faster, for each one adds to whole matrices."""
 
-FEWEST = 256
-"""Number of texts of a part however large their activations are."""
+FEWEST, MOST = 256, 4096
+"""Bounds on the number of texts in a part, whatever the size of their activations."""
 
 COMPARED = 10_000
 """Number of texts that methods are compared on; more would change no choice, and some methods take minutes for each."""
@@ -81,7 +81,7 @@ class StoredTexts:
         """Pass over the store once, in parts (see `directions.data.LabelledTexts`)."""
         layers = self.layers if layer is None else self.layers[layer : layer + 1]
         chosen = torch.arange(len(self.ids)) if rows is None else rows
-        size = max(FEWEST, PART_NUMBERS // (len(layers) * self.d_model))
+        size = max(FEWEST, min(MOST, PART_NUMBERS // (len(layers) * self.d_model)))
         ids = [self.ids[row] for row in chosen.tolist()]
         for places, activations in self.store.batches(ids, layers, self.read_position, size=size):
             some = chosen[places]

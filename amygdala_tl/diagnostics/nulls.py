@@ -174,7 +174,11 @@ def _null_auroc(
     rank = torch.empty(len(order), dtype=torch.int32).scatter_(0, order, torch.arange(len(order)).int())
     neither = labels[counted] == 0
     # Of the texts below one of the rarer class, all that are not counted here are of the other class.
-    keys = np.sort((2 * rank[places.index_select(1, counted)] + neither.int()).numpy(), axis=1)
+    chosen = places.index_select(1, counted)
+    ranks = rank.index_select(0, chosen.flatten()).reshape(
+        chosen.shape
+    )  # indexing with brackets takes six times as long
+    keys = np.sort((2 * ranks + neither.int()).numpy(), axis=1)
     below = (keys >> 1) - np.arange(len(counted), dtype=np.int32)
     wins = torch.from_numpy(np.where(keys & 1, 0, below).sum(axis=1, dtype=np.int64)).double()
     share = wins / (float((~neither).sum()) * (len(labels) - len(counted)))
