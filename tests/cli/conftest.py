@@ -7,6 +7,8 @@ import pytest
 from amygdala_tl.cli.main import main
 from amygdala_tl.demo import demo_graph_path
 
+CONCEPTS = ("anxiety", "awe", "calm", "grief", "joy", "loneliness", "shame")
+
 
 def run(capsys, *arguments):
     """Exit code, standard output and standard error of one command."""
@@ -23,9 +25,18 @@ def workplace(once, tiny_checkpoint, tmp_path_factory):
 
     def fill(folder):
         data, model = folder / "corpus", ("--model", tiny_checkpoint("llama"), "--batch-size", "4")
+        (folder / "concepts.txt").write_text("\n".join(CONCEPTS))
         readout = ("--output", folder / "readout.safetensors", "--target-layers", "0.5,-1", "--aggregator", "mean")
         for arguments in (
-            ["extract", "--memory-file", demo_graph_path(), "--output-dir", data],
+            [
+                "extract",
+                "--memory-file",
+                demo_graph_path(),
+                "--output-dir",
+                data,
+                "--emotions-file",
+                folder / "concepts.txt",
+            ],
             ["train", "--training-data-dir", data, *readout, *model],
         ):
             with pytest.raises(SystemExit) as ended:

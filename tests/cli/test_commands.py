@@ -54,7 +54,7 @@ def test_a_second_train_runs_no_text_again(capsys, workplace, tiny_checkpoint):
 def test_inspect_says_what_the_bundle_is(capsys, workplace):
     code, out, _ = run(capsys, "inspect", workplace / "readout.safetensors")
     assert code == 0
-    for part in ("16 concepts", "blocks.2.hook_resid_post", "pooled", "aggregator mean", "tokens"):
+    for part in ("7 concepts", "blocks.2.hook_resid_post", "pooled", "aggregator mean", "tokens"):
         assert part in out
 
 
@@ -94,7 +94,7 @@ def test_read_prints_tables_tokens_and_json(capsys, workplace, tiny_checkpoint):
     assert code == 0
     (found,) = json.loads(out)
     assert set(found["z"]) == {"2", "3"}
-    assert len(found["z"]["3"]) == 16
+    assert len(found["z"]["3"]) == 7
 
 
 def test_read_says_null_where_a_text_is_nothing_but_an_attention_sink(capsys, workplace, tiny_checkpoint, tmp_path):
