@@ -99,7 +99,7 @@ class ModelInfo:
             float32 and bfloat16; behind `tl-` if the weights are TransformerLens's own, which no checkpoint can be compared with.
             Records without `exact` hashed names and samples.
         architecture: Hugging Face's class name.
-        engine: `HookedTransformer` or `TransformerBridge`.
+        engine: `HookedTransformer` or `TransformerBridge` of TransformerLens, or `vLLM`.
         versions: package -> version, of the software that ran it.
         dtype: of the weights while running: `float32`, `bfloat16`, `float16`.
         n_layers, d_model, n_ctx: sizes.
@@ -115,7 +115,7 @@ class ModelInfo:
     revision: str | None
     fingerprint: str
     architecture: str
-    engine: Literal["HookedTransformer", "TransformerBridge"]
+    engine: Literal["HookedTransformer", "TransformerBridge", "vLLM"]
     versions: Mapping[str, str]
     dtype: str
     n_layers: int

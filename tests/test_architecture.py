@@ -32,7 +32,7 @@ ROOMS = {
     "readout": BASE | {"directions"},
     "diagnostics": BASE | {"directions", "readout"},
     "steering": BASE | {"lens", "directions", "readout", "diagnostics"},
-    "vllm": BASE | {"readout"},
+    "vllm": BASE | {"lens", "activations", "readout"},
     "live": BASE | {"readout", "net", "lens"},
     "web": BASE,
     "report": BASE | {"corpus", "directions", "readout", "diagnostics", "steering", "web"},

@@ -4,8 +4,9 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 
-from amygdala_tl.activations.pooling import Pooled, pool_batch
-from amygdala_tl.activations.runner import NOT_FINITE, BatchResult, run_batches, tokenize_for
+from amygdala_tl.activations.engine import PoolingEngine
+from amygdala_tl.activations.pooling import Pooled
+from amygdala_tl.activations.runner import NOT_FINITE, run_pooled, tokenize_for
 from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.activations.token_sample import draw_tokens, tokens_per_text
 from amygdala_tl.errors import ModelError
@@ -22,7 +23,7 @@ SHARD_SECONDS = 60.0
 
 
 def capture_texts(
-    loaded: Lens,
+    loaded: Lens | PoolingEngine,
     texts: Mapping[str, str],
     layers: Sequence[int],
     store: ActivationStore,
@@ -51,35 +52,33 @@ def capture_texts(
 
 
 def _capture(
-    loaded: Lens,
+    loaded: Lens | PoolingEngine,
     texts: Mapping[str, str],
     layers: Sequence[int],
     store: ActivationStore,
     batch_size: int | None,
     progress: ProgressCallback | None,
 ) -> CaptureSummary:
-    plan: list[tuple[tuple[int, ...], list[str], list[TokenizedText | Unreadable]]] = [
-        (lacking, ids, tokenize_for(loaded, [texts[text] for text in ids], store.settings))
-        for lacking, ids in store.missing(texts, layers).items()
-    ]
-    runnable = [text for _, _, tokenized in plan for text in tokenized if isinstance(text, TokenizedText)]
+    left_out: dict[str, str] = {}
+    plan: list[tuple[tuple[int, ...], dict[str, TokenizedText]]] = []
+    for lacking, ids in store.missing(texts, layers).items():
+        tokenized = dict(zip(ids, tokenize_for(loaded, [texts[id] for id in ids], store.settings), strict=True))
+        left_out |= {id: text.reason for id, text in tokenized.items() if isinstance(text, Unreadable)}
+        plan.append((lacking, {id: text for id, text in tokenized.items() if isinstance(text, TokenizedText)}))
+    runnable = [text for _, some in plan for text in some.values()]
     tokens_total, texts_total = sum(text.n_tokens for text in runnable), len(runnable)
-    left_out = {
-        id: text.reason
-        for _, ids, tokenized in plan
-        for id, text in zip(ids, tokenized, strict=True)
-        if isinstance(text, Unreadable)
-    }
     texts_done = tokens_done = 0
     start = time.monotonic()
-    for lacking, ids, tokenized in plan:
-        pending = _Pending(lacking, store, tokens_per_text(len(texts)))
+    per_text, said = tokens_per_text(len(texts)), store.settings
+    for lacking, some in plan:
+        pending, ids = _Pending(lacking, store, per_text), list(some)
+        drawn = [draw_tokens(id, text.content, per_text) for id, text in some.items()]
         try:
-            for batch in run_batches(loaded, tokenized, lacking, batch_size=batch_size):
-                pending.add([ids[index] for index in batch.indices], batch)
-                left_out |= {ids[index]: NOT_FINITE for index in batch.not_finite}
-                texts_done += len(batch.indices) + len(batch.not_finite)
-                tokens_done += batch.n_tokens
+            for part in run_pooled(loaded, list(some.values()), drawn, lacking, said, batch_size=batch_size):
+                pending.add([ids[index] for index in part.indices], part.pooled)
+                left_out |= {ids[index]: NOT_FINITE for index in part.not_finite}
+                ran = [some[ids[index]] for index in (*part.indices, *part.not_finite)]
+                texts_done, tokens_done = texts_done + len(ran), tokens_done + sum(text.n_tokens for text in ran)
                 if progress is not None:
                     progress(CaptureProgress(texts_done, texts_total, tokens_done, tokens_total))
             pending.flush()
@@ -123,18 +122,10 @@ class _Pending:
         """Whether no batch has been added in part, as an interruption may leave it."""
         return len(self.ids) == sum(len(part.token_counts) for part in self.parts)
 
-    def add(self, ids: Sequence[str], batch: BatchResult) -> None:
-        drawn = [
-            draw_tokens(text, content, self.per_text, first=first)
-            for text, content, first in zip(
-                ids, batch.tokens.content.tolist(), batch.tokens.first.tolist(), strict=True
-            )
-        ]
-        said = self.store.settings
-        self.parts.append(
-            pool_batch(batch.residuals, batch.tokens, drawn, positions=said.positions, components=said.token_components)
-        )
-        self.ids.extend(ids)
+    def add(self, ids: Sequence[str], pooled: Pooled | None) -> None:
+        if pooled is not None:
+            self.parts.append(pooled)
+            self.ids.extend(ids)
         if len(self.ids) >= SHARD_TEXTS or time.monotonic() - self.since > SHARD_SECONDS:
             self.flush()
 

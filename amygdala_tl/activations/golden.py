@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from amygdala_tl.activations.engine import PoolingEngine
 from amygdala_tl.activations.hashed_files import listed, read_header, read_tensor, write_hashed
 from amygdala_tl.activations.places import matching
 from amygdala_tl.activations.runner import tokenize_for
@@ -50,7 +51,9 @@ class GoldenStreams:
         return torch.stack([self.streams[layer] for layer in layers], dim=1)
 
 
-def golden_ids(loaded: Lens, settings: CaptureSettings, texts: Sequence[str] = TEXTS) -> tuple[tuple[int, ...], ...]:
+def golden_ids(
+    loaded: Lens | PoolingEngine, settings: CaptureSettings, texts: Sequence[str] = TEXTS
+) -> tuple[tuple[int, ...], ...]:
     """Return the token ids of the golden texts; none for a text that the tokenizer cannot take.
 
     Raises:
@@ -66,16 +69,18 @@ def golden_ids(loaded: Lens, settings: CaptureSettings, texts: Sequence[str] = T
 
 
 def run_golden(
-    loaded: Lens, ids: Sequence[Sequence[int]], layers: Sequence[int]
+    loaded: Lens | PoolingEngine, ids: Sequence[Sequence[int]], layers: Sequence[int]
 ) -> Float[Tensor, "token layer d_model"]:
     """Return the streams of all golden tokens in order, float32 on the CPU."""
     rows = [row for row in ids if row]
+    if not isinstance(loaded, Lens):
+        return loaded.streams(rows, layers)
     padded = pad_sequence([torch.tensor(row) for row in rows], batch_first=True)  # on the right, where no token looks
     found = run_resid_post(loaded.model, padded, list(layers)).float().cpu()
     return torch.cat([stream[: len(row)] for stream, row in zip(found, rows, strict=True)])
 
 
-def check_store(loaded: Lens, store: ActivationStore, layers: Sequence[int]) -> None:
+def check_store(loaded: Lens | PoolingEngine, store: ActivationStore, layers: Sequence[int]) -> None:
     """Check that a model computes what a store holds, and keep what it gives for the golden texts at new layers.
 
     Raises:

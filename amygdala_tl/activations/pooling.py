@@ -98,6 +98,21 @@ class Pooled:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class PooledTexts:
+    """Some texts of a run.
+
+    Attributes:
+        indices: positions among the given texts.
+        pooled: what a store keeps of them; None without texts.
+        not_finite: positions of the texts that ran and are left out, because some activation is NaN or infinite.
+    """
+
+    indices: Sequence[int]
+    pooled: Pooled | None
+    not_finite: Sequence[int]
+
+
 def readable_tokens(
     residuals: Float[Tensor, "text token layer d_model"], batch: TokenBatch
 ) -> Bool[Tensor, "text token layer"]:

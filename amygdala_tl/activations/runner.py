@@ -8,14 +8,16 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, takewhile
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from amygdala_tl.activations.engine import PoolingEngine
 from amygdala_tl.activations.halving import run_halving
-from amygdala_tl.activations.pooling import TokenBatch, pool, readable_tokens, was_readable
+from amygdala_tl.activations.pooling import PooledTexts, TokenBatch, pool, pool_batch, readable_tokens, was_readable
 from amygdala_tl.lens.model import Lens
 from amygdala_tl.lens.prefix import TRIAL_PASSES, TRIAL_TOKENS, share_prefix
 from amygdala_tl.lens.residuals import SharedPrefix, run_resid_post
@@ -39,7 +41,6 @@ class BatchResult:
         residuals: [text, token, layer, d_model] in the model's dtype.
         readable: [text, token, layer], see `readable_tokens`.
         not_finite: positions of the texts that ran and have no row, because some activation is NaN or infinite.
-        n_tokens: how many of the texts' own tokens ran.
     """
 
     indices: list[int]
@@ -47,7 +48,6 @@ class BatchResult:
     residuals: Float[Tensor, "text token layer d_model"]
     readable: Bool[Tensor, "text token layer"]
     not_finite: list[int]
-    n_tokens: int
 
 
 def run_batches(
@@ -76,10 +76,32 @@ def run_batches(
             tokens, residuals = tokens.rows(~broken), residuals[~broken]
         left_out = [index for index, bad in zip(indices, broken.tolist(), strict=True) if bad]
         kept = [index for index in indices if index not in left_out]
-        n_tokens = sum(runnable[index].n_tokens for index in indices)
-        return BatchResult(kept, tokens, residuals, readable_tokens(residuals, tokens), left_out, n_tokens)
+        return BatchResult(kept, tokens, residuals, readable_tokens(residuals, tokens), left_out)
 
     yield from run_halving(pack(lengths, token_budget=budget, max_texts=batch_size), lengths, run)
+
+
+def run_pooled(
+    loaded: Lens | PoolingEngine,
+    texts: Sequence[TokenizedText],
+    drawn: Sequence[Sequence[int]],
+    layers: Sequence[int],
+    said: CaptureSettings,
+    *,
+    batch_size: int | None = None,
+) -> Iterator[PooledTexts]:
+    """Run each text once, on either kind of engine, and yield what a store keeps of them; `drawn` as in `pool_batch`."""
+    if not isinstance(loaded, Lens):
+        yield from loaded.pooled(texts, drawn, layers, said)
+        return
+    for batch in run_batches(loaded, texts, layers, batch_size=batch_size):
+        chosen = [
+            [position - first for position in drawn[index]]
+            for index, first in zip(batch.indices, batch.tokens.first.tolist(), strict=True)
+        ]
+        keep: dict[str, Any] = {"positions": said.positions, "components": said.token_components}
+        pooled = pool_batch(batch.residuals, batch.tokens, chosen, **keep) if chosen else None
+        yield PooledTexts(batch.indices, pooled, batch.not_finite)
 
 
 def _shared_prefix(loaded: Lens, texts: Sequence[TokenizedText], layers: Sequence[int]) -> SharedPrefix | None:
@@ -161,7 +183,9 @@ def pool_texts(
     return activations, fine
 
 
-def tokenize_for(loaded: Lens, texts: Sequence[str], settings: CaptureSettings) -> list[TokenizedText | Unreadable]:
+def tokenize_for(
+    loaded: Lens | PoolingEngine, texts: Sequence[str], settings: CaptureSettings
+) -> list[TokenizedText | Unreadable]:
     """Tokenize `texts` for this model under these settings, each cut to fit the model's context."""
     found = tokenize(
         loaded.tokenizer,
@@ -170,7 +194,7 @@ def tokenize_for(loaded: Lens, texts: Sequence[str], settings: CaptureSettings) 
         max_tokens=settings.max_tokens,
         context=loaded.info.n_ctx,
     )
-    known = loaded.model.W_E.shape[0]
+    known = loaded.vocabulary
     return [
         Unreadable("it has a token that the model does not know")
         if isinstance(text, TokenizedText) and max(text.ids) >= known

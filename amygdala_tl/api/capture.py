@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from amygdala_tl.activations.capture import capture_texts
+from amygdala_tl.activations.engine import PoolingEngine
 from amygdala_tl.activations.golden import check_store
 from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.corpus.record import Corpus
@@ -23,7 +24,7 @@ from amygdala_tl.settings import CAPTURE
 
 def capture(
     corpus: Corpus,
-    lens: Lens,
+    lens: Lens | PoolingEngine,
     activations_dir: str | Path,
     *,
     layers: str | Sequence[int] = CAPTURE.layers,
@@ -39,13 +40,13 @@ def capture(
 
     Args:
         corpus: texts, neutral ones too.
-        lens: from `load_model` or `wrap`.
+        lens: from `load_model` or `wrap`; or from `load_vllm`, to run the texts in vLLM.
         activations_dir: folder or URL (`s3://bucket/folder`) for the stores of any number of models and settings.
         layers: see `parse_layers`.
         chat_template: run each text as one turn of the model's chat template; `auto`: as the user's, if there is one.
         max_tokens: length at which a text is cut.
         token_components: number of principal directions of each text's tokens to keep, for the `subspace` estimator.
-        batch_size: most texts a batch; a token budget alone decides if None.
+        batch_size: most texts a batch; a token budget alone decides if None, and vLLM always decides itself.
         store_dtype: how the store keeps activations; float16 rounds each number by at most 2^-11 of itself.
         keep_position: the read position that the store keeps, or `all`.
         progress: called after every batch.

@@ -1,9 +1,10 @@
 """`train`, and its three stages: `capture`, `fit`, `export`."""
 
+from contextlib import ExitStack
 from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -12,6 +13,7 @@ from amygdala_tl.cli import options
 from amygdala_tl.cli.printer import printer
 from amygdala_tl.cli.stages import Stages, show_result
 from amygdala_tl.corpus.loader import read_training_data
+from amygdala_tl.errors import InputError
 from amygdala_tl.files import check_outputs
 from amygdala_tl.report.progress import capture_progress
 from amygdala_tl.report.summaries import capture_line, corpus_notices, file_list, model_line, stage_times
@@ -20,6 +22,7 @@ from amygdala_tl.settings import CAPTURE, FIT, MODEL, OUTPUT, ModelSettings
 if TYPE_CHECKING:
     from amygdala_tl.api.train import StageResult
     from amygdala_tl.lens.model import Lens
+    from amygdala_tl.vllm.model import VllmModel
 
 ActivationsDir = Annotated[
     str | None, typer.Option(help="Folder or URL of the activations.", show_default="`activations` beside the output")
@@ -45,15 +48,26 @@ def train(
 def capture(
     training_data_dir: options.TrainingData,
     activations_dir: Annotated[str, typer.Option(help="Folder of the activations, or a URL: s3://bucket/folder.")],
+    engine: Annotated[
+        Literal["transformer-lens", "vllm"],
+        typer.Option(
+            help="What runs the model; vllm, if installed, splits layers over --n-devices by tensor parallelism."
+        ),
+    ] = "transformer-lens",
     **settings: Any,
 ) -> None:
     """Run the model over the texts that it has not run yet, and keep their activations."""
     console = printer()
+    if engine == "vllm" and (given := [name for name in ("device", "batch_size") if settings[name] is not None]):
+        flag = f"--{given[0].replace('_', '-')}"
+        raise InputError("vLLM chooses its devices and batches itself", got=flag, remedy=f"leave {flag} out")
     corpus = read_training_data(training_data_dir, min_examples=1)
-    lens = load(console, _model(settings))
-    from amygdala_tl.api.capture import capture as run
+    with ExitStack() as stack:
+        model = _model(settings)
+        lens = load(console, model) if engine != "vllm" else stack.enter_context(_load_vllm(console, model))
+        from amygdala_tl.api.capture import capture as run
 
-    with capture_progress(console) as progress:
+        progress = stack.enter_context(capture_progress(console))
         store, summary = run(corpus, lens, activations_dir, progress=progress, **settings)
     console.print(capture_line(summary))
     console.print(file_list({"activations": store.folder}))
@@ -148,6 +162,18 @@ def load(console: Console, settings: ModelSettings) -> "Lens":
         lens = load_model(keywords.pop("model"), **keywords)
     console.print(model_line(lens.info))
     return lens
+
+
+def _load_vllm(console: Console, settings: ModelSettings) -> "VllmModel":
+    """Start vLLM, and print the model's name."""
+    with console.status("starting vLLM"):
+        from amygdala_tl.api.load_vllm import load_vllm
+
+        keywords = asdict(settings)
+        del keywords["device"]
+        model = load_vllm(keywords.pop("model"), **keywords)
+    console.print(model_line(model.info))
+    return model
 
 
 def _model(settings: dict[str, Any]) -> ModelSettings:

@@ -28,11 +28,10 @@ _PLACES = 4
 _SAME = 1e-3  # at least: processing in float32 moves the stream of a deep model by up to 1e-4
 
 
-def versions() -> Mapping[str, str]:
-    """Return package -> version of what runs a model."""
-    return {
-        name: importlib.metadata.version(name) for name in ("amygdala-tl", "transformer-lens", "transformers", "torch")
-    }
+def versions(engine: Mapping[str, str] | None = None) -> Mapping[str, str]:
+    """Return package -> version of what runs a model; the engine is TransformerLens unless another one is given."""
+    found = {name: importlib.metadata.version(name) for name in ("amygdala-tl", "transformers", "torch")}
+    return found | dict(engine or {"transformer-lens": importlib.metadata.version("transformer-lens")})
 
 
 def golden_layers(n_layers: int) -> list[int]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from amygdala_tl.errors import InputError
 from amygdala_tl.lens.agreement import reference_of
@@ -46,6 +46,11 @@ class Lens:
     def __post_init__(self) -> None:
         check_tokenizer(self.tokenizer)
 
+    @property
+    def vocabulary(self) -> int:
+        """Number of token ids that the model knows."""
+        return int(self.model.W_E.shape[0])
+
     def __repr__(self) -> str:
         info = self.info
         return (
@@ -82,7 +87,7 @@ def load_model(
         InputError: the dtype is unknown, or the device does not exist.
     """
     target = _device(device)
-    checkpoint = load_checkpoint(spec, _dtype(dtype, target), revision=revision, trust_remote_code=trust_remote_code)
+    checkpoint = load_checkpoint(spec, dtype_of(dtype, target), revision=revision, trust_remote_code=trust_remote_code)
     return lens_of(checkpoint, target, n_devices=n_devices, engine=engine)
 
 
@@ -94,32 +99,33 @@ def lens_of(
     check_vocabulary(checkpoint.hf_model.get_input_embeddings().weight, checkpoint.tokenizer, checkpoint.id)
     reference = reference_of(checkpoint.hf_model, checkpoint.id)
     hf_model = language_model(checkpoint.hf_model)
-    fingerprint, exact = weights_fingerprints(hf_model.state_dict(keep_vars=True).values())
-    computed = computed_config(hf_model.config)
-    config = hf_model.config.get_text_config()
-    n_ctx = context_of(hf_model)
-    architecture, dtype = type(hf_model).__name__, str(hf_model.dtype).removeprefix("torch.")
+    described = describe(checkpoint, hf_model)
     built = choose_engine(hf_model, reference, device, n_devices=n_devices, engine=engine)
     model, chosen = built.model, built.engine
     if chosen == "HookedTransformer":
-        n_ctx = min(n_ctx, int(model.cfg.n_ctx))
-    info = ModelInfo(
-        id=checkpoint.id,
-        revision=checkpoint.revision,
-        fingerprint=fingerprint,
-        architecture=architecture,
-        engine=chosen,
-        versions=versions(),
-        dtype=dtype,
-        n_layers=config.num_hidden_layers,
-        d_model=config.hidden_size,
-        n_ctx=n_ctx,
-        golden=golden_numbers(model, n_ctx),
-        exact=exact,
-        config=computed,
-        tokenizer=tokenizer_fingerprint(checkpoint.tokenizer),
-    )
+        described["n_ctx"] = min(described["n_ctx"], int(model.cfg.n_ctx))
+    golden = golden_numbers(model, described["n_ctx"])
+    info = ModelInfo(**described, engine=chosen, versions=versions(), golden=golden)
     return Lens(model, checkpoint.tokenizer, info, device, checkpoint.source, built.plain)
+
+
+def describe(checkpoint: Checkpoint, hf_model: PreTrainedModel) -> dict[str, Any]:
+    """Return the fields of `ModelInfo` that do not depend on the engine, before one takes over the checkpoint's text model."""
+    fingerprint, exact = weights_fingerprints(hf_model.state_dict(keep_vars=True).values())
+    config = hf_model.config.get_text_config()
+    return {
+        "id": checkpoint.id,
+        "revision": checkpoint.revision,
+        "fingerprint": fingerprint,
+        "architecture": type(hf_model).__name__,
+        "dtype": str(hf_model.dtype).removeprefix("torch."),
+        "n_layers": config.num_hidden_layers,
+        "d_model": config.hidden_size,
+        "n_ctx": context_of(hf_model),
+        "exact": exact,
+        "config": computed_config(hf_model.config),
+        "tokenizer": tokenizer_fingerprint(checkpoint.tokenizer),
+    }
 
 
 def _device(device: str | None) -> torch.device:
@@ -133,7 +139,8 @@ def _device(device: str | None) -> torch.device:
     return target
 
 
-def _dtype(dtype: str, device: torch.device) -> torch.dtype:
+def dtype_of(dtype: str, device: torch.device) -> torch.dtype:
+    """Return the dtype that a name stands for; raises as `load_model`."""
     if dtype == "auto":
         return torch.bfloat16 if device.type == "cuda" else torch.float32
     if dtype not in _DTYPES:

@@ -122,6 +122,20 @@ def convention_of(kind: type) -> Convention | None:
     return TABLE.get(layer_class(kind))
 
 
+def required_convention(layer: nn.Module) -> Convention:
+    """Return the convention of a decoder layer.
+
+    Raises:
+        ModelError: its class is unknown.
+    """
+    convention = convention_of(type(layer))
+    if convention is None:
+        message, kind = "the decoder layer is not in the table of conventions", layer_class(type(layer))
+        remedy = "run `amygdala-tl verify`, which names the convention that fits, and add it to the table"
+        raise ModelError(message, label=kind, remedy=remedy)
+    return convention
+
+
 def split_output(output: Any) -> tuple[Tensor, Tensor | None]:
     """Return the one or two tensors of a layer's output as [token, d_model]; the Transformers backend has a batch axis of 1.
 

@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from amygdala_tl.errors import ModelError
-from amygdala_tl.vllm.mapping import Convention, convention_of, layer_class, split_output
+from amygdala_tl.vllm.mapping import required_convention, split_output
 
 
 def project(hidden: Tensor, residual: Tensor | None, vectors: Tensor, scores: Tensor) -> None:
@@ -76,7 +75,7 @@ class Projection:
         Raises:
             ModelError: the convention of a layer's class is unknown.
         """
-        conventions = [_convention(members[index]) for index in indices]
+        conventions = [required_convention(members[index]) for index in indices]
         self.buffers: list[Tensor] = []
         for index, convention, directions in zip(indices, conventions, vectors, strict=True):
             layer = members[index]
@@ -91,15 +90,6 @@ class Projection:
     def first(self, n_tokens: int) -> Tensor:
         """Copy the scores of the first `n_tokens` rows, [token, layer, concept]."""
         return torch.stack([buffer[:n_tokens] for buffer in self.buffers], dim=1)
-
-
-def _convention(layer: nn.Module) -> Convention:
-    convention = convention_of(type(layer))
-    if convention is None:
-        message, kind = "the decoder layer is not in the table of conventions", layer_class(type(layer))
-        remedy = "run `amygdala-tl verify`, which names the convention that fits, and add it to the table"
-        raise ModelError(message, label=kind, remedy=remedy)
-    return convention
 
 
 def _hook_first(module: nn.Module, inputs: Any, output: Any) -> None:

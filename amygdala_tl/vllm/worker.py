@@ -4,10 +4,7 @@ import functools
 import hashlib
 import logging
 import os
-from collections.abc import Sequence
 from typing import Any
-
-from torch import Tensor
 
 from amygdala_tl.errors import ModelError
 from amygdala_tl.vllm.failures import Failures
@@ -16,6 +13,7 @@ from amygdala_tl.vllm.projection import Projection, raise_failures
 from amygdala_tl.vllm.refusals import refuse_other_size
 from amygdala_tl.vllm.sender import Sender
 from amygdala_tl.vllm.settings import SOCKET, Settings
+from amygdala_tl.vllm.steps import ends_of_step, rows_of_step
 
 logger = logging.getLogger("vllm.amygdala_tl")
 
@@ -95,33 +93,12 @@ def _watch_steps(runner: Any, projection: Projection, sender: Sender, failures: 
         if result is None and scheduler_output.total_num_scheduled_tokens > 0:  # a forward pass ran
             try:
                 raise_failures()
-                requests, positions = _whose(runner, scheduler_output)
+                requests, positions = rows_of_step(runner, scheduler_output)
                 sender.send(requests, positions, projection.first(len(positions)))
             except Exception as cause:
                 failures.note("engine", cause)
                 with failures.noted("engine"):
-                    sender.lose(_ends(scheduler_output))
+                    sender.lose(ends_of_step(scheduler_output))
         return result
 
     runner.execute_model = and_send
-
-
-def _ends(scheduler_output: Any) -> list[tuple[str, int]]:
-    """Return (request id, position after the last one of this step) from the scheduler."""
-    cached = scheduler_output.scheduled_cached_reqs
-    starts = {new.req_id: new.num_computed_tokens for new in scheduler_output.scheduled_new_reqs}
-    starts |= dict(zip(cached.req_ids, cached.num_computed_tokens, strict=True))
-    counts = scheduler_output.num_scheduled_tokens
-    return [(name, start + counts.get(name, 0)) for name, start in starts.items()]
-
-
-def _whose(runner: Any, scheduler_output: Any) -> tuple[Sequence[tuple[str, int]], Tensor]:
-    """Return (request id, number of rows) in the order of the rows, and each row's position, for either model runner."""
-    state = runner.execute_model_state
-    batch = getattr(state, "input_batch", None)
-    if batch is not None:  # V2 keeps the batch with the state
-        counts = [int(count) for count in batch.num_scheduled_tokens[: len(batch.req_ids)]]
-        return list(zip(batch.req_ids, counts, strict=True)), batch.positions[: sum(counts)]
-    scheduled = scheduler_output.num_scheduled_tokens
-    requests = [(name, scheduled[name]) for name in runner.input_batch.req_ids]
-    return requests, runner.positions[: scheduler_output.total_num_scheduled_tokens]

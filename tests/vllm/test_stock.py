@@ -30,8 +30,8 @@ readout = load_readout(sys.argv[1])
 assert readout.scores(readout.vectors[:, 0]).shape == (len(readout.layers), len(readout.concepts))
 """
 
-OFFLINE = {"compare", "golden", "golden_worker"}
-"""Modules of `amygdala-tl verify`, which runs in the environment of amygdala-tl."""
+OFFLINE = {"golden", "golden_worker", "model", "offline", "parcels", "pooling_worker"}
+"""Modules of `amygdala-tl verify` and `capture`, which run in the environment of amygdala-tl."""
 
 
 @pytest.mark.needs_vllm
