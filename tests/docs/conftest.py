@@ -93,7 +93,7 @@ def prepared(once, tiny_cache):
 def given(prepared, tiny_cache):
     """Names that the pages use before they define them (see docs/python.md)."""
     corpus = read_corpus(prepared / "corpus")
-    lens = load_model(str(next(tiny_cache.iterdir())))
+    lens = load_model(str(next(tiny_cache.iterdir())), engine="HookedTransformer")
     lens.model.set_tokenizer(lens.tokenizer)  # as `HookedTransformer.from_pretrained` does
     labelled = [text for text in corpus.texts if not text.neutral]
     return {
