@@ -1,6 +1,6 @@
 """A sample of single tokens, on which the scores of tokens are calibrated: its size does not grow with the corpus.
 
-A corpus gives about 32,768 tokens, all if it has fewer. Each text gives the same number; of a corpus with more texts than that,
+A corpus gives about 16,384 tokens, all if it has fewer. Each text gives the same number; of a corpus with more texts than that,
 some texts give one. They are spread evenly over the text, from a start that the text's id decides (systematic sampling: every
 token has the same chance, and neighbours, which are alike, are not taken together). So the sample depends on ids, lengths and
 the number of texts, never on batches, engines or the order of work.
@@ -11,7 +11,7 @@ A sampled token stands for all readable tokens of its text, and for the texts th
 import hashlib
 from collections.abc import Sequence
 
-TOKENS_PER_CORPUS = 32_768
+TOKENS_PER_CORPUS = 16_384
 
 
 def tokens_per_text(n_texts: int) -> float:

@@ -10,7 +10,7 @@ The same place can start a pass above a layer, which TransformerBridge cannot do
 
 import copy
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -114,7 +114,10 @@ class PlainBlocks:
 
 
 def _more_hooks_than_now(modules: Sequence[nn.Module]) -> Callable[[], bool]:
-    """Return a function that says whether any of `modules` has a hook that it does not have now."""
+    """Return a function that says whether any of `modules` has a hook that it does not have now.
+
+    transformers' own do not count: it puts some into every attention module when outputs are first asked for, and leaves them.
+    """
     places = [
         hooks
         for module in modules
@@ -125,5 +128,10 @@ def _more_hooks_than_now(modules: Sequence[nn.Module]) -> Callable[[], bool]:
             module._backward_pre_hooks,
         )
     ]
-    known = [(hooks, len(hooks)) for hooks in places]
-    return lambda: any(len(hooks) > count for hooks, count in known)
+    known = [(hooks, _foreign(hooks)) for hooks in places]
+    return lambda: any(len(hooks) > count and _foreign(hooks) > count for hooks, count in known)
+
+
+def _foreign(hooks: Mapping[int, Any]) -> int:
+    """Count hooks that are not transformers' own."""
+    return sum(not (getattr(hook, "__module__", None) or "").startswith("transformers.") for hook in hooks.values())

@@ -61,4 +61,4 @@ def test_a_million_texts_at_four_layers_of_5120_take_no_more_than_documented(tmp
     beside = a_text - len(settings.positions) * token
     assert 0 < beside < 300  # ids, in the shard and in the index, and counts
     bytes_of_numbers = size * len(layers) * 5120
-    assert 1e6 * (len(settings.positions) * bytes_of_numbers + beside) + 32_768 * bytes_of_numbers < most
+    assert 1e6 * (len(settings.positions) * bytes_of_numbers + beside) + 16_384 * bytes_of_numbers < most

@@ -180,7 +180,7 @@ def process(*arguments, **how):
 
 
 @pytest.mark.parametrize(
-    ("module", "number"), [("typer", signal.SIGINT), ("rich.console", signal.SIGTERM), ("torch", signal.SIGINT)]
+    ("module", "number"), [("typer", signal.SIGINT), ("rich.console", signal.SIGTERM), ("numpy", signal.SIGINT)]
 )
 def test_a_command_stopped_while_it_imports_says_one_sentence(module, number):
     done = process("-c", STOPPED_WHILE_IMPORTING, module, int(number))

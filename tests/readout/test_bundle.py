@@ -64,7 +64,9 @@ def test_the_manifest_names_what_is_stored_as_readers_know_it(bundle):
     assert about["format_version"] == 1
     assert about["tensors_sha256"] == hashlib.sha256(bundle.read_bytes()).hexdigest()
     assert about["read_position"] == "last"
-    assert about["capture"] == {"chat_template": "user", "max_tokens": 1024, "token_components": 0, "rendered": ""}
+    text = {"chat_template": "user", "max_tokens": 1024, "rendered": ""}
+    kept = {"token_components": 0, "read_position": "all", "store_dtype": "float32"}
+    assert about["capture"] == text | kept
     assert about["left_out"] == dict(saved.provenance.left_out)
     assert about["model"]["fingerprint"] == saved.provenance.model.fingerprint
     assert about["calibration"]["tokens"]["mean"][1] == pytest.approx(saved.token_calibration.mean[1].tolist())
