@@ -28,6 +28,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
 
 import amygdala_tl as at
 from amygdala_tl.activations.runner import run_batches, tokenize_for
@@ -37,8 +38,8 @@ from amygdala_tl.records import CaptureSettings, ChatTemplate
 
 LAYERS = [9, 18, 20]
 PARTS = ("rate", "w1", "w2", "tokens", "start", "read", "demo")
-SHORT, LONG = (300, 17), (100, 200)
-"""Texts and tokens a text of the two measured lengths."""
+JOINED = 12
+"""Texts of GoEmotions that make one long text, of about 200 tokens."""
 
 Row = tuple[str, str, str]
 
@@ -100,6 +101,8 @@ def products(lens: Lens, tokens: int = 1024) -> tuple[Callable[[], None], float]
 def part_rate(options: argparse.Namespace) -> list[Row]:
     """Share of the matrix-product rate at the model's own shapes, counting text tokens only."""
     rows: list[Row] = []
+    texts = [text for text, _ in goemotions(options)]
+    long = [" ".join(texts[start : start + JOINED]) for start in range(0, 30 * JOINED, JOINED)]
     product, flops = products(at.load_model("embedded", "float32", "cpu", engine="TransformerBridge"))
     for engine in ("TransformerBridge", "HookedTransformer"):
         try:
@@ -107,18 +110,16 @@ def part_rate(options: argparse.Namespace) -> list[Row]:
         except at.AmygdalaError as reason:
             rows.append((engine, "not measured", str(reason)))
             continue
-        rows += [row for sizes in (SHORT, LONG) for row in rates(lens, *sizes, product, flops, options.pairs)]
+        rows += [row for some in (texts[:300], long) for row in rates(lens, some, product, flops, options.pairs)]
     return rows
 
 
-def rates(
-    lens: Lens, texts: int, length: int, product: Callable[[], None], flops: float, pairs: int
-) -> tuple[Row, Row]:
-    """Our capture of random tokens beside matrix products, and `run_with_cache` beside our capture."""
-    ids = torch.randint(10, 40_000, (texts, length), generator=torch.Generator().manual_seed(0))
-    own = (True,) * length
-    tokenized = [TokenizedText(tuple(row), own, length - 1, ((0, 1),) * length, cut=False) for row in ids.tolist()]
-    needed = flops / 1024 * texts * length * (LAYERS[-1] + 1)
+def rates(lens: Lens, texts: list[str], product: Callable[[], None], flops: float, pairs: int) -> tuple[Row, Row]:
+    """Our capture beside matrix products, and `run_with_cache` beside our capture."""
+    found = tokenize_for(lens, texts, CaptureSettings())
+    tokenized = [text for text in found if isinstance(text, TokenizedText)]
+    n_tokens = sum(text.n_tokens for text in tokenized)
+    needed = flops / 1024 * n_tokens * (LAYERS[-1] + 1)
     names = [f"blocks.{layer}.hook_resid_post" for layer in LAYERS]
 
     def capture() -> None:
@@ -131,13 +132,15 @@ def rates(
 
     @torch.no_grad()
     def cached() -> None:
-        for part in ids.split(32):
-            lens.model.run_with_cache(part, names_filter=names, stop_at_layer=LAYERS[-1] + 1)
+        for start in range(0, len(tokenized), 32):
+            rows = [torch.tensor(text.ids) for text in tokenized[start : start + 32]]
+            padded = pad_sequence(rows, batch_first=True)
+            lens.model.run_with_cache(padded, names_filter=names, stop_at_layer=LAYERS[-1] + 1)
 
-    what = f"{lens.info.engine}, {texts} texts of {length} tokens"
+    what = f"{lens.info.engine}, {len(tokenized)} texts of {n_tokens / len(tokenized):.0f} tokens"
     mine, ideal, share = ratios(capture, products_alone, pairs)
     _, theirs, ratio = ratios(capture, cached, pairs)
-    rate = f"{needed / ideal / 1e9:.0f} GFLOP/s; {texts * length / mine:.0f} tokens/s"
+    rate = f"{needed / ideal / 1e9:.0f} GFLOP/s; {n_tokens / mine:.0f} tokens/s"
     return (
         (f"share of the matrix-product rate: {what}", f"{share:.2f}", rate),
         (f"run_with_cache, 32 texts a batch: {what}", f"{ratio:.2f} times our time", f"{theirs:.2f} s"),
