@@ -24,8 +24,10 @@ COMPILE_LOCK = .venv-audit/bin/uv --quiet --no-python-downloads pip compile --un
 	--no-header --no-annotate $(UPGRADE)
 SECONDS ?= 60
 DATA ?= ../shared/data/goemotions
-# A worker a core, one thread each (tests/conftest.py). `make test WORKERS=0` runs in one process.
+# A worker a core, one thread each (tests/conftest.py). `make test WORKERS=0` runs in one process; by itself `make test` takes one worker
+# more than there are cores, because many of its tests wait for a server.
 WORKERS ?= logical
+ONE_MORE = $(if $(filter logical,$(WORKERS)),$(shell expr $$(getconf _NPROCESSORS_ONLN) + 1),$(WORKERS))
 PYTEST := -m pytest --numprocesses $(WORKERS) --maxprocesses 8
 MODEL_TESTS := tests/lens tests/activations tests/api tests/steering
 # pip compiles on one core, tests of packages included: a minute an environment. COMPILE does it on all cores, and does not mind the
@@ -36,13 +38,17 @@ COMPILE = $(@D)/bin/python -m compileall -q -j 0 -x '/tests/' $(@D)/lib >/dev/nu
 # Compiled modules are kept: dozens of tests start a Python of their own, which otherwise compiles the whole package again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint lint-web docs test-tl4 test-vllm bench chaos fuzz audit lock clean
+.PHONY: demo test tests lint lint-web docs test-tl4 test-vllm bench chaos fuzz audit lock clean
 
 demo: .venv/.ready
 	.venv/bin/amygdala-tl demo --output-dir demo-out
 
-test: .venv/.ready lint
-	.venv/bin/python $(PYTEST) --dist worksteal
+# Linters use one core, so they run beside the tests.
+test: .venv/.ready
+	@$(MAKE) --no-print-directory --jobs 2 lint tests
+
+tests: .venv/.ready
+	.venv/bin/python -m pytest --numprocesses $(ONE_MORE) --maxprocesses 9 --dist worksteal
 
 lint: .venv/.ready
 	.venv/bin/ruff check .

@@ -208,7 +208,7 @@ def test_the_demo_server_is_gone_after_its_block(tmp_path: Path) -> None:
 @pytest.mark.parametrize("stateful", [False, True], ids=["stateless", "stateful"])
 def test_the_reference_server_gives_what_its_file_says(tmp_path: Path, stateful: bool) -> None:
     # 3 MB in one answer: many reads of the socket, one line of the event stream.
-    nodes = [Node(node.key, node.kind, node.content * 10) for node in notes(600)]
+    nodes = [Node(node.key, node.kind, "naïve — 日本語 𝄞 " * 120 + node.content) for node in notes(600)]
     file = graph_file(tmp_path, nodes)
     assert sum(len(node.content) for node in nodes) > 1_000_000
     with reference_memory_server(file, stateful=stateful) as url:
