@@ -24,10 +24,8 @@ COMPILE_LOCK = .venv-audit/bin/uv --quiet --no-python-downloads pip compile --un
 	--no-header --no-annotate $(UPGRADE)
 SECONDS ?= 60
 DATA ?= ../shared/data/goemotions
-# A worker a core, one thread each (tests/conftest.py). `make test WORKERS=0` runs in one process; by itself `make test` takes one worker
-# more than there are cores, because many of its tests wait for a server.
+# A worker a core, one thread each (tests/conftest.py). `make test WORKERS=0` runs in one process.
 WORKERS ?= logical
-ONE_MORE = $(if $(filter logical,$(WORKERS)),$(shell expr $$(getconf _NPROCESSORS_ONLN) + 1),$(WORKERS))
 PYTEST := -m pytest --numprocesses $(WORKERS) --maxprocesses 8
 MODEL_TESTS := tests/lens tests/activations tests/api tests/steering
 # pip compiles on one core, tests of packages included: a minute an environment. COMPILE does it on all cores, and does not mind the
@@ -48,7 +46,7 @@ test: .venv/.ready
 	@$(MAKE) --no-print-directory --jobs 2 lint tests
 
 tests: .venv/.ready
-	.venv/bin/python -m pytest --numprocesses $(ONE_MORE) --maxprocesses 9 --dist worksteal
+	.venv/bin/python $(PYTEST) --dist worksteal
 
 lint: .venv/.ready
 	.venv/bin/ruff check .

@@ -68,5 +68,5 @@ def test_thirty_times_the_texts_do_not_need_more_memory_to_fit_in_parts_but_to_f
         [sys.executable, "-c", CODE, str(tmp_path), "500", "15000"], capture_output=True, text=True, check=True
     )
     few, few_at_once, many, many_at_once = map(int, done.stdout.split())  # kilobytes by which the peak memory grew
-    assert many < few + all_activations / 2
-    assert many_at_once > few_at_once + all_activations
+    assert many < few + all_activations  # a part of at most 4,096 texts, and their scores
+    assert many_at_once > few_at_once + 3 * all_activations
