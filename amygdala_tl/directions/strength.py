@@ -27,6 +27,9 @@ JUDGES = 16
 FALLEN = 0.01
 """The path from strong to weak penalties ends when the AUROC has fallen this far below its best."""
 
+FOUND = 0.6
+"""Best AUROC below which the path goes on: near chance, noise makes it fall before a weak enough penalty finds anything."""
+
 Solve = Callable[[Problems, Float[Tensor, "problem feature"] | None], tuple[Float[Tensor, "problem feature"], int]]
 """Problems, start -> their solutions, and how many did not converge."""
 
@@ -63,7 +66,8 @@ def choose_strength(
         solution, _ = solve(task.problems(weights * each), solution)
         of_fold = rearrange(solution, "(fold concept) feature -> fold concept feature", fold=n_folds)
         means.append(_held_out_auroc(task, of_fold, fold))
-        if means[-1] < max(means) - FALLEN or float((solution != 0).sum(dim=-1).float().mean()) > widest:
+        fallen = means[-1] < (best := max(means)) - FALLEN and best > FOUND
+        if fallen or float((solution != 0).sum(dim=-1).float().mean()) > widest:
             break
     if not all(value == value for value in means):  # no fold holds both classes of any concept
         return default, []

@@ -194,7 +194,7 @@ def test_a_planted_direction_is_found_under_one_huge_nuisance_direction(estimato
     activations += 100.0 * torch.randn(400, 1, 1, generator=generator) * basis[1]
     data = ungrouped(activations, positive, ~positive)
     found = fit_directions(estimator, data, ("awe",))[0][0, 0]
-    assert found @ basis[0] > 0.9
+    assert found @ basis[0] > 0.8
 
 
 @BOTH
