@@ -81,7 +81,7 @@ def read_header(path: Place) -> Header:
     """Read the header of a file.
 
     Raises:
-        ActivationStoreError: it does not match the hash in the name, or the file is no safetensors file or shorter than it says.
+        ActivationStoreError: it does not match the hash in the name, is not a safetensors file, or has been cut short.
     """
     try:
         size = size_of(path)

@@ -16,7 +16,7 @@ from amygdala_tl.errors import ActivationStoreError, StorageError
 from amygdala_tl.files import Kind
 
 NAME = "index.json"
-_KIND = Kind("the index of a store", lambda _: True)  # whatever is there: a damaged index is no index
+_KIND = Kind("the index of a store", lambda _: True)  # even damaged: it only copies headers
 
 
 class _Listed(msgspec.Struct):

@@ -5,7 +5,7 @@ some texts give one. They are spread evenly over the text, from a start that the
 token has the same chance, and neighbours, which are alike, are not taken together). So the sample depends on ids, lengths and
 the number of texts, never on batches, engines or the order of work.
 
-A sampled token stands for all readable tokens of its text, and for the texts that gave none.
+A sampled token counts for all readable tokens of its text, and for its share of the texts that gave none.
 """
 
 import hashlib
@@ -19,18 +19,17 @@ def tokens_per_text(n_texts: int) -> float:
     return TOKENS_PER_CORPUS / max(n_texts, 1)
 
 
-def draw_tokens(text_id: str, content: Sequence[bool], per_text: float, *, first: int = 0) -> list[int]:
+def draw_tokens(text_id: str, content: Sequence[bool], per_text: float) -> list[int]:
     """Return the positions of the tokens that a text gives, ascending.
 
     Args:
         text_id: of the text.
-        content: for each token, whether it is the text's own.
+        content: for each token of the whole input, whether it is the text's own. The one at position 0 is an attention sink and
+            never drawn.
         per_text: from `tokens_per_text`.
-        first: position of `content`'s first token in the model's input, whose token at position 0 is an attention sink and never
-            drawn.
     """
     digest = hashlib.sha256(f"tokens of {text_id}".encode()).digest()
     more, start = (int.from_bytes(part) / 2**64 for part in (digest[:8], digest[8:16]))
-    own = [position for position, mine in enumerate(content) if mine and first + position > 0]
+    own = [position for position, mine in enumerate(content) if mine and position > 0]
     n = min(int(per_text + more), len(own))
     return [own[int((index + start) * len(own) / n)] for index in range(n)]

@@ -128,7 +128,7 @@ def _plain_blocks(bridge: Any, plain: PreTrainedModel, reference: Reference) -> 
         if reference.difference(bridge) <= reference.allowed:
             return blocks
     except ModelError:
-        pass  # an architecture whose layers need more than the bridge hands on
+        pass  # layers of this architecture take arguments that the bridge does not pass
     blocks.remove()
     return None
 

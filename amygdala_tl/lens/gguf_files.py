@@ -21,7 +21,7 @@ def header_read_once() -> Iterator[None]:
         yield
         return
 
-    class Reader(gguf.GGUFReader):  # type: ignore[misc]
+    class Reader(gguf.GGUFReader):  # type: ignore[misc]  # gguf is an extra, without types here
         """A reader that slices a plain array: a header has 100,000 strings, and a slice of a memory map costs far more."""
 
         @property
