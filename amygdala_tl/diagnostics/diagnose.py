@@ -78,21 +78,22 @@ class Diagnoser:
         self.seed = seed
         self.method = method_of(readout)
         if self.method.streamable:
-            strengths = _shrinkage(readout)
-            self.cross_fit = cross_fit_streamed(self.method, train.data, strengths, halves=halves, seed=seed)
+            shrinkage = _by_layer(readout, "shrinkage")
+            self.cross_fit = cross_fit_streamed(self.method, train.data, shrinkage, halves=halves, seed=seed)
         else:
             neutral = torch.empty(0, train.data.n_layers, train.data.d_model) if neutral is None else neutral
             self.cross_fit = self._by_layers(neutral, halves=halves)
 
     def _by_layers(self, neutral: Float[Tensor, "neutral layer d_model"], *, halves: bool) -> CrossFit:
         """Cross-fit with all texts of one layer in memory at a time."""
-        scores, cosines = [], []
+        scores, cosines, strengths = [], [], _by_layer(self.readout, "strength")
         for layer in range(len(self.readout.layers)):
             data = self.train.data.whole(layer)
             fit = partial(_fit_some, self.method, neutral[:, layer : layer + 1])
             scores.append(cross_fitted_scores(data, fit, seed=self.seed))
             if halves:
-                cosines.append(split_half_cosine(data, fit, seed=self.seed))
+                per_text = None if strengths is None else strengths[layer] * len(data.groups)
+                cosines.append(split_half_cosine(data, partial(fit, per_text=per_text), seed=self.seed))
         return CrossFit(torch.cat(scores), torch.cat(cosines, dim=1) if halves else None)
 
     def by_layer(self) -> LayerSeparation:
@@ -154,16 +155,22 @@ class Diagnoser:
 
 
 def _fit_some(
-    method: Method, neutral: Float[Tensor, "neutral layer d_model"], data: LabelledActivations
+    method: Method,
+    neutral: Float[Tensor, "neutral layer d_model"],
+    data: LabelledActivations,
+    per_text: float | None = None,
 ) -> Float[Tensor, "some layer d_model"]:
+    """Fit directions; `per_text` is the strength of a ridge penalty times the number of texts, None to choose it."""
     names = [str(place) for place in range(data.positive.shape[1])]
-    return apply_method(method, data, neutral, names).directions
+    options = {} if per_text is None else {"strength": per_text / len(data.groups)}
+    return apply_method(method, data, neutral, names, **options).directions
 
 
-def _shrinkage(readout: Readout) -> list[float] | None:
-    """Return the shrinkage that a readout was fitted with at each layer, if it says so."""
-    said = readout.provenance.estimator.get("shrinkage")
-    return said if isinstance(said, list) and len(said) == len(readout.layers) else None
+def _by_layer(readout: Readout, parameter: str) -> list[float] | None:
+    """Return the shrinkage or strength that a readout was fitted with at each layer, if it is one for all concepts."""
+    said = None if "paired_strength" in (made := readout.provenance.estimator) else made.get(parameter)
+    known = isinstance(said, list) and len(said) == len(readout.layers) and all(isinstance(each, float) for each in said)
+    return said if known else None
 
 
 def method_of(readout: Readout) -> Method:

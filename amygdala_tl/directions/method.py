@@ -113,16 +113,20 @@ def read_method(text: str) -> Method:
 
 
 def apply_method(
-    method: Method, data: LabelledActivations, neutral: Float[Tensor, "neutral layer d_model"], concepts: Sequence[str]
+    method: Method,
+    data: LabelledActivations,
+    neutral: Float[Tensor, "neutral layer d_model"],
+    concepts: Sequence[str],
+    **options: Any,
 ) -> Fitted:
-    """Denoise, estimate, denoise the vectors, and scale them to unit length.
+    """Denoise, estimate, denoise the vectors, and scale them to unit length. `options` are the estimator's.
 
     Raises:
         FitError: a class is empty, a denoiser cannot be fitted, or a vector is zero or not finite.
     """
     check_classes(data.positive, data.negative, concepts)
     denoised, removal, parameters = denoise(data, neutral, method.steps)
-    estimate = ESTIMATORS[method.aggregator](denoised)
+    estimate = ESTIMATORS[method.aggregator](denoised, **options)
     return finish(method, estimate, removal, parameters, concepts)
 
 

@@ -22,9 +22,11 @@ from amygdala_tl.corpus.build import build_corpus
 from amygdala_tl.corpus.labels import LabelRules
 from amygdala_tl.demo import demo_graph_path
 from amygdala_tl.diagnostics import quality as quality_room
+from amygdala_tl.diagnostics.cross_fit import split_half_cosine
 from amygdala_tl.diagnostics.diagnose import Diagnoser, verdicts_of
 from amygdala_tl.diagnostics.nulls import RANDOM_DIRECTIONS
 from amygdala_tl.diagnostics.separation import best_layers, reading_layers
+from amygdala_tl.directions.linear_regression import linear
 from amygdala_tl.directions.method import Method
 from amygdala_tl.errors import CorpusError, FitError, ReadoutError
 from amygdala_tl.lens.weights import mlp_outputs, unembedding
@@ -342,6 +344,21 @@ def test_a_judgement_in_parts_holds_parts_only_and_is_that_of_all_texts_at_once(
         assert one.split_half_cosine == pytest.approx(other.split_half_cosine, abs=1e-5)
         assert one.agreement == pytest.approx(other.agreement, abs=1e-5)
         assert [each.text for each in one.outliers] == [each.text for each in other.outliers]
+
+
+def test_halves_of_a_regression_have_its_penalty(corpus, store):
+    readout = fit(corpus, store, aggregator="linear")
+    train = judged_texts(readout, corpus, store, "train")
+    found = Diagnoser(readout, train).cross_fit.halves
+    n_texts = len(train.ids)
+    for layer, strength in enumerate(readout.provenance.estimator["strength"]):
+
+        def directions(half, strength=strength):
+            vectors = linear(half, strength=strength * n_texts / len(half.groups)).vectors
+            return vectors / vectors.norm(dim=-1, keepdim=True)
+
+        expected = split_half_cosine(train.data.whole(layer), directions)[:, 0]
+        torch.testing.assert_close(found[:, layer], expected, rtol=0, atol=1e-4)
 
 
 def test_a_corpus_without_held_out_texts_is_not_judged(corpus, store, fitted):

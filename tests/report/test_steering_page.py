@@ -36,12 +36,13 @@ def minus(text):
 @needs_chromium
 @pytest.mark.parametrize("n_concepts", [16, 200])
 @pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_overflows_and_no_label_is_cut(visit, n_concepts, width, scheme):
-    page = visit(n_concepts, width=width, scheme=scheme)
+def test_nothing_overflows_and_no_label_is_cut(visit, n_concepts, width):
+    page = visit(n_concepts, width=width)
     page.locator("#steering-table .open").first.click()
-    assert page.evaluate(OVERFLOWING) == {"page": 0, "nodes": []}
-    assert page.evaluate(CUT_LABELS) == []
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        assert page.evaluate(OVERFLOWING) == {"page": 0, "nodes": []}
+        assert page.evaluate(CUT_LABELS) == []
 
 
 @needs_chromium
@@ -169,10 +170,9 @@ def test_it_opens_without_samples_without_ablations_with_one_concept(visit, tmp_
 
 
 @needs_chromium
-@pytest.mark.parametrize("width", [1280, 390])
-def test_a_diagnosis_and_a_run_are_one_page(visit, tmp_path, width):
+def test_a_diagnosis_and_a_run_are_one_page(visit, tmp_path):
     write_report(example_diagnosis(16), tmp_path / "both.html", example_run(5))
-    page = visit(file=tmp_path / "both.html", width=width)
+    page = visit(file=tmp_path / "both.html", width=390)
     assert page.locator("nav a").count() == 12
     page.get_by_role("link", name="Dose and effect").click()
     assert len(names(page)) == 5
