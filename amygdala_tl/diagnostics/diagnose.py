@@ -169,7 +169,9 @@ def _fit_some(
 def _by_layer(readout: Readout, parameter: str) -> list[float] | None:
     """Return the shrinkage or strength that a readout was fitted with at each layer, if it is one for all concepts."""
     said = None if "paired_strength" in (made := readout.provenance.estimator) else made.get(parameter)
-    known = isinstance(said, list) and len(said) == len(readout.layers) and all(isinstance(each, float) for each in said)
+    known = (
+        isinstance(said, list) and len(said) == len(readout.layers) and all(isinstance(each, float) for each in said)
+    )
     return said if known else None
 
 
