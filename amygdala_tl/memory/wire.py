@@ -28,7 +28,7 @@ from amygdala_tl.settings import SERVER, ServerLimits
 ACCEPT = {"accept": "application/json, text/event-stream"}
 ATTEMPTS = 4
 LONGEST_PAUSE = 10.0  # seconds; the client gives up at once if a server asks for a longer pause
-_FIRST_PAUSE = 0.25
+FIRST_PAUSE = 0.25
 _MAX_REDIRECTS = 5
 _MAX_RESUMES = 5
 _WORDS = 4096  # bytes of a refusal's body that are looked at
@@ -126,7 +126,7 @@ class Wire:
                 if final:  # without its cause, which quotes the server
                     raise self._unreachable(error, attempt) from None
             # Jitter keeps clients that failed together from coming back together.
-            time.sleep(_FIRST_PAUSE * 2 ** (attempt - 1) * random.uniform(0.5, 1.0) if asked is None else asked)
+            time.sleep(FIRST_PAUSE * 2 ** (attempt - 1) * random.uniform(0.5, 1.0) if asked is None else asked)
 
     def delete(self, headers: Mapping[str, str]) -> None:
         """End the session on the server; a failure does not matter."""

@@ -13,7 +13,7 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 
 from amygdala_tl.errors import InputError, ServerRefused, ServerUnreachable
 from amygdala_tl.memory import read_memory_server
-from amygdala_tl.memory.wire import Wire
+from amygdala_tl.memory.wire import FIRST_PAUSE, Wire
 from amygdala_tl.net.client import client_of
 from amygdala_tl.records import Node
 from tests.memory.tiny_server import GRAPH, Message, Seen, TinyServer, as_stream, text, times
@@ -142,11 +142,18 @@ def test_a_retry_after_that_nobody_would_wait_for_is_an_error_at_once() -> None:
     assert server.calls().count("tools/list") == 1
 
 
-def test_a_server_error_that_stays_is_an_error() -> None:
+def test_a_server_error_that_stays_is_an_error_after_pauses_that_double(
+    real_pauses: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server = TinyServer(interfere=times([Response(status_code=500)] * 9, on="tools/list"))
-    with running_app(server) as url, pytest.raises(ServerUnreachable, match="HTTP 500"):
-        read_memory_server(url + "/mcp")
+    pauses: list[float] = []
+    with running_app(server) as url, monkeypatch.context() as patched:
+        patched.setattr(time, "sleep", pauses.append)
+        with pytest.raises(ServerUnreachable, match="HTTP 500"):
+            read_memory_server(url + "/mcp")
     assert server.calls().count("tools/list") == 4
+    assert len(pauses) == 3
+    assert all(0.5 <= pause / 2**attempt / FIRST_PAUSE <= 1 for attempt, pause in enumerate(pauses))
 
 
 def test_a_client_error_is_tried_once_more_in_a_new_session_and_not_again() -> None:
