@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 
 from amygdala_tl.activations.engine import PoolingEngine
-from amygdala_tl.activations.pooling import Pooled
-from amygdala_tl.activations.runner import NOT_FINITE, run_pooled, tokenize_for
+from amygdala_tl.activations.plan import PlannedShard, plan_shards, shard_tokens
+from amygdala_tl.activations.pooling import Pooled, PooledTexts
+from amygdala_tl.activations.runner import NOT_FINITE, run_shards, tokenize_for
 from amygdala_tl.activations.store import ActivationStore
-from amygdala_tl.activations.token_sample import draw_tokens, tokens_per_text
+from amygdala_tl.activations.token_sample import tokens_per_text
 from amygdala_tl.errors import ModelError
 from amygdala_tl.lens.model import Lens
 from amygdala_tl.lens.tokenize import TokenizedText, Unreadable
@@ -16,10 +17,6 @@ from amygdala_tl.records import CaptureProgress, CaptureSummary, LeftOutText, Pr
 
 SHOWN = 60
 """Characters of a text that a summary shows."""
-
-SHARD_TEXTS = 1024
-SHARD_SECONDS = 60.0
-"""A shard is written after this many texts or seconds, so that a killed run loses at most a minute."""
 
 
 def capture_texts(
@@ -33,7 +30,8 @@ def capture_texts(
 ) -> CaptureSummary:
     """Run the texts that the store lacks and add their activations at all read positions to it, alone.
 
-    A text that cannot be run is left out, and the store remembers it.
+    A shard is written when its last text has run; see `plan` for its texts and its size. The store remembers texts that cannot be
+    run.
 
     Args:
         loaded: the model.
@@ -59,40 +57,33 @@ def _capture(
     batch_size: int | None,
     progress: ProgressCallback | None,
 ) -> CaptureSummary:
-    left_out: dict[str, str] = {}
-    plan: list[tuple[tuple[int, ...], dict[str, TokenizedText]]] = []
-    for lacking, ids in store.missing(texts, layers).items():
-        tokenized = dict(zip(ids, tokenize_for(loaded, [texts[id] for id in ids], store.settings), strict=True))
-        left_out |= {id: text.reason for id, text in tokenized.items() if isinstance(text, Unreadable)}
-        plan.append((lacking, {id: text for id, text in tokenized.items() if isinstance(text, TokenizedText)}))
-    runnable = [text for _, some in plan for text in some.values()]
+    plan, unreadable = _planned(loaded, texts, layers, store)
+    runnable = [text for shard in plan for text in shard.texts]
     tokens_total, texts_total = sum(text.n_tokens for text in runnable), len(runnable)
     texts_done = tokens_done = 0
     start = time.monotonic()
-    per_text, said = tokens_per_text(len(texts)), store.settings
-    for lacking, some in plan:
-        pending, ids = _Pending(lacking, store, per_text), list(some)
-        drawn = [draw_tokens(id, text.content, per_text) for id, text in some.items()]
-        try:
-            for part in run_pooled(loaded, list(some.values()), drawn, lacking, said, batch_size=batch_size):
-                pending.add([ids[index] for index in part.indices], part.pooled)
-                left_out |= {ids[index]: NOT_FINITE for index in part.not_finite}
-                ran = [some[ids[index]] for index in (*part.indices, *part.not_finite)]
-                texts_done, tokens_done = texts_done + len(ran), tokens_done + sum(text.n_tokens for text in ran)
-                if progress is not None:
-                    progress(CaptureProgress(texts_done, texts_total, tokens_done, tokens_total))
-            pending.flush()
-        except KeyboardInterrupt:
-            if pending.whole:
-                pending.flush()  # what has run is kept
-            raise
-    known = store.left_out | left_out
+    broken: list[dict[str, str]] = []
+    begun: dict[int, list[PooledTexts]] = {}
+    if plan:
+        store.leave_out(unreadable)
+    for number, part in run_shards(loaded, plan, store.settings, batch_size=batch_size):
+        shard, parts = plan[number], begun.setdefault(number, [])
+        parts.append(part)
+        ran = [*part.indices, *part.not_finite]
+        if sum(len(each.indices) + len(each.not_finite) for each in parts) == len(shard.ids):
+            broken.append(_add(store, shard, begun.pop(number), tokens_per_text(len(texts))))
+        texts_done += len(ran)
+        tokens_done += sum(shard.texts[index].n_tokens for index in ran)
+        if progress is not None:
+            progress(CaptureProgress(texts_done, texts_total, tokens_done, tokens_total))
+    known = store.left_out | unreadable | {id: NOT_FINITE for ids in broken for id in ids}
     if texts and known.keys() >= texts.keys():
         reason = known[next(iter(texts))]
         raise ModelError(
             "no text can be run", label=loaded.info.id, got=reason, remedy="check the texts and the tokenizer"
         )
-    store.leave_out(left_out)
+    for left_out in (unreadable, *broken):
+        store.leave_out(left_out)
     return CaptureSummary(
         texts=len(texts),
         texts_run=texts_total,
@@ -105,31 +96,28 @@ def _capture(
     )
 
 
-class _Pending:
-    """Pooled activations of the texts that no shard holds yet."""
+def _planned(
+    loaded: Lens | PoolingEngine, texts: Mapping[str, str], layers: Sequence[int], store: ActivationStore
+) -> tuple[list[PlannedShard], dict[str, str]]:
+    """Return the shards that the store lacks, and why some texts are in none: id -> reason."""
+    plan: list[PlannedShard] = []
+    unreadable: dict[str, str] = {}
+    on_cpu = loaded.device.type == "cpu" if isinstance(loaded, Lens) else loaded.on_cpu
+    for lacking, ids in store.missing(texts, layers).items():
+        tokenized = dict(zip(ids, tokenize_for(loaded, [texts[id] for id in ids], store.settings), strict=True))
+        unreadable |= {id: text.reason for id, text in tokenized.items() if isinstance(text, Unreadable)}
+        readable = {id: text for id, text in tokenized.items() if isinstance(text, TokenizedText)}
+        full = shard_tokens(loaded.info, max(lacking), on_cpu=on_cpu)
+        plan += plan_shards(readable, lacking, tokens_per_text(len(texts)), full)
+    return plan, unreadable
 
-    def __init__(self, layers: Sequence[int], store: ActivationStore, per_text: float) -> None:
-        self.layers, self.store, self.per_text = layers, store, per_text
-        self._reset()
 
-    def _reset(self) -> None:
-        self.ids: list[str] = []
-        self.parts: list[Pooled] = []
-        self.since = time.monotonic()
-
-    @property
-    def whole(self) -> bool:
-        """Whether no batch has been added in part, as an interruption may leave it."""
-        return len(self.ids) == sum(len(part.token_counts) for part in self.parts)
-
-    def add(self, ids: Sequence[str], pooled: Pooled | None) -> None:
-        if pooled is not None:
-            self.parts.append(pooled)
-            self.ids.extend(ids)
-        if len(self.ids) >= SHARD_TEXTS or time.monotonic() - self.since > SHARD_SECONDS:
-            self.flush()
-
-    def flush(self) -> None:
-        if self.ids:
-            self.store.add(self.ids, self.layers, Pooled.joined(self.parts), self.per_text)
-            self._reset()
+def _add(store: ActivationStore, shard: PlannedShard, parts: Sequence[PooledTexts], per_text: float) -> dict[str, str]:
+    """Add a shard to the store, and return why some of its texts are left out; the store remembers that if others are not."""
+    left_out = {shard.ids[index]: NOT_FINITE for part in parts for index in part.not_finite}
+    if ids := [shard.ids[index] for part in parts for index in part.indices]:
+        store.leave_out(left_out)
+        store.add(
+            ids, shard.layers, Pooled.joined([part.pooled for part in parts if part.pooled is not None]), per_text
+        )
+    return left_out

@@ -85,10 +85,12 @@ class Pooled:
         )
 
     def ordered(self, order: Sequence[int]) -> "Pooled":
-        """Return the texts in another order, their sampled tokens with them."""
+        """Return the texts, or some of them, in another order, their sampled tokens with them."""
         at = torch.tensor(order, dtype=torch.long)
-        rows = at.argsort()[self.token_rows.long()]
-        sampled = rows.argsort(stable=True)
+        places = torch.full((len(self.token_counts),), -1)
+        places[at] = torch.arange(len(at))
+        rows = places[self.token_rows.long()]
+        sampled = rows.argsort(stable=True)[(rows < 0).sum() :]
         return Pooled(
             {position: values[at] for position, values in self.positions.items()},
             self.token_counts[at],

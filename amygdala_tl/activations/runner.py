@@ -17,6 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from amygdala_tl.activations.engine import PoolingEngine
 from amygdala_tl.activations.halving import run_halving
+from amygdala_tl.activations.plan import PlannedShard
 from amygdala_tl.activations.pooling import PooledTexts, TokenBatch, pool, pool_batch, readable_tokens, was_readable
 from amygdala_tl.lens.model import Lens
 from amygdala_tl.lens.prefix import TRIAL_PASSES, TRIAL_TOKENS, share_prefix
@@ -27,6 +28,9 @@ from amygdala_tl.records import CaptureSettings, ReadPosition
 CPU_TOKEN_BUDGET = 1024
 GPU_TOKEN_BUDGET = 16384
 """Tokens of a batch. On a CPU a smaller batch keeps a layer's tensors in its cache (docs/performance.md)."""
+
+Prefixes = dict[tuple[tuple[int, ...], tuple[int, ...]], SharedPrefix | None]
+"""What many texts begin with, and layers -> what the model keeps of it, None if it cannot be shared; for one model."""
 
 NOT_FINITE = "the model's activations for it are not finite"
 
@@ -51,17 +55,23 @@ class BatchResult:
 
 
 def run_batches(
-    loaded: Lens, texts: Sequence[TokenizedText | Unreadable], layers: Sequence[int], *, batch_size: int | None = None
+    loaded: Lens,
+    texts: Sequence[TokenizedText | Unreadable],
+    layers: Sequence[int],
+    *,
+    batch_size: int | None = None,
+    prefixes: Prefixes | None = None,
 ) -> Iterator[BatchResult]:
     """Run each text once, in batches of similar length: at most `batch_size` texts, and no more tokens than the budget.
 
-    Texts that cannot be run are in no batch. A batch that does not fit into memory runs in halves.
+    Texts that cannot be run are in no batch. A batch that does not fit into memory runs in halves. `prefixes` of earlier calls
+    do not run again.
 
     Raises:
         ModelError: a single text does not fit into memory.
     """
     runnable = {index: text for index, text in enumerate(texts) if isinstance(text, TokenizedText)}
-    behind = _shared_prefix(loaded, list(runnable.values()), layers)
+    behind = _shared_prefix(loaded, list(runnable.values()), layers, {} if prefixes is None else prefixes)
     start = behind.n_tokens if behind else 0
     places, budget = list(runnable), CPU_TOKEN_BUDGET if loaded.device.type == "cpu" else GPU_TOKEN_BUDGET
     lengths = [text.last + 1 - start for text in runnable.values()]
@@ -81,35 +91,52 @@ def run_batches(
     yield from run_halving(pack(lengths, token_budget=budget, max_texts=batch_size), lengths, run)
 
 
-def run_pooled(
+def run_shards(
     loaded: Lens | PoolingEngine,
-    texts: Sequence[TokenizedText],
-    drawn: Sequence[Sequence[int]],
-    layers: Sequence[int],
+    plan: Sequence[PlannedShard],
     said: CaptureSettings,
     *,
     batch_size: int | None = None,
-) -> Iterator[PooledTexts]:
-    """Run each text once, on either kind of engine, and yield what a store keeps of them; `drawn` as in `pool_batch`."""
+    prefixes: Prefixes | None = None,
+) -> Iterator[tuple[int, PooledTexts]]:
+    """Run each text of some shards once, on either kind of engine, and yield parts, each after the number of its shard.
+
+    Positions in a part are those in its shard. With a `Lens`, a batch holds texts of one shard, so that a shard's activations
+    do not depend on the others.
+
+    Raises:
+        ModelError: a single text does not fit into memory, or the engine fails.
+    """
     if not isinstance(loaded, Lens):
-        yield from loaded.pooled(texts, drawn, layers, said)
+        yield from loaded.pooled_shards(plan, said, batch_size)
         return
-    for batch in run_batches(loaded, texts, layers, batch_size=batch_size):
-        chosen = [
-            [position - first for position in drawn[index]]
-            for index, first in zip(batch.indices, batch.tokens.first.tolist(), strict=True)
-        ]
-        keep: dict[str, Any] = {"positions": said.positions, "components": said.token_components}
-        pooled = pool_batch(batch.residuals, batch.tokens, chosen, **keep) if chosen else None
-        yield PooledTexts(batch.indices, pooled, batch.not_finite)
+    prefixes = {} if prefixes is None else prefixes
+    for number, shard in enumerate(plan):
+        for batch in run_batches(loaded, shard.texts, shard.layers, batch_size=batch_size, prefixes=prefixes):
+            yield number, _pooled(batch, shard.drawn, said)
 
 
-def _shared_prefix(loaded: Lens, texts: Sequence[TokenizedText], layers: Sequence[int]) -> SharedPrefix | None:
-    """Run what all texts begin with, where that saves more tokens than the run and its trial cost."""
+def _pooled(batch: BatchResult, drawn: Sequence[Sequence[int]], said: CaptureSettings) -> PooledTexts:
+    """Keep of a batch what a store keeps."""
+    chosen = [
+        [position - first for position in drawn[index]]
+        for index, first in zip(batch.indices, batch.tokens.first.tolist(), strict=True)
+    ]
+    keep: dict[str, Any] = {"positions": said.positions, "components": said.token_components}
+    pooled = pool_batch(batch.residuals, batch.tokens, chosen, **keep) if chosen else None
+    return PooledTexts(batch.indices, pooled, batch.not_finite)
+
+
+def _shared_prefix(
+    loaded: Lens, texts: Sequence[TokenizedText], layers: Sequence[int], known: Prefixes
+) -> SharedPrefix | None:
+    """Run what all texts begin with, where that saves more tokens than the run and its trial cost, unless it is known."""
     prefix = _common_start([text.ids[: text.first] for text in texts])
     if len(prefix) * len(texts) <= TRIAL_PASSES * (len(prefix) + TRIAL_TOKENS):
         return None
-    return share_prefix(loaded.model, prefix, layers, loaded.info.id)
+    if (key := (prefix, tuple(layers))) not in known:
+        known[key] = share_prefix(loaded.model, prefix, layers, loaded.info.id)
+    return known[key]
 
 
 def _common_start(sequences: Sequence[tuple[int, ...]]) -> tuple[int, ...]:

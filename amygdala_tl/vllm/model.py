@@ -27,11 +27,12 @@ class VllmModel(PoolingEngine):
 
     Attributes:
         engine: vLLM's processes.
-        info, tokenizer, vocabulary: see `PoolingEngine`.
+        info, tokenizer, vocabulary, on_cpu: see `PoolingEngine`.
     """
 
     def __init__(self, engine: Engine, info: ModelInfo, tokenizer: Any, vocabulary: int) -> None:
         self.info, self.tokenizer, self.vocabulary, self.engine = info, tokenizer, vocabulary, engine
+        self.on_cpu = not torch.cuda.is_available()
 
     def __repr__(self) -> str:
         info = self.info

@@ -91,22 +91,6 @@ def test_other_settings_have_a_store_of_their_own(tmp_path, tiny):
     assert other.missing(TEXTS, [0]) == {(0,): list(TEXTS)}
 
 
-def test_a_run_that_is_killed_goes_on_where_it_stopped(tmp_path, tiny):
-    class Killed(Exception):
-        pass
-
-    def kill(progress):
-        if progress.texts_done >= 6:
-            raise Killed
-
-    first = dict(list(TEXTS.items())[:5])
-    capture_texts(tiny, first, [1], store_at(tmp_path, tiny))
-    with pytest.raises(Killed):
-        capture_texts(tiny, TEXTS, [1], store_at(tmp_path, tiny), batch_size=3, progress=kill)
-    summary = capture_texts(tiny, TEXTS, [1], store_at(tmp_path, tiny))
-    assert summary.texts_run == len(TEXTS) - len(first)
-
-
 @pytest.mark.parametrize("keep", [0, 7, 100, -1])
 def test_a_damaged_shard_is_named_with_what_to_do(tmp_path, tiny, keep):
     capture_texts(tiny, TEXTS, [0], store_at(tmp_path, tiny))

@@ -79,11 +79,9 @@ JOBS = (
 
 def build(stage: Path) -> None:
     """Fill a folder with everything that any of the jobs needs."""
-    from amygdala_tl.activations import capture as capturing
+    from amygdala_tl.activations import plan
 
-    capturing.SHARD_TEXTS = (
-        16  # so that a kill meets a store of some shards, as it does with a thousand times as many texts
-    )
+    plan.SHARD_TEXTS = 16  # so that a kill meets a store of some shards, as it does with a thousand times as many texts
     stage.mkdir()
     notes = demo_graph_path().read_text(encoding="utf-8").splitlines(keepends=True)
     (stage / "graph.jsonl").write_text("".join(notes[::EVERY]), encoding="utf-8")
