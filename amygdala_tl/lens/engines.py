@@ -10,6 +10,7 @@ import copy
 import importlib.util
 import tempfile
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ from transformers import PreTrainedModel
 from amygdala_tl.errors import ModelError
 from amygdala_tl.lens.agreement import Reference
 from amygdala_tl.lens.bridge_repairs import repair_rotation
+from amygdala_tl.lens.devices import is_split, split
 from amygdala_tl.lens.hugging_face import context_of
 from amygdala_tl.lens.plain_blocks import PlainBlocks, fused_attention, plain_copy
 from amygdala_tl.lens.third_party import library_errors, offline
@@ -45,41 +47,37 @@ class Built:
 def choose_engine(
     hf_model: PreTrainedModel,
     reference: Reference,
-    device: torch.device,
+    devices: Sequence[torch.device],
     *,
-    n_devices: int = 1,
     engine: Literal["auto"] | Engine = "auto",
 ) -> Built:
     """Build the engine that computes the residual stream of the reference, unprocessed and in evaluation mode.
 
     `auto` takes the bridge, which is the faster one and shares the weights of `hf_model`; HookedTransformer where the bridge
-    disagrees with the reference, or where the layers are to be split over devices.
+    disagrees with the reference.
 
     Args:
         hf_model: with the weights to run. The bridge puts its own modules into it.
         reference: what the checkpoint's model computes, `hf_model` or the multimodal one that it comes from.
-        device, n_devices, engine: as in `load_model`.
+        devices: to split the layers over. The bridge leaves a model where it is that accelerate has split already.
+        engine: as in `load_model`.
 
     Raises:
         ModelError: no engine knows the architecture or agrees with the reference.
     """
+    other: Engine | None = None
     if engine == "auto":
-        engine = "HookedTransformer" if n_devices > 1 and has_hooked_transformer() else "TransformerBridge"
-        other: Engine | None = (
-            "HookedTransformer" if engine == "TransformerBridge" and has_hooked_transformer() else None
-        )
-    else:
-        other = None
-    if engine == "TransformerBridge":
-        hf_model = hf_model.to(device)
+        engine, other = "TransformerBridge", "HookedTransformer" if has_hooked_transformer() else None
+    if engine == "TransformerBridge" and not is_split(hf_model):
+        _move(hf_model, devices)
     plain = plain_copy(hf_model)  # the bridge changes `hf_model`
     try:
-        return _build(engine, hf_model, plain, reference, device, n_devices)
+        return _build(engine, hf_model, plain, reference, devices)
     except ModelError as cause:
         if other is None:
             raise
         try:
-            built = _build(other, plain, plain, reference, device, n_devices)
+            built = _build(other, plain, plain, reference, devices)
         except ModelError:
             raise cause from None
         warnings.warn(f"{cause}; using {other}", stacklevel=3)
@@ -91,26 +89,30 @@ def _build(
     hf_model: PreTrainedModel,
     plain: PreTrainedModel,
     reference: Reference,
-    device: torch.device,
-    n_devices: int,
+    devices: Sequence[torch.device],
 ) -> Built:
     """Build one engine, or raise a `ModelError` that says why it cannot run the model."""
     if engine == "HookedTransformer":
-        hooked = build_hooked_transformer(hf_model, device, n_devices)
+        hooked = build_hooked_transformer(hf_model, devices[0], len(devices))
         if hooked is None:
             got = type(hf_model).__name__ if has_hooked_transformer() else "TransformerLens without it"
             remedy = "leave the engine to `auto`"
             raise ModelError("HookedTransformer cannot run this model", label=reference.label, got=got, remedy=remedy)
         _check(engine, reference, reference.difference(hooked))
         return Built(hooked, engine)
-    if n_devices > 1:
-        raise ModelError("TransformerBridge runs on one device", got=f"n_devices={n_devices}", remedy="use one device")
-    bridge = _build_bridge(hf_model, device, reference.label)
+    bridge = _build_bridge(hf_model, devices[0], reference.label)
     found = reference.difference(bridge)
     if found > reference.allowed and repair_rotation(bridge, hf_model.config.model_type):
         found = reference.difference(bridge)
     _check(engine, reference, found)
     return Built(bridge, engine, _plain_blocks(bridge, plain, reference))
+
+
+def _move(hf_model: PreTrainedModel, devices: Sequence[torch.device]) -> None:
+    if len(devices) > 1:
+        split(hf_model, devices)
+    else:
+        hf_model.to(devices[0])
 
 
 def _check(engine: Engine, reference: Reference, found: float) -> None:
@@ -223,4 +225,6 @@ def _build_bridge(hf_model: PreTrainedModel, device: torch.device, label: str) -
 
     architecture, config = type(hf_model).__name__, copy.deepcopy(hf_model.config)
     with offline(), library_errors(f"TransformerLens cannot run {architecture}", label, _REMEDY):
-        return build_bridge_from_module(hf_model, architecture, hf_config=config, device=device).eval()
+        bridge = build_bridge_from_module(hf_model, architecture, hf_config=config, device=device).eval()
+    bridge.cfg.n_devices = len(set(getattr(hf_model, "hf_device_map", {"": device}).values()))
+    return bridge

@@ -1,5 +1,6 @@
 """A model that runs with hooks, and the way to one by name."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,6 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from amygdala_tl.errors import InputError
 from amygdala_tl.lens.agreement import reference_of
 from amygdala_tl.lens.checkpoints import Checkpoint, load_checkpoint
+from amygdala_tl.lens.devices import devices_of
 from amygdala_tl.lens.engines import Engine, choose_engine
 from amygdala_tl.lens.fingerprint import computed_config, tokenizer_fingerprint, weights_fingerprints
 from amygdala_tl.lens.hugging_face import context_of
@@ -31,7 +33,7 @@ class Lens:
         model: `HookedTransformer` or `TransformerBridge`.
         tokenizer: Hugging Face tokenizer; the package makes token ids with it and passes on ids only.
         info: which model it is.
-        device: where it expects its tokens.
+        device: where it expects its tokens; its first one, if it has several.
         source: checkpoint folder, file or hub id from which the weights can be read again; None if there is none.
         plain: the Hugging Face layers behind a bridge's, see `lens.plain_blocks`; None for a model that the caller has built.
     """
@@ -75,7 +77,7 @@ def load_model(
         spec: `embedded` (SmolLM2-135M-Instruct), a checkpoint folder, a `.gguf` file, or a hub id.
         dtype: `auto` (float32 on a CPU, bfloat16 on CUDA), `float32`, `bfloat16` (`bf16`) or `float16` (`fp16`).
         device: for example `cpu` or `cuda:0`; CUDA if present by default.
-        n_devices: split the layers over this many CUDA devices (HookedTransformer only).
+        n_devices: split the layers over this many CUDA devices, from `device` upwards.
         engine: `auto` takes TransformerBridge where it agrees with the Hugging Face model's residual stream, else
             HookedTransformer, which must agree too.
         revision: branch, tag or commit of a hub id.
@@ -84,29 +86,30 @@ def load_model(
     Raises:
         ModelError: the model does not exist or cannot be read, TransformerLens does not know its architecture, or TransformerLens
             computes a different residual stream from Hugging Face's, or the tokenizer loses part of a text.
-        InputError: the dtype is unknown, or the device does not exist.
+        InputError: the dtype is unknown, or a device does not exist.
     """
-    target = _device(device)
-    checkpoint = load_checkpoint(spec, dtype_of(dtype, target), revision=revision, trust_remote_code=trust_remote_code)
-    return lens_of(checkpoint, target, n_devices=n_devices, engine=engine)
+    devices = devices_of(device, n_devices)
+    target = dtype_of(dtype, devices[0])
+    checkpoint = load_checkpoint(spec, target, revision=revision, trust_remote_code=trust_remote_code)
+    return lens_of(checkpoint, devices, engine=engine)
 
 
 def lens_of(
-    checkpoint: Checkpoint, device: torch.device, *, n_devices: int = 1, engine: Literal["auto"] | Engine = "auto"
+    checkpoint: Checkpoint, devices: Sequence[torch.device], *, engine: Literal["auto"] | Engine = "auto"
 ) -> Lens:
-    """Build a `Lens` around a checkpoint's model, which it takes over; arguments and errors as in `load_model`."""
+    """Build a `Lens` around a checkpoint's model, which it takes over; arguments and errors as in `choose_engine`."""
     check_finite(checkpoint.hf_model, checkpoint.id)
     check_vocabulary(checkpoint.hf_model.get_input_embeddings().weight, checkpoint.tokenizer, checkpoint.id)
     reference = reference_of(checkpoint.hf_model, checkpoint.id)
     hf_model = language_model(checkpoint.hf_model)
     described = describe(checkpoint, hf_model)
-    built = choose_engine(hf_model, reference, device, n_devices=n_devices, engine=engine)
+    built = choose_engine(hf_model, reference, devices, engine=engine)
     model, chosen = built.model, built.engine
     if chosen == "HookedTransformer":
         described["n_ctx"] = min(described["n_ctx"], int(model.cfg.n_ctx))
     golden = golden_numbers(model, described["n_ctx"])
     info = ModelInfo(**described, engine=chosen, versions=versions(), golden=golden)
-    return Lens(model, checkpoint.tokenizer, info, device, checkpoint.source, built.plain)
+    return Lens(model, checkpoint.tokenizer, info, devices[0], checkpoint.source, built.plain)
 
 
 def describe(checkpoint: Checkpoint, hf_model: PreTrainedModel) -> dict[str, Any]:
@@ -126,17 +129,6 @@ def describe(checkpoint: Checkpoint, hf_model: PreTrainedModel) -> dict[str, Any
         "config": computed_config(hf_model.config),
         "tokenizer": tokenizer_fingerprint(checkpoint.tokenizer),
     }
-
-
-def _device(device: str | None) -> torch.device:
-    if device is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        target = torch.device(device)
-        torch.empty(1, device=target)
-    except (RuntimeError, AssertionError) as cause:
-        raise InputError("the device does not exist", got=device, remedy="leave `device` out, or use cpu") from cause
-    return target
 
 
 def dtype_of(dtype: str, device: torch.device) -> torch.dtype:

@@ -60,7 +60,7 @@ def share_prefix(model: Any, prefix: Sequence[int], layers: Sequence[int], label
 
 
 def _run(model: Any, prefix: Sequence[int], layers: Sequence[int]) -> Any:
-    tokens = torch.tensor([list(prefix)], device=next(model.parameters()).device)
+    tokens = torch.tensor([list(prefix)]).to(next(model.parameters()).device)
     if original := getattr(model, "original_model", None):
         cache: Any = DynamicCache(config=original.config)
         options = {"past_key_values": cache, "use_cache": True, "return_type": None}

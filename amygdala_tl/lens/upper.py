@@ -48,12 +48,13 @@ def head(
     They pass the final norm, the unembedding and soft-capping.
     """
     model = loaded.model
-    normed = model.ln_final(stream.reshape(1, -1, stream.shape[-1]))
+    matrix, rows = model.W_U, stream.reshape(1, -1, stream.shape[-1])
+    normed = model.ln_final(rows.to(next(model.ln_final.parameters(), rows).device)).to(matrix.device)
     if vocabulary is None:
         logits = model.unembed(normed)
     else:
-        chosen = vocabulary.to(normed.device)
-        logits = normed @ model.W_U[:, chosen]
+        chosen = vocabulary.to(matrix.device)
+        logits = normed @ matrix[:, chosen]
         if (bias := getattr(model, "b_U", None)) is not None:
             logits = logits + bias[chosen]
     cap = getattr(model.cfg, "output_logits_soft_cap", None)

@@ -45,7 +45,8 @@ def unembedding(loaded: Lens) -> Unembedding:
     """
     matrix = loaded.model.W_U.detach()
     norm = loaded.model.ln_final
-    ones = torch.ones(1, 1, loaded.info.d_model, device=matrix.device, dtype=matrix.dtype)
+    device = next(norm.parameters(), matrix).device
+    ones = torch.ones(1, 1, loaded.info.d_model, device=device, dtype=matrix.dtype)
     signs = ones.clone()
     signs[..., 1::2] = -1.0
     with torch.no_grad():

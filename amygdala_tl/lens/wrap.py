@@ -19,6 +19,7 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from amygdala_tl.errors import ModelError
 from amygdala_tl.lens.agreement import causal_streams
 from amygdala_tl.lens.checkpoints import Checkpoint, short_name
+from amygdala_tl.lens.devices import check_loaded
 from amygdala_tl.lens.engines import Engine
 from amygdala_tl.lens.fingerprint import RENAMED, computed_config, tokenizer_fingerprint, weights_fingerprints
 from amygdala_tl.lens.identity import golden_layers, golden_numbers, golden_tokens, versions
@@ -115,11 +116,13 @@ def reads_mean(vectors: Float[Tensor, "*axes d_model"]) -> bool:
 def _wrap_hugging_face(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None) -> Lens:
     if tokenizer is None:
         raise _no_tokenizer(model)
+    check_loaded(model, type(model).__name__)
     twin = plain_copy(model)
     twin.set_attn_implementation("eager")  # hooks need it, and SDPA leaves out Gemma 2's soft-capping
     source = model.config._name_or_path or None
     name, revision = short_name(source or type(model).__name__), getattr(model.config, "_commit_hash", None)
-    return lens_of(Checkpoint(name, revision, twin, tokenizer, source), model.device)
+    devices = list(dict.fromkeys(weight.device for weight in model.parameters()))
+    return lens_of(Checkpoint(name, revision, twin, tokenizer, source), devices)
 
 
 def _own_tokenizer(model: Any) -> PreTrainedTokenizerBase:

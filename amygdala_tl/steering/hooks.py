@@ -52,6 +52,7 @@ def intervene(model: Any, edits: Mapping[int, Edit | Sequence[Edit]]) -> Iterato
 
 def apply_all(edits: Sequence[Edit], residual: Tensor, positions: Int[Tensor, "rows position"]) -> Tensor:
     """The stream [batch, position, d_model] after all edits, in their order."""
+    positions = positions.to(residual.device)
     for edit in edits:
         residual = edit(residual, positions=positions)
     return residual

@@ -88,7 +88,7 @@ def test_tiny_random_checkpoints_resid_post_equals_hugging_face_at_every_layer(m
 def test_weights_are_in_memory_once(model_type, engine, tiny_checkpoint):
     checkpoint = load_checkpoint(str(tiny_checkpoint(model_type)), torch.float32)
     ours = {weight.untyped_storage().data_ptr() for weight in checkpoint.hf_model.parameters()}
-    model = lens_of(checkpoint, torch.device("cpu"), engine=engine).model
+    model = lens_of(checkpoint, [torch.device("cpu")], engine=engine).model
     more = {weight.untyped_storage().data_ptr(): weight.numel() for weight in model.parameters() if weight.numel()}
     added = sum(size for pointer, size in more.items() if pointer not in ours)
     tied = checkpoint.hf_model.config.tie_word_embeddings and engine == "HookedTransformer"
