@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from amygdala_tl.activations.engine import PoolingEngine
-from amygdala_tl.activations.hashed_files import listed, read_header, read_tensor, write_hashed
+from amygdala_tl.activations.hashed_files import damaged, listed, read_header, read_tensor, write_hashed
 from amygdala_tl.activations.places import matching
 from amygdala_tl.activations.runner import tokenize_for
 from amygdala_tl.activations.store import ActivationStore
@@ -122,5 +122,7 @@ def read_golden(store: ActivationStore) -> GoldenStreams:
         texts = listed(path, header.about, "texts", tuple[str, ...])
         ids = listed(path, header.about, "ids", tuple[tuple[int, ...], ...])
         layers = listed(path, header.about, "layers", list[int])
+        if whole.shape != (sum(map(len, ids)), len(layers), store.info.d_model):
+            raise damaged(path, f"streams of shape {tuple(whole.shape)}")
         streams |= {layer: whole[:, at] for at, layer in enumerate(layers)}
     return GoldenStreams(texts, ids, streams)

@@ -75,8 +75,11 @@ def open_shard(path: Place, settings: CaptureSettings, d_model: int) -> Shard:
         ActivationStoreError: it is damaged, or its tensors do not have the shapes that the settings demand.
     """
     header = read_header(path)
-    rows = {text: row for row, text in enumerate(listed(path, header.about, "ids", list[str]))}
-    layers = {layer: column for column, layer in enumerate(listed(path, header.about, "layers", list[int]))}
+    ids, columns = listed(path, header.about, "ids", list[str]), listed(path, header.about, "layers", list[int])
+    rows = {text: row for row, text in enumerate(ids)}
+    layers = {layer: column for column, layer in enumerate(columns)}
+    if (len(rows), len(layers)) != (len(ids), len(columns)):
+        raise damaged(path, "a text or a layer that is named twice")
     per_text = listed(path, header.about, "tokens_per_text", float) if "tokens_per_text" in header.about else None
     shapes = {name: entry.shape for name, entry in header.tensors.items()}
     n_texts, n_layers = len(rows), len(layers)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from amygdala_tl.activations import hashed_files
+from amygdala_tl.activations.golden import read_golden
 from amygdala_tl.activations.pooling import Pooled
 from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.errors import ActivationStoreError
@@ -75,6 +76,30 @@ def test_a_load_of_some_texts_at_one_layer_reads_no_more_than_their_rows(tmp_pat
     found = store.load([IDS[5], IDS[3]], [2], name)
     assert torch.equal(found, values[[5, 3], 1:] + READ_POSITIONS.index(name))
     assert sizes == [3 * 8]  # texts 3 to 5 at one layer, of 12 at two
+
+
+@pytest.mark.parametrize("repeated", [{"ids": ["a", "b", "a"], "layers": [0]}, {"ids": ["a", "b"], "layers": [0, 2, 0]}])
+def test_a_shard_that_names_a_text_or_a_layer_twice_is_refused(tmp_path, repeated):
+    store, _ = made(tmp_path, ids=[])
+    values = torch.zeros(2, 1, 8)
+    tensors = {name: values.clone() for name in (*READ_POSITIONS, "token_sample")}
+    tensors |= {"token_counts": torch.ones(2, 1), "token_rows": torch.arange(2)}
+    about = {name: json.dumps(value) for name, value in repeated.items()}
+    hashed_files.write_hashed(store.folder, "shard", tensors, about | {"tokens_per_text": "1.0"})
+    with pytest.raises(ActivationStoreError, match=r"is damaged.*named twice"):
+        store.refresh()
+
+
+@pytest.mark.parametrize("shape", [(3, 2, 8), (2, 1, 8), (2, 3, 8), (2, 2, 9), (2, 2)])
+def test_golden_streams_of_another_shape_than_their_texts_and_layers_are_refused(tmp_path, shape):
+    store, _ = made(tmp_path)
+    about = {name: json.dumps(value) for name, value in {"texts": ["x"], "ids": [[1, 2]], "layers": LAYERS}.items()}
+    whole = hashed_files.write_hashed(store.folder, "golden", {"streams": torch.zeros(2, 2, 8)}, about)
+    assert read_golden(store).at(LAYERS).shape == (2, 2, 8)
+    whole.unlink()
+    hashed_files.write_hashed(store.folder, "golden", {"streams": torch.zeros(shape)}, about)
+    with pytest.raises(ActivationStoreError, match=r"is damaged.*streams of shape"):
+        read_golden(store)
 
 
 def lies(index):
