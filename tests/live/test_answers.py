@@ -156,9 +156,11 @@ def test_sizes_are_checked_before_memory_is_taken():
     tracemalloc.start()
     with pytest.raises(LiveUnreachable, match="1,000 tokens of 3 layers and 2 concepts take 24,000 bytes"):
         generated_of(nulls, SERVED, "here", ServerLimits(array_bytes=23_999))
+    generated_of(nulls, SERVED, "here", ServerLimits(array_bytes=24_000))
+    served_of(json.dumps(SAID).encode(), "here", ServerLimits(row_values=6))
     sequence = {"request_id": "r", "index": 0, "finished": True, "prompt_tokens": 0, "readout": [None] * 1000}
-    wide = {"layers": list(range(10_000)), "concepts": ["a"] * 20_000, "sequences": [sequence]}
-    with pytest.raises(LiveUnreachable, match="800,000,000,000 bytes"):
+    wide = {"layers": list(range(10_000)), "concepts": ["a"] * 20_000, "sequences": [sequence, sequence]}
+    with pytest.raises(LiveUnreachable, match="1,600,000,000,000 bytes"):
         sequences_of(json.dumps(wide), "here")
     wide = manifest([f"concept {number}" for number in range(2000)], list(range(100)), calibrated=False)
     with pytest.raises(LiveUnreachable, match=r"100 layers of 2,000 concepts.*at most 131,072 scores of a token"):

@@ -232,6 +232,18 @@ def test_readouts_that_are_off_a_key_that_is_missing_and_no_server_are_told_apar
         client.manifest()
 
 
+def test_an_answer_of_too_many_values_is_refused_before_they_become_objects():
+    said = {**SAID, "a key of a later version": [[]] * SMALL.values}
+    with ReadoutServer(said).running() as url:
+        with readout_client(url) as client:
+            client.manifest()
+        with (
+            readout_client(url, limits=SMALL) as client,
+            pytest.raises(LiveUnreachable, match="more than 1,000 JSON values"),
+        ):
+            client.manifest()
+
+
 def test_an_address_with_v1_or_a_path_in_front_is_understood():
     server = ReadoutServer(SAID)
     with server.running() as url:
@@ -309,12 +321,13 @@ def test_what_has_no_end_takes_no_more_memory_than_the_limits_allow(talk):
         tracemalloc.stop()
 
 
-def test_an_answer_that_never_ends_has_a_deadline():
+@pytest.mark.parametrize("piece", [b"X-One: more\r\n", b""], ids=["headers", "silence"])
+def test_an_answer_that_never_ends_has_a_deadline(piece):
     def talk(request, send):
         send(b"HTTP/1.1 200 OK\r\n")
         while True:
             time.sleep(0.01)
-            send(b"X-One: more\r\n")
+            send(piece)
 
     with raw_server(talk) as url, readout_client(url, timeout=0.2, limits=SMALL) as client:
         served = served_of(json.dumps(SAID).encode(), url)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from amygdala_tl.memory.notes import split_notes, split_tag_line
-from amygdala_tl.memory.tags import TagLine
+from amygdala_tl.memory.tags import LONGEST_LINE, TagLine, near
 from amygdala_tl.names import fold_name
 
 LETTERS = st.characters(categories=["Ll", "Lu", "Lo"])
@@ -122,6 +122,8 @@ SPELLINGS = [
     "{a}:{x} \u00b7 {b}:{y}",
     "{a}::{x} {b}::{y}",
     "{a}\\:{x} {b}\\:{y}",
+    "{a}\u2236{x} {b}\ua789{y}",
+    "{a}\u200b:{x}\u3001{b}\ufe0f:{y}\u3002",
 ]
 FULL_WIDTH = str.maketrans("0123456789", "\uff10\uff11\uff12\uff13\uff14\uff15\uff16\uff17\uff18\uff19")
 
@@ -197,6 +199,13 @@ def test_names_that_the_graph_uses_elsewhere_decide_what_a_line_is(line: str, fa
     (note,) = split_notes(f"We swept.\n{line}", {"joy", "calm"})
     assert note.fault == fault.replace("read", "") if fault != "unread" else note.fault == "unread"
     assert (note.tags is not None) == (fault == "read")
+
+
+def test_a_line_with_two_readings_or_beyond_the_longest_is_not_read() -> None:
+    assert near("joy: calm: 8", {"calm"}) == TagLine({"calm": 8.0})
+    assert near("joy: calm: 8", {"joy", "calm"}) is None
+    assert near("joy: 9".ljust(LONGEST_LINE)) == TagLine({"joy": 9.0})
+    assert near("joy: 9".ljust(LONGEST_LINE + 1)) is None
 
 
 def test_a_known_name_with_a_score_anywhere_in_a_text_is_a_label_inside() -> None:

@@ -52,12 +52,15 @@ def test_a_proxy_that_cannot_be_used_is_one_message_with_the_variables_name(
         ("10.0.0.0/8", "http://11.1.2.3", False),
         ("10.0.0.0/8", "http://ten.test", False),
         ("10.1.2.3", "http://10.1.2.3", True),
+        ("10.9.9.9/8", "http://10.1.2.3", True),
         ("[fd00::1]", "http://[fd00::1]", True),
         ("memory.test", FAR, True),
         (".test", FAR, True),
         ("*.test", FAR, True),
         ("memory.test:7777", FAR, True),
         ("memory.test:80", FAR, False),
+        ("memory.test:80", "http://memory.test", True),
+        ("http://memory.test", FAR, True),
         ("other.test, MEMORY.test", FAR, True),
         ("ry.test", FAR, False),
         ("", FAR, False),
@@ -87,7 +90,8 @@ def test_a_proxy_is_asked_for_other_machines_with_its_own_password(monkeypatch: 
         send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
 
     with raw_server(talk) as url:
-        monkeypatch.setenv("HTTP_PROXY", url.replace("//", "//user:pass@"))
+        monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
+        monkeypatch.setenv("HTTP_PROXY", url.replace("http://", "user:pass@"))
         with client_of(httpx.URL(FAR), "key") as client:
             assert client.get(FAR).text == "hi"
         with client_of(httpx.URL(url), "key") as client:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from amygdala_tl.errors import InputError, ReadoutError
+from amygdala_tl.readout.manifest import read_manifest
 from amygdala_tl.readout.record import Readout, load_readout
 from tests.readout.example import CONCEPTS, LAYERS, a_readout
 
@@ -211,6 +212,22 @@ def test_a_damaged_manifest_says_where_it_is_wrong(bundle):
         assert where in str(refused.value)
         assert str(bundle.with_suffix(".json")) in str(refused.value)
         bundle.with_suffix(".json").write_text(whole)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "place"),
+    [
+        ({"hidden_size": 0}, "hidden_size"),
+        ({"layers": [-1, 3]}, r"layers\[0\]"),
+        ({"layers": []}, "layers"),
+        ({"concepts": []}, "concepts"),
+    ],
+)
+def test_numbers_and_lists_of_a_manifest_have_bounds(wrong, place):
+    said = {"concepts": list(CONCEPTS), "layers": [0, 3], "hidden_size": 1, "dtype": "float16"}
+    assert read_manifest(json.dumps(said).encode(), "here").layers == [0, 3]
+    with pytest.raises(ReadoutError, match=rf"unexpected value at `{place}`"):
+        read_manifest(json.dumps(said | wrong).encode(), "here")
 
 
 def test_a_key_that_this_version_does_not_know_is_ignored(bundle):
