@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 
 import pytest
 import torch
@@ -78,7 +79,9 @@ def test_a_load_of_some_texts_at_one_layer_reads_no_more_than_their_rows(tmp_pat
     assert sizes == [3 * 8]  # texts 3 to 5 at one layer, of 12 at two
 
 
-@pytest.mark.parametrize("repeated", [{"ids": ["a", "b", "a"], "layers": [0]}, {"ids": ["a", "b"], "layers": [0, 2, 0]}])
+@pytest.mark.parametrize(
+    "repeated", [{"ids": ["a", "b", "a"], "layers": [0]}, {"ids": ["a", "b"], "layers": [0, 2, 0]}]
+)
 def test_a_shard_that_names_a_text_or_a_layer_twice_is_refused(tmp_path, repeated):
     store, _ = made(tmp_path, ids=[])
     values = torch.zeros(2, 1, 8)
@@ -100,6 +103,25 @@ def test_golden_streams_of_another_shape_than_their_texts_and_layers_are_refused
     hashed_files.write_hashed(store.folder, "golden", {"streams": torch.zeros(shape)}, about)
     with pytest.raises(ActivationStoreError, match=r"is damaged.*streams of shape"):
         read_golden(store)
+
+
+def test_a_header_is_no_longer_than_its_file_and_than_safetensors_allows(tmp_path):
+    made(tmp_path)
+    shard = next(tmp_path.rglob("shard-*"))
+    for length, size in ((1 << 50, 100), (200_000_000, 300_000_000)):
+        shard.write_bytes(length.to_bytes(8, "little"))
+        os.truncate(shard, size)
+        with pytest.raises(ActivationStoreError, match=rf"is damaged .got: {size} bytes"):
+            hashed_files.read_header(shard)
+
+
+def test_a_header_whose_shapes_do_not_fill_their_bytes_is_refused(tmp_path):
+    path = tmp_path / "shard-0.safetensors"
+    for entry in ({"dtype": "F32", "shape": [3]}, {"dtype": "F16", "shape": [2]}, {"dtype": "F4", "shape": [16]}):
+        head = json.dumps({"pooled": {**entry, "data_offsets": [0, 8]}}).encode()
+        path.write_bytes(len(head).to_bytes(8, "little") + head + bytes(8))
+        with pytest.raises(ActivationStoreError, match=r"is damaged .got: pooled of"):
+            hashed_files.read_header(path)
 
 
 def lies(index):
@@ -141,6 +163,7 @@ def test_an_index_that_lies_never_gives_another_activation_and_is_written_again(
     _, lie = next(itertools.islice(lies(json.loads(whole)), number, None))
     for read in (
         lambda store: store.load(IDS, LAYERS, "pooled"),
+        lambda store: torch.cat([store.load([each], LAYERS, "pooled") for each in IDS[::-1]]),
         lambda store: torch.cat([part for _, part in sorted(store.batches(IDS, LAYERS, "pooled", size=1))]),
         lambda store: torch.stack([torch.cat([p.tokens for p in store.tokens(IDS, [layer])]) for layer in LAYERS], 1),
     ):
@@ -158,6 +181,14 @@ def test_a_damaged_or_missing_index_is_written_again(tmp_path, damage):
         spoil()
         assert torch.equal(ActivationStore.find(tmp_path).load(IDS, LAYERS, "pooled"), values)
         assert file.read_bytes() == whole
+
+
+def test_a_store_whose_index_cannot_be_written_is_read_without_it(tmp_path):
+    _, values = made(tmp_path)
+    (file,) = tmp_path.rglob("index.json")
+    file.unlink()
+    file.mkdir()
+    assert torch.equal(ActivationStore.find(tmp_path).load(IDS, LAYERS, "pooled"), values)
 
 
 def test_a_shard_that_came_or_went_since_is_seen(tmp_path, opened_files):

@@ -53,6 +53,42 @@ def test_only_the_texts_own_tokens_run_for_every_text(tiny):
     texts = [*trial[2:], last]
     assert sum(rows for rows, _, _ in texts) == len(TEXTS)
     assert own <= sum(rows * tokens for rows, tokens, _ in texts) < 1.3 * own  # pads
+    alone = [text.last + 1 - before for text in tokenized]
+    assert len(texts) == len([*runner.pack(alone, token_budget=runner.CPU_TOKEN_BUDGET)])
+
+
+def test_a_batch_has_no_more_texts_than_asked_for(tiny):
+    assert max(rows for rows, _, _ in tokens_run(tiny, batch_size=4)[3:]) <= 4
+
+
+def test_sampled_tokens_are_those_of_whole_passes(tiny, monkeypatch):
+    tokenized = tokenize_for(tiny, TEXTS, SETTINGS)
+    drawn = [[text.first, text.last] for text in tokenized]
+
+    def sampled():
+        found = {}
+        for part in runner.run_pooled(tiny, tokenized, drawn, [1, 3], SETTINGS):
+            for row, token in zip(part.pooled.token_rows.tolist(), part.pooled.token_sample, strict=True):
+                found.setdefault(part.indices[row], []).append(token.nan_to_num(nan=7.0))
+        return torch.stack([torch.stack(found[index]) for index in range(len(TEXTS))])
+
+    shared = sampled()
+    monkeypatch.setattr(runner, "_shared_prefix", lambda *_: None)
+    torch.testing.assert_close(shared, sampled(), rtol=1e-4, atol=1e-4)
+
+
+def test_what_stands_at_pads_leaves_no_text_out(tiny):
+    def spoil(_module, _inputs, out):
+        out = out.clone()
+        out[1:, -1] = torch.nan  # the longest text comes first
+        return out
+
+    handle = tiny.model.blocks[1].hook_resid_post.register_forward_hook(spoil)
+    try:
+        found, _ = pool_texts(tiny, ["Hi.", "The lamp went out, and nobody lit it again."], [1], "pooled", SETTINGS)
+    finally:
+        handle.remove()
+    assert found.isfinite().all()
 
 
 def test_a_few_texts_are_not_worth_a_trial(tiny, monkeypatch):

@@ -208,6 +208,10 @@ def test_a_line_with_two_readings_or_beyond_the_longest_is_not_read() -> None:
     assert near("joy: 9".ljust(LONGEST_LINE + 1)) is None
 
 
+def test_an_invisible_character_does_not_part_a_name() -> None:
+    assert near("j\u200boy: 9, ca\u00adlm: 8") == TagLine({"joy": 9.0, "calm": 8.0})
+
+
 def test_a_known_name_with_a_score_anywhere_in_a_text_is_a_label_inside() -> None:
     content = "It was joy:9 for me, and then we all went home.\nThe second line is plain."
     assert split_notes(content)[0].fault == ""
