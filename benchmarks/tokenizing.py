@@ -26,15 +26,16 @@ def main() -> None:
     rows = [line.split("\t")[0] for line in lines[: options.texts]]
     lens = load_model("embedded", device="cpu")
     for template in ("none", "user"):
-        said, shares = CaptureSettings(chat_template=template), []
+        said, shares, rates = CaptureSettings(chat_template=template), [], []
         for _ in range(options.runs):
             start = time.process_time()
             texts = tokenize_for(lens, rows, said)
             tokenized = time.process_time()
+            rates.append(len(texts) / (tokenized - start))
             for _batch in run_pooled(lens, texts, [[] for _ in texts], LAYERS, said):
                 pass
             shares.append((tokenized - start) / (time.process_time() - start))
-        print(f"chat template {template}: {statistics.median(shares):.2%}")
+        print(f"chat template {template}: {statistics.median(shares):.2%}, {statistics.median(rates):,.0f} texts/s")
 
 
 if __name__ == "__main__":
