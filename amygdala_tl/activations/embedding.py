@@ -6,11 +6,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from amygdala_tl.activations.mapped import mapped
 from amygdala_tl.activations.runner import tokenize_for
 from amygdala_tl.lens.model import Lens
 from amygdala_tl.lens.tokenize import TokenizedText
 from amygdala_tl.lens.weights import token_embeddings
 from amygdala_tl.records import CaptureSettings
+
+AT_A_TIME = 1024
+"""Texts whose tokens are held at once: the tokens of a corpus take more memory than its embeddings."""
 
 
 def mean_embeddings(loaded: Lens, texts: Sequence[str], settings: CaptureSettings) -> Float[Tensor, "text 1 d_model"]:
@@ -19,8 +23,11 @@ def mean_embeddings(loaded: Lens, texts: Sequence[str], settings: CaptureSetting
     NaN for a text that cannot be run.
     """
     table = token_embeddings(loaded)
-    rows = torch.full((len(texts), table.shape[-1]), torch.nan)
-    for row, text in enumerate(tokenize_for(loaded, texts, settings)):
-        if isinstance(text, TokenizedText):
-            rows[row] = table[[token for token, own in zip(text.ids, text.content, strict=True) if own]].mean(dim=0)
+    rows = mapped(len(texts), table.shape[-1]).fill_(torch.nan)
+    for start in range(0, len(texts), AT_A_TIME):
+        tokenized = tokenize_for(loaded, texts[start : start + AT_A_TIME], settings)
+        for row, text in enumerate(tokenized, start):
+            if isinstance(text, TokenizedText):
+                own = [token for token, own in zip(text.ids, text.content, strict=True) if own]
+                rows[row] = table[own].mean(dim=0)
     return rows[:, None]

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from math import prod
-from tempfile import NamedTemporaryFile
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from amygdala_tl.activations.mapped import mapped
 from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.diagnostics.diagnose import method_of
@@ -28,9 +27,6 @@ FEWEST, MOST = 256, 4096
 
 COMPARED = 10_000
 """Number of texts that methods are compared on; more would change no choice, and some methods take minutes for each."""
-
-MAPPED = 2**28
-"""Activations with more numbers than this (1 GB) are mapped from a temporary file, which need not stay in memory."""
 
 
 class StoredTexts:
@@ -104,7 +100,7 @@ class StoredTexts:
     def whole(self, layer: int | None = None) -> LabelledActivations:
         """Load all texts, with their directions of tokens if these were asked for; large ones are memory-mapped."""
         layers = self.layers if layer is None else self.layers[layer : layer + 1]
-        activations = _mapped(len(self.ids), len(layers), self.d_model)
+        activations = mapped(len(self.ids), len(layers), self.d_model)
         for rows, part in self.passes(layer):
             activations[rows] = part.activations
         found = self.store.load_spread(self.ids, layers) if self.spread else None
@@ -118,14 +114,6 @@ def some_of(ids: Sequence[str]) -> list[str]:
     """
     kept = set(sorted(ids)[:COMPARED])
     return [name for name in ids if name in kept]
-
-
-def _mapped(*shape: int) -> Tensor:
-    """Return an empty float32 tensor, in a temporary file without a name if it is large."""
-    if (size := prod(shape)) <= MAPPED:
-        return torch.empty(shape)
-    with NamedTemporaryFile() as file:  # the mapping keeps the file's content after its name is gone
-        return torch.from_file(file.name, shared=True, size=size, dtype=torch.float32).reshape(shape)
 
 
 def runnable(corpus: Corpus, store: ActivationStore) -> Corpus:

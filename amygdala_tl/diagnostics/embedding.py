@@ -1,13 +1,19 @@
 """The same method without the model: directions fitted on mean token embeddings, a baseline that knows words but no sentences."""
 
+from collections.abc import Iterator
+from functools import partial
+
 import torch
 from einops import einsum
 from jaxtyping import Float
 from torch import Tensor
 
 from amygdala_tl.directions.data import LabelledActivations, LabelledTexts
-from amygdala_tl.directions.method import Method, apply_method
+from amygdala_tl.directions.method import Method, apply_method, apply_streamed
 from amygdala_tl.errors import FitError
+
+PART_TEXTS = 4096
+"""Texts of a part, for methods that take parts."""
 
 
 def embedding_scores(
@@ -31,11 +37,21 @@ def embedding_scores(
     usable = known.positive.any(dim=0) & known.negative.any(dim=0)
     labelled = LabelledActivations(known_embeddings, known.positive, known.negative, known.groups, known.grades)
     data = labelled.of_concepts(usable)
+    if not usable.any():
+        return scores
     names = [str(place) for place in range(int(usable.sum()))]
     try:
-        fitted = apply_method(method, data, known_embeddings[:0], names)
+        if method.streamable:
+            fitted = apply_streamed(method, partial(_parts, data), data.groups, names)
+        else:
+            fitted = apply_method(method, data, known_embeddings[:0], names)
     except FitError:
         return scores
     values, pattern = unseen_embeddings.float(), "text layer d_model, concept layer d_model -> text concept"
     scores[:, usable] = einsum(values, fitted.directions, pattern)
     return scores
+
+
+def _parts(data: LabelledActivations) -> Iterator[LabelledActivations]:
+    for rows in torch.split(torch.arange(len(data.groups)), PART_TEXTS):
+        yield data.take(rows)
