@@ -11,6 +11,9 @@ from amygdala_tl.records import ChatTemplateChoice, KeptPosition, ReadPosition, 
 Labels = Literal["classes", "graded"]
 """Fit two classes, or the tags' scores."""
 
+CaptureEngine = Literal["transformer-lens", "vllm"]
+"""What runs the model of a capture."""
+
 LARGEST_SEED = 2**63 - 1
 """As torch takes it."""
 

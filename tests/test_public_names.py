@@ -8,7 +8,7 @@ import pytest
 
 PUBLIC = {
     "": "Ablate Add AmygdalaError Clamp Corpus Readout capture cross_talk evaluate extract fit intervene judge load_model "
-    "load_readout load_vllm read_corpus read_training_data readout_client score steer train verify wrap write_corpus",
+    "load_ray load_readout load_vllm read_corpus read_training_data readout_client score steer train verify wrap write_corpus",
     "memory": "TagLine ToolNames read_graph_file read_memory_server split_tag_line",
     "corpus": "Corpus LabelRules build_corpus count_examples read_again read_corpus read_training_data write_corpus",
     "lens": "Lens exported generate load_model parse_layers run_resid_post wrap",

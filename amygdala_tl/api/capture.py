@@ -40,7 +40,7 @@ def capture(
 
     Args:
         corpus: texts, neutral ones too.
-        lens: from `load_model` or `wrap`; or from `load_vllm`, to run the texts in vLLM.
+        lens: from `load_model` or `wrap`; or from `load_vllm`, to run the texts in vLLM, or `load_ray`, in many processes.
         activations_dir: folder or URL (`s3://bucket/folder`) for the stores of any number of models and settings.
         layers: see `parse_layers`.
         chat_template: run each text as one turn of the model's chat template; `auto`: as the user's, if there is one.

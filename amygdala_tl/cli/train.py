@@ -4,7 +4,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -17,9 +17,10 @@ from amygdala_tl.errors import InputError
 from amygdala_tl.files import check_outputs
 from amygdala_tl.report.progress import capture_progress
 from amygdala_tl.report.summaries import capture_line, corpus_notices, file_list, model_line, stage_times
-from amygdala_tl.settings import CAPTURE, FIT, MODEL, OUTPUT, ModelSettings
+from amygdala_tl.settings import CAPTURE, FIT, MODEL, OUTPUT, CaptureEngine, ModelSettings
 
 if TYPE_CHECKING:
+    from amygdala_tl.activations.ray_engine import RayModel
     from amygdala_tl.api.train import StageResult
     from amygdala_tl.lens.model import Lens
     from amygdala_tl.vllm.model import VllmModel
@@ -49,11 +50,21 @@ def capture(
     training_data_dir: options.TrainingData,
     activations_dir: Annotated[str, typer.Option(help="Folder of the activations, or a URL: s3://bucket/folder.")],
     engine: Annotated[
-        Literal["transformer-lens", "vllm"],
+        CaptureEngine,
         typer.Option(
             help="What runs the model; vllm, if installed, splits layers over --n-devices by tensor parallelism."
         ),
     ] = "transformer-lens",
+    ray: Annotated[
+        str | None,
+        typer.Option(help="Ray cluster that runs the model: its address, auto for this machine's, local to start one."),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            help="Ray's workers, each with a copy of the model.", min=1, show_default="one for each GPU or machine"
+        ),
+    ] = None,
     **settings: Any,
 ) -> None:
     """Run the model over the texts that it has not run yet, and keep their activations."""
@@ -61,10 +72,16 @@ def capture(
     if engine == "vllm" and (given := [name for name in ("device", "batch_size") if settings[name] is not None]):
         flag = f"--{given[0].replace('_', '-')}"
         raise InputError("vLLM chooses its devices and batches itself", got=flag, remedy=f"leave {flag} out")
+    if workers and not ray:
+        raise InputError("there are no workers without Ray", got="--workers", remedy="name a cluster with --ray")
     corpus = read_training_data(training_data_dir, min_examples=1)
     with ExitStack() as stack:
         model = _model(settings)
-        lens = load(console, model) if engine != "vllm" else stack.enter_context(_load_vllm(console, model))
+        lens: Lens | RayModel | VllmModel
+        if ray:
+            lens = stack.enter_context(_load_ray(console, model, engine, ray, workers))
+        else:
+            lens = load(console, model) if engine != "vllm" else stack.enter_context(_load_vllm(console, model))
         from amygdala_tl.api.capture import capture as run
 
         progress = stack.enter_context(capture_progress(console))
@@ -173,6 +190,22 @@ def _load_vllm(console: Console, settings: ModelSettings) -> "VllmModel":
         del keywords["device"]
         model = load_vllm(keywords.pop("model"), **keywords)
     console.print(model_line(model.info))
+    return model
+
+
+def _load_ray(
+    console: Console, settings: ModelSettings, engine: CaptureEngine, address: str, workers: int | None
+) -> "RayModel":
+    """Load a model in Ray's workers, and print its name and their number."""
+    with console.status("loading the model in Ray"):
+        from amygdala_tl.api.load_ray import load_ray
+
+        keywords = asdict(settings)
+        if engine == "vllm":
+            del keywords["device"]
+        model = load_ray(keywords.pop("model"), address=address, workers=workers, engine=engine, **keywords)
+    console.print(model_line(model.info))
+    console.print(f"{model.workers} workers")
     return model
 
 
