@@ -11,7 +11,9 @@ ROOT = Path(__file__).parents[1]
 LOCK = (ROOT / ".ci" / "dev.lock.txt").read_text()
 PINNED = dict(re.findall(r"^([a-z0-9-]+)(?:\[[^\]]*\])?==([^ ;]+)", LOCK, re.M))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-EXTRAS = {name: lines for name, lines in PROJECT["optional-dependencies"].items() if name != "ray"}  # `dev` is without it
+EXTRAS = {
+    name: lines for name, lines in PROJECT["optional-dependencies"].items() if name != "ray"
+}  # `dev` is without it
 WANTED = [Requirement(line) for line in sum(EXTRAS.values(), PROJECT["dependencies"])]
 
 

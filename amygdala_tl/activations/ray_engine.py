@@ -53,18 +53,28 @@ class RayModel(PoolingEngine):
         """
         import ray
 
-        self._started = not ray.is_initialized()
-        with self._errors():
-            if self._started:
-                ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-            machines = [node for node in ray.nodes() if node["Alive"]]
-            n_gpus = int(ray.cluster_resources().get("GPU", 0))
-            self.workers = workers or max(1, n_gpus // n_devices if n_gpus else len(machines))
-            self._load, self._threads = load, -(-self.workers // len(machines))
-            self._needs = {"num_cpus": _CPUS, "num_gpus": n_devices if n_gpus else 0}
-            self._first: Any = ray.remote(**self._needs)(_Worker).remote(load, self._threads)
-            said = ray.get(self._first.about.remote())
-        self.info, self.tokenizer, self.vocabulary, self.on_cpu = said
+        self._started, self._load = not ray.is_initialized(), load
+        self._first: Any = None
+        try:
+            with self._errors():
+                self._join(address, workers, n_devices)
+                self.info, self.tokenizer, self.vocabulary, self.on_cpu = ray.get(self._worker().about.remote())
+        except ModelError:
+            self.close()
+            raise
+
+    def _join(self, address: str, workers: int | None, n_devices: int) -> None:
+        import ray
+
+        if self._started:
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+            ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        cores = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+        machines = [n for n in cores if n] or [1]
+        n_gpus = int(ray.cluster_resources().get("GPU", 0))
+        self.workers = workers or max(1, n_gpus // n_devices if n_gpus else len(machines))
+        self._threads = max(1, min(machines) // -(-self.workers // len(machines)))
+        self._needs = {"num_cpus": _CPUS, "num_gpus": n_devices if n_gpus else 0}
 
     def __enter__(self) -> "RayModel":
         return self
@@ -84,9 +94,7 @@ class RayModel(PoolingEngine):
         import ray
 
         with self._errors():
-            if self._first is None:
-                self._first = ray.remote(**self._needs)(_Worker).remote(self._load, self._threads)
-            found: Tensor = ray.get(self._first.streams.remote(prompts, layers))
+            found: Tensor = ray.get(self._worker().streams.remote(prompts, layers))
         return found
 
     def pooled(
@@ -121,6 +129,14 @@ class RayModel(PoolingEngine):
                 for part in pickle.loads(row["parts"]):
                     yield int(row["number"]), part
 
+    def _worker(self) -> Any:
+        """Return a worker for all but shards, which has the model as long as these do not run."""
+        import ray
+
+        if self._first is None:
+            self._first = ray.remote(**self._needs)(_Worker).remote(self._load, self._threads)
+        return self._first
+
     def _free(self) -> None:
         if self._first is not None:
             import ray
@@ -143,10 +159,10 @@ class _Worker:
     """A copy of the model in a process of its own."""
 
     def __init__(
-        self, load: Load, sharing: int, said: CaptureSettings | None = None, batch_size: int | None = None
+        self, load: Load, threads: int, said: CaptureSettings | None = None, batch_size: int | None = None
     ) -> None:
-        """Load the model, for which this machine's cores are shared by so many workers."""
-        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // sharing))
+        """Load the model, to run in so many threads; Ray itself would allow it one."""
+        torch.set_num_threads(threads)
         self._loaded, self._said, self._batch_size = load(), said or CaptureSettings(), batch_size
         self._prefixes: Prefixes = {}
 

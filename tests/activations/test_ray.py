@@ -10,7 +10,7 @@ import pytest
 from amygdala_tl import Corpus, capture, load_ray
 from amygdala_tl.activations import plan
 from amygdala_tl.corpus.io import write_corpus
-from amygdala_tl.errors import InputError
+from amygdala_tl.errors import InputError, ModelError
 from tests.cli.conftest import run
 
 WITHOUT_RAY = importlib.util.find_spec("ray") is None
@@ -84,6 +84,12 @@ def test_the_command_does_what_the_verb_does(capsys, corpus, model, tiny_checkpo
     assert "2 workers" in out
     (folder,) = (tmp_path / "two").glob("*/store.json")
     assert {file.name: file.read_bytes() for file in folder.parent.iterdir() if file.name != ".capturing"} == expected
+
+
+@needs_ray
+def test_a_model_that_no_worker_can_load_is_one_message(model):
+    with pytest.raises(ModelError, match=r"Ray cannot run the model.*/nowhere: no such folder"):
+        load_ray("/nowhere", address="local")
 
 
 @pytest.mark.skipif(not WITHOUT_RAY, reason="Ray is installed here")
