@@ -32,6 +32,8 @@ def cross_talk(
 ) -> CrossTalk:
     """Measure cosines, AUROC of readout i on label j, correlations, and which pairs are not independent axes.
 
+    Pairs are not examined where a verdict says that nothing shows one of the two to be read.
+
     Args:
         readout: from `train` or `load_readout`.
         activations: of texts that the readout was not fitted on, at its layers; or a store, with a corpus as `labels`, of
@@ -47,10 +49,13 @@ def cross_talk(
         ActivationStoreError: texts have not been captured.
     """
     layer = mode(readout.reading_layers.values()) if layer is None else layer
+    verdicts = readout.provenance.verdicts
+    read = [name for name in readout.concepts if name not in verdicts or not verdicts[name].unread]
     if isinstance(labels, Corpus):
         if not isinstance(activations, ActivationStore):
             raise InputError("a corpus needs a store of its activations", remedy="pass the store, or labels")
-        return layer_cross_talk(readout, layer, judged_texts(readout, labels, activations, "heldout").data, seed)
+        held_out = judged_texts(readout, labels, activations, "heldout").data
+        return layer_cross_talk(readout, layer, held_out, seed, read=read)
     if isinstance(activations, ActivationStore):
         raise InputError("a store needs the corpus that it is of", remedy="pass the corpus as labels")
     positive, n_texts = _positive(labels, readout), len(activations)
@@ -63,7 +68,8 @@ def cross_talk(
             need=f"labels {shape}, {n_texts} groups",
             remedy="pass one row a text and one column a concept of the readout",
         )
-    return layer_cross_talk(readout, layer, LabelledActivations(activations, positive, ~positive, numbers), seed)
+    texts = LabelledActivations(activations, positive, ~positive, numbers)
+    return layer_cross_talk(readout, layer, texts, seed, read=read)
 
 
 def _positive(labels: Any, readout: Readout) -> Bool[Tensor, "text concept"]:

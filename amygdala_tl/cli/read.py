@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -66,7 +66,8 @@ def show_reading(
 ) -> None:
     """Print the strongest concepts of each text at one layer."""
     title = f"z-scores at layer {bundle.layers[column]}"
-    console.print(reading_table(texts, scores[:, column], bundle.concepts, strongest=strongest, title=title))
+    shown, unread = scores[:, column], bundle.verdicts.unread
+    console.print(reading_table(texts, shown, bundle.concepts, strongest=strongest, title=title, unread=unread))
 
 
 def show_tokens(
@@ -81,19 +82,21 @@ def show_tokens(
     """Print each text with its tokens coloured by one concept."""
     from amygdala_tl.api.score import score_tokens
 
-    layer = bundle.layers[column]
+    about: dict[str, Any] = {"layer": bundle.layers[column], "unread": bundle.verdicts.unread}
     for row, found in enumerate(score_tokens(texts, bundle, lens)):
         index = int(scores[row, column].argmax()) if concept is None else bundle.concepts.index(concept)
         shown, z, readable = bundle.concepts[index], found.scores[:, column, index], found.readable[:, column]
-        console.print(coloured_tokens(found.pieces, z, readable, concept=shown, layer=layer))
+        console.print(coloured_tokens(found.pieces, z, readable, concept=shown, **about))
 
 
 def _as_json(texts: Sequence[str], scores: "torch.Tensor", bundle: "Readout") -> list[dict[str, object]]:
     def by_concept(z: "torch.Tensor") -> dict[str, float] | None:
         return None if z.isnan().any() else dict(zip(bundle.concepts, z.tolist(), strict=True))
 
+    verdicts = {concept: of.verdict for concept, of in bundle.verdicts.items()}
+    about = {"verdicts": verdicts} if verdicts else {}
     return [
-        {"text": text, "z": dict(zip(map(str, bundle.layers), map(by_concept, row), strict=True))}
+        {"text": text, "z": dict(zip(map(str, bundle.layers), map(by_concept, row), strict=True)), **about}
         for text, row in zip(texts, scores, strict=True)
     ]
 

@@ -5,7 +5,7 @@ along their difference. Scores may also correlate because labels do. A contrast 
 does the difference of the two z-scores say which?
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from einops import einsum, rearrange
@@ -32,6 +32,7 @@ def cross_talk(
     directions: Float[Tensor, "concept d_model"],
     texts: ScoredTexts,
     generator: torch.Generator,
+    read: Collection[str] | None = None,
 ) -> CrossTalk:
     """Compute cosines, AUROC of readout i on label j, correlations of labels and scores, redundancy, clusters and warnings.
 
@@ -40,6 +41,7 @@ def cross_talk(
         directions: unit rows.
         texts: with a score for every concept.
         generator: of the bootstrap of the contrasts.
+        read: concepts to warn about; all if None.
     """
     cosine = einsum(directions.double(), directions.double(), "i d_model, j d_model -> i j").clamp(-1.0, 1.0)
     score_correlation = correlation(texts.scores.double())
@@ -57,7 +59,7 @@ def cross_talk(
         r_squared=ridge_r_squared(cosine),
         cluster=cluster,
         order=order,
-        warnings=pair_warnings(concepts, cosine, score_correlation, label_correlation, texts, generator),
+        warnings=pair_warnings(concepts, cosine, score_correlation, label_correlation, texts, generator, read),
     )
 
 

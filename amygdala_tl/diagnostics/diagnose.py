@@ -1,6 +1,6 @@
 """All diagnostics of a readout: choices are made on training folds, judgements on held-out groups."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -17,7 +17,7 @@ from amygdala_tl.diagnostics.quality import nearest_concepts, outliers, spread_a
 from amygdala_tl.diagnostics.records import ConceptQuality, CrossTalk, Diagnosis, Evaluation, LayerSeparation
 from amygdala_tl.diagnostics.scored import ScoredTexts
 from amygdala_tl.diagnostics.separation import layer_separation, reading_layers
-from amygdala_tl.diagnostics.verdicts import verdicts
+from amygdala_tl.diagnostics.verdicts import readable_at_all, verdicts
 from amygdala_tl.diagnostics.weights import best_neurons, logit_lens
 from amygdala_tl.directions.data import LabelledActivations, LabelledTexts
 from amygdala_tl.directions.method import Method, apply_method, read_method
@@ -201,6 +201,7 @@ def layer_cross_talk(
     data: LabelledTexts,
     seed: int = 0,
     scores: Float[Tensor, "text layer concept"] | None = None,
+    read: Collection[str] | None = None,
 ) -> CrossTalk:
     """Return the cross-talk of a readout at one of its layers.
 
@@ -210,6 +211,7 @@ def layer_cross_talk(
         data: texts that the directions were not fitted on, at the readout's layers.
         seed: of the bootstrap.
         scores: of the texts, if they are known (`text_scores`).
+        read: concepts to warn about; all if None.
 
     Raises:
         InputError: the readout does not have the layer, or the activations do not fit it.
@@ -217,7 +219,8 @@ def layer_cross_talk(
     column = readout.column(layer)
     scores = text_scores(readout, data) if scores is None else scores
     texts = ScoredTexts(scores[:, column], data.positive, data.negative, data.groups)
-    return cross_talk(readout.concepts, layer, readout.vectors[column], texts, torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    return cross_talk(readout.concepts, layer, readout.vectors[column], texts, generator, read)
 
 
 def diagnose(
@@ -243,7 +246,8 @@ def diagnose(
     what = f"held-out texts ({len(held_out.texts)} in {len(torch.unique(held_out.data.groups))} groups)"
     scores = text_scores(readout, held_out.data)
     evaluation = evaluate(readout, reading_layer, held_out, what, diagnoser.train, embedding, scores, seed)
-    crosstalk = tuple(layer_cross_talk(readout, layer, held_out.data, seed, scores) for layer in readout.layers)
+    read = readable_at_all(evaluation)
+    crosstalk = tuple(layer_cross_talk(readout, layer, held_out.data, seed, scores, read) for layer in readout.layers)
     common = readout.layers.index(int(reading_layer.mode().values))
     return Diagnosis(
         concepts=readout.concepts,

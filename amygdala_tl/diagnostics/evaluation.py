@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from amygdala_tl.diagnostics.baselines import bag_of_words_scores
-from amygdala_tl.diagnostics.intervals import auroc_interval, average_precision_interval
+from amygdala_tl.diagnostics.intervals import auroc_difference_interval, auroc_interval, average_precision_interval
 from amygdala_tl.diagnostics.nulls import holm, permutation_null, random_direction_null
 from amygdala_tl.diagnostics.records import Evaluation
 from amygdala_tl.diagnostics.scored import ScoredTexts
@@ -75,6 +75,9 @@ def evaluate(
         words = bag_of_words_scores(reference.texts, known.positive, known.negative, unseen.texts)
     baselines = (words, words.new_full(words.shape, torch.nan) if embedding is None else embedding)
     bag_of_words, of_embedding = (auroc(scored, data.positive, data.negative) for scored in baselines)
+    against_words, against_embedding = (
+        auroc_difference_interval(texts, scored, torch.Generator().manual_seed(seed)) for scored in baselines
+    )
     return Evaluation(
         concepts=readout.concepts,
         data=what,
@@ -86,6 +89,8 @@ def evaluate(
         random_null=random[column, each],
         bag_of_words=bag_of_words,
         embedding=of_embedding,
+        against_words=against_words,
+        against_embedding=against_embedding,
         n_positive=data.positive.sum(dim=0),
         n_negative=data.negative.sum(dim=0),
         n_groups=len(torch.unique(data.groups)),

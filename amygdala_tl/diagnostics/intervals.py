@@ -19,6 +19,7 @@ class, the interval is the whole range.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -57,18 +58,45 @@ def auroc_interval(texts: ScoredTexts, generator: torch.Generator, replicates: i
     """
     texts = texts.without_unscored()
     index, draws = group_draws(texts.groups, generator, replicates)
-
-    def smoothed(concept: int) -> Float[Tensor, " draw"]:
-        labels = texts.positive[:, concept], texts.negative[:, concept]
-        (plus, n_plus), (minus, n_minus), won = group_wins(texts.scores[:, concept], *labels, index)
-        drawn_plus, drawn_minus = draws[:, plus], draws[:, minus]
-        n_plus, n_minus = drawn_plus @ n_plus, drawn_minus @ n_minus
-        wins = ((drawn_plus @ won) * drawn_minus).sum(dim=1)
-        extra = PSEUDO_TEXTS * torch.maximum(n_plus, n_minus)
-        return ((wins + extra / 2) / (n_plus * n_minus + extra)).where(n_plus * n_minus > 0, torch.nan)
-
     value = auroc(texts.scores, texts.positive, texts.negative)
+    smoothed = partial(_smoothed_auroc, texts, index, draws)
     return _logit_interval(value, smoothed, len(draws), degrees_of_freedom(texts.positive, texts.negative, index))
+
+
+def auroc_difference_interval(
+    texts: ScoredTexts, other: Float[Tensor, "text concept"], generator: torch.Generator, replicates: int = REPLICATES
+) -> Interval:
+    """Compute the AUROC of the scores minus that of `other` scores of the same texts with its interval, [concept] each.
+
+    Every draw of groups serves both, so that what makes texts easy or hard for either cancels. The result is NaN for a concept
+    with an empty class, and for texts without one of the two scores.
+    """
+    both = texts.scores.isfinite() & other.isfinite()
+    positive, negative = texts.positive & both, texts.negative & both
+    pair = [ScoredTexts(each, positive, negative, texts.groups).without_unscored() for each in (texts.scores, other)]
+    index, draws = group_draws(texts.groups, generator, replicates)
+    values = [auroc(each.scores, positive, negative) for each in pair]
+    drawn = values[0].new_full((len(draws), len(values[0])), torch.nan)
+    for concept in values[0].isfinite().nonzero()[:, 0].tolist():
+        one, another = (_smoothed_auroc(each, index, draws, concept) for each in pair)
+        drawn[:, concept] = one - another
+    margin = _spread(drawn[1:]) * student_quantile(degrees_of_freedom(positive, negative, index))
+    value, low, high = values[0] - values[1], drawn[0] - margin, drawn[0] + margin
+    known = _interval(value, low, high, (-1.0, 1.0))
+    return Interval(value, *(end.where(value.isfinite(), torch.nan) for end in (known.low, known.high)))
+
+
+def _smoothed_auroc(
+    texts: ScoredTexts, index: Int[Tensor, " text"], draws: Float[Tensor, "draw group"], concept: int
+) -> Float[Tensor, " draw"]:
+    """Compute the AUROC of one concept in every draw of groups, with half a text of the rarer class at chance."""
+    labels = texts.positive[:, concept], texts.negative[:, concept]
+    (plus, n_plus), (minus, n_minus), won = group_wins(texts.scores[:, concept], *labels, index)
+    drawn_plus, drawn_minus = draws[:, plus], draws[:, minus]
+    n_plus, n_minus = drawn_plus @ n_plus, drawn_minus @ n_minus
+    wins = ((drawn_plus @ won) * drawn_minus).sum(dim=1)
+    extra = PSEUDO_TEXTS * torch.maximum(n_plus, n_minus)
+    return ((wins + extra / 2) / (n_plus * n_minus + extra)).where(n_plus * n_minus > 0, torch.nan)
 
 
 def average_precision_interval(

@@ -1,8 +1,9 @@
 """Pairs of concepts with readouts that are not independent axes, each with the reason."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
@@ -28,7 +29,7 @@ UNSURE = 0.7
 PAIRS_AT_A_TIME = 64
 """Number of pairs with the scores of all texts in memory at a time."""
 
-_FINDINGS: tuple[PairFinding, ...] = ("cannot be told apart", "close readouts", "happen together")
+_FINDINGS: tuple[PairFinding, ...] = ("cannot be told apart", "close readouts", "opposite ends", "happen together")
 
 
 def pair_warnings(
@@ -38,26 +39,34 @@ def pair_warnings(
     label_correlation: Float[Tensor, "concept concept"],
     texts: ScoredTexts,
     generator: torch.Generator,
+    read: Collection[str] | None = None,
 ) -> tuple[PairWarning, ...]:
     """Describe every close pair, first those that cannot be told apart, then by |score correlation|.
 
     A pair is examined if its |cosine|, |score correlation| or its labels' phi coefficient is at least `CLOSE`. The first rule
     that holds gives the finding:
 
+        opposite ends          cosine or score correlation is at most -`CLOSE`
         cannot be told apart   at least `ENOUGH` texts on each side carry only one concept, and the contrast is below
                                `TOLD_APART`, or below `UNSURE` with an interval that reaches 0.5
         happen together        the phi coefficient is at least `CO_OCCURRENCE`, and the contrast's interval is above 0.5 or
                                directions and scores are not close
-        close readouts         otherwise: nothing is shown, or the two are ends of one axis
+        close readouts         otherwise: nothing is shown
 
     Args:
         concepts: names.
         cosine, score_correlation, label_correlation: of the pairs.
         texts: a text carries only one concept if it is positive for it and negative for the other.
         generator: of the bootstrap.
+        read: concepts to warn about, because they are read; all if None. Two readouts of nothing may well be close.
     """
     close = (cosine.abs() >= CLOSE) | (score_correlation.abs() >= CLOSE)
-    first, second = (close | (label_correlation >= CLOSE)).triu(diagonal=1).nonzero().unbind(dim=1)
+    opposite = (cosine <= -CLOSE) | (score_correlation <= -CLOSE)
+    examined = (close | (label_correlation >= CLOSE)).triu(diagonal=1)
+    if read is not None:
+        kept = torch.tensor([concept in read for concept in concepts], dtype=torch.bool)
+        examined &= rearrange(kept, "i -> i 1") & kept
+    first, second = examined.nonzero().unbind(dim=1)
     z = (texts.scores - texts.scores.mean(dim=0)) / texts.scores.std(dim=0)
     state = generator.get_state()
     contrasts: list[Interval] = []
@@ -77,7 +86,9 @@ def pair_warnings(
             PairWarning(
                 first=concepts[i],
                 second=concepts[j],
-                finding=_finding(numbers, min(n), together=together, close=bool(close[i, j])),
+                finding="opposite ends"
+                if opposite[i, j]
+                else _finding(numbers, min(n), together=together, close=bool(close[i, j])),
                 cosine=float(cosine[i, j]),
                 score_correlation=float(score_correlation[i, j]),
                 label_correlation=float(label_correlation[i, j]),

@@ -14,15 +14,15 @@ from torch import Tensor
 from amygdala_tl.readout.record import Readout
 from amygdala_tl.show import html_table
 
-VerdictName = Literal["readable", "weak", "redundant", "not readable"]
+VerdictName = Literal["readable", "weak", "redundant", "undecided", "not readable"]
 
-PairFinding = Literal["cannot be told apart", "happen together", "close readouts"]
+PairFinding = Literal["cannot be told apart", "happen together", "opposite ends", "close readouts"]
 """Reason why two readouts are not independent axes.
 
     cannot be told apart   on texts that carry only one of the two concepts, the readouts do not show which
     happen together        the labels co-occur, but the readouts separate texts that carry only one
-    close readouts         large cosine or score correlation, with neither of the two shown: too few texts carry only one, or the
-                           two are ends of one axis
+    opposite ends          the scores fall together with a rising one: the two are ends of one axis
+    close readouts         large cosine or score correlation, with none of this shown: too few texts carry only one
 """
 
 
@@ -135,6 +135,7 @@ class Evaluation:
         random_null: [concept] 95% quantile of |AUROC - 0.5| + 0.5 of random directions.
         bag_of_words: [concept] AUROC of tf-idf + logistic regression on the same texts, trained on the training texts.
         embedding: [concept] AUROC of the same estimator on mean token embeddings.
+        against_words, against_embedding: [concept] AUROC minus that of the baseline, paired on the same texts.
         n_positive, n_negative: [concept] texts.
         n_groups: number of groups that the intervals resample.
     """
@@ -149,6 +150,8 @@ class Evaluation:
     random_null: Float[Tensor, " concept"]
     bag_of_words: Float[Tensor, " concept"]
     embedding: Float[Tensor, " concept"]
+    against_words: Interval
+    against_embedding: Interval
     n_positive: Int[Tensor, " concept"]
     n_negative: Int[Tensor, " concept"]
     n_groups: int

@@ -3,23 +3,31 @@
 The first rule that holds gives the verdict:
 
     not readable   permuted labels do as well (p > 0.05 after Holm's correction over concepts), or the AUROC's interval reaches
-                   0.5: there is no evidence that the readout detects the concept
+                   0.5; and the interval ends below `GOOD`: there is evidence that the readout does not detect the concept well
+    undecided      the same, but the interval reaches `GOOD`, or there is no AUROC: the texts are too few for either answer
     redundant      readouts cannot separate it from a readable concept with a higher held-out AUROC, or their scores are the same
                    number: reading both adds nothing
     weak           it detects something, but one random direction in twenty does as well on the same texts, or its interval is
-                   entirely below a bag of words: the direction adds nothing to a random one, or to the words
+                   AUROC is below that of a bag of words, by a paired interval: the direction adds nothing to a random one, or to
+                   the words
     readable       otherwise
 
 Of concepts that cannot be separated, the one with the highest AUROC keeps its verdict.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from scipy.stats import norm
 
 from amygdala_tl.diagnostics.records import Evaluation, PairWarning, VerdictName
 
 LEVEL = 0.05
 """Significance level for the family of all concepts, by Holm's correction."""
+
+GOOD = 0.8
+"""AUROC of a good readout. An interval that reaches from chance to here leaves open which of the two is true."""
 
 SAME_SCORE = 0.95
 """Two readouts count as one number from this score correlation, if too few texts carry only one concept to separate them."""
@@ -30,7 +38,7 @@ class Judgement:
     """A verdict with its reason.
 
     Attributes:
-        verdict: one of the four words.
+        verdict: one of the five words.
         reason: one sentence for readers.
         redundant_with: the concept that it duplicates, if the verdict is `redundant`.
     """
@@ -48,9 +56,9 @@ def verdicts(evaluation: Evaluation, warnings: Sequence[PairWarning] = ()) -> tu
         warnings: pairs, from scores of the same texts at the same layers. Pairs of other concepts are ignored.
     """
     concepts = evaluation.concepts
-    unreadable = [_not_readable(evaluation, place) for place in range(len(concepts))]
+    unread = [_unread(evaluation, place) for place in range(len(concepts))]
     auroc = {concept: float(value) for concept, value in zip(concepts, evaluation.auroc.value, strict=True)}
-    readable = [concept for concept, reason in zip(concepts, unreadable, strict=True) if reason is None]
+    readable = [concept for concept, judgement in zip(concepts, unread, strict=True) if judgement is None]
     kept: list[str] = []
     twin: dict[str, PairWarning] = {}
     for concept in sorted(readable, key=lambda concept: -auroc[concept]):
@@ -59,9 +67,9 @@ def verdicts(evaluation: Evaluation, warnings: Sequence[PairWarning] = ()) -> tu
         else:
             twin[concept] = found
     judged = []
-    for place, (concept, reason) in enumerate(zip(concepts, unreadable, strict=True)):
-        if reason is not None:
-            judged.append(Judgement("not readable", reason))
+    for place, (concept, judgement) in enumerate(zip(concepts, unread, strict=True)):
+        if judgement is not None:
+            judged.append(judgement)
         elif concept in twin:
             judged.append(_redundant(concept, twin[concept], auroc))
         else:
@@ -69,17 +77,49 @@ def verdicts(evaluation: Evaluation, warnings: Sequence[PairWarning] = ()) -> tu
     return tuple(judged)
 
 
-def _not_readable(evaluation: Evaluation, place: int) -> str | None:
-    value, low = float(evaluation.auroc.value[place]), float(evaluation.auroc.low[place])
+def readable_at_all(evaluation: Evaluation) -> tuple[str, ...]:
+    """Return the concepts that have evidence of being read: those neither `not readable` nor `undecided`."""
+    return tuple(name for place, name in enumerate(evaluation.concepts) if _unread(evaluation, place) is None)
+
+
+def _unread(evaluation: Evaluation, place: int) -> Judgement | None:
+    value, low, high = (
+        float(end[place]) for end in (evaluation.auroc.value, evaluation.auroc.low, evaluation.auroc.high)
+    )
     p_value = float(evaluation.p_value[place])
     if value != value:
         counts = f"{int(evaluation.n_positive[place])} positive, {int(evaluation.n_negative[place])} negative"
-        return f"No AUROC can be computed on held-out texts ({counts})."
+        return Judgement("undecided", f"No AUROC can be computed on held-out texts ({counts}).")
+    if p_value <= LEVEL and low > 0.5:
+        return None
+    if high >= GOOD:
+        why = f"AUROC {value:.2f}, {_interval(evaluation, place)}, corrected p {p_value:.2f}"
+        return Judgement("undecided", f"The held-out texts are too few: {why}; {_more_groups(evaluation, place)}.")
     if not p_value <= LEVEL:
-        return f"Shuffled labels do as well: AUROC {value:.2f}, corrected p {p_value:.2f}."
-    if low <= 0.5:
-        return f"The AUROC of {value:.2f} may be chance: {_interval(evaluation, place)}."
-    return None
+        return Judgement("not readable", f"Shuffled labels do as well: AUROC {value:.2f}, corrected p {p_value:.2f}.")
+    return Judgement("not readable", f"The AUROC of {value:.2f} may be chance: {_interval(evaluation, place)}.")
+
+
+def _more_groups(evaluation: Evaluation, place: int) -> str:
+    """Say about how many more groups would decide, if the AUROC stayed what it is and its error fell with their square root."""
+    value, low, high = (
+        float(end[place]) for end in (evaluation.auroc.value, evaluation.auroc.low, evaluation.auroc.high)
+    )
+    if not 0.0 < low < high < 1.0:
+        return "more groups with and without the concept would decide"
+    margin, logit, good = (_logit(high) - _logit(low)) / 2, _logit(value), _logit(GOOD)
+    distances = [max(logit, good - logit) / margin]  # from chance, or from a good readout
+    if logit >= good - logit:
+        # Permutations must be exceeded too, by more than their 95% quantile: Holm's correction asks for a rarer one.
+        rarer = float(norm.isf(LEVEL / len(evaluation.concepts)) / norm.isf(LEVEL))
+        distances.append((value - 0.5) / (rarer * (float(evaluation.permutation_null[place]) - 0.5)))
+    more = evaluation.n_groups * (min(distances) ** -2 - 1.0)
+    rounded = max(1, round(more, 1 - int(math.log10(max(more, 1)))))
+    return f"about {rounded:.0f} more groups would decide"
+
+
+def _logit(share: float) -> float:
+    return math.log(share / (1.0 - share))
 
 
 def _inseparable(concept: str, kept: Sequence[str], warnings: Sequence[PairWarning]) -> PairWarning | None:
@@ -109,13 +149,16 @@ def _redundant(concept: str, warning: PairWarning, auroc: dict[str, float]) -> J
 
 
 def _weak(evaluation: Evaluation, place: int) -> Judgement | None:
-    value, high = float(evaluation.auroc.value[place]), float(evaluation.auroc.high[place])
-    random, words = float(evaluation.random_null[place]), float(evaluation.bag_of_words[place])
+    value, random = float(evaluation.auroc.value[place]), float(evaluation.random_null[place])
+    against = evaluation.against_words
+    low, high = float(against.low[place]), float(against.high[place])
     # The null already contains the sampling error of these texts, so it is compared with the estimate, not with its interval.
     if value <= random:
         return Judgement("weak", f"One random direction in twenty does as well: {random:.2f} against {value:.2f}.")
-    if high < words:
-        return Judgement("weak", f"The words alone tell more: {words:.2f} against {_interval(evaluation, place)}.")
+    if high < 0.0:
+        words = float(evaluation.bag_of_words[place])
+        why = f"AUROC {words:.2f} against {value:.2f}, difference {low:+.2f} to {high:+.2f}"
+        return Judgement("weak", f"The words alone tell more: {why}.")
     return None
 
 

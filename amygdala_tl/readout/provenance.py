@@ -19,7 +19,7 @@ class Verdict:
     """What may be believed of one concept's readout, with the held-out numbers behind it.
 
     Attributes:
-        verdict: `readable`, `weak`, `redundant` or `not readable`.
+        verdict: `readable`, `weak`, `redundant`, `undecided` or `not readable`.
         reason: why, in one sentence.
         redundant_with: concept that it cannot be told from, if the verdict is `redundant`.
         layer: layer that the concept is best read at, chosen on training folds.
@@ -48,9 +48,19 @@ class Verdict:
         """True if the readout separates its concept on held-out texts: `readable`, or `redundant` beside a better one."""
         return self.verdict in ("readable", "redundant")
 
+    @property
+    def unread(self) -> bool:
+        """True if nothing shows that the readout reads its concept: `not readable`, or `undecided` for want of texts."""
+        return self.verdict in ("not readable", "undecided")
+
 
 class Verdicts(dict[str, Verdict]):
     """concept -> `Verdict`, shown as a table in a notebook."""
+
+    @property
+    def unread(self) -> dict[str, str]:
+        """Concept -> verdict, of the concepts that nothing shows to be read."""
+        return {name: of.verdict for name, of in self.items() if of.unread}
 
     def __repr__(self) -> str:
         count = {name: sum(each.verdict == name for each in self.values()) for name in _VERDICTS}
@@ -65,7 +75,7 @@ class Verdicts(dict[str, Verdict]):
         return html_table(head, rows, caption=repr(self))
 
 
-_VERDICTS = ("readable", "weak", "redundant", "not readable")
+_VERDICTS = ("readable", "weak", "redundant", "undecided", "not readable")
 
 
 @dataclass(frozen=True, slots=True)

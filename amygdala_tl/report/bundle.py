@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import RenderableType
 
 from amygdala_tl.readout.manifest import Manifest
+from amygdala_tl.readout.provenance import Verdict
 from amygdala_tl.report.grid import fact_table
 
 
@@ -33,10 +34,22 @@ def bundle_summary(manifest: Manifest, files: Sequence[Path]) -> RenderableType:
         "denoisers": ", ".join(map(_parameters, said.denoisers)) or "none",
         "corpus": (said.corpus_sha256 or "?")[:16],
         "calibration": " and ".join(f"{of.n:,} {kind}" for kind, of in calibrations if of is not None) or "none",
+        "verdicts": _verdicts(said.verdicts),
         "left out": "; ".join(f"{concept}: {why}" for concept, why in said.left_out.items()),
         "concepts": ", ".join(concepts) + (" (positive/negative training texts)" if said.counts else ""),
     }
     return fact_table(facts)
+
+
+def _verdicts(verdicts: Mapping[str, Verdict]) -> str:
+    """Count the verdicts, and name the concepts of all but `readable`."""
+    kinds: dict[str, list[str]] = {}
+    for concept, of in verdicts.items():
+        kinds.setdefault(of.verdict, []).append(concept)
+    return "; ".join(
+        f"{len(names)} {kind}" + ("" if kind == "readable" else f" ({', '.join(names)})")
+        for kind, names in kinds.items()
+    )
 
 
 def _parameters(entry: Mapping[str, object]) -> str:

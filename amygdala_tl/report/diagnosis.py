@@ -13,12 +13,12 @@ from amygdala_tl.report.page_data import most_common_layer
 from amygdala_tl.report.tables import interval, warning_lines
 
 VERDICT_STYLE: dict[VerdictName, str] = {
-    "readable": "green", "weak": "yellow", "redundant": "magenta", "not readable": "red"
+    "readable": "green", "weak": "yellow", "redundant": "magenta", "undecided": "cyan", "not readable": "red"
 }  # fmt: skip
 
 
 def diagnosis_summary(diagnosis: Diagnosis, *, warnings: int = 5) -> RenderableType:
-    """Show the verdict table, the counts of the verdicts and the first warnings.
+    """Show the verdict table, the counts of the verdicts, the reasons of those that are not readable, and the first warnings.
 
     Args:
         diagnosis: from `judge`.
@@ -29,7 +29,13 @@ def diagnosis_summary(diagnosis: Diagnosis, *, warnings: int = 5) -> RenderableT
     line = Text(f"{len(verdicts)} concepts on {diagnosis.evaluation.data}: {counts}")
     at_layer = (found for found in diagnosis.crosstalk if found.layer == most_common_layer(diagnosis))
     warned = [warning_lines(found, warnings) for found in at_layer if found.warnings]
-    return Group(verdict_table(diagnosis), line, *warned)
+    return Group(verdict_table(diagnosis), line, *_reasons(diagnosis), *warned)
+
+
+def _reasons(diagnosis: Diagnosis) -> list[Text]:
+    """Say why each concept is not readable, in the order of the concepts."""
+    found = [each for each in diagnosis.quality if each.verdict != "readable"]
+    return [Text.assemble((each.concept, VERDICT_STYLE[each.verdict]), f": {each.reason}") for each in found]
 
 
 def verdict_table(diagnosis: Diagnosis) -> Table:

@@ -24,7 +24,13 @@ from amygdala_tl.steering.records import Ablation, SteeringReport
 BAND = 1.96
 """Deviations of random directions that hold 95% of them."""
 
-SYMBOLS = {"readable": "circle", "weak": "diamond", "redundant": "square", "not readable": "circle-open"}
+SYMBOLS = {
+    "readable": "circle",
+    "weak": "diamond",
+    "redundant": "square",
+    "undecided": "triangle-up-open",
+    "not readable": "circle-open",
+}
 
 Row = Float[Tensor, " concept"]
 

@@ -1,6 +1,6 @@
 """Scores of texts as tables, and of tokens as coloured text."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
@@ -17,7 +17,13 @@ BAR_FULL = 3.0
 
 
 def reading_table(
-    texts: Sequence[str], scores: "torch.Tensor", concepts: Sequence[str], *, strongest: int, title: str
+    texts: Sequence[str],
+    scores: "torch.Tensor",
+    concepts: Sequence[str],
+    *,
+    strongest: int,
+    title: str,
+    unread: Mapping[str, str] = {},
 ) -> RenderableType:
     """Show the strongest concepts of each text with bars.
 
@@ -27,7 +33,15 @@ def reading_table(
         concepts: names of the concept axis.
         strongest: number of concepts for each text.
         title: line above the table.
+        unread: concept -> verdict, of concepts that nothing shows to be read; dimmed, with the verdict.
     """
+    width = max(map(len, concepts))
+
+    def line(concept: str, value: float) -> Text:
+        if concept in unread:
+            return Text(f"{concept:<{width}} {value:+.1f} ({unread[concept]})", style="dim")
+        return Text.assemble(f"{concept:<{width}} ", *_bar(value), f" {value:+.1f}")
+
     table = grid(title=title, title_justify="left", show_header=False, padding=(0, 2, 0, 0))
     table.add_column("text", ratio=3, overflow="fold")
     table.add_column("concepts", no_wrap=True)
@@ -36,18 +50,21 @@ def reading_table(
             bars = Text("nothing to read: give a longer text", style="dim")
         else:
             values, order = row.topk(min(strongest, len(concepts)))
-            width = max(map(len, concepts))
-            bars = Text("\n").join(
-                Text.assemble(f"{concepts[index]:<{width}} ", *_bar(value), f" {value:+.1f}")
-                for value, index in zip(values.tolist(), order.tolist(), strict=True)
-            )
+            strong = zip(order.tolist(), values.tolist(), strict=True)
+            bars = Text("\n").join(line(concepts[index], value) for index, value in strong)
         table.add_row(Text(text), bars)
         table.add_row("", "")
     return table
 
 
 def coloured_tokens(
-    pieces: Sequence[str], scores: "torch.Tensor", readable: "torch.Tensor", *, concept: str, layer: int
+    pieces: Sequence[str],
+    scores: "torch.Tensor",
+    readable: "torch.Tensor",
+    *,
+    concept: str,
+    layer: int,
+    unread: Mapping[str, str] = {},
 ) -> RenderableType:
     """Colour the background of each token by the z of one concept: red above the mean, blue below.
 
@@ -56,13 +73,15 @@ def coloured_tokens(
         scores: [token] z.
         readable: [token], False for sinks, which get no colour.
         concept, layer: of the scores.
+        unread: as in `reading_table`.
     """
     line = Text()
     for piece, score, fine in zip(pieces, scores.tolist(), readable.tolist(), strict=True):
         line.append(piece, style=_shade(score) if fine else "dim")
     shown = scores[readable]
     mean = f"mean z {float(shown.mean()):+.2f}" if len(shown) else "no readable token"
-    return Group(line, Text(f"{concept}, layer {layer}, {mean}", style="dim"))
+    named = f"{concept} ({unread[concept]})" if concept in unread else concept
+    return Group(line, Text(f"{named}, layer {layer}, {mean}", style="dim"))
 
 
 def _bar(value: float) -> list[tuple[str, str]]:

@@ -122,9 +122,8 @@ def interval(found: Interval, place: int) -> str:
 
 
 def _warning(warning: PairWarning) -> str:
-    one_axis = warning.finding == "close readouts" and warning.score_correlation < 0
     return (
-        f"{warning.first} and {warning.second}: {'ends of one axis' if one_axis else warning.finding} (correlation of scores "
+        f"{warning.first} and {warning.second}: {warning.finding} (correlation of scores "
         f"{warning.score_correlation:+.2f}, of labels {warning.label_correlation:+.2f}; cosine {warning.cosine:+.2f})"
     )
 

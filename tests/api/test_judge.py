@@ -165,7 +165,7 @@ def test_shuffled_held_out_labels_change_the_judgement_and_no_choice(corpus, sto
     assert_choices_are_equal(found, diagnosis)
     one, other = found.evaluation.auroc.value, diagnosis.evaluation.auroc.value
     assert (other - one)[[concept != NOTHING for concept in corpus.concepts]].mean() > 0.2
-    assert {quality.verdict for quality in found.quality} == {"not readable"}
+    assert {quality.verdict for quality in found.quality} <= {"not readable", "undecided"}
 
 
 def test_held_out_activations_that_speak_for_another_layer_change_no_choice(corpus, diagnosis, tmp_path):
@@ -214,7 +214,7 @@ def test_what_only_a_group_has_is_not_readable(corpus, tmp_path, aggregator):
     store = store_of(tmp_path, texts, torch.stack([point[text.group] for text in texts]))
     result = fit(by_groups, store, aggregator=aggregator)
     found = judge(result, by_groups, store)
-    assert {quality.verdict for quality in found.quality} == {"not readable"}
+    assert {quality.verdict for quality in found.quality} <= {"not readable", "undecided"}
     assert found.by_layer.auroc.value.mean() < 0.6
     # The directions do know the groups that they were fitted on.
     train = [text for text in texts if text.split == "train"]
@@ -295,7 +295,7 @@ def test_the_evaluation_is_scikit_learns_on_held_out_texts(corpus, store, fitted
 
 def test_what_was_planted_is_readable_and_what_was_not_is_not(diagnosis):
     verdicts = {quality.concept: quality.verdict for quality in diagnosis.quality}
-    assert verdicts[NOTHING] == "not readable"
+    assert verdicts[NOTHING] in ("not readable", "undecided")
     assert sum(verdict == "readable" for verdict in verdicts.values()) >= 12
 
 
@@ -416,7 +416,7 @@ def test_a_concept_that_no_held_out_text_has_is_null_in_the_manifest_and_not_nan
     said = json.loads(path.with_suffix(".json").read_text(), parse_constant=pytest.fail)
     entry = said["amygdala_tl"]["verdicts"]["grief"]
     assert (entry["auroc"], entry["interval"], entry["p_value"]) == (None, [None, None], None)
-    assert entry["verdict"] == "not readable"
+    assert entry["verdict"] == "undecided"
     assert entry["n_positive"] == 0
     assert load_readout(path).verdicts == judged.verdicts
 

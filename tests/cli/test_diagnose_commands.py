@@ -1,9 +1,11 @@
 """The diagnosing commands on the demo graph and a tiny model, as a user runs them, and what they say of mistakes."""
 
 import json
+from typing import get_args
 
 import pytest
 
+from amygdala_tl.diagnostics.records import VerdictName
 from amygdala_tl.readout.record import load_readout
 from tests.cli.conftest import run
 
@@ -19,7 +21,7 @@ def test_train_writes_verdicts_into_the_manifest(workplace):
     said = load_readout(workplace / "readout.safetensors").verdicts
     assert len(said) == 7
     for verdict in said.values():
-        assert verdict.verdict in ("readable", "weak", "redundant", "not readable")
+        assert verdict.verdict in get_args(VerdictName)
         assert verdict.layer in (2, 3)
         assert verdict.interval[0] <= verdict.auroc <= verdict.interval[1]
 

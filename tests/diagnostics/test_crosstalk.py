@@ -87,9 +87,13 @@ def test_the_ends_of_one_axis_are_told_apart_and_still_warned_of():
     texts = ScoredTexts(activations @ directions.T, positive, ~positive, torch.arange(900))
     found = cross_talk(NAMES, 7, directions, texts, seeded())
     warning = warned(found)["pride", "awe"]
-    assert warning.finding == "close readouts"
+    assert warning.finding == "opposite ends"
     assert warning.contrast[1] > 0.8
     assert found.cluster[2] == found.cluster[4]
+    read = [name for name in NAMES if name != "awe"]
+    rest = cross_talk(NAMES, 7, directions, texts, seeded(), read).warnings
+    assert rest == tuple(each for each in found.warnings if "awe" not in (each.first, each.second))
+    assert len(rest) < len(found.warnings)
 
 
 def test_its_parts_are_the_oracles_numbers():

@@ -152,6 +152,8 @@ def _evaluation(concepts: tuple[str, ...], layers: Sequence[int], d: Tensor, ran
         random_null=0.63 + 0.05 * torch.rand(n, generator=random),
         bag_of_words=(auroc - 0.07 + 0.06 * torch.randn(n, generator=random)).clamp(0.4, 0.97),
         embedding=(auroc - 0.05 + 0.05 * torch.randn(n, generator=random)).clamp(0.4, 0.97),
+        against_words=_interval(torch.full((n,), 0.05), 0.08, random),
+        against_embedding=_interval(torch.full((n,), 0.05), 0.08, random),
         n_positive=torch.randint(7, 14, (n,), generator=random),
         n_negative=torch.randint(60, 80, (n,), generator=random),
         n_groups=58,
@@ -174,7 +176,7 @@ def _crosstalk(
     order = tuple(int(index) for index in torch.argsort(family, stable=True))
     close = (cosine - 2 * torch.eye(n)).triu().flatten().argsort(descending=True)[: max(n // 3, 1)]
     pairs = [(int(index) // n, int(index) % n) for index in close]
-    kinds: tuple[PairFinding, ...] = ("cannot be told apart", "happen together", "close readouts")
+    kinds: tuple[PairFinding, ...] = ("cannot be told apart", "happen together", "close readouts", "opposite ends")
     return CrossTalk(
         concepts=concepts,
         layer=layer,
@@ -191,7 +193,7 @@ def _crosstalk(
             PairWarning(
                 first=concepts[i],
                 second=concepts[j],
-                finding=kinds[rank % 3],
+                finding=kinds[rank % 4],
                 cosine=float(cosine[i, j]),
                 score_correlation=float(cosine[i, j]),
                 label_correlation=float(labels[i, j]),
@@ -209,7 +211,10 @@ def _quality(
 ) -> ConceptQuality:
     value, low = float(evaluation.auroc.value[index]), float(evaluation.auroc.low[index])
     null, words = float(evaluation.random_null[index]), float(evaluation.bag_of_words[index])
-    verdict: VerdictName = "not readable" if not low > 0.5 else "weak" if low < null else "readable"
+    high = float(evaluation.auroc.high[index])
+    verdict: VerdictName = (
+        "readable" if low >= null else "weak" if low > 0.5 else "not readable" if high < 0.8 else "undecided"
+    )
     if verdict == "readable" and index % 9 == 4:
         verdict = "redundant"
     other = concepts[(index + 7) % len(concepts)]
@@ -217,7 +222,10 @@ def _quality(
         "readable": f"AUROC {value:.2f}, 95% interval from {low:.2f}, above random directions ({null:.2f}).",
         "weak": f"Random directions may do as well: {null:.2f} (95%); the words alone reach {words:.2f}.",
         "redundant": f"It cannot be told from {other}: texts with one of them only are told apart with AUROC 0.55.",
-        "not readable": f"The AUROC of {value:.2f} may be chance." if value == value else "No AUROC can be computed.",
+        "undecided": f"The held-out texts are too few: AUROC {value:.2f}; about 40 more groups would decide."
+        if value == value
+        else "No AUROC can be computed.",
+        "not readable": f"The AUROC of {value:.2f} may be chance.",
     }
     cosines = unit @ unit[index]
     near = [int(i) for i in cosines.argsort(descending=True) if int(i) != index][:4]

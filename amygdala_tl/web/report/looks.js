@@ -4,7 +4,7 @@
 import { legendItem } from "../dom.js";
 
 /** @type {Verdict[]} */
-export const VERDICTS = ["readable", "weak", "redundant", "not readable"];
+export const VERDICTS = ["readable", "weak", "redundant", "undecided", "not readable"];
 
 /** Steering verdict -> name of the colour and mark that it shares. @type {Record<SteeringVerdict, string>} */
 export const STEERING_LOOKS = { steers: "readable", "reads only": "weak", neither: "not-readable" };

@@ -7,7 +7,13 @@ import { fixed, known, percent, signed } from "../numbers.js";
 import { axis, clip, colour, figure, heading, plain, plot, textWidth } from "../plots.js";
 import { opening, slug, VERDICTS, verdictLegend } from "./looks.js";
 
-const SYMBOLS = { readable: "circle", weak: "diamond", redundant: "square", "not readable": "circle-open" };
+const SYMBOLS = {
+  readable: "circle",
+  weak: "diamond",
+  redundant: "square",
+  undecided: "triangle-up-open",
+  "not readable": "circle-open",
+};
 
 /** @typedef {[x: number, y: number]} Point */
 

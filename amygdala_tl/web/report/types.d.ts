@@ -11,7 +11,7 @@ export interface PageData {
   steering?: Steering;
 }
 
-export type Verdict = "readable" | "weak" | "redundant" | "not readable";
+export type Verdict = "readable" | "weak" | "redundant" | "undecided" | "not readable";
 
 export interface Diagnosis {
   concepts: string[];

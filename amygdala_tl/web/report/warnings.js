@@ -7,7 +7,7 @@ import { fixed, known, range, signed } from "../numbers.js";
 const FIRST_WARNINGS = 8;
 
 /** @param {PairWarning} warning */
-function finding({ finding: found, cosine, contrast: [value, low, high], nFirstOnly, nSecondOnly }) {
+function finding({ finding: found, contrast: [value, low, high], nFirstOnly, nSecondOnly }) {
   const single = `texts with only one of the two (${nFirstOnly} and ${nSecondOnly})`;
   const auroc = known(value) ? `AUROC ${fixed(value, 2)} (${range(low, high, 2)})` : "no AUROC";
   switch (found) {
@@ -15,8 +15,9 @@ function finding({ finding: found, cosine, contrast: [value, low, high], nFirstO
       return `cannot be told apart: on ${single} the readouts do not say which, ${auroc}`;
     case "happen together":
       return `happen together, but are different readouts: on ${single} they say which, ${auroc}`;
+    case "opposite ends":
+      return "are opposite ends of one axis: where one rises, the other falls";
     case "close readouts":
-      if ((cosine ?? 0) < 0) return "are ends of one axis: where one rises, the other falls";
       if (!known(value)) return `have close readouts; ${single} are too few to say more`;
       return `have close readouts; on ${single} they say which with ${auroc}`;
     default:
