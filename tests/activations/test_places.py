@@ -12,7 +12,7 @@ from amygdala_tl.activations.golden import read_golden
 from amygdala_tl.activations.places import place
 from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.errors import ActivationStoreError, InputError, StorageError
-from tests.activations.test_shard_index import IDS, LAYERS, everything, made
+from tests.activations.test_shard_index import IDS, LAYERS, everything, flipped, made
 
 NEEDED = [name for name in ("moto", "s3fs", "flask") if importlib.util.find_spec(name) is None]
 
@@ -68,11 +68,12 @@ def test_a_store_at_a_url_has_the_files_of_a_folder_and_gives_the_same_activatio
 def test_damage_at_a_url_is_named_and_what_is_not_there_is_said(url):
     with pytest.raises(ActivationStoreError, match="no activations here"):
         ActivationStore.find(url)
-    store, _ = made(url)
+    store, values = made(url)
     path = store._shards[0].path
     whole = path.read_bytes()
+    number = whole.index(values[IDS.index(next(iter(store._shards[0].rows)))].numpy().tobytes()[:32])
     write = path.write_bytes if hasattr(path, "write_bytes") else lambda data: path.files.pipe_file(path.path, data)
-    for spoilt in (whole[:-1] + bytes([whole[-1] ^ 1]), whole[:-1], b""):
+    for spoilt in (*(flipped(whole, at) for at in (number, len(whole) - 1)), whole[:-1], b""):
         write(spoilt)
         with pytest.raises(ActivationStoreError, match=rf"{path.name}.*is damaged.*Delete it"):
             everything(ActivationStore.find(url), IDS, LAYERS)

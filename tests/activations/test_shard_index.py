@@ -1,8 +1,10 @@
 """The index of a store: opens without its shards, and never gives another activation than they hold."""
 
+import hashlib
 import itertools
 import json
 import os
+import time
 
 import pytest
 import torch
@@ -13,6 +15,7 @@ from amygdala_tl.activations.pooling import Pooled
 from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.errors import ActivationStoreError
 from amygdala_tl.records import READ_POSITIONS, CaptureSettings, ModelInfo
+from amygdala_tl.tensor_files import tensor_bytes
 
 IDS = [f"id{number}" for number in range(12)]
 LAYERS = [0, 2]
@@ -122,6 +125,60 @@ def test_a_header_whose_shapes_do_not_fill_their_bytes_is_refused(tmp_path):
         path.write_bytes(len(head).to_bytes(8, "little") + head + bytes(8))
         with pytest.raises(ActivationStoreError, match=r"is damaged .got: pooled of"):
             hashed_files.read_header(path)
+
+
+def flipped(data, at):
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+
+def test_a_header_that_its_name_does_not_hash_is_refused(tmp_path):
+    made(tmp_path)
+    shard = next(tmp_path.rglob("shard-*"))
+    shard.write_bytes(shard.read_bytes().replace(b"id1", b"idx"))
+    with pytest.raises(ActivationStoreError, match="another hash"):
+        ActivationStore.find(tmp_path).load(IDS, LAYERS, "pooled")
+
+
+def test_a_header_that_does_not_hash_all_of_its_tensors_is_refused(tmp_path):
+    data = tensor_bytes({"pooled": torch.zeros(2)}, {"sha256": json.dumps({"last": "0"})})
+    head = data[: 8 + int.from_bytes(data[:8], "little")]
+    path = tmp_path / f"shard-{hashlib.sha256(head).hexdigest()[:32]}.safetensors"
+    path.write_bytes(data)
+    with pytest.raises(ActivationStoreError, match="another hash"):
+        hashed_files.read_header(path)
+
+
+def test_a_file_of_an_earlier_version_is_hashed_as_a_whole(tmp_path):
+    data = tensor_bytes({"pooled": torch.ones(2)}, {})
+    path = tmp_path / f"shard-{hashlib.sha256(data).hexdigest()[:32]}.safetensors"
+    path.write_bytes(data)
+    assert hashed_files.read_tensor(path, "pooled", hashed_files.read_header(path)).tolist() == [1.0, 1.0]
+    path.write_bytes(flipped(data, len(data) - 1))
+    with pytest.raises(ActivationStoreError, match="is damaged"):
+        hashed_files.read_tensor(path, "pooled", hashed_files.read_header(path))
+
+
+@pytest.mark.parametrize("spoilt", ["pooled", "last"])
+def test_a_shard_that_was_found_whole_is_checked_again_after_a_change_and_for_each_tensor(tmp_path, spoilt):
+    store, values = made(tmp_path, size=12)
+    (shard,) = tmp_path.rglob("shard-*")
+    whole = shard.read_bytes()
+    place = whole.index((values + READ_POSITIONS.index(spoilt)).numpy()[0].tobytes()[:32])
+    if spoilt == "pooled":
+        assert torch.equal(store.load(IDS, LAYERS, "pooled"), values)
+    shard.write_bytes(flipped(whole, place))
+    if spoilt == "last":
+        assert torch.equal(store.load(IDS, LAYERS, "pooled"), values)
+    with pytest.raises(ActivationStoreError, match="is damaged"):
+        store.load(IDS, LAYERS, spoilt)
+
+
+@pytest.mark.parametrize("where", ["folder", "memory"])
+def test_a_header_of_any_length_is_read(tmp_path, monkeypatch, where):
+    monkeypatch.setattr(hashed_files, "_FIRST", 64)
+    root = tmp_path if where == "folder" else f"memory://{time.time_ns()}"
+    _, values = made(root)
+    assert torch.equal(ActivationStore.find(root).load(IDS, LAYERS, "pooled"), values)
 
 
 def lies(index):

@@ -41,7 +41,8 @@ def test_activations_equal_those_of_whole_passes(tiny, position, monkeypatch):
     assert torch.equal(fine, fine_too)
 
 
-def test_only_the_texts_own_tokens_run_for_every_text(tiny):
+def test_only_the_texts_own_tokens_run_for_every_text(tiny, monkeypatch):
+    monkeypatch.setattr(runner, "CPU_TOKEN_BUDGET", 256)
     tokenized = tokenize_for(tiny, TEXTS, SETTINGS)
     before = tokenized[0].first
     assert before > 10

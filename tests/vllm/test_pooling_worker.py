@@ -10,8 +10,8 @@ from torch import nn
 from amygdala_tl.activations.pooling import Pooled, TokenBatch, pool_batch
 from amygdala_tl.activations.token_sample import draw_tokens
 from amygdala_tl.records import READ_POSITIONS
-from amygdala_tl.vllm import mapping
-from amygdala_tl.vllm.parcels import Wanted, unpacked
+from amygdala_tl.vllm import mapping, pooling_worker
+from amygdala_tl.vllm.parcels import Parcel, Wanted, packed, unpacked
 from amygdala_tl.vllm.pooling_worker import PoolingWorker
 
 D, LAYERS = 8, (0, 2)
@@ -144,6 +144,46 @@ def test_texts_cut_into_steps_are_pooled_as_if_they_had_run_at_once(texts, budge
     assert not unpacked(worker.take_pooled()).numbers
 
 
+def test_texts_of_similar_length_are_pooled_a_few_rows_at_a_time(texts, monkeypatch):
+    embeddings, wanted = texts
+    sizes = []
+
+    def counted(residuals, *arguments, **options):
+        sizes.append(residuals.shape[:2].numel())
+        return pool_batch(residuals, *arguments, **options)
+
+    monkeypatch.setattr(pooling_worker, "_ROWS", 24)
+    monkeypatch.setattr(pooling_worker, "pool_batch", counted)
+    worker = Worker(embeddings)
+    worker.pool_texts(list(LAYERS), 2)
+    worker.step(wanted, {name: (0, len(each.content)) for name, each in wanted.items()})
+    assert_pooled([unpacked(worker.take_pooled())], embeddings, wanted)
+    assert sizes == [30, 2 * 12, 3 * 7]
+
+
+def test_an_aborted_text_leaves_nothing_and_a_resumed_one_keeps_what_has_run(texts):
+    embeddings, wanted = texts
+    worker = Worker(embeddings)
+    worker.pool_texts(list(LAYERS), 2)
+    worker.step(wanted, {"r4": (0, 10), "r1": (0, 5)})
+    worker.begun.clear()  # both come as new requests
+    embeddings["r4"] = embeddings["r4"] + 1.0
+    worker.step(wanted, {"r4": (0, 32), "r1": (5, 7)}, finished=["r4"])
+    assert_pooled([unpacked(worker.take_pooled())], embeddings, {name: wanted[name] for name in ("r1", "r4")})
+
+
+def test_only_the_positions_that_are_asked_for_come_back(texts):
+    embeddings, wanted = texts
+    worker = Worker(embeddings)
+    worker.pool_texts(list(LAYERS), 0, ["last"])
+    worker.step(wanted, {"r1": (0, 12)})
+    assert unpacked(worker.take_pooled()).pooled.positions.keys() == {"last"}
+
+
+def test_a_parcel_holds_any_number_of_a_text():
+    assert unpacked(packed(Parcel([300], None, {}, [1 << 40]))) == Parcel([300], None, {}, [1 << 40])
+
+
 def test_a_preempted_text_begins_again_and_counts_once(texts):
     embeddings, wanted = texts
     worker = Worker(embeddings)
@@ -162,15 +202,16 @@ def test_the_template_may_come_from_the_cache_and_the_text_may_not(texts):
     assert_pooled([unpacked(worker.take_pooled())], embeddings, {"r0": wanted["r0"]})
 
 
-def test_a_text_that_is_not_finite_is_named_and_spoils_no_other(texts):
+@pytest.mark.parametrize(("broken", "row"), [("r1", 3), ("r5", -1)])  # pads are the last row of a step
+def test_a_text_that_is_not_finite_is_named_and_spoils_no_other(texts, broken, row):
     embeddings, wanted = texts
-    embeddings["r1"][3, 0] = torch.nan
+    embeddings[broken][row, 0] = torch.nan
     worker = Worker(embeddings)
     worker.pool_texts(list(LAYERS), 2)
     worker.step(wanted, {name: (0, len(each.content)) for name, each in wanted.items()})
     parcel = unpacked(worker.take_pooled())
-    assert parcel.broken == [1]
-    assert_pooled([parcel], embeddings, {name: each for name, each in wanted.items() if name != "r1"})
+    assert parcel.broken == [wanted[broken].number]
+    assert_pooled([parcel], embeddings, {name: each for name, each in wanted.items() if name != broken})
 
 
 def test_whole_prompts_come_back_token_by_token_across_steps(texts):
@@ -209,7 +250,8 @@ def test_a_failure_in_a_step_is_raised_when_the_texts_are_taken(texts):
 def test_hooks_come_off(texts):
     embeddings, wanted = texts
     worker = Worker(embeddings)
-    worker.pool_texts(list(LAYERS), 2)
+    for _ in range(2):
+        worker.pool_texts(list(LAYERS), 2)
     worker.stop_pooling()
     worker.step(wanted, {"r1": (0, 12)})
     assert worker.take_pooled() is None
