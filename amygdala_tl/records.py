@@ -247,6 +247,39 @@ class Calibration:
 
 
 @dataclass(frozen=True, slots=True)
+class LengthCalibration:
+    """Scores of means over n tokens: their variance is that of single tokens times floor + (1 - floor) reach / (n + reach - 1).
+
+    Tokens of one text are alike, so n of them vary like (n + reach - 1) / reach independent ones, and `floor` never averages out.
+
+    Tensors, or arrays in a client of a server.
+
+    Attributes:
+        mean: [layer, concept] mean score of texts of any length.
+        floor: [layer, concept] share of a single token's variance that remains in the longest texts, in [0, 1].
+        reach: [layer, 1] at least 1.
+        n: number of texts behind them.
+    """
+
+    mean: Any
+    floor: Any
+    reach: Any
+    n: int
+
+    def shrinkage(self, tokens: Any) -> Any:
+        """Return the standard deviation of a mean over tokens as a share of a single token's.
+
+        Args:
+            tokens: a number of tokens, or numbers [..., layer].
+
+        Returns:
+            [..., layer, concept].
+        """
+        n = tokens if isinstance(tokens, int) else tokens[..., None]
+        return (self.floor + (1 - self.floor) * self.reach / (n + self.reach - 1)) ** 0.5
+
+
+@dataclass(frozen=True, slots=True)
 class LayerOutput:
     """What one decoder layer of an engine returned for the golden tokens.
 

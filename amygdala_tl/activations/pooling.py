@@ -147,11 +147,12 @@ def pool(
     return _at_positions(values, batch, total / count)
 
 
-def was_readable(
+def tokens_read(
     batch: TokenBatch, readable: Bool[Tensor, "text token layer"]
-) -> dict[ReadPosition, Bool[Tensor, "text layer"]]:
-    """Mark the activations that come from readable tokens rather than from an attention sink."""
-    return _at_positions(readable, batch, reduce(readable, "text token layer -> text layer", "any"))
+) -> dict[ReadPosition, Int[Tensor, "text layer"]]:
+    """Count the readable tokens behind each activation; 0 for that of an attention sink."""
+    counts = readable.int()
+    return _at_positions(counts, batch, reduce(counts, "text token layer -> text layer", "sum"))
 
 
 def _at_positions(values: Tensor, batch: TokenBatch, pooled: Tensor) -> dict[ReadPosition, Tensor]:

@@ -11,14 +11,14 @@ from itertools import pairwise, takewhile
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from amygdala_tl.activations.engine import PoolingEngine
 from amygdala_tl.activations.halving import run_halving
 from amygdala_tl.activations.plan import PlannedShard
-from amygdala_tl.activations.pooling import PooledTexts, TokenBatch, pool, pool_batch, readable_tokens, was_readable
+from amygdala_tl.activations.pooling import PooledTexts, TokenBatch, pool, pool_batch, readable_tokens, tokens_read
 from amygdala_tl.lens.model import Lens
 from amygdala_tl.lens.prefix import TRIAL_PASSES, TRIAL_TOKENS, share_prefix
 from amygdala_tl.lens.residuals import SharedPrefix, run_resid_post
@@ -195,19 +195,19 @@ def pool_texts(
     settings: CaptureSettings,
     *,
     batch_size: int | None = None,
-) -> tuple[Float[Tensor, "text layer d_model"], Bool[Tensor, "text layer"]]:
+) -> tuple[Float[Tensor, "text layer d_model"], Int[Tensor, "text layer"]]:
     """Compute the activations of `texts` at one read position, float32 on the CPU, without a store.
 
-    The second tensor is False if the activation is that of an attention sink because the text has no other token there. A text
-    that cannot be run has NaN for activations, and False.
+    The second tensor is the number of tokens that were read. It is 0 if the activation is that of an attention sink because the
+    text has no other token there. A text that cannot be run has NaN for activations, and 0.
     """
     tokenized = tokenize_for(loaded, texts, settings)
     activations = torch.full((len(texts), len(layers), loaded.info.d_model), torch.nan)
-    fine = torch.zeros(len(texts), len(layers), dtype=torch.bool)
+    counts = torch.zeros(len(texts), len(layers), dtype=torch.int32)
     for batch in run_batches(loaded, tokenized, layers, batch_size=batch_size):
         activations[batch.indices] = pool(batch.residuals, batch.tokens, batch.readable)[position].cpu()
-        fine[batch.indices] = was_readable(batch.tokens, batch.readable)[position].cpu()
-    return activations, fine
+        counts[batch.indices] = tokens_read(batch.tokens, batch.readable)[position].int().cpu()
+    return activations, counts
 
 
 def tokenize_for(

@@ -24,7 +24,7 @@ from dataclasses import asdict
 import filelock
 import msgspec
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from amygdala_tl.activations.hashed_files import read_json
@@ -275,6 +275,16 @@ class ActivationStore:
             )
             raise ActivationStoreError(message, label=str(self.folder), remedy=remedy)
         return self._collect(ids, layers, SPREAD, (components, self.info.d_model))
+
+    def load_counts(self, ids: Sequence[str], layers: Sequence[int]) -> Int[Tensor, "text layer"] | None:
+        """Load the number of readable tokens of each text at each layer; None if a shard of an earlier version holds one of them.
+
+        Raises:
+            ActivationStoreError: the store lacks some of them.
+        """
+        if any(self._shards[number].per_text is None for number in self._of(ids)):
+            return None
+        return self._collect(ids, layers, "token_counts", ()).nan_to_num(0.0).int()  # NaN for texts that were left out
 
     def _collect(self, ids: Sequence[str], layers: Sequence[int], name: str, shape: tuple[int, ...]) -> Tensor:
         """Collect the rows of the tensor `name` from all shards: [text, layer, *shape]."""

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from amygdala_tl.activations.embedding import mean_embeddings
@@ -93,9 +93,9 @@ def passages(
     """
     readout.calibration("texts")  # a mistake comes before the model
     data = evaluation_data(data, readout)
-    activations, fine = _activations([text.text for text in data.texts], readout, lens_of(readout, lens))
-    z = readout.z(activations, of="texts")
-    return extremes(readout, z, fine, [text.text for text in data.texts], most)
+    activations, counts = _activations([text.text for text in data.texts], readout, lens_of(readout, lens))
+    z = readout.z(activations, of="texts", tokens=counts)
+    return extremes(readout, z, counts > 0, [text.text for text in data.texts], most)
 
 
 def evaluation_data(data: Corpus | str | Path, readout: Readout) -> Corpus:
@@ -125,8 +125,8 @@ def _unseen(data: Corpus, readout: Readout, lens: Lens) -> tuple[JudgedTexts, st
     labelled = [text for text in data.texts if not text.neutral]
     if not labelled:
         raise no_known_label(data.concepts, readout)
-    activations, fine = _activations([text.text for text in labelled], readout, lens)
-    readable = fine.all(dim=1)
+    activations, tokens = _activations([text.text for text in labelled], readout, lens)
+    readable = (tokens > 0).all(dim=1)
     if not bool(readable.any()):
         raise InputError("the texts are too short to read", got="one token each", remedy="give longer texts")
     texts = [text for text, whole in zip(labelled, readable.tolist(), strict=True) if whole]
@@ -151,6 +151,6 @@ def _unseen(data: Corpus, readout: Readout, lens: Lens) -> tuple[JudgedTexts, st
 
 def _activations(
     texts: list[str], readout: Readout, lens: Lens
-) -> tuple[Float[Tensor, "text layer d_model"], Bool[Tensor, "text layer"]]:
+) -> tuple[Float[Tensor, "text layer d_model"], Int[Tensor, "text layer"]]:
     said = readout.provenance
     return pool_texts(lens, texts, readout.layers, said.read_position, said.capture)

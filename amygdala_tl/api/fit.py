@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from einops import rearrange
+from torch import Tensor
 
 from amygdala_tl.activations.golden import read_golden
 from amygdala_tl.activations.store import ActivationStore
@@ -17,9 +18,10 @@ from amygdala_tl.errors import FitError
 from amygdala_tl.lens.hooks import parse_layers
 from amygdala_tl.lens.wrap import exported
 from amygdala_tl.readout.calibration import calibrate_texts, calibrate_tokens
+from amygdala_tl.readout.lengths import calibrate_lengths
 from amygdala_tl.readout.provenance import Provenance
 from amygdala_tl.readout.record import Readout
-from amygdala_tl.records import ReadPosition, hook_name
+from amygdala_tl.records import Calibration, LengthCalibration, ReadPosition, hook_name
 from amygdala_tl.settings import FIT, Labels
 
 
@@ -85,12 +87,14 @@ def fit(
     ids = [text.id for text in texts]
     counts = torch.stack((labelled.positive.sum(dim=0), labelled.negative.sum(dim=0)), dim=1)
     vectors = exported(rearrange(fitted.directions, "concept layer d_model -> layer concept d_model"), store.info)
+    tokens = calibrate_tokens(store.tokens(ids, indices), vectors)
     readout = Readout(
         concepts=concepts,
         layers=indices,
         vectors=vectors,
         text_calibration=calibrate_texts((part for _, part in store.batches(ids, indices, read_position)), vectors),
-        token_calibration=calibrate_tokens(store.tokens(ids, indices), vectors),
+        token_calibration=tokens,
+        length_calibration=_lengths(ids, store, indices, read_position, vectors, tokens),
         provenance=Provenance(
             model=store.info,
             hooks={str(layer): hook_name(layer) for layer in indices},
@@ -110,6 +114,23 @@ def fit(
     golden = read_golden(store)
     kept = golden.streams.keys() >= set(indices)
     return readout.with_golden(golden.texts, golden.ids, golden.at(indices)) if kept else readout
+
+
+def _lengths(
+    ids: list[str],
+    store: ActivationStore,
+    layers: tuple[int, ...],
+    position: ReadPosition,
+    vectors: Tensor,
+    tokens: Calibration,
+) -> LengthCalibration | None:
+    """Calibrate means on a bounded number of texts; None at positions that are no mean, and in stores that keep no lengths."""
+    ids = some_of(ids)
+    counts = store.load_counts(ids, layers) if position == "pooled" else None
+    if counts is None:
+        return None
+    parts = ((counts[rows], activations) for rows, activations in store.batches(ids, layers, position))
+    return calibrate_lengths(parts, vectors, tokens)
 
 
 def _layers(layers: str | Sequence[int] | None, corpus: Corpus, store: ActivationStore) -> tuple[int, ...]:

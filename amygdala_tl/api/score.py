@@ -57,12 +57,12 @@ def score(
         readout.calibration("texts")  # a mistake comes before the model
     lens = lens_of(readout, lens)
     position, settings = readout.provenance.read_position, readout.provenance.capture
-    activations, fine = pool_texts(lens, _not_empty(texts), readout.layers, position, settings)
+    activations, counts = pool_texts(lens, _not_empty(texts), readout.layers, position, settings)
     scores = readout.scores(activations)
     if not calibrated:
         return scores
-    z: Tensor = readout.calibrated(scores, of="texts")
-    return z.masked_fill(~rearrange(fine, "text layer -> text layer 1"), torch.nan)
+    z: Tensor = readout.calibrated(scores, of="texts", tokens=counts)
+    return z.masked_fill(rearrange(counts == 0, "text layer -> text layer 1"), torch.nan)
 
 
 def score_tokens(

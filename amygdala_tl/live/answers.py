@@ -12,7 +12,8 @@ from jaxtyping import Float
 from amygdala_tl.decode import convert, decode
 from amygdala_tl.errors import LiveUnreachable
 from amygdala_tl.live.records import Array, Generated, Sequence, Served
-from amygdala_tl.readout.manifest import Manifest
+from amygdala_tl.readout.manifest import LengthRows, Manifest
+from amygdala_tl.records import LengthCalibration
 from amygdala_tl.settings import SERVER, ServerLimits
 
 REMEDY = "check the address, and that server and client have the same version of amygdala-tl"
@@ -57,7 +58,7 @@ def served_of(data: bytes, label: str, limits: ServerLimits = SERVER) -> Served:
     if n_layers * n_concepts > limits.row_values:
         need = f"at most {limits.row_values:,} scores of a token"
         raise _strange(f"{n_layers:,} layers of {n_concepts:,} concepts", label, need)
-    rows, about = said.amygdala_tl.calibration.tokens, said.amygdala_tl
+    rows, many, about = said.amygdala_tl.calibration.tokens, said.amygdala_tl.calibration.lengths, said.amygdala_tl
     mean = std = None
     if rows is not None:
         with np.errstate(over="ignore", under="ignore"):
@@ -73,7 +74,13 @@ def served_of(data: bytes, label: str, limits: ServerLimits = SERVER) -> Served:
         manifest=manifest,
         digest=hashlib.sha256(data).hexdigest(),
         reading_layer=mode(about.reading_layers(said.concepts, said.layers).values()),
+        lengths=None if many is None else _lengths(many),
     )
+
+
+def _lengths(rows: LengthRows) -> LengthCalibration:
+    mean, floor, reach = (np.asarray(side, dtype=np.float64) for side in (rows.mean, rows.floor, rows.reach))
+    return LengthCalibration(mean, floor, reach[:, None], rows.n)
 
 
 def generated_of(data: str | bytes, served: Served, label: str, limits: ServerLimits = SERVER) -> Generated:

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from amygdala_tl.errors import LiveReadoutError
+from amygdala_tl.records import LengthCalibration
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -26,6 +27,7 @@ class Served:
         manifest: the whole manifest, as the server sent it.
         digest: of the manifest's bytes; another one is another readout.
         reading_layer: layer that most concepts are read at.
+        lengths: how scores of means vary with the number of tokens, None if the bundle does not say.
     """
 
     concepts: tuple[str, ...]
@@ -36,14 +38,19 @@ class Served:
     manifest: Mapping[str, Any]
     digest: str = ""
     reading_layer: int | None = None
+    lengths: LengthCalibration | None = None
 
     @property
     def calibrated(self) -> bool:
         """Whether the readout has z-scores."""
         return self.mean is not None
 
-    def z(self, scores: Float[Array, "*rows layer concept"]) -> Float[Array, "*rows layer concept"]:
-        """Return (scores - mean) / std, in standard deviations of the scores of ordinary single tokens.
+    def z(self, scores: Float[Array, "*rows layer concept"], *, tokens: int = 1) -> Float[Array, "*rows layer concept"]:
+        """Return (scores - mean) / std, in standard deviations of the scores of ordinary tokens.
+
+        Args:
+            scores: raw.
+            tokens: how many tokens each score is the mean of. A bundle without a calibration of lengths ignores it.
 
         Raises:
             LiveReadoutError: the bundle has no calibration.
@@ -53,7 +60,9 @@ class Served:
                 "the served readout has no calibration over single tokens",
                 remedy="use the raw scores, or export the readout with `amygdala-tl fit` and `export`",
             )
-        return (scores - self.mean) / self.std
+        std = self.std if self.lengths is None else self.std * self.lengths.shrinkage(tokens)
+        z: Float[Array, "*rows layer concept"] = (scores - self.mean) / std
+        return z
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -71,6 +71,7 @@ class Piece:
         text, tokens: as the server sent it, and its number of tokens.
         opens: whether it begins a new answer.
         concept, value: the strongest concept in the mean over its tokens and its score; None and 0 if no token was computed.
+        computed: number of its tokens that were computed.
     """
 
     text: str
@@ -78,6 +79,7 @@ class Piece:
     opens: bool
     concept: str | None = None
     value: float = 0.0
+    computed: int = 0
 
 
 class LiveState:
@@ -110,7 +112,7 @@ class LiveState:
         self._forget(at)
         self._arrivals.append((at, len(generated.scores)))
         text = generated.text[:_LONGEST_TEXT] if len(generated.scores) < 2 else generated.text[-_LONGEST_TEXT:]
-        piece = Piece(text, len(generated.scores), opens=generated.first == 0)
+        piece = Piece(text, len(generated.scores), opens=generated.first == 0, computed=len(computed))
         self._pieces.append((piece, computed.mean(axis=0) if len(computed) else None))
 
     def _usable(self, scores: Float[Array, "token layer concept"]) -> Bool[np.ndarray[Any, Any], " token"]:
@@ -134,12 +136,12 @@ class LiveState:
         """
         if not self._recent:
             return Chart((), 1.0)
-        recent = self._shown(np.stack(self._recent), view)
-        mean = recent.mean(axis=0)
+        rows = np.stack(self._recent)
+        recent, mean = self._shown(rows, view), self._shown(rows.mean(axis=0), view, tokens=len(rows))
         values = mean if view.mean else recent[-1]
         order = self._orders.setdefault((view.layer, self._raw(view)), SteadyOrder()).rank(mean)
         # The scale follows all recent tokens, since it would jump if it followed the last one.
-        largest = float(np.abs(mean if view.mean else recent).max())
+        largest = max(float(np.abs(each).max()) for each in ((mean,) if view.mean else (mean, recent)))
         scale = self._scales[view] = steady_scale(self._scales.get(view, 0.0), largest)
         lengths, marks = np.minimum(1.0, np.abs(values) / scale), np.minimum(1.0, mean / scale)
         marked = [None if view.mean or mark < 0 else float(mark) for mark in marks]
@@ -149,7 +151,10 @@ class LiveState:
     def pieces(self, view: View, limit: int) -> tuple[Piece, ...]:
         """Return the last `limit` pieces of text, oldest first, each with its strongest concept in `view`."""
         kept = list(self._pieces)[-limit:] if limit > 0 else []
-        return tuple(piece if mean is None else self._strongest(piece, self._shown(mean, view)) for piece, mean in kept)
+        return tuple(
+            piece if mean is None else self._strongest(piece, self._shown(mean, view, tokens=piece.computed))
+            for piece, mean in kept
+        )
 
     def _forget(self, at: float) -> None:
         while self._arrivals and self._arrivals[0][0] <= at - _RATE_SPAN:
@@ -162,6 +167,10 @@ class LiveState:
     def _raw(self, view: View) -> bool:
         return view.raw or not self.served.calibrated
 
-    def _shown(self, scores: Float[Array, "*rows layer concept"], view: View) -> Float[Array, "*rows concept"]:
-        values: Float[Array, "*rows layer concept"] = scores if self._raw(view) else self.served.z(scores)
+    def _shown(
+        self, scores: Float[Array, "*rows layer concept"], view: View, *, tokens: int = 1
+    ) -> Float[Array, "*rows concept"]:
+        """Return scores, each the mean of so many tokens, in the unit and at the layer of the view."""
+        raw = self._raw(view)
+        values: Float[Array, "*rows layer concept"] = scores if raw else self.served.z(scores, tokens=tokens)
         return values[..., view.layer, :]

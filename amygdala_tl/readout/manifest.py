@@ -4,6 +4,7 @@ This module imports no torch. Keys that this version does not know are ignored.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from typing import Annotated, Literal
 
@@ -17,6 +18,8 @@ from amygdala_tl.records import hook_name
 FORMAT_VERSION: Literal[1] = 1
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Reach = Annotated[float, msgspec.Meta(ge=1)]
 Index = Annotated[int, msgspec.Meta(ge=0)]
 Size = Annotated[int, msgspec.Meta(gt=0)]
 
@@ -31,11 +34,29 @@ class CalibrationRows:
 
 
 @dataclass(frozen=True, slots=True)
+class LengthRows:
+    """How scores of means over n tokens vary, see `records.LengthCalibration`: [layer][concept], and `reach` [layer]."""
+
+    mean: list[list[float]]
+    floor: list[list[Share]]
+    reach: list[Reach]
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
 class Calibrations:
-    """The two calibrations: of whole texts at the read position, and of single tokens."""
+    """The calibrations: of whole texts at the read position, of single tokens, and of means over any number of tokens."""
 
     texts: CalibrationRows | None = None
     tokens: CalibrationRows | None = None
+    lengths: LengthRows | None = None
+
+    def tables(self) -> Iterator[tuple[str, list[list[float]]]]:
+        """Yield every table [layer][concept] after the name of its calibration."""
+        for name, rows in (("texts", self.texts), ("tokens", self.tokens)):
+            yield from () if rows is None else ((name, rows.mean), (name, rows.std))
+        if self.lengths is not None:
+            yield from (("lengths", self.lengths.mean), ("lengths", self.lengths.floor))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +90,17 @@ class Manifest:
         if sorted(set(self.layers)) != self.layers:
             raise ValueError("`layers` is not an ascending list of layer indices")
         shape = len(self.layers), len(self.concepts)
-        for name in ("texts", "tokens"):
-            rows: CalibrationRows | None = getattr(self.amygdala_tl.calibration, name)
-            for side in () if rows is None else (rows.mean, rows.std):
-                if len(side) != shape[0] or any(len(row) != shape[1] for row in side):
-                    raise ValueError(f"the calibration of {name} has another shape than {shape[0]} x {shape[1]}")
-                if not all(map(math.isfinite, (value for row in side for value in row))):
-                    raise ValueError(f"the calibration of {name} is not finite")
+        calibration = self.amygdala_tl.calibration
+        for name, side in calibration.tables():
+            if len(side) != shape[0] or any(len(row) != shape[1] for row in side):
+                raise ValueError(f"the calibration of {name} has another shape than {shape[0]} x {shape[1]}")
+            if not all(map(math.isfinite, (value for row in side for value in row))):
+                raise ValueError(f"the calibration of {name} is not finite")
+        if calibration.lengths is not None:
+            if calibration.tokens is None:
+                raise ValueError("the calibration of lengths is relative to that of tokens, which is missing")
+            if len(calibration.lengths.reach) != shape[0] or not all(map(math.isfinite, calibration.lengths.reach)):
+                raise ValueError(f"the calibration of lengths has no finite reach for each of {shape[0]} layers")
         golden = self.amygdala_tl.golden
         if golden is not None and len(golden.scores) != 4 * golden.n_tokens * shape[0] * shape[1]:
             raise ValueError(f"`golden` holds no {golden.n_tokens} x {shape[0]} x {shape[1]} scores")

@@ -16,10 +16,10 @@ from torch import Tensor
 from amygdala_tl.errors import InputError, ReadoutError
 from amygdala_tl.readout.bundle import read_bundle, vectors_bytes, write_bundle
 from amygdala_tl.readout.golden import GoldenCheck, compare, golden_of, golden_scores
-from amygdala_tl.readout.manifest import FORMAT_VERSION, About, CalibrationRows, Calibrations, Manifest
+from amygdala_tl.readout.manifest import FORMAT_VERSION, About, CalibrationRows, Calibrations, LengthRows, Manifest
 from amygdala_tl.readout.provenance import Golden, Provenance, Verdicts
 from amygdala_tl.readout.rounding import as_written
-from amygdala_tl.records import Calibration, hook_name
+from amygdala_tl.records import Calibration, LengthCalibration, hook_name
 from amygdala_tl.show import html_table
 
 """Share of the model's depth at which a concept is read that was not judged."""
@@ -35,6 +35,7 @@ class Readout:
         text_calibration: mean and deviation of the scores of whole texts at the read position, or None.
         token_calibration: the same of single tokens without attention sinks, which is what a server sees, or None.
         provenance: model, corpus, method and verdicts.
+        length_calibration: how scores of means vary with the number of tokens, or None; it needs `token_calibration`.
     """
 
     concepts: tuple[str, ...]
@@ -43,6 +44,7 @@ class Readout:
     text_calibration: Calibration | None = None
     token_calibration: Calibration | None = None
     provenance: Provenance = field(default_factory=Provenance)
+    length_calibration: LengthCalibration | None = None
 
     @property
     def d_model(self) -> int:
@@ -96,12 +98,14 @@ class Readout:
         vectors = self.vectors.to(streams.device)
         return einsum(streams.float(), vectors, "... layer d_model, layer concept d_model -> ... layer concept")
 
-    def z(self, residual: Any, *, of: Literal["tokens", "texts"] = "tokens") -> Tensor:
+    def z(self, residual: Any, *, of: Literal["tokens", "texts"] = "tokens", tokens: Any = None) -> Tensor:
         """Score residual streams in standard deviations from the calibration's mean: (h.v - mean) / std.
 
         Args:
             residual: as in `scores`.
-            of: what the streams are: single `tokens`, or whole `texts` at the read position.
+            of: what the streams are: `tokens`, or whole `texts` at the read position.
+            tokens: how many tokens each stream is the mean of: a number, or a tensor [..., layer]. If None, it is 1 for `tokens`,
+                and `texts` are taken to be as long as the training texts. A readout without a calibration of lengths ignores it.
 
         Returns:
             [..., layer, concept] float32.
@@ -110,7 +114,7 @@ class Readout:
             ReadoutError: the readout has no such calibration.
             InputError: as `scores`.
         """
-        return self.calibrated(self.scores(residual), of=of)
+        return self.calibrated(self.scores(residual), of=of, tokens=tokens)
 
     def calibration(self, of: Literal["tokens", "texts"]) -> Calibration:
         """Return mean and deviation of the scores of single tokens, or of whole texts.
@@ -124,10 +128,15 @@ class Readout:
             raise ReadoutError(f"the readout has no calibration of {of}", remedy=remedy)
         return found
 
-    def calibrated(self, scores: Tensor, *, of: Literal["tokens", "texts"]) -> Tensor:
-        """Turn scores [..., layer, concept] into z; raises as `z`."""
-        calibration = self.calibration(of)
-        return (scores - calibration.mean.to(scores.device)) / calibration.std.to(scores.device)
+    def calibrated(self, scores: Tensor, *, of: Literal["tokens", "texts"], tokens: Any = None) -> Tensor:
+        """Turn scores [..., layer, concept] into z; arguments and errors as for `z`."""
+        calibration, lengths = self.calibration(of), self.length_calibration
+        mean, std = calibration.mean, calibration.std
+        if lengths is not None and tokens is not None:
+            mean = lengths.mean if of == "texts" else mean
+            many = tokens.cpu() if isinstance(tokens, Tensor) else tokens
+            std = self.calibration("tokens").std * lengths.shrinkage(many)
+        return (scores - mean.to(scores.device)) / std.to(scores.device)
 
     def of_concepts(self, keep: Collection[str], dropped: Mapping[str, str] | None = None) -> "Readout":
         """Return the readout of some concepts, in the readout's order.
@@ -142,6 +151,9 @@ class Readout:
             None if of is None else Calibration(of.mean[:, rows], of.std[:, rows], of.n)
             for of in (self.text_calibration, self.token_calibration)
         )
+        lengths = self.length_calibration
+        if lengths is not None:
+            lengths = replace(lengths, mean=lengths.mean[:, rows], floor=lengths.floor[:, rows])
         about = replace(
             said,
             counts={concept: said.counts[concept] for concept in concepts if concept in said.counts},
@@ -149,7 +161,7 @@ class Readout:
             left_out={**said.left_out, **(dropped or {})},
             golden=said.golden and self._golden_of(said.golden, rows),
         )
-        return Readout(concepts, self.layers, self.vectors[:, rows], of_texts, of_tokens, about)
+        return Readout(concepts, self.layers, self.vectors[:, rows], of_texts, of_tokens, about, lengths)
 
     def with_golden(self, texts: Sequence[str], ids: Sequence[Sequence[int]], streams: Tensor) -> "Readout":
         """Return the readout with golden texts in its provenance (see `readout.golden`).
@@ -218,7 +230,8 @@ class Readout:
 
     def _manifest(self) -> Manifest:
         said = {each.name: getattr(self.provenance, each.name) for each in fields(Provenance)}
-        calibration = Calibrations(_rows(self.text_calibration), _rows(self.token_calibration))
+        lengths = _length_rows(self.length_calibration)
+        calibration = Calibrations(_rows(self.text_calibration), _rows(self.token_calibration), lengths)
         about = About(**said, format_version=FORMAT_VERSION, calibration=calibration)
         return Manifest(list(self.concepts), list(self.layers), self.d_model, "float16", about)
 
@@ -301,7 +314,7 @@ def load_readout(path: str | Path, manifest_path: str | Path | None = None) -> R
     calibration = manifest.amygdala_tl.calibration
     calibrations = _calibration(calibration.texts), _calibration(calibration.tokens)
     axes = tuple(manifest.concepts), tuple(manifest.layers)
-    return Readout(*axes, torch.from_numpy(vectors), *calibrations, manifest.provenance)
+    return Readout(*axes, torch.from_numpy(vectors), *calibrations, manifest.provenance, _lengths(calibration.lengths))
 
 
 def _rows(of: Calibration | None) -> CalibrationRows | None:
@@ -310,3 +323,14 @@ def _rows(of: Calibration | None) -> CalibrationRows | None:
 
 def _calibration(rows: CalibrationRows | None) -> Calibration | None:
     return None if rows is None else Calibration(torch.tensor(rows.mean), torch.tensor(rows.std), rows.n)
+
+
+def _length_rows(of: LengthCalibration | None) -> LengthRows | None:
+    return None if of is None else LengthRows(of.mean.tolist(), of.floor.tolist(), of.reach[:, 0].tolist(), of.n)
+
+
+def _lengths(rows: LengthRows | None) -> LengthCalibration | None:
+    if rows is None:
+        return None
+    mean, floor, reach = (torch.tensor(side) for side in (rows.mean, rows.floor, rows.reach))
+    return LengthCalibration(mean, floor, reach[:, None], rows.n)

@@ -163,7 +163,7 @@ def test_a_short_context_is_filled_and_not_passed(lens, context):
     small = dataclasses.replace(lens, info=dataclasses.replace(lens.info, n_ctx=context))
     for role in ("none", "user"):
         settings = CaptureSettings(role)
-        cut, fine = pool_texts(small, ["I was happy. " * 40], LAYERS, "pooled", settings)
+        cut, counts = pool_texts(small, ["I was happy. " * 40], LAYERS, "pooled", settings)
         one, _ = pool_texts(small, ["I"], LAYERS, "pooled", settings)
-        assert fine.all()
+        assert (counts > 0).all()
         assert not torch.allclose(cut, one)

@@ -75,9 +75,9 @@ def test_a_massive_token_that_is_not_the_first_is_not_pooled_either(embedded):
 
 def test_a_text_of_one_token_is_read_at_that_token_and_marked(embedded):
     assert len(tokenize_for(embedded, ["a"], PLAIN)[0].ids) == 1
-    activations, fine = pool_texts(embedded, ["a", "a tide"], LAYERS, "pooled", PLAIN)
+    activations, counts = pool_texts(embedded, ["a", "a tide"], LAYERS, "pooled", PLAIN)
     assert torch.isfinite(activations).all()
-    assert fine.all(dim=1).tolist() == [False, True]
+    assert counts.tolist() == [[0] * len(LAYERS), [1] * len(LAYERS)]
     last = pool_texts(embedded, ["a"], LAYERS, "last", PLAIN)[0]
     assert ((activations[:1] - last).norm(dim=-1) / last.norm(dim=-1)).max() < 1e-5
 

@@ -34,11 +34,11 @@ def tokens_run(tiny, **options):
 
 @pytest.mark.parametrize("position", READ_POSITIONS)
 def test_activations_equal_those_of_whole_passes(tiny, position, monkeypatch):
-    shared, fine = pool_texts(tiny, TEXTS, [1, 3], position, SETTINGS)
+    shared, counts = pool_texts(tiny, TEXTS, [1, 3], position, SETTINGS)
     monkeypatch.setattr(runner, "_shared_prefix", lambda *_: None)
-    whole, fine_too = pool_texts(tiny, TEXTS, [1, 3], position, SETTINGS)
+    whole, counts_too = pool_texts(tiny, TEXTS, [1, 3], position, SETTINGS)
     assert float(((shared - whole).norm(dim=-1) / whole.norm(dim=-1)).max()) < 1e-5
-    assert torch.equal(fine, fine_too)
+    assert torch.equal(counts, counts_too)
 
 
 def test_only_the_texts_own_tokens_run_for_every_text(tiny, monkeypatch):

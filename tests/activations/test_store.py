@@ -39,7 +39,8 @@ def test_what_is_loaded_is_what_was_pooled(tmp_path, tiny):
     store = store_at(tmp_path, tiny)
     capture_texts(tiny, TEXTS, [0, 2], store)
     for position in READ_POSITIONS:
-        direct = pool_texts(tiny, list(TEXTS.values()), [0, 2], position, SETTINGS)[0]
+        direct, counts = pool_texts(tiny, list(TEXTS.values()), [0, 2], position, SETTINGS)
+        assert (counts == (store.load_counts(list(TEXTS), [0, 2]) if position == "pooled" else 1)).all()
         for again in (store, store_at(tmp_path, tiny)):
             torch.testing.assert_close(again.load(list(TEXTS), [0, 2], position), direct)
             torch.testing.assert_close(again.load(list(TEXTS)[::-1], [2], position), direct[:, 1:].flip(0))

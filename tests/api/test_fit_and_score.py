@@ -8,9 +8,11 @@ import torch
 from amygdala_tl import capture, fit, load_readout, score
 from amygdala_tl.activations.golden import read_golden
 from amygdala_tl.activations.store import ActivationStore
+from amygdala_tl.api.evaluate import passages
 from amygdala_tl.api.score import score_tokens
 from amygdala_tl.corpus.build import build_corpus
 from amygdala_tl.corpus.labels import LabelRules
+from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.demo import demo_graph_path
 from amygdala_tl.directions.choice import CANDIDATES
 from amygdala_tl.directions.method import Method, parse_method
@@ -92,6 +94,22 @@ def test_token_scores_are_projections_of_each_token_and_their_pieces_make_the_te
         torch.testing.assert_close(result.scores, naive, rtol=1e-4, atol=1e-4)
 
 
+def test_z_of_texts_are_those_of_their_numbers_of_tokens(bundle, tiny):
+    readout = load_readout(bundle)
+    # A random model has no sink but the first token.
+    counts = torch.tensor([[len(tiny.tokenizer(text).input_ids) - 1] * 2 for text in SENTENCES])
+    expected = readout.calibrated(score(SENTENCES, bundle, tiny), of="texts", tokens=counts)
+    torch.testing.assert_close(score(SENTENCES, bundle, tiny, calibrated=True), expected, rtol=1e-4, atol=1e-4)
+    found = passages(readout, Corpus.from_texts(SENTENCES, [[]] * 3), tiny)
+    shown = {text: z for z, text in (*found[0].top, *found[0].bottom)}
+    column = readout.column(found[0].layer)
+    assert shown == pytest.approx(dict(zip(SENTENCES, expected[:, column, 0].tolist(), strict=True)), abs=1e-4)
+
+
+def test_only_pooled_texts_are_calibrated_by_length(corpus, store):
+    assert fit(corpus, store, aggregator="mean", read_position="last").length_calibration is None
+
+
 def test_a_text_that_is_only_a_sink_has_no_calibrated_score(bundle, tiny):
     scores = score(["a", "a longer text"], bundle, tiny, calibrated=True)
     assert scores[0].isnan().all()
@@ -145,6 +163,9 @@ def test_held_out_texts_do_not_move_the_fit(corpus, store, chosen):
     other = fit(dataclasses.replace(corpus, texts=flipped), store)
     assert chosen.provenance.estimator == other.provenance.estimator
     assert torch.equal(chosen.vectors, other.vectors)
+    for name in ("mean", "floor", "reach"):
+        assert torch.equal(getattr(chosen.length_calibration, name), getattr(other.length_calibration, name))
+    assert chosen.length_calibration.n == sum(text.split == "train" for text in corpus.texts)
 
 
 def test_auto_takes_the_best_of_its_table_and_says_what_it_compared(chosen):

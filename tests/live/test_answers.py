@@ -6,6 +6,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +14,7 @@ from amygdala_tl.errors import LiveUnreachable
 from amygdala_tl.live.answers import generated_of, sequences_of, served_of
 from amygdala_tl.settings import ServerLimits
 from tests.live.readout_server import event, manifest
+from tests.readout.example import a_readout
 
 SAID = manifest(["joy", "grief"], [3, 7, 9])
 SERVED = served_of(json.dumps(SAID).encode(), "here")
@@ -57,6 +59,16 @@ def test_a_manifest_is_whole_or_refused(said):
     if served.calibrated:
         assert served.mean.shape == served.std.shape == shape
         assert np.isfinite(served.z(np.zeros(shape, dtype=np.float32))).all()
+
+
+def test_z_of_a_window_is_that_of_the_readout_itself(tmp_path):
+    readout = a_readout()
+    data = readout.save(tmp_path / "readout.safetensors").with_suffix(".json").read_bytes()
+    scores = torch.randn(4, len(readout.layers), len(readout.concepts))
+    for tokens in (1, 64):
+        z = served_of(data, "here").z(scores.numpy(), tokens=tokens)
+        expected = readout.calibrated(scores, of="tokens", tokens=tokens)
+        torch.testing.assert_close(torch.tensor(z).float(), expected)
 
 
 @given((JSON | EVENT).map(json.dumps) | st.text(max_size=20))

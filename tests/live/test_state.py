@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from amygdala_tl.live.records import Generated, Served
 from amygdala_tl.live.state import KEPT, RECENT, LiveState, View
+from amygdala_tl.records import LengthCalibration
 
 CONCEPTS = ("awe", "calm", "grief")
 LAYERS = (4, 9)
@@ -17,6 +18,7 @@ SERVED = Served(
     mean=np.asarray([[1.0, 2.0, 3.0], [0.0, 0.0, 0.0]], dtype=np.float32),
     std=np.asarray([[1.0, 2.0, 4.0], [1.0, 1.0, 1.0]], dtype=np.float32),
     manifest={},
+    lengths=LengthCalibration(np.zeros((2, 3)), np.full((2, 3), 0.25), np.asarray([[3.0], [1.0]]), 9),
 )
 PLAIN = Served(CONCEPTS, LAYERS, "m", None, None, {})
 NUMBER = st.floats(-100, 100, width=32)
@@ -46,12 +48,14 @@ def naive(events, view, served=SERVED):
     if not rows:
         return None
     rows = rows if view.mean else rows[-1:]
-    values = []
+    values, reach = [], (3.0, 1.0)[view.layer]
+    shrinkage = (0.25 + 0.75 * reach / (len(rows) + reach - 1)) ** 0.5  # of the deviation of a mean over so many tokens
     for concept in range(3):
         column = [row[3 * view.layer + concept] for row in rows]
         value = sum(column) / len(column)
         if not view.raw and served.calibrated:
             value = (value - float(served.mean[view.layer][concept])) / float(served.std[view.layer][concept])
+            value /= shrinkage
         values.append(value)
     return values
 
@@ -99,6 +103,8 @@ def test_a_token_is_named_after_its_strongest_concept_in_the_layer_and_unit_that
     assert of(View()) == [("awe", 4.0)]
     assert of(View(raw=True)) == [("grief", 7.0)]
     assert of(View(layer=1)) == [("calm", 9.0)]
+    state = state_of([[[5.0, 5.0, 7.0, 0.0, 9.0, 1.0], None] + [[5.0, 5.0, 7.0, 0.0, 9.0, 1.0]] * 2])
+    assert of(View()) == [("awe", pytest.approx(4.0 / (0.25 + 0.75 * 3 / 5) ** 0.5))]  # a mean over three tokens
 
 
 @given(st.lists(st.integers(1, 3), max_size=KEPT + 50), st.integers(0, KEPT + 50))

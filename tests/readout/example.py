@@ -6,7 +6,7 @@ import torch
 
 from amygdala_tl.readout.provenance import Provenance, Verdict
 from amygdala_tl.readout.record import Readout
-from amygdala_tl.records import Calibration, CaptureSettings, ModelInfo, hook_name
+from amygdala_tl.records import Calibration, CaptureSettings, LengthCalibration, ModelInfo, hook_name
 
 CONCEPTS = ("awe", "joy", "grief")
 LAYERS = (3, 10)
@@ -48,4 +48,10 @@ def a_readout(concepts=CONCEPTS, layers=LAYERS, d_model=D_MODEL, seed=0, **said)
         text_calibration=calibration(40),
         token_calibration=calibration(4000),
         provenance=replace(provenance, **said),
+        length_calibration=LengthCalibration(
+            mean=torch.randn(shape, generator=generator),
+            floor=torch.rand(shape, generator=generator),
+            reach=1 + 9 * torch.rand(len(layers), 1, generator=generator),
+            n=38,
+        ),
     )

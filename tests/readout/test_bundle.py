@@ -52,6 +52,10 @@ def test_what_is_loaded_is_what_was_saved(bundle):
         torch.testing.assert_close(one.mean, other.mean)
         torch.testing.assert_close(one.std, other.std)
         assert one.n == other.n
+    one, other = loaded.length_calibration, saved.length_calibration
+    for name in ("mean", "floor", "reach"):
+        torch.testing.assert_close(getattr(one, name), getattr(other, name))
+    assert one.n == other.n
     assert loaded.provenance == saved.provenance
     assert loaded.provenance.hooks == {"3": "blocks.3.hook_resid_post", "10": "blocks.10.hook_resid_post"}
     assert loaded.provenance.verdicts["awe"] == saved.provenance.verdicts["awe"]
@@ -112,6 +116,13 @@ REFUSED = {
     "another format": lambda path: edit(path, lambda m: m["amygdala_tl"].update(format_version=99)),
     "a calibration of another shape": lambda path: edit(
         path, lambda m: m["amygdala_tl"]["calibration"]["texts"]["mean"].pop()
+    ),
+    "a layer without a reach": lambda path: edit(
+        path, lambda m: m["amygdala_tl"]["calibration"]["lengths"]["reach"].pop()
+    ),
+    "lengths without tokens": lambda path: edit(path, lambda m: m["amygdala_tl"]["calibration"].update(tokens=None)),
+    "a floor above one": lambda path: edit(
+        path, lambda m: m["amygdala_tl"]["calibration"]["lengths"]["floor"][0].__setitem__(0, 1.5)
     ),
     "a deviation of zero": lambda path: edit(
         path, lambda m: m["amygdala_tl"]["calibration"]["tokens"]["std"][0].__setitem__(0, 0.0)

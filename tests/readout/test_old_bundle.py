@@ -67,13 +67,14 @@ def test_its_scores_and_z_are_those_of_a_plain_loop_over_its_files(readout):
     tensors = load_file(BUNDLE)
     streams = torch.randn(5, len(SAID["layers"]), SAID["hidden_size"], generator=torch.Generator().manual_seed(1))
     scores, of_texts, of_tokens = readout.scores(streams), readout.z(streams, of="texts"), readout.z(streams)
+    of_long = readout.z(streams, of="texts", tokens=300)  # it does not know how scores vary with length
     for place, layer in enumerate(SAID["layers"]):
         for row, concept in enumerate(SAID["concepts"]):
             vector = tensors[f"layer_{layer}.vectors"][row].double()
             for text in range(5):
                 score = float(streams[text, place].double() @ vector)
                 assert float(scores[text, place, row]) == pytest.approx(score, abs=1e-5), concept
-                for name, z in (("texts", of_texts), ("tokens", of_tokens)):
+                for name, z in (("texts", of_texts), ("texts", of_long), ("tokens", of_tokens)):
                     said = ABOUT["calibration"][name]
                     expected = (score - said["mean"][place][row]) / said["std"][place][row]
                     assert float(z[text, place, row]) == pytest.approx(expected, abs=1e-4), concept
@@ -88,6 +89,7 @@ def test_saved_again_it_says_all_that_it_said(readout, tmp_path):
     unsaid = {"rendered": "", "read_position": "all", "store_dtype": "float32"}
     assert about["capture"] == ABOUT["capture"] | unsaid
     assert about["model"].items() >= ABOUT["model"].items()
-    for key in ABOUT.keys() - {"tensors_sha256", "model", "capture"}:
+    assert about["calibration"] == ABOUT["calibration"] | {"lengths": None}
+    for key in ABOUT.keys() - {"tensors_sha256", "model", "capture", "calibration"}:
         assert about[key] == ABOUT[key], key
     assert about["corpus"] == {}

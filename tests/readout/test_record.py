@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import math
 
 import pytest
 import torch
@@ -94,6 +95,27 @@ def test_z_is_in_deviations_of_tokens_or_of_texts():
     close(readout.z(streams, of="tokens"), readout.z(streams))
     close(readout.z(streams, of="texts"), naive_z(readout, scores, readout.text_calibration))
     close(readout.calibrated(scores, of="texts"), readout.z(streams, of="texts"))
+
+
+def test_z_of_a_mean_is_in_deviations_of_means_over_as_many_tokens():
+    readout, streams = a_readout(), torch.randn(4, len(LAYERS), D_MODEL)
+    scores, single, lengths = naive_scores(readout, streams), readout.token_calibration, readout.length_calibration
+    counts = torch.tensor([[1, 2], [3, 40], [500, 6], [70, 8000]], dtype=torch.int32)
+    for text, layer, concept in itertools.product(range(4), range(len(LAYERS)), range(len(CONCEPTS))):
+        floor, reach = float(lengths.floor[layer, concept]), float(lengths.reach[layer, 0])
+        n = int(counts[text, layer])
+        std = float(single.std[layer, concept]) * math.sqrt(floor + (1 - floor) * reach / (n + reach - 1))
+        for of, mean in (("texts", lengths.mean), ("tokens", single.mean)):
+            z = (float(scores[text, layer, concept]) - float(mean[layer, concept])) / std
+            assert float(readout.z(streams, of=of, tokens=counts)[text, layer, concept]) == pytest.approx(z, rel=1e-4)
+            assert float(readout.z(streams, of=of, tokens=n)[text, layer, concept]) == pytest.approx(z, rel=1e-4)
+    close(readout.z(streams, tokens=1), readout.z(streams))
+
+
+def test_a_readout_without_a_calibration_of_lengths_ignores_them():
+    readout, streams = dataclasses.replace(a_readout(), length_calibration=None), torch.randn(4, len(LAYERS), D_MODEL)
+    for of in ("tokens", "texts"):
+        close(readout.z(streams, of=of, tokens=300), readout.z(streams, of=of))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
@@ -259,6 +281,10 @@ def test_some_concepts_keep_the_readouts_order_and_all_that_is_said_of_them():
         assert torch.equal(one.mean, other.mean[:, [0, 2]])
         assert torch.equal(one.std, other.std[:, [0, 2]])
         assert one.n == other.n
+    close(
+        some.z(torch.ones(len(LAYERS), D_MODEL), of="texts", tokens=9),
+        whole.z(torch.ones(len(LAYERS), D_MODEL), of="texts", tokens=9)[..., [0, 2]],
+    )
     said = some.provenance
     assert list(said.counts) == list(said.verdicts) == ["awe", "grief"]
     assert said.left_out == {"calm": "2 positive training texts, need 5", "joy": "not wanted"}
