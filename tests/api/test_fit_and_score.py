@@ -12,7 +12,6 @@ from amygdala_tl.api.evaluate import passages
 from amygdala_tl.api.score import score_tokens
 from amygdala_tl.corpus.build import build_corpus
 from amygdala_tl.corpus.labels import LabelRules
-from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.demo import demo_graph_path
 from amygdala_tl.directions.choice import CANDIDATES
 from amygdala_tl.directions.method import Method, parse_method
@@ -94,16 +93,17 @@ def test_token_scores_are_projections_of_each_token_and_their_pieces_make_the_te
         torch.testing.assert_close(result.scores, naive, rtol=1e-4, atol=1e-4)
 
 
-def test_z_of_texts_are_those_of_their_numbers_of_tokens(bundle, tiny):
-    readout = load_readout(bundle)
+def test_z_of_texts_are_those_of_their_numbers_of_tokens(corpus, bundle, tiny):
+    readout, some = load_readout(bundle), [text for text in corpus.texts if text.split == "heldout"][:3]
+    texts = [text.text for text in some]
     # A random model has no sink but the first token.
-    counts = torch.tensor([[len(tiny.tokenizer(text).input_ids) - 1] * 2 for text in SENTENCES])
-    expected = readout.calibrated(score(SENTENCES, bundle, tiny), of="texts", tokens=counts)
-    torch.testing.assert_close(score(SENTENCES, bundle, tiny, calibrated=True), expected, rtol=1e-4, atol=1e-4)
-    found = passages(readout, Corpus.from_texts(SENTENCES, [[]] * 3), tiny)
-    shown = {text: z for z, text in (*found[0].top, *found[0].bottom)}
-    column = readout.column(found[0].layer)
-    assert shown == pytest.approx(dict(zip(SENTENCES, expected[:, column, 0].tolist(), strict=True)), abs=1e-4)
+    counts = torch.tensor([[len(tiny.tokenizer(text).input_ids) - 1] * 2 for text in texts])
+    expected = readout.calibrated(score(texts, bundle, tiny), of="texts", tokens=counts)
+    torch.testing.assert_close(score(texts, bundle, tiny, calibrated=True), expected, rtol=1e-4, atol=1e-4)
+    found = passages(readout, dataclasses.replace(corpus, texts=tuple(some)), tiny)[0]
+    shown = {text: z for z, text in (*found.top, *found.bottom)}
+    column = readout.column(found.layer)
+    assert shown == pytest.approx(dict(zip(texts, expected[:, column, 0].tolist(), strict=True)), abs=1e-4)
 
 
 def test_only_pooled_texts_are_calibrated_by_length(corpus, store):
