@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from amygdala_tl import load_model
-from amygdala_tl.activations.runner import run_pooled, tokenize_for
+from amygdala_tl.activations.runner import run_batches, tokenize_for
 from amygdala_tl.records import CaptureSettings
 
 LAYERS = (9, 18, 20)
@@ -32,7 +32,7 @@ def main() -> None:
             texts = tokenize_for(lens, rows, said)
             tokenized = time.process_time()
             rates.append(len(texts) / (tokenized - start))
-            for _batch in run_pooled(lens, texts, [[] for _ in texts], LAYERS, said):
+            for _batch in run_batches(lens, texts, LAYERS):
                 pass
             shares.append((tokenized - start) / (time.process_time() - start))
         print(f"chat template {template}: {statistics.median(shares):.2%}, {statistics.median(rates):,.0f} texts/s")
