@@ -115,7 +115,7 @@ def _more_groups(evaluation: Evaluation, place: int) -> str:
         distances.append((value - 0.5) / (rarer * (float(evaluation.permutation_null[place]) - 0.5)))
     more = evaluation.n_groups * (min(distances) ** -2 - 1.0)
     rounded = max(1, round(more, 1 - int(math.log10(max(more, 1)))))
-    return f"about {rounded:.0f} more groups would decide"
+    return f"about {rounded:,.0f} more group{'s' if rounded > 1 else ''} would decide"
 
 
 def _logit(share: float) -> float:

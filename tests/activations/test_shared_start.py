@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from amygdala_tl.activations import runner
+from amygdala_tl.activations.plan import PlannedShard
 from amygdala_tl.activations.runner import pool_texts, tokenize_for
 from amygdala_tl.lens.engines import has_hooked_transformer
 from amygdala_tl.lens.model import load_model
@@ -64,11 +65,12 @@ def test_a_batch_has_no_more_texts_than_asked_for(tiny):
 
 def test_sampled_tokens_are_those_of_whole_passes(tiny, monkeypatch):
     tokenized = tokenize_for(tiny, TEXTS, SETTINGS)
-    drawn = [[text.first, text.last] for text in tokenized]
+    ids, where = tuple(map(str, range(len(TEXTS)))), tuple((text.first, text.last) for text in tokenized)
+    plan = [PlannedShard((1, 3), ids, tuple(tokenized), where)]
 
     def sampled():
         found = {}
-        for part in runner.run_pooled(tiny, tokenized, drawn, [1, 3], SETTINGS):
+        for _, part in runner.run_shards(tiny, plan, SETTINGS):
             for row, token in zip(part.pooled.token_rows.tolist(), part.pooled.token_sample, strict=True):
                 found.setdefault(part.indices[row], []).append(token.nan_to_num(nan=7.0))
         return torch.stack([torch.stack(found[index]) for index in range(len(TEXTS))])
