@@ -45,7 +45,7 @@ OWN = {
         "render_tool",
     },
     "train": {"training_data_dir", "output", "activations_dir", "verdicts"},
-    "capture": {"training_data_dir", "activations_dir", "engine"},
+    "capture": {"training_data_dir", "activations_dir", "engine", "ray", "workers"},
     "fit": {"training_data_dir", "activations_dir", "output", "target_layers", "verdicts"},
     "layers": {"training_data_dir", "activations_dir", "target_layers"},
 }

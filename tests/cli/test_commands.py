@@ -89,7 +89,7 @@ def test_read_prints_tables_tokens_and_json(capsys, workplace, tiny_checkpoint):
     code, out, _ = run(capsys, "read", "The tide came in again.", "--tokens", "--concept", "grief", *common)
     assert code == 0
     assert "The tide came in again." in out
-    assert "grief, layer 2" in out
+    assert "grief (undecided), layer 2" in out  # a random model has learnt nothing, and the held-out texts are few
     code, out, _ = run(capsys, "read", "The tide came in again.", "--json", *common)
     assert code == 0
     (found,) = json.loads(out)

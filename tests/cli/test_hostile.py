@@ -17,6 +17,7 @@ import torch
 import typer
 from safetensors.torch import save
 
+from amygdala_tl.activations import plan
 from amygdala_tl.api.capture import capture
 from amygdala_tl.cli.app import app
 from amygdala_tl.corpus.io import write_corpus
@@ -191,7 +192,8 @@ def test_a_command_stopped_while_it_imports_says_one_sentence(module, number):
     assert done.stderr.count("\n") == 1
 
 
-def test_a_capture_that_ctrl_c_stops_goes_on_from_there(tmp_path, tiny):
+def test_a_capture_that_ctrl_c_stops_goes_on_from_its_last_shard(tmp_path, tiny, monkeypatch):
+    monkeypatch.setattr(plan, "SHARD_TEXTS", 2)
     texts = [f"Note {number}: the kettle was on and the rain had stopped." for number in range(12)]
     corpus = Corpus.from_texts(texts, [["joy"], ["grief"]] * 6)
 
