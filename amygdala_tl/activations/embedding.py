@@ -14,7 +14,7 @@ from amygdala_tl.lens.weights import token_embeddings
 from amygdala_tl.records import CaptureSettings
 
 AT_A_TIME = 1024
-"""Texts whose tokens are held at once: the tokens of a corpus take more memory than its embeddings."""
+"""Number of texts to hold the tokens of at once. The tokens of a whole corpus take more memory than its embeddings."""
 
 
 def mean_embeddings(loaded: Lens, texts: Sequence[str], settings: CaptureSettings) -> Float[Tensor, "text 1 d_model"]:

@@ -10,6 +10,7 @@ from tokenizers import normalizers
 from amygdala_tl.activations import plan as planning
 from amygdala_tl.activations.capture import capture_texts
 from amygdala_tl.activations.engine import PoolingEngine
+from amygdala_tl.activations.golden import run_golden
 from amygdala_tl.activations.plan import PlannedShard, plan_shards, shard_tokens
 from amygdala_tl.activations.runner import run_shards
 from amygdala_tl.activations.store import ActivationStore
@@ -71,7 +72,7 @@ class Engine(PoolingEngine):
         self.lens, self.info, self.tokenizer, self.vocabulary = lens, lens.info, lens.tokenizer, lens.vocabulary
 
     def streams(self, prompts, layers):
-        raise NotImplementedError
+        return run_golden(self.lens, prompts, layers)
 
     def pooled(self, texts, drawn, layers, said):
         everything = PlannedShard(tuple(layers), tuple(map(str, range(len(texts)))), tuple(texts), tuple(drawn))

@@ -8,7 +8,6 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from amygdala_tl import capture, fit, judge, load_readout
 from amygdala_tl.activations.embedding import mean_embeddings
@@ -32,6 +31,7 @@ from amygdala_tl.errors import CorpusError, FitError, ReadoutError
 from amygdala_tl.lens.weights import mlp_outputs, unembedding
 from amygdala_tl.memory.graph_file import read_graph_file
 from amygdala_tl.records import READ_POSITIONS, CaptureSettings, ModelInfo, Node
+from tests.largest import LargestTensor
 
 LAYERS = (0, 1, 2, 3)
 D_MODEL = 48
@@ -305,21 +305,6 @@ def test_a_diagnosis_repeats_itself(corpus, store, fitted, diagnosis):
     assert again.quality == diagnosis.quality
 
 
-class LargestActivations(TorchDispatchMode):
-    """Counts the numbers of the largest tensor of texts' activations that any operation makes."""
-
-    def __init__(self):
-        super().__init__()
-        self.most = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        result = func(*args, **(kwargs or {}))
-        for each in result if isinstance(result, tuple | list) else (result,):
-            if isinstance(each, torch.Tensor) and D_MODEL in each.shape:
-                self.most = max(self.most, each.numel() // D_MODEL)
-        return result
-
-
 def test_a_judgement_in_parts_holds_parts_only_and_is_that_of_all_texts_at_once(
     corpus, fitted, diagnosis, tmp_path, monkeypatch
 ):
@@ -331,11 +316,11 @@ def test_a_judgement_in_parts_holds_parts_only_and_is_that_of_all_texts_at_once(
     monkeypatch.setattr(labelled, "FEWEST", 20)
     monkeypatch.setattr(quality_room, "MOST_NUMBERS", 20 * D_MODEL)
     n_train = len(judged_texts(fitted, corpus, store, "train").ids)
-    with LargestActivations() as parts:
+    with LargestTensor(D_MODEL) as parts:
         found = judge(fitted, corpus, store)
     assert parts.most <= RANDOM_DIRECTIONS < n_train
     monkeypatch.setattr(Method, "streamable", False)
-    with LargestActivations() as whole:
+    with LargestTensor(D_MODEL) as whole:
         expected = judge(fitted, corpus, store)
     assert whole.most >= n_train
     assert verdicts_of(found) == verdicts_of(expected) == verdicts_of(diagnosis)

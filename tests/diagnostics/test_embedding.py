@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from amygdala_tl.activations import embedding as embeddings
 from amygdala_tl.diagnostics import embedding
@@ -10,23 +9,9 @@ from amygdala_tl.diagnostics.embedding import embedding_scores
 from amygdala_tl.directions import LabelledActivations
 from amygdala_tl.directions.method import Method, parse_method
 from amygdala_tl.records import CaptureSettings
+from tests.largest import LargestTensor
 
 D_MODEL, TEXTS, PART = 24, 600, 50
-
-
-class MostRows(TorchDispatchMode):
-    """Counts the rows of the largest tensor of embeddings that any operation makes."""
-
-    def __init__(self):
-        super().__init__()
-        self.most = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        result = func(*args, **(kwargs or {}))
-        for each in result if isinstance(result, tuple | list) else (result,):
-            if isinstance(each, torch.Tensor) and D_MODEL in each.shape:
-                self.most = max(self.most, each.numel() // D_MODEL)
-        return result
 
 
 @pytest.mark.parametrize("aggregator", ["mean", "whitened"])
@@ -39,10 +24,10 @@ def test_a_fit_on_embeddings_takes_parts_and_gives_the_scores_of_all_texts_at_on
     unseen = torch.randn(30, 1, D_MODEL, generator=draws)
     monkeypatch.setattr(embedding, "PART_TEXTS", PART)
     method = parse_method(aggregator, "")
-    with MostRows() as parts:
+    with LargestTensor(D_MODEL) as parts:
         found = embedding_scores(method, known, values, unseen)
     monkeypatch.setattr(Method, "streamable", False)
-    with MostRows() as whole:
+    with LargestTensor(D_MODEL) as whole:
         expected = embedding_scores(method, known, values, unseen)
     assert parts.most < TEXTS <= whole.most
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)

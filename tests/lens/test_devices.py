@@ -1,4 +1,4 @@
-"""A model whose layers are on several devices gives what it gives on one. The devices are simulated: see `simulated_devices`."""
+"""A model gives the same with its layers on several devices as on one. `simulated_devices` makes the devices."""
 
 import copy
 

@@ -9,7 +9,7 @@ from amygdala_tl.readout.record import Readout
 from amygdala_tl.records import Calibration, TokenPart
 
 AXES = torch.eye(3)[None]
-"""Directions [layer, concept, d_model] whose scores are the coordinates of the streams."""
+"""Directions [layer, concept, d_model]. They are the unit axes, so scores are the coordinates of the streams."""
 
 ALIKE = 0.7
 """Correlation of neighbouring tokens."""
