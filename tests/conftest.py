@@ -1,155 +1,19 @@
-"""Shared fixtures: the embedded model, and tiny random checkpoints of several architectures."""
+"""Settings of a test run. The fixtures with models are in `tests/models.py`."""
 
 import os
-import shutil
-from collections.abc import Callable
-from pathlib import Path
 
 # One thread a process, set before torch starts its own: two workers with two threads each slow one another down fivefold.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
-import torch
-from filelock import FileLock
 from hypothesis import settings
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
-
-from amygdala_tl.demo import demo_graph_path
-from amygdala_tl.lens.embedded import embedded_checkpoint
-from amygdala_tl.lens.model import Lens, load_model
-from amygdala_tl.memory.graph_file import read_graph_file
 
 # How long an example takes says more of the machine than of the code.
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
 
-# A twelfth of the embedded model's: loading its tokenizer and computing its logits would take half of the time of the tests.
-VOCABULARY = 4096
-WHOLE_VOCABULARY = 49152
 
-TINY = {
-    "llama": {"num_key_value_heads": 2, "rope_parameters": {"rope_type": "default", "rope_theta": 50000.0}},
-    "qwen3": {"num_key_value_heads": 2, "head_dim": 32},
-    "qwen3_5_text": {
-        "num_key_value_heads": 2,
-        "head_dim": 32,
-        "linear_num_key_heads": 2,
-        "linear_num_value_heads": 4,
-        "linear_key_head_dim": 16,
-        "linear_value_head_dim": 16,
-    },
-    "gemma2": {"num_key_value_heads": 2, "head_dim": 32, "sliding_window": 8},
-    "gpt2": {},
-}
-# Architectures whose decoder layers return something else in vLLM.
-TINY_FOR_VLLM = {
-    "opt": {"ffn_dim": 128, "word_embed_proj_dim": 64, "dropout": 0.0},
-    "stablelm": {"num_key_value_heads": 2},
-    "cohere": {"num_key_value_heads": 2},
-    "cohere2": {
-        "num_key_value_heads": 2,
-        "sliding_window": 8,
-        "layer_types": ["sliding_attention", "sliding_attention", "sliding_attention", "full_attention"],
-    },
-}
-
-
-@pytest.fixture(scope="session")
-def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
-    """Make a folder once for all workers of a run: `once(name, fill)` calls `fill(folder)` in the first worker that asks for it.
-
-    Tests only read these folders.
-    """
-    root = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        root = root.parent
-
-    def make(name: str, fill: Callable[[Path], object]) -> Path:
-        folder, unfinished = root / "once" / name, root / "unfinished" / name
-        folder.parent.mkdir(exist_ok=True, parents=True)
-        with FileLock(folder.with_name(f".{name}.lock")):
-            if not folder.exists():
-                shutil.rmtree(unfinished, ignore_errors=True)  # a worker that failed half-way
-                unfinished.mkdir(parents=True)
-                fill(unfinished)
-                unfinished.rename(folder)
-        return folder
-
-    return make
-
-
-@pytest.fixture(scope="session")
-def converted(once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
-    """Checkpoint folder of the embedded model; where the cache is empty, one worker converts it and the others wait."""
-    once("converted", lambda _: embedded_checkpoint())
-    return embedded_checkpoint()
-
-
-@pytest.fixture(scope="session")
-def embedded(converted: Path) -> Lens:
-    """The embedded model in float32 on the CPU, on the engine that `auto` chooses."""
-    return load_model("embedded", device="cpu")
-
-
-@pytest.fixture(scope="session")
-def small_tokenizer(once: Callable[[str, Callable[[Path], object]], Path], converted: Path) -> Path:
-    """Folder of a tokenizer like the embedded model's, trained on the demo graph's notes."""
-
-    def fill(folder: Path) -> None:
-        notes = [node.content for node in read_graph_file(demo_graph_path())]
-        AutoTokenizer.from_pretrained(converted).train_new_from_iterator(notes, VOCABULARY).save_pretrained(folder)
-
-    return once("tokenizer", fill)
-
-
-@pytest.fixture(scope="session")
-def tiny_checkpoint(
-    once: Callable[[str, Callable[[Path], object]], Path], converted: Path, small_tokenizer: Path
-) -> Callable[..., Path]:
-    """Folder of a tiny random checkpoint of a model type: 4 layers of 64, made once, no download."""
-
-    def make(model_type: str, **overrides: int) -> Path:
-        def fill(folder: Path) -> None:
-            model = tiny_model(model_type, **overrides)
-            model.save_pretrained(folder)
-            source = small_tokenizer if model.config.vocab_size == VOCABULARY else converted
-            for file in [*source.glob("*token*"), *source.glob("chat_template.jinja")]:
-                shutil.copyfile(file, folder / file.name)
-
-        name = "-".join([model_type, *(f"{name}{value}" for name, value in overrides.items())])
-        return once(name, fill)
-
-    return make
-
-
-def tiny_model(model_type: str, **overrides: int) -> PreTrainedModel:
-    """A random model of 4 layers of 64, the same at every call."""
-    sizes = {
-        "vocab_size": VOCABULARY,
-        "hidden_size": 64,
-        "intermediate_size": 128,
-        "num_hidden_layers": 4,
-        "num_attention_heads": 4,
-        "max_position_embeddings": 512,
-    }
-    config = AutoConfig.for_model(
-        model_type,
-        **{**sizes, **(TINY | TINY_FOR_VLLM)[model_type], **overrides},
-        bos_token_id=1,
-        eos_token_id=2,
-        pad_token_id=2,
-    )
-    torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    # Fresh norms are all ones and fresh weights tiny: a mistake in either would hide.
-    for name, parameter in model.named_parameters():
-        with torch.no_grad():
-            scale = 0.3 if parameter.ndim == 1 else 0.1
-            parameter.add_(scale * torch.randn_like(parameter) if "embed" not in name else 0.0)
-    return model
-
-
-@pytest.fixture(scope="session")
-def tiny(tiny_checkpoint: Callable[[str], Path]) -> Lens:
-    """A tiny random Llama, loaded."""
-    return load_model(str(tiny_checkpoint("llama")), device="cpu")
+def pytest_configure(config: pytest.Config) -> None:
+    """Load the fixtures with models, but not into the process that only hands tests to workers: importing them takes seconds."""
+    if hasattr(config, "workerinput") or not config.getoption("numprocesses", default=None):
+        config.pluginmanager.import_plugin("tests.models")

@@ -1,10 +1,11 @@
 """A web application on a loopback port, in a thread, for the length of a `with` block."""
 
+import asyncio
 import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -13,6 +14,29 @@ from amygdala_tl.errors import InputError, MemoryGraphError
 
 _START_LIMIT = 20.0  # seconds
 _STOP_LIMIT = 5
+_TICK = 1.0  # seconds between two dates in the answers' headers
+
+
+class _Server(uvicorn.Server):
+    """A server that begins to stop when it is asked to; uvicorn looks ten times a second."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        """Wait for `stop`, or for what else ends a server."""
+        self._loop = asyncio.get_running_loop()
+        while not await self.on_tick(0):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), _TICK)
+
+    def stop(self) -> None:
+        """Ask the server to stop, from any thread."""
+        self.should_exit = True
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._stop.set)
 
 
 @contextmanager
@@ -29,7 +53,7 @@ def running_app(app: ASGIApp, *, host: str = "127.0.0.1", port: int = 0) -> Iter
         config = uvicorn.Config(
             app, log_level="error", lifespan="on", timeout_graceful_shutdown=_STOP_LIMIT, access_log=False
         )
-        server = uvicorn.Server(config)
+        server = _Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         try:
@@ -41,7 +65,7 @@ def running_app(app: ASGIApp, *, host: str = "127.0.0.1", port: int = 0) -> Iter
             name = f"[{host}]" if ":" in host else host
             yield f"http://{name}:{listener.getsockname()[1]}"
         finally:
-            server.should_exit = True
+            server.stop()
             thread.join(2 * _STOP_LIMIT)
 
 

@@ -17,8 +17,8 @@ from amygdala_tl.errors import ModelError
 from amygdala_tl.lens.weights import token_embeddings
 from amygdala_tl.records import CaptureSettings, CorpusText
 from amygdala_tl.report.summaries import capture_line
-from tests.conftest import tiny_model
 from tests.lens.made_tokenizers import made
+from tests.models import tiny_model
 
 BLANK, NAN, UNKNOWN = "\u2063", "a loud room", "zzz"
 BROKEN = {BLANK: "no token", NAN: "not finite", UNKNOWN: "does not know"}

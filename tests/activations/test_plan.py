@@ -17,8 +17,8 @@ from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.lens.tokenize import TokenizedText
 from amygdala_tl.lens.wrap import wrap
 from amygdala_tl.records import READ_POSITIONS, CaptureSettings, ModelInfo
-from tests.conftest import tiny_model
 from tests.lens.made_tokenizers import made
+from tests.models import tiny_model
 
 TEXTS = {f"id{at:02}": f"Day {at}: I was {'so ' * (at * 7 % 11)}happy." for at in range(28)}
 SOME = dict(list(TEXTS.items())[::3])

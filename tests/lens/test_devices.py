@@ -18,9 +18,9 @@ from amygdala_tl.lens.upper import head, run_above
 from amygdala_tl.lens.weights import unembedding
 from amygdala_tl.lens.wrap import wrap
 from amygdala_tl.steering import Ablate, intervene
-from tests.conftest import VOCABULARY
 from tests.lens.simulated_devices import SimulatedDevices
 from tests.lens.test_residuals import worst_relative
+from tests.models import VOCABULARY
 
 LAYERS = [0, 1, 3]
 TOKENS = torch.randint(3, VOCABULARY, (3, 12), generator=torch.Generator().manual_seed(2))

@@ -9,8 +9,8 @@ from amygdala_tl.lens.model import load_model
 from amygdala_tl.lens.plain_blocks import fused_attention
 from amygdala_tl.lens.residuals import run_resid_post
 from amygdala_tl.lens.upper import run_above
-from tests.conftest import TINY, TINY_FOR_VLLM, VOCABULARY, tiny_model
 from tests.lens.test_residuals import worst_relative
+from tests.models import TINY, TINY_FOR_VLLM, VOCABULARY, tiny_model
 
 LAYERS = [0, 1, 3]
 

@@ -6,8 +6,8 @@ import torch
 from amygdala_tl.lens.model import load_model
 from amygdala_tl.lens.prefix import share_prefix
 from amygdala_tl.lens.residuals import run_resid_post
-from tests.conftest import TINY, TINY_FOR_VLLM, VOCABULARY
 from tests.lens.test_residuals import ENGINES, KNOWN_TO_HOOKED_TRANSFORMER, worst_relative
+from tests.models import TINY, TINY_FOR_VLLM, VOCABULARY
 
 LAYERS = [0, 2]
 PREFIX = list(range(100, 120))

@@ -16,7 +16,7 @@ from amygdala_tl.lens.engines import has_hooked_transformer
 from amygdala_tl.lens.hugging_face import decoder_layers
 from amygdala_tl.lens.model import lens_of, load_model
 from amygdala_tl.lens.residuals import run_resid_post
-from tests.conftest import TINY, TINY_FOR_VLLM, VOCABULARY
+from tests.models import TINY, TINY_FOR_VLLM, VOCABULARY
 
 ENGINES = [
     pytest.param(

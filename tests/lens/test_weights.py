@@ -14,7 +14,7 @@ from amygdala_tl.lens.engines import has_hooked_transformer
 from amygdala_tl.lens.model import Lens, load_model
 from amygdala_tl.lens.weights import mlp_outputs, token_embeddings, unembedding
 from amygdala_tl.records import CaptureSettings
-from tests.conftest import VOCABULARY
+from tests.models import VOCABULARY
 
 KNOWN_TO_HOOKED_TRANSFORMER = ("llama", "gpt2")
 RUNS = [

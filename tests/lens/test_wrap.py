@@ -25,7 +25,7 @@ from amygdala_tl.lens.wrap import exported, reads_mean, wrap
 from amygdala_tl.readout.provenance import Provenance
 from amygdala_tl.readout.record import Readout
 from amygdala_tl.records import CaptureSettings
-from tests.conftest import VOCABULARY
+from tests.models import VOCABULARY
 
 CPU = torch.device("cpu")
 TEXT = "The lamp went out and nobody lit it again."

@@ -15,7 +15,7 @@ from amygdala_tl.steering.journal import Journal
 from amygdala_tl.steering.plan import SteeringCheck
 from amygdala_tl.steering.records import SteeringPlan
 from amygdala_tl.steering.words import ConceptWords, concept_words
-from tests.conftest import VOCABULARY
+from tests.models import VOCABULARY
 from tests.steering.conftest import ENGINES
 
 CONCEPTS = ("joy", "grief", "calm", "anxiety", "boredom", "pride")

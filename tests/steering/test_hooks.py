@@ -11,7 +11,7 @@ from amygdala_tl.lens.residuals import run_resid_post
 from amygdala_tl.lens.upper import can_start_above, head, run_above
 from amygdala_tl.steering.edits import NOT_FIRST, Ablate, Add, Clamp, Where
 from amygdala_tl.steering.hooks import intervene
-from tests.conftest import VOCABULARY
+from tests.models import VOCABULARY
 
 TOKENS = torch.randint(3, VOCABULARY, (3, 7), generator=torch.Generator().manual_seed(0))
 LAYERS = range(4)

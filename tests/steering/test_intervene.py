@@ -11,7 +11,7 @@ from amygdala_tl.lens.hugging_face import run_decoder_layers
 from amygdala_tl.lens.model import load_model
 from amygdala_tl.steering.edits import NOT_FIRST, mean_norm
 from amygdala_tl.steering.norms import mean_norms
-from tests.conftest import VOCABULARY
+from tests.models import VOCABULARY
 from tests.steering.conftest import ENGINES
 
 TOKENS = torch.randint(3, VOCABULARY, (2, 7), generator=torch.Generator().manual_seed(0))

@@ -10,7 +10,7 @@ from amygdala_tl.lens.embedded import embedded_checkpoint
 from amygdala_tl.vllm.golden import has_vllm
 from amygdala_tl.vllm.mapping import TABLE
 from tests.cli.conftest import run
-from tests.conftest import TINY, TINY_FOR_VLLM
+from tests.models import TINY, TINY_FOR_VLLM
 from tests.vllm.bundles import write_bundle
 
 ARCHITECTURES = [*TINY, *TINY_FOR_VLLM]
