@@ -54,8 +54,6 @@ def _failed(error: BaseException, arguments: Sequence[str]) -> int:
     if isinstance(error, AmygdalaError):
         _say(error)
         return FAILED_INPUT
-    if isinstance(error, KeyboardInterrupt):
-        return _stopped(signal.SIGINT)
     if isinstance(error, OSError) and error.filename is None and error.errno in (errno.EPIPE, errno.ENOSPC, errno.EIO):
         return _unprinted(error)
     if isinstance(error, OSError) and error.filename is not None:
@@ -94,8 +92,7 @@ def _reported(error: BaseException, arguments: Sequence[str]) -> str:
 
 def _stopped(number: int) -> int:
     name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
-    with suppress(ValueError):
-        signal.signal(number, signal.SIG_DFL)  # a second one ends the program at once
+    signal.signal(number, signal.SIG_DFL)  # a second one ends the program at once
     _say("finished work is kept, and the same command goes on from there.", what=f"stopped by {name}")
     return 128 + number
 

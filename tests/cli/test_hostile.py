@@ -3,6 +3,7 @@
 All commands meet every kind of hostile argument in one process. Signals, encodings and closed streams need a process each.
 """
 
+import errno
 import inspect
 import os
 import re
@@ -10,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,7 @@ from amygdala_tl.cli.app import app
 from amygdala_tl.corpus.io import write_corpus
 from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.demo import demo_graph_path
+from amygdala_tl.settings import LARGEST_SEED
 from tests.cli.conftest import run
 from tests.corpus.test_corpus_io import small_corpus
 from tests.readout.example import a_readout
@@ -43,6 +46,11 @@ def arguments_with(annotation):
 
 PATHS = [*arguments_with("Path"), *((name, "model") for name, argument in arguments_with("str") if argument == "model")]
 NUMBERS = arguments_with("int")
+BOUNDS = {"n_devices": (1, 1024), "token_components": (0, 1024), "max_examples_per_emotion": (5, LARGEST_SEED)}
+BOUNDS |= dict.fromkeys(["max_tokens", "batch_size", "workers", "min_examples", "top_emotions"], (1, LARGEST_SEED))
+BOUNDS |= dict.fromkeys(["slots", "strongest", "passages"], (1, LARGEST_SEED))
+BOUNDS |= dict.fromkeys(["max_negative_mentions", "min_content_chars", "warnings", "seed"], (0, LARGEST_SEED))
+BOUNDS |= {"random": (3, 1_000_000), "samples": (0, 1_000_000)}
 OUTPUTS = {"output", "output_dir", "out"}
 MADE = {("train", "activations_dir"), ("capture", "activations_dir")}
 THINGS = ("empty", "deep", "binary", "header", "pipe", "folder", "zero", "loop", "missing")
@@ -119,6 +127,19 @@ def test_a_number_beyond_all_bounds_is_one_message(capsys, hostile, tmp_path, na
         assert "\x1b" not in said
 
 
+@pytest.mark.parametrize(("name", "option"), [each for each in NUMBERS if each[1] != "layer"])  # the readout bounds it
+def test_a_number_just_outside_its_bounds_is_refused_by_its_name_and_one_at_its_bounds_is_taken(
+    capsys, hostile, tmp_path, name, option
+):
+    lowest, highest = BOUNDS[option]
+    for number in (lowest - 1, highest + 1):
+        said = ends_well(capsys, arguments_of(name, hostile, tmp_path, **{option: number}))
+        assert re.search(rf"(--|error: ){option.replace('_', '[-_]')}\b", said), said
+    for number in (lowest, highest):
+        _, *said = arguments_of(name, hostile, tmp_path, **{option: number})
+        assert COMMANDS[name].make_context(name, said).params[option] == number
+
+
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_an_option_that_nobody_knows_is_one_message(capsys, name):
     for argument in ("--\udcff", "--no-such\x1b[31m=1", "-\u202e", "--help=\x07", "---", "--" + "x" * 60_000):
@@ -153,10 +174,23 @@ def test_a_bug_ends_in_one_line_that_names_the_file_with_its_traceback(capsys, t
     assert "Traceback" in file.read_text()
 
 
+@pytest.mark.parametrize("number", [errno.EACCES, errno.ENOSPC])
+def test_a_file_that_the_system_refuses_is_named(capsys, monkeypatch, number):
+    def refused(*_, **__):
+        raise OSError(number, os.strerror(number), "/data/x")
+
+    monkeypatch.setattr("amygdala_tl.cli.train.read_training_data", refused)
+    said = ends_well(capsys, ["train", "--training-data-dir", "x", "--output", "x.safetensors"])
+    assert said.startswith(f"error: /data/x: the system refuses it (got: {os.strerror(number)})")
+
+
 @pytest.mark.parametrize("cache", ["/proc/none", "/dev/null/none"])
 def test_a_bug_without_a_cache_folder_is_one_line_too(capsys, monkeypatch, cache):
+    def broken(*_, **__):
+        raise ZeroDivisionError("one line\nand another")
+
     monkeypatch.setenv("AMYGDALA_TL_CACHE", cache)
-    monkeypatch.setattr("amygdala_tl.cli.train.read_training_data", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("amygdala_tl.cli.train.read_training_data", broken)
     code, _, err = run(capsys, "train", "--training-data-dir", "x", "--output", "x.safetensors")
     assert code == 70
     assert err.startswith("error: this is a bug: ZeroDivisionError")
@@ -165,11 +199,12 @@ def test_a_bug_without_a_cache_folder_is_one_line_too(capsys, monkeypatch, cache
 
 STOPPED_WHILE_IMPORTING = """
 import os, signal, sys
+number, *modules = sys.argv[1:]
 class Stop:
     def find_spec(self, name, *_):
-        if name == sys.argv[1]:
-            sys.meta_path.remove(self)
-            os.kill(os.getpid(), int(sys.argv[2]))
+        if name in modules:
+            modules.remove(name)
+            os.kill(os.getpid(), int(number))
 sys.meta_path.insert(0, Stop())
 from amygdala_tl.cli.main import main
 main(["inspect", "x.safetensors"])
@@ -184,12 +219,33 @@ def process(*arguments, **how):
     ("module", "number"), [("typer", signal.SIGINT), ("rich.console", signal.SIGTERM), ("numpy", signal.SIGINT)]
 )
 def test_a_command_stopped_while_it_imports_says_one_sentence(module, number):
-    done = process("-c", STOPPED_WHILE_IMPORTING, module, int(number))
+    done = process("-c", STOPPED_WHILE_IMPORTING, int(number), module)
     assert done.returncode == 128 + number
     assert done.stderr.startswith(
         f"stopped by {'Ctrl-C' if number == signal.SIGINT else 'SIGTERM'}: finished work is kept"
     )
     assert done.stderr.count("\n") == 1
+
+
+def test_a_command_in_the_background_goes_on_where_its_shell_ignores_ctrl_c():
+    ignored = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)}
+    done = process("-c", STOPPED_WHILE_IMPORTING, int(signal.SIGINT), "typer", **ignored)
+    assert done.returncode == 2
+    assert "x.json" in done.stderr
+    assert "stopped" not in done.stderr
+
+
+def test_a_second_ctrl_c_ends_the_program_at_once():
+    done = process("-c", STOPPED_WHILE_IMPORTING, int(signal.SIGINT), "typer", "amygdala_tl.cli.printer")
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
+
+
+def test_a_command_runs_in_any_thread_and_leaves_signals_as_they_were(capsys):
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    ends_well(capsys, ["inspect", "x.safetensors"])
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+    with ThreadPoolExecutor() as pool:
+        pool.submit(ends_well, capsys, ["inspect", "x.safetensors"]).result()
 
 
 def test_a_capture_that_ctrl_c_stops_goes_on_from_its_last_shard(tmp_path, tiny, monkeypatch):
@@ -232,6 +288,37 @@ def test_an_output_that_is_full_closed_or_gone_is_no_traceback(redirected, code,
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr.count("\n")) == (code, bool(said))
     assert said in done.stderr
+
+
+ONE_LINE = """
+from amygdala_tl.cli import app, main, printer
+app.run = lambda _: printer.print_json({}) or 0
+main.main([])
+"""
+
+
+@pytest.mark.parametrize(("redirected", "code", "said"), [("> /dev/full", 2, "cannot be written"), ("| true", 0, "")])
+def test_a_line_that_is_written_only_at_the_end_is_no_traceback_either(redirected, code, said):
+    command = f"set -o pipefail; env -u PYTHONUNBUFFERED {sys.executable} -c '{ONE_LINE}' {redirected}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (code, bool(said))
+    assert said in done.stderr
+
+
+def test_no_file_takes_the_number_of_a_closed_stream():
+    opened = "import os, sys; from amygdala_tl.cli.main import main; sys.exit = print; main([]); os._exit(os.dup(0))"
+    done = subprocess.run(["bash", "-c", f"{sys.executable} -c '{opened}' <&- >&- 2>&-"], check=False)
+    assert done.returncode > 2
+
+
+def test_a_terminal_that_is_gone_is_no_traceback():
+    ours, its = os.openpty()
+    os.close(ours)
+    arguments = [sys.executable, "-m", "amygdala_tl.cli.main", "--help"]
+    done = subprocess.run(arguments, stdout=its, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(its)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "standard output cannot be written" in done.stderr
 
 
 @pytest.fixture
