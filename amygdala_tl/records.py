@@ -224,12 +224,14 @@ class TokenPart:
         count: number of tokens that they stand for.
         weights: [token] how many tokens each of them stands for, float64.
         tokens: [token, d_model].
+        names: [token] number of each token, the same at every layer, int64; None in a store of an earlier version.
     """
 
     column: int
     count: int
     weights: "torch.Tensor"
     tokens: "torch.Tensor"
+    names: "torch.Tensor | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +267,10 @@ class LengthCalibration:
     floor: Any
     reach: Any
     n: int
+
+    def of_rows(self, rows: slice) -> "LengthCalibration":
+        """Return the calibration of some layers."""
+        return LengthCalibration(self.mean[rows], self.floor[rows], self.reach[rows], self.n)
 
     def shrinkage(self, tokens: Any) -> Any:
         """Return the standard deviation of a mean over tokens as a share of a single token's.

@@ -37,7 +37,7 @@ class ModelSettings:
 class CaptureOptions:
     """Keywords of `capture`, which explains them."""
 
-    layers: str = "0.35,0.5,0.65,0.8"
+    layers: str = "0.2,0.35,0.5,0.65,0.8"
     chat_template: ChatTemplateChoice = "auto"
     max_tokens: int = 1024
     token_components: int = 0

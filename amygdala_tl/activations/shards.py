@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from amygdala_tl.activations.half import from_half, to_half
@@ -101,10 +101,10 @@ def open_shard(path: Place, settings: CaptureSettings, d_model: int) -> Shard:
 
 def sampled_tokens(
     shard: Shard, layer: int, texts: Collection[str]
-) -> tuple[int, Float[Tensor, " token"], Float[Tensor, "token d_model"]]:
-    """Return how many readable tokens some texts of a shard have at a layer, and their sampled tokens with weights.
+) -> tuple[int, Float[Tensor, " token"], Float[Tensor, "token d_model"], Int[Tensor, " token"]]:
+    """Return how many readable tokens some texts of a shard have at a layer, and their sampled tokens with weights and rows.
 
-    The weights say how many tokens each stands for.
+    The weights say how many tokens each stands for, the rows which tokens of the shard's sample they are.
 
     Raises:
         ActivationStoreError: the file is damaged.
@@ -120,7 +120,7 @@ def sampled_tokens(
     rows, tokens = rows[kept], tokens[kept]
     given = torch.bincount(rows, minlength=len(counts))
     weights = counts[rows] / given[rows] / min(1.0, shard.per_text or 1.0)
-    return int(counts[chosen].sum()), weights, tokens
+    return int(counts[chosen].sum()), weights, tokens, kept.nonzero()[:, 0]
 
 
 class TokenSums:

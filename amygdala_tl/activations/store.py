@@ -344,13 +344,15 @@ class ActivationStore:
         wanted, n_tokens = set(ids), [0] * len(layers)
         counted: list[set[str]] = [set() for _ in layers]
         sums: dict[int, TokenSums] = {}
-        for shard in [self._shards[number] for number in self._of(wanted)]:
+        for number in self._of(wanted):
+            shard = self._shards[number]
             common = wanted & shard.rows.keys()
             for column, layer in enumerate(layers):
                 if layer not in shard.layers:
                     continue
                 if shard.per_text is not None:
-                    part = TokenPart(column, *sampled_tokens(shard, layer, common - counted[column]))
+                    count, weights, tokens, rows = sampled_tokens(shard, layer, common - counted[column])
+                    part = TokenPart(column, count, weights, tokens, (number << 32) + rows)
                     counted[column] |= common
                     n_tokens[column] += len(part.tokens)
                     yield part

@@ -79,7 +79,7 @@ def evaluate(
 def passages(
     readout: Readout, data: Corpus | str | Path, lens: Lens | str | None = None, *, most: int = 3
 ) -> tuple[Passages, ...]:
-    """Find the texts with the highest and the lowest z of every concept at its reading layer, to judge by eye.
+    """Find the texts with the highest and the lowest z of every concept, to judge by eye.
 
     Args:
         readout: with a calibration of texts.
@@ -94,8 +94,7 @@ def passages(
     readout.calibration("texts")  # a mistake comes before the model
     data = evaluation_data(data, readout)
     activations, counts = _activations([text.text for text in data.texts], readout, lens_of(readout, lens))
-    z = readout.z(activations, of="texts", tokens=counts)
-    return extremes(readout, z, counts > 0, [text.text for text in data.texts], most)
+    return extremes(readout, readout.scores(activations), counts, [text.text for text in data.texts], most)
 
 
 def evaluation_data(data: Corpus | str | Path, readout: Readout) -> Corpus:
@@ -146,7 +145,8 @@ def _unseen(data: Corpus, readout: Readout, lens: Lens) -> tuple[JudgedTexts, st
         f"with {OTHER_LABELS}": data.dropped.get(OTHER_LABELS, 0),
     }
     left_out = "; ".join(f"{count} {why}" for why, count in counts.items() if count)
-    return JudgedTexts(read_parts(texts, readout), found), what + (f", without {left_out}" if left_out else "")
+    judged = JudgedTexts(read_parts(texts, readout), found, counts=tokens[readable])
+    return judged, what + (f", without {left_out}" if left_out else "")
 
 
 def _activations(

@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from einops import rearrange
-from torch import Tensor
 
 from amygdala_tl.activations.golden import read_golden
 from amygdala_tl.activations.store import ActivationStore
@@ -17,11 +16,10 @@ from amygdala_tl.directions.method import apply_method, apply_streamed, requeste
 from amygdala_tl.errors import FitError
 from amygdala_tl.lens.hooks import parse_layers
 from amygdala_tl.lens.wrap import exported
-from amygdala_tl.readout.calibration import calibrate_texts, calibrate_tokens
-from amygdala_tl.readout.lengths import calibrate_lengths
+from amygdala_tl.readout.calibration import Lengths, calibrate
 from amygdala_tl.readout.provenance import Provenance
 from amygdala_tl.readout.record import Readout
-from amygdala_tl.records import Calibration, LengthCalibration, ReadPosition, hook_name
+from amygdala_tl.records import ReadPosition, hook_name
 from amygdala_tl.settings import FIT, Labels
 
 
@@ -87,14 +85,20 @@ def fit(
     ids = [text.id for text in texts]
     counts = torch.stack((labelled.positive.sum(dim=0), labelled.negative.sum(dim=0)), dim=1)
     vectors = exported(rearrange(fitted.directions, "concept layer d_model -> layer concept d_model"), store.info)
-    tokens = calibrate_tokens(store.tokens(ids, indices), vectors)
+    scale, combined = calibrate(
+        (part for _, part in store.batches(ids, indices, read_position)),
+        store.tokens(ids, indices),
+        _lengths(ids, store, indices, read_position),
+        vectors,
+    )
     readout = Readout(
         concepts=concepts,
         layers=indices,
         vectors=vectors,
-        text_calibration=calibrate_texts((part for _, part in store.batches(ids, indices, read_position)), vectors),
-        token_calibration=tokens,
-        length_calibration=_lengths(ids, store, indices, read_position, vectors, tokens),
+        text_calibration=scale.texts,
+        token_calibration=scale.tokens,
+        length_calibration=scale.lengths,
+        combined=combined,
         provenance=Provenance(
             model=store.info,
             hooks={str(layer): hook_name(layer) for layer in indices},
@@ -121,16 +125,13 @@ def _lengths(
     store: ActivationStore,
     layers: tuple[int, ...],
     position: ReadPosition,
-    vectors: Tensor,
-    tokens: Calibration,
-) -> LengthCalibration | None:
-    """Calibrate means on a bounded number of texts; None at positions that are no mean, and in stores that keep no lengths."""
+) -> Lengths | None:
+    """Yield lengths and activations of a bounded number of texts; None at positions that are no mean, and without lengths."""
     ids = some_of(ids)
     counts = store.load_counts(ids, layers) if position == "pooled" else None
     if counts is None:
         return None
-    parts = ((counts[rows], activations) for rows, activations in store.batches(ids, layers, position))
-    return calibrate_lengths(parts, vectors, tokens)
+    return ((counts[rows], activations) for rows, activations in store.batches(ids, layers, position))
 
 
 def _layers(layers: str | Sequence[int] | None, corpus: Corpus, store: ActivationStore) -> tuple[int, ...]:

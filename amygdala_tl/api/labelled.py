@@ -141,7 +141,9 @@ def judged_texts(
     said, texts, layers = readout.provenance, examples(runnable(corpus, store), split), layers or readout.layers
     graded, spread = said.graded and split == "train", said.estimator.get("aggregator") == "subspace"
     data = StoredTexts(texts, readout.concepts, store, layers, said.read_position, graded=graded, spread=spread)
-    return JudgedTexts(read_parts(texts, readout), data, [text.id for text in texts])
+    ids = [text.id for text in texts]
+    counts = store.load_counts(ids, layers) if said.read_position == "pooled" else None
+    return JudgedTexts(read_parts(texts, readout), data, ids, counts)
 
 
 def read_parts(texts: Iterable[CorpusText], readout: Readout) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from amygdala_tl.activations.runner import pool_texts, run_batches, tokenize_for
@@ -26,11 +26,27 @@ class TokenScores:
         pieces: the part of the text that each token covers, in order; together they are the text.
         scores: [token, layer, concept].
         readable: [token, layer], False for attention sinks: their scores mean nothing.
+        combined: [token, concept] z over all layers, which means nothing where a layer is not readable; None if the readout has
+            no such score.
     """
 
     pieces: tuple[str, ...]
     scores: Float[Tensor, "token layer concept"]
     readable: Tensor
+    combined: Float[Tensor, "token concept"] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """z of whole texts; NaN for a text that the model cannot run, or that has nothing but an attention sink to read.
+
+    Attributes:
+        z: [text, layer, concept].
+        combined: [text, concept] over all layers, None if the readout has no such score.
+    """
+
+    z: Float[Tensor, "text layer concept"]
+    combined: Float[Tensor, "text concept"] | None
 
 
 def score(
@@ -53,16 +69,27 @@ def score(
         InputError: a text is empty.
     """
     readout = readout if isinstance(readout, Readout) else load_readout(readout)
-    if calibrated:
-        readout.calibration("texts")  # a mistake comes before the model
-    lens = lens_of(readout, lens)
-    position, settings = readout.provenance.read_position, readout.provenance.capture
-    activations, counts = pool_texts(lens, _not_empty(texts), readout.layers, position, settings)
-    scores = readout.scores(activations)
-    if not calibrated:
-        return scores
-    z: Tensor = readout.calibrated(scores, of="texts", tokens=counts)
-    return z.masked_fill(rearrange(counts == 0, "text layer -> text layer 1"), torch.nan)
+    return read_texts(texts, readout, lens).z if calibrated else _scored(texts, readout, lens)[0]
+
+
+def read_texts(texts: Sequence[str], readout: Readout, lens: Lens | str | None = None) -> Reading:
+    """Compute the z of every text at every layer and over all of them; arguments and errors as for `score`."""
+    readout.calibration("texts")  # a mistake comes before the model
+    scores, counts = _scored(texts, readout, lens)
+    unread = rearrange(counts == 0, "text layer -> text layer 1")
+    z = readout.calibrated(scores, of="texts", tokens=counts).masked_fill(unread, torch.nan)
+    if readout.combined is None:
+        return Reading(z, None)
+    return Reading(z, readout.combined_z(scores, of="texts", tokens=counts).masked_fill(unread.any(dim=1), torch.nan))
+
+
+def _scored(
+    texts: Sequence[str], readout: Readout, lens: Lens | str | None
+) -> tuple[Float[Tensor, "text layer concept"], Int[Tensor, "text layer"]]:
+    """Return raw scores, and how many tokens they are means of."""
+    lens, said = lens_of(readout, lens), readout.provenance
+    activations, counts = pool_texts(lens, _not_empty(texts), readout.layers, said.read_position, said.capture)
+    return readout.scores(activations), counts
 
 
 def score_tokens(
@@ -92,12 +119,15 @@ def score_tokens(
     ]
     for batch in run_batches(lens, tokenized, readout.layers):
         residuals = batch.residuals.float().cpu()
-        scores = readout.z(residuals) if calibrated else readout.scores(residuals)
+        raw = readout.scores(residuals)
+        scores = readout.calibrated(raw, of="tokens") if calibrated else raw
+        combined = None if readout.combined is None else readout.combined_z(raw)
         for row, index in enumerate(batch.indices):
             own = batch.tokens.content[row].cpu()
             text = texts[index] if settings.chat_template == "none" else texts[index].strip()
             pieces, readable = _pieces(text, spans[index]), batch.readable[row].cpu()[own]
-            results[index] = TokenScores(pieces, scores[row][own], readable)
+            over_all = None if combined is None else combined[row][own]
+            results[index] = TokenScores(pieces, scores[row][own], readable, over_all)
     return results
 
 

@@ -42,7 +42,7 @@ def demo(output_dir: Annotated[Path, typer.Option(help="Folder for all results."
     from amygdala_tl.api.extract import extract
     from amygdala_tl.api.inputs import store_of
     from amygdala_tl.api.judge import judge
-    from amygdala_tl.api.score import score
+    from amygdala_tl.api.score import read_texts
     from amygdala_tl.readout.bundle import outputs
     from amygdala_tl.readout.record import load_readout
     from amygdala_tl.report.page import PAGE, write_report
@@ -64,10 +64,9 @@ def demo(output_dir: Annotated[Path, typer.Option(help="Folder for all results."
     console.print(Rule("read", align="left"))
     with stages("read"):
         readout = load_readout(output)
-        scores = score(SENTENCES, readout, lens, calibrated=True)
-        column = readout.column(readout.middle_layer)
-        show_reading(console, SENTENCES, scores, readout, column)
-        show_tokens(console, SENTENCES[:1], scores[:1], readout, lens, column, None)
+        reading = read_texts(SENTENCES, readout, lens)
+        show_reading(console, SENTENCES, reading, readout)
+        show_tokens(console, SENTENCES[:1], reading, readout, lens)
     console.print(Rule("report", align="left"))
     with stages("report"):
         store = store_of(readout, output_dir / "activations")

