@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from einops import einsum
+from einops import einsum, rearrange
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -30,6 +30,7 @@ from amygdala_tl.directions.auroc import auroc
 from amygdala_tl.directions.choice import CANDIDATES, held_out_auroc
 from amygdala_tl.directions.folds import group_folds
 from amygdala_tl.directions.method import Method, apply_method, parse_method
+from amygdala_tl.readout.calibration import calibrate
 from amygdala_tl.records import CaptureSettings, ReadPosition
 from amygdala_tl.report.progress import capture_progress
 
@@ -41,7 +42,8 @@ def main() -> None:
     """Capture, compare, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder with train.tsv, test.tsv and labels.txt")
-    parser.add_argument("--layers", default="14,18")
+    parser.add_argument("--layers", default="6,10,14,19,23", help="those of `capture`, unless given")
+    parser.add_argument("--only", help="this method alone, such as `whitened`")
     parser.add_argument("--chat-template", choices=["none", "user", "assistant"], default="user")
     parser.add_argument("--activations", type=Path, default=Path(".cache/goemotions"), help="where they are kept")
     parser.add_argument("--all", action="store_true", help="also the methods that auto does not compare")
@@ -62,9 +64,11 @@ def main() -> None:
     console.print(f"{len(train[0])} training and {len(test[0])} test texts, {len(concepts)} concepts")
 
     methods = [*CANDIDATES, *(parse_method(*each) for each in (MORE if options.all else ()))]
+    methods = [method for method in methods if options.only in (None, str(method))]
     fold = group_folds(data.groups, 5)
     validated: dict[Method, Tensor] = {}
     tested: dict[Method, Tensor] = {}
+    combined: dict[Method, Tensor] = {}
     seconds: dict[Method, float] = {}
     for method in track(methods, "fitting", console=console, transient=True):
         validated[method] = held_out_auroc(method, data, neutral, fold)
@@ -72,8 +76,9 @@ def main() -> None:
         directions = apply_method(method, data, neutral, concepts).directions
         seconds[method] = time.monotonic() - start
         tested[method] = by_layer(directions, unseen)
+        combined[method] = over_layers(store, (train[0], test[0]), layers, directions, unseen)
     words = bag_of_words(train[0], train[1][:, kept], test[0], test[1][:, kept])
-    print_tables(console, layers, concepts, validated, tested, seconds, words)
+    print_tables(console, layers, concepts, validated, tested, combined, seconds, words)
 
 
 def read_rows(path: Path, count: int, n_labels: int) -> tuple[list[str], Tensor]:
@@ -125,6 +130,28 @@ def by_layer(directions: Tensor, unseen: LabelledActivations) -> Tensor:
     return torch.stack([auroc(layer, unseen.positive, unseen.negative) for layer in scores])
 
 
+def over_layers(
+    store: ActivationStore,
+    texts: tuple[list[str], list[str]],
+    layers: Sequence[int],
+    directions: Tensor,
+    unseen: LabelledActivations,
+) -> Tensor:
+    """AUROC [concept] on unseen texts of the score over all layers, with weights and lengths from the training texts."""
+    known, new = ([text_id(text) for text in some] for some in texts)
+    known = list(dict.fromkeys(known))
+    vectors = rearrange(directions, "concept layer d_model -> layer concept d_model")
+    counts = store.load_counts([*known, *new], layers)
+    assert counts is not None
+    lengths = ((counts[rows], part) for rows, part in store.batches(known, layers, "pooled"))
+    parts = (part for _, part in store.batches(known, layers, "pooled"))
+    _, combined = calibrate(parts, store.tokens(known, layers), lengths, vectors)
+    assert combined is not None
+    scores = einsum(unseen.activations, vectors, "text layer d_model, layer concept d_model -> text layer concept")
+    z = combined.z(scores, of="texts", tokens=counts[len(known) :])
+    return auroc(z, unseen.positive, unseen.negative)
+
+
 def bag_of_words(train: list[str], labels: Tensor, test: list[str], truth: Tensor) -> Tensor:
     """AUROC [concept] of tf-idf of words and word pairs with logistic regression, which knows no model at all."""
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)
@@ -146,11 +173,12 @@ def print_tables(
     concepts: Sequence[str],
     validated: dict[Method, Tensor],
     tested: dict[Method, Tensor],
+    combined: dict[Method, Tensor],
     seconds: dict[Method, float],
     words: Tensor,
 ) -> None:
     """Means over concepts by layer, and every concept at each method's own layer."""
-    default = max(CANDIDATES, key=lambda method: float(validated[method].mean()))
+    default = max(validated, key=lambda method: float(validated[method].mean()))
     chosen = {method: int(values.argmax()) for method, values in validated.items()}
     means = Table(title="mean AUROC of test texts (of held-out training texts)", title_justify="left")
     means.add_column("layer")
@@ -169,6 +197,7 @@ def print_tables(
         *(f"[bold]{tested[method][chosen[method]].mean():.3f}" for method in validated),
         f"[bold]{words.mean():.3f}",
     )
+    means.add_row("all layers", *(f"[bold]{combined[method].mean():.4f}" for method in validated), "")
     means.add_row("fit, s", *(f"{seconds[method]:.1f}" for method in validated), "")
     console.print(means)
     each = Table(title="AUROC of test texts, each method at its layer", title_justify="left")
@@ -180,10 +209,12 @@ def print_tables(
         cells = [f"{tested[method][chosen[method]][column]:.3f}" for method in validated]
         each.add_row(concept, *cells, f"{words[column]:.3f}")
     console.print(each)
-    best = float(tested[default][chosen[default]].mean())
+    one, best = tested[default][chosen[default]], float(combined[default].mean())
+    worst = int((combined[default] - one).argmin())
     console.print(
-        f"default: {default} at layer {layers[chosen[default]]}, mean AUROC {best:.4f}, "
-        f"{best - float(words.mean()):+.4f} against the bag of words"
+        f"default: {default} over all layers, mean AUROC {best:.4f}, {best - float(words.mean()):+.4f} against the bag of words, "
+        f"{best - float(one.mean()):+.4f} against layer {layers[chosen[default]]} alone "
+        f"({concepts[worst]} least: {float(combined[default][worst] - one[worst]):+.4f})"
     )
 
 

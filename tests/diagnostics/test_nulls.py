@@ -114,6 +114,16 @@ def test_random_directions_stay_far_below_a_planted_one_and_above_chance():
     assert (null > 0.5).all()
 
 
+def test_sums_of_random_directions_over_layers_are_one_more_row():
+    data, _ = planted(0, layers=3)
+    found = random_direction_null(data, data, seeded(), 50, combined=True)
+    assert torch.equal(found[:3], random_direction_null(data, data, seeded(), 50))
+    assert (found[3] > 0.5).all()
+    same = replace(data, activations=data.activations[:, :1])
+    alone = random_direction_null(same, same, seeded(), 50, combined=True)
+    torch.testing.assert_close(alone[1], alone[0])  # the sum of one layer is that layer
+
+
 def test_random_directions_carry_the_weight_of_leading_components():
     data, _ = planted(0, strength=0.0)
     tilted = data.activations.clone()

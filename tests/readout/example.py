@@ -6,6 +6,7 @@ import torch
 
 from amygdala_tl.readout.provenance import Provenance, Verdict
 from amygdala_tl.readout.record import Readout
+from amygdala_tl.readout.scale import Combined, Scale
 from amygdala_tl.records import Calibration, CaptureSettings, LengthCalibration, ModelInfo, hook_name
 
 CONCEPTS = ("awe", "joy", "grief")
@@ -22,10 +23,18 @@ VERDICTS = {
 def a_readout(concepts=CONCEPTS, layers=LAYERS, d_model=D_MODEL, seed=0, **said) -> Readout:
     """Random unit directions, calibrations that differ from each other, and a full provenance; `said` replaces parts of it."""
     generator = torch.Generator().manual_seed(seed)
-    shape = len(layers), len(concepts)
+    shape, one = (len(layers), len(concepts)), (1, len(concepts))
 
-    def calibration(n):
+    def calibration(n, shape=shape):
         return Calibration(torch.randn(shape, generator=generator), torch.rand(shape, generator=generator) + 0.5, n)
+
+    def of_lengths(shape):
+        return LengthCalibration(
+            mean=torch.randn(shape, generator=generator),
+            floor=torch.rand(shape, generator=generator),
+            reach=1 + 9 * torch.rand(shape[0], 1, generator=generator),
+            n=38,
+        )
 
     provenance = Provenance(
         model=replace(INFO, d_model=d_model),
@@ -48,10 +57,9 @@ def a_readout(concepts=CONCEPTS, layers=LAYERS, d_model=D_MODEL, seed=0, **said)
         text_calibration=calibration(40),
         token_calibration=calibration(4000),
         provenance=replace(provenance, **said),
-        length_calibration=LengthCalibration(
-            mean=torch.randn(shape, generator=generator),
-            floor=torch.rand(shape, generator=generator),
-            reach=1 + 9 * torch.rand(len(layers), 1, generator=generator),
-            n=38,
+        length_calibration=of_lengths(shape),
+        combined=Combined(
+            weights=torch.rand(shape, generator=generator) + 0.5,
+            scale=Scale(calibration(40, one), calibration(3900, one), of_lengths(one)),
         ),
     )
