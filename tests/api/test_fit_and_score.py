@@ -102,8 +102,9 @@ def test_z_of_texts_are_those_of_their_numbers_of_tokens(corpus, bundle, tiny):
     torch.testing.assert_close(score(texts, bundle, tiny, calibrated=True), expected, rtol=1e-4, atol=1e-4)
     found = passages(readout, dataclasses.replace(corpus, texts=tuple(some)), tiny)[0]
     shown = {text: z for z, text in (*found.top, *found.bottom)}
-    column = readout.column(found.layer)
-    assert shown == pytest.approx(dict(zip(texts, expected[:, column, 0].tolist(), strict=True)), abs=1e-4)
+    assert found.layer is None
+    combined = readout.combined_z(score(texts, bundle, tiny), of="texts", tokens=counts)
+    assert shown == pytest.approx(dict(zip(texts, combined[:, 0].tolist(), strict=True)), abs=1e-4)
 
 
 def test_only_pooled_texts_are_calibrated_by_length(corpus, store):

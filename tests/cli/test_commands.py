@@ -85,16 +85,19 @@ def test_read_prints_tables_tokens_and_json(capsys, workplace, tiny_checkpoint):
     common = ("--readout", workplace / "readout.safetensors", "--model", tiny_checkpoint("llama"))
     code, out, _ = run(capsys, "read", "The tide came in again.", *common)
     assert code == 0
-    assert "z-scores at layer 2" in out
+    assert "z-scores, layers 2, 3" in out
     code, out, _ = run(capsys, "read", "The tide came in again.", "--tokens", "--concept", "grief", *common)
     assert code == 0
     assert "The tide came in again." in out
-    assert "grief (undecided), layer 2" in out  # a random model has learnt nothing, and the held-out texts are few
+    assert "grief (undecided), layers 2, 3" in out  # a random model has learnt nothing, and the held-out texts are few
     code, out, _ = run(capsys, "read", "The tide came in again.", "--json", *common)
     assert code == 0
     (found,) = json.loads(out)
     assert set(found["z"]) == {"2", "3"}
-    assert len(found["z"]["3"]) == 7
+    assert len(found["z"]["3"]) == len(found["combined"]) == 7
+    code, out, _ = run(capsys, "read", "The tide came in again.", "--layer", 3, *common)
+    assert code == 0
+    assert "z-scores, layer 3" in out
 
 
 def test_read_says_null_where_a_text_is_nothing_but_an_attention_sink(capsys, workplace, tiny_checkpoint, tmp_path):

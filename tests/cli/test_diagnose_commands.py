@@ -93,7 +93,7 @@ def test_evaluate_judges_labelled_texts_and_shows_passages_of_others(capsys, com
     (tmp_path / "talk.txt").write_text("\n\n".join(note["text"] for note in notes[:8]))
     code, out, _ = run(capsys, "evaluate", "--data", tmp_path / "talk.txt", *readout, "--passages", 1)
     assert code == 0
-    assert "grief, layer" in out
+    assert "grief, all layers" in out
     assert "AUROC" not in out
 
 

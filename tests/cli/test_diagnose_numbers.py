@@ -5,14 +5,17 @@ import json
 import re
 
 import pytest
+import torch
 
 from amygdala_tl import score
 from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.api import train as train_verb
 from amygdala_tl.api.layers import compare_layers
+from amygdala_tl.api.score import read_texts
 from amygdala_tl.corpus.io import read_corpus
 from amygdala_tl.demo import demo_graph_path
 from amygdala_tl.diagnostics.separation import best_layers
+from amygdala_tl.directions.auroc import auroc
 from amygdala_tl.readout.record import load_readout
 from amygdala_tl.settings import LAYERS
 from tests.cli.conftest import run
@@ -79,32 +82,38 @@ def test_the_passages_shown_have_the_highest_and_the_lowest_z(capsys, workplace,
     code, out, _ = run(capsys, "evaluate", "--data", tmp_path / "texts.txt", *readout, "--passages", 2)
     assert code == 0
     bundle = load_readout(workplace / "readout.safetensors")
-    z = score(texts, workplace / "readout.safetensors", tiny, calibrated=True)
+    z = read_texts(texts, bundle, tiny).combined
     blocks = dict(
         zip(
-            re.findall(r"^ +(\w+), layer \d", out, re.M),
-            re.split(r"^ +\w+, layer \d.*$", out, flags=re.M)[1:],
+            re.findall(r"^ +(\w+), all layers", out, re.M),
+            re.split(r"^ +\w+, all layers.*$", out, flags=re.M)[1:],
             strict=True,
         )
     )
     assert set(blocks) == set(bundle.concepts)
     for place, concept in enumerate(bundle.concepts):
-        values = z[:, bundle.layers.index(verdicts[concept].layer), place].sort(descending=True).values.tolist()
+        values = z[:, place].sort(descending=True).values.tolist()
         shown = [float(number) for number in re.findall(r"^([+-]\d+\.\d) ", blocks[concept], re.M)]
         expected = [*values[:2], *values[-2:]]
         assert shown == pytest.approx(expected, abs=0.051), concept
 
 
-def test_the_readouts_own_auroc_in_the_cross_talk_is_that_of_its_verdict(capsys, workplace, verdicts):
+def test_the_readouts_own_auroc_in_the_cross_talk_is_that_of_its_layers_scores(capsys, workplace, verdicts, tiny):
     data = ("--training-data-dir", workplace / "corpus", "--readout", workplace / "readout.safetensors")
-    for layer in (2, 3):
+    texts = held_out(workplace)
+    scores = score([text.text for text in texts], workplace / "readout.safetensors", tiny)
+    positive, negative = (
+        torch.tensor([[name in getattr(text, side) for name in verdicts] for text in texts])
+        for side in ("positive", "negative")
+    )
+    for column, layer in enumerate((2, 3)):
         code, out, _ = run(capsys, "crosstalk", *data, "--layer", layer, "--warnings", 1)
         assert code == 0
         assert out.count("(correlation of scores") <= 1
         found = rows_of(out, verdicts)
-        for concept, said in verdicts.items():
-            if said.layer == layer and concept in found:
-                assert found[concept][0] == pytest.approx(said.auroc, abs=2e-3)
+        expected = dict(zip(verdicts, auroc(scores[:, column], positive, negative).tolist(), strict=True))
+        for concept in found.keys() & verdicts:
+            assert found[concept][0] == pytest.approx(expected[concept], abs=2e-3)
 
 
 def test_auto_layers_are_those_that_training_folds_choose(capsys, workplace, tiny_checkpoint, tmp_path, monkeypatch):

@@ -32,7 +32,7 @@ def test_a_concept_that_is_not_read_has_its_verdict_in_place_of_a_bar():
     assert all("\u2588" in by_concept[name] and "(" not in by_concept[name] for name in ("joy", "calm"))
     assert not any("\u2588" in by_concept[name] for name in ("grief", "awe"))
     known = torch.ones(1, dtype=torch.bool)
-    of = {"layer": 3, "unread": VERDICTS.unread}
+    of = {"where": "layer 3", "unread": VERDICTS.unread}
     assert "awe (undecided), layer 3" in shown(coloured_tokens(["A"], scores[0, :1], known, concept="awe", **of))
     assert "calm, layer 3" in shown(coloured_tokens(["A"], scores[0, :1], known, concept="calm", **of))
 
