@@ -14,7 +14,7 @@ from amygdala_tl.files import check_outputs, read_text
 from amygdala_tl.memory.tool_names import ToolNames
 from amygdala_tl.report.progress import extract_progress
 from amygdala_tl.report.summaries import corpus_summary
-from amygdala_tl.settings import LARGEST_SEED, OUTPUT
+from amygdala_tl.settings import OUTPUT
 
 RULES = LabelRules()
 TOOLS = ToolNames()
@@ -36,9 +36,7 @@ def extract(
         str | None,
         typer.Option(help="Read nodes of these types only: names of the graph, or journal, digest, pattern."),
     ] = None,
-    seed: Annotated[
-        int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of the examples and of the held-out split.")
-    ] = RULES.seed,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the examples and of the held-out split.")] = RULES.seed,
     query_tool: Annotated[str, typer.Option(help="Tool of a node server that lists nodes.")] = TOOLS.query,
     render_tool: Annotated[
         str, typer.Option(help="Tool of a node server that returns the text of a node.")

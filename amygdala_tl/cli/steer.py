@@ -12,7 +12,7 @@ from amygdala_tl.cli import options
 from amygdala_tl.cli.inputs import training_data
 from amygdala_tl.cli.printer import print_json, printer
 from amygdala_tl.errors import InputError
-from amygdala_tl.settings import LARGEST_SEED, OUTPUT
+from amygdala_tl.settings import OUTPUT
 from amygdala_tl.steering.settings import (
     ABLATION_PLACES,
     DEFAULTS,
@@ -96,7 +96,6 @@ def steer(
         int | None,
         typer.Option(
             min=0,
-            max=LARGEST_SEED,
             help="Seed of random directions, folds, intervals and generations.",
             show_default=str(DEFAULTS.seeds[0]),
         ),
