@@ -15,12 +15,15 @@ import pytest
 from amygdala_tl.corpus.io import OUTPUTS, write_corpus
 from amygdala_tl.errors import AmygdalaError, InputError, StorageError
 from amygdala_tl.files import (
+    LARGEST,
     Kind,
     append_line,
     atomic_write_bytes,
+    cache_dir,
     check_outputs,
     make_folder,
     read_file,
+    read_text,
     sharing,
     unfinished_folder,
 )
@@ -200,6 +203,34 @@ def test_reading_has_a_bound_and_takes_files_only(tmp_path):
         with pytest.raises(AmygdalaError) as caught:
             read_file(path, remedy="check it", most=10)
         assert said in str(caught.value)
+
+
+def test_a_file_whose_size_is_not_known_beforehand_has_the_bound_too_and_so_has_every_file_without_one(tmp_path):
+    with pytest.raises(InputError, match="too large"):
+        read_file("/proc/self/status", remedy="", most=10)
+    (tmp_path / "sparse").touch()
+    os.truncate(tmp_path / "sparse", LARGEST + 1)
+    with pytest.raises(InputError, match="at most 1,073,741,824 bytes"):
+        read_text(tmp_path / "sparse", remedy="")
+
+
+def test_a_text_is_read_without_its_byte_order_mark(tmp_path):
+    (tmp_path / "text").write_bytes("\ufeffé\r\n\ufeff".encode())
+    assert read_text(tmp_path / "text", remedy="") == "é\r\n\ufeff"
+    (tmp_path / "text").write_bytes("é".encode("latin-1"))
+    with pytest.raises(InputError, match="is not a UTF-8 text"):
+        read_text(tmp_path / "text", remedy="")
+
+
+def test_the_cache_folder_is_the_one_that_is_named_or_that_of_the_user(monkeypatch, tmp_path):
+    for name in ("AMYGDALA_TL_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_dir() == tmp_path / ".cache" / "amygdala-tl"
+    monkeypatch.setenv("XDG_CACHE_HOME", "/x")
+    assert cache_dir() == Path("/x/amygdala-tl")
+    monkeypatch.setenv("AMYGDALA_TL_CACHE", "~/mine")
+    assert cache_dir() == tmp_path / "mine"
 
 
 def test_a_corpus_is_private_and_replaces_corpora_only(tmp_path):

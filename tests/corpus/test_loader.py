@@ -403,3 +403,65 @@ def test_written_rows_are_read_back_as_they_were(tmp_path, entries, escaped):
     assert {text.text: set(text.positive) for text in found.texts} == {
         text: set(names) for text, names in entries.items()
     }
+
+
+# Quotes and delimiters
+
+
+def texts_of(path):
+    return {text.text: text.positive for text in read_texts(path).texts}
+
+
+def test_a_csv_file_may_be_separated_by_tabs(tmp_path):
+    assert texts_of(put(tmp_path / "a.csv", "text\tlabel\nOne, and more.\tjoy\n")) == {"One, and more.": ("joy",)}
+
+
+def test_rows_of_empty_cells_before_a_header_are_passed_over(tmp_path):
+    assert texts_of(put(tmp_path / "a.csv", ",\n\ntext,label\nOne.,joy\n")) == {"One.": ("joy",)}
+
+
+def test_a_tsv_file_of_equal_rows_keeps_its_quotes(tmp_path):
+    assert texts_of(put(tmp_path / "a.tsv", '"One."\tjoy\n\n"Two."\tgrief\n')) == {
+        '"One."': ("joy",),
+        '"Two."': ("grief",),
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "texts"),
+    [
+        ('"One\nline."\tjoy\nTwo.\n', {'"One', 'line."', "Two."}),  # unequal with quotes too
+        ('One\tjoy\n"Two.\n', {"One", '"Two.'}),  # a quote that never ends
+        ('One.\n"Two\tand\nthree."\n', {"One.", '"Two', 'three."'}),  # one cell a row with quotes
+    ],
+)
+def test_a_tsv_file_that_quotes_do_not_make_regular_keeps_them(tmp_path, content, texts):
+    assert set(texts_of(put(tmp_path / "a.tsv", content))) == texts
+
+
+def test_a_tsv_line_ends_at_a_newline_only_and_blank_ones_are_no_texts(tmp_path):
+    content = "One\u2028line\x85more.\tjoy\n\n \t \nTwo.\tgrief\n"
+    assert set(texts_of(put(tmp_path / "a.tsv", content))) == {"One\u2028line\x85more.", "Two."}
+
+
+def test_a_mistake_in_a_table_is_at_the_line_where_its_row_begins(tmp_path):
+    put(tmp_path / "labels.txt", "joy\n")
+    with pytest.raises(CorpusError, match=r"a\.csv, line 5: "):
+        read_texts(put(tmp_path / "a.csv", 'text,label\n"One\nand\nmore.",0\nTwo.,7\n'))
+    with pytest.raises(CorpusError, match=r"a\.csv, line 3: not valid CSV"):
+        read_texts(put(tmp_path / "a.csv", 'text,label\nOne.,0\n"Two."x,0\n'))
+
+
+def test_a_cell_may_be_longer_than_the_csv_module_takes_and_its_limit_stays(tmp_path):
+    limit = csv.field_size_limit()
+    long = "word " * (limit // 4)
+    assert set(texts_of(put(tmp_path / "a.csv", f"text,label\n{long},joy\n"))) == {long.strip()}
+    assert csv.field_size_limit() == limit
+
+
+def test_a_header_of_other_names_is_told_from_a_few_short_texts(tmp_path):
+    assert set(texts_of(put(tmp_path / "a.tsv", "hello\tjoy\nIt was a day.\tawe\nNo more.\tawe\n"))) == {
+        "hello", "It was a day.", "No more."
+    }  # fmt: skip
+    rows = "hello\tjoy\n" + "".join(f"day {number}\tawe\n" for number in range(5))
+    assert "hello" in texts_of(put(tmp_path / "b.tsv", rows))
