@@ -80,6 +80,20 @@ def test_later_batches_are_no_larger_than_what_fitted():
     assert in_a_process_with(300, work) == "nothing"
 
 
+def test_a_batch_counts_as_its_texts_padded_to_the_longest_and_a_single_text_is_always_tried():
+    tried, lengths = [], [5, 5, 5, 5, 9, 1, 11]
+
+    def run(batch: list[int]) -> list[int]:
+        tried.append(batch)
+        if len(batch) * max(lengths[index] for index in batch) > 12:
+            raise torch.OutOfMemoryError
+        return batch
+
+    found = list(run_halving([[0, 1, 2, 3], [4, 5], [6]], lengths, run))
+    assert found == [[0, 1], [2, 3], [4], [5], [6]]
+    assert tried == [[0, 1, 2, 3], *found]
+
+
 def test_a_single_text_that_does_not_fit_and_any_other_error_end_the_run():
     def work() -> None:
         with pytest.raises(ModelError, match=r"does not fit into memory \(got: 5 tokens\)"):

@@ -4,6 +4,7 @@ import hashlib
 import itertools
 import json
 import os
+import re
 import time
 
 import pytest
@@ -94,6 +95,54 @@ def test_a_shard_that_names_a_text_or_a_layer_twice_is_refused(tmp_path, repeate
     hashed_files.write_hashed(store.folder, "shard", tensors, about | {"tokens_per_text": "1.0"})
     with pytest.raises(ActivationStoreError, match=r"is damaged.*named twice"):
         store.refresh()
+
+
+def written_shard(store, **others):
+    """Write a float16 shard of two texts that give three tokens, with other tensors in place of some, and return its path."""
+    wide = dict.fromkeys(READ_POSITIONS, (2, 2, 8)) | {"token_sample": (3, 2, 8)}
+    tensors = {name: torch.ones(shape).half() for name, shape in wide.items()}
+    tensors |= {f"{name}.exponents": torch.zeros(shape[:-1], dtype=torch.int8) for name, shape in wide.items()}
+    tensors |= {"token_counts": torch.full((2, 2), 5).int(), "token_rows": torch.tensor([0, 0, 1]).int()}
+    tensors |= {"token_spread": torch.ones(2, 2, 3, 8).bfloat16()}
+    about = {"ids": '["a", "b"]', "layers": "[0, 2]", "tokens_per_text": "1.5"}
+    return hashed_files.write_hashed(store.folder, "shard", tensors | others, about)
+
+
+SPREAD_IN_HALF = CaptureSettings(store_dtype="float16", token_components=3)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        *(("pooled", shape) for shape in [(3, 2, 8), (2, 1, 8), (2, 2, 9), (2, 2)]),
+        *(("token_sample", shape) for shape in [(2, 2, 8), (3, 1, 8), (3, 2, 9), (3, 8)]),
+        *(("token_spread", shape) for shape in [(1, 2, 3, 8), (2, 1, 3, 8), (2, 2, 2, 8), (2, 2, 3, 9)]),
+        *(("pooled.exponents", shape) for shape in [(1, 2), (2, 1), (2,)]),
+        *(("token_sample.exponents", shape) for shape in [(2, 2), (3, 1)]),
+        *(("token_counts", shape) for shape in [(1, 2), (2, 1), (2,)]),
+        ("token_rows", (2,)),
+    ],
+)
+def test_a_shard_whose_tensors_do_not_fit_each_other_is_refused(tmp_path, name, shape):
+    store, _ = made(tmp_path, SPREAD_IN_HALF, ids=[])
+    whole = written_shard(store)
+    store.refresh()
+    assert store.load_spread(["b", "a"], [2]).shape == (2, 1, 3, 8)
+    assert sum(len(part.tokens) for part in store.tokens(["a", "b"], [0])) == 3
+    whole.unlink()
+    written_shard(store, **{name: torch.zeros(shape)})
+    with pytest.raises(ActivationStoreError, match=r"is damaged .got: (token_sample|" + re.escape(name) + ") of shape"):
+        store.refresh()
+
+
+def test_tokens_of_a_text_that_the_shard_does_not_hold_are_refused(tmp_path):
+    store, _ = made(tmp_path, SPREAD_IN_HALF, ids=[])
+    for rows in ([0, 1, 2], [-1, 0, 1]):
+        shard = written_shard(store, token_rows=torch.tensor(rows).int())
+        store.refresh()
+        with pytest.raises(ActivationStoreError, match="a token of a text that the shard does not hold"):
+            list(store.tokens(["a", "b"], [0]))
+        shard.unlink()
 
 
 @pytest.mark.parametrize("shape", [(3, 2, 8), (2, 1, 8), (2, 3, 8), (2, 2, 9), (2, 2)])

@@ -117,6 +117,14 @@ REFUSED = {
     "a calibration of another shape": lambda path: edit(
         path, lambda m: m["amygdala_tl"]["calibration"]["texts"]["mean"].pop()
     ),
+    "a calibration with a concept too few": lambda path: edit(
+        path, lambda m: m["amygdala_tl"]["calibration"]["tokens"]["mean"][1].pop()
+    ),
+    "a deviation too few": lambda path: edit(path, lambda m: m["amygdala_tl"]["calibration"]["texts"]["std"][1].pop()),
+    "a floor too few": lambda path: edit(path, lambda m: m["amygdala_tl"]["calibration"]["lengths"]["floor"][1].pop()),
+    "a reach below one": lambda path: edit(
+        path, lambda m: m["amygdala_tl"]["calibration"]["lengths"]["reach"].__setitem__(0, 0.5)
+    ),
     "a layer without a reach": lambda path: edit(
         path, lambda m: m["amygdala_tl"]["calibration"]["lengths"]["reach"].pop()
     ),
@@ -134,6 +142,52 @@ REFUSED = {
 def test_a_damaged_bundle_is_refused(bundle, how):
     REFUSED[how](bundle)
     with pytest.raises(ReadoutError):
+        load_readout(bundle)
+
+
+@pytest.mark.parametrize("said", [{"concepts": ["awe", "joy", "awe"]}, {"layers": [3, 3]}])
+def test_a_manifest_that_names_a_concept_or_a_layer_twice_is_refused_for_that(said):
+    whole = {"concepts": list(CONCEPTS), "layers": list(LAYERS), "hidden_size": 16, "dtype": "float16"}
+    with pytest.raises(ReadoutError, match=f"`{next(iter(said))}`"):
+        read_manifest(json.dumps(whole | said).encode(), "here")
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+@pytest.mark.parametrize(
+    ("calibration", "name"),
+    [("text_calibration", "mean"), ("token_calibration", "std"), ("length_calibration", "mean")]
+    + [("length_calibration", name) for name in ("floor", "reach")],
+)
+def test_a_readout_with_a_calibration_that_is_not_finite_cannot_be_saved(tmp_path, calibration, name, value):
+    readout = a_readout()
+    getattr(getattr(readout, calibration), name)[1, 0] = value
+    with pytest.raises(ValueError, match="finite"):
+        readout.save(tmp_path / "readout.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+DAMAGED = {
+    "a layer too many": lambda tensors: tensors.update({"layer_4.vectors": tensors["layer_3.vectors"].clone()}),
+    "vectors in float32": lambda tensors: tensors.update({name: each.float() for name, each in tensors.items()}),
+    "vectors in bfloat16": lambda tensors: tensors.update({name: each.bfloat16() for name, each in tensors.items()}),
+    "a row too few": lambda tensors: tensors.update({"layer_3.vectors": tensors["layer_3.vectors"][1:].clone()}),
+    "rows of twice the length": lambda tensors: tensors["layer_3.vectors"].mul_(2),
+    "rows that are a hundredth too long": lambda tensors: tensors["layer_3.vectors"].mul_(1.01),
+}
+
+
+@pytest.mark.parametrize("how", DAMAGED)
+def test_vectors_that_do_not_fit_the_manifest_are_refused_also_without_a_hash(bundle, how):
+    edit(bundle, lambda manifest: manifest.pop("amygdala_tl"))
+    load_readout(bundle)
+    damage(DAMAGED[how])(bundle)
+    with pytest.raises(ReadoutError):
+        load_readout(bundle)
+
+
+def test_concepts_in_another_order_than_the_header_says_are_refused_also_without_a_hash(bundle):
+    edit(bundle, lambda manifest: (manifest.pop("amygdala_tl"), manifest["concepts"].reverse()))
+    with pytest.raises(ReadoutError, match="not in the order of the vectors' rows"):
         load_readout(bundle)
 
 
