@@ -25,7 +25,8 @@ def headline(diagnosis: Diagnosis) -> str:
     facts = [
         counted(len(diagnosis.concepts), "concept"),
         f"layer{'s' if len(diagnosis.layers) > 1 else ''} {', '.join(map(str, diagnosis.layers))}"
-        + ("" if model is None else f" of {model.n_layers}"),
+        + ("" if model is None else f" of {model.n_layers}")
+        + (", judged by one score over all" if evaluation.combined and len(diagnosis.layers) > 1 else ""),
         *([] if texts is None else [counted(texts.n, "training text")]),
         counted(evaluation.n_groups, "held-out group"),
     ]
