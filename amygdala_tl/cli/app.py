@@ -62,7 +62,7 @@ def run(arguments: Sequence[str]) -> int:
             raise
         context = getattr(error, "ctx", None)
         path = PROGRAM if context is None else context.command_path
-        said = shortened(error.format_message())  # type: ignore[attr-defined]
+        said = shortened(error.format_message())  # type: ignore[attr-defined]  # a UsageError of click
         print_error(f"{said.rstrip('.')}. See `{path} --help`.")
         return 2
     if not arguments:

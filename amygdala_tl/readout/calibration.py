@@ -140,7 +140,7 @@ def _token_moments(
         places = order[torch.searchsorted(layer.names[order], common)]
         total += layer.scores[places] * weight
         shares += layer.weights[places] / len(layers)
-    return _calibrated(layers), _calibrated([_LayerScores(total, shares, common, len(common))])
+    return _calibrated(layers), _calibrated([_LayerScores(total, shares, common, round(float(shares.sum())))])
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ class _LayerScores:
 
     Attributes:
         scores: of each token.
-        weights: number of tokens that it stands for.
+        weights: how many tokens each one stands for.
         names: number of each token, the same at every layer; none if the store does not say.
         count: number of tokens that all of them stand for.
     """
@@ -175,15 +175,15 @@ def _stacked(one: Calibration, other: Calibration) -> Calibration:
 
 def _scores(parts: Iterable[TokenPart], vectors: Float[Tensor, "layer concept d_model"]) -> Iterator[_LayerScores]:
     """Yield the scores of the tokens at each layer."""
-    found: list[list[tuple[Tensor, TokenPart]]] = [[] for _ in vectors]
+    nameless = torch.empty(0, dtype=torch.int64)
+    found: list[list[_LayerScores]] = [[] for _ in vectors]
     for part in parts:
         scores = part.tokens.double() @ vectors[part.column].double().T
-        found[part.column].append((scores, TokenPart(part.column, part.count, part.weights, scores[:, :0], part.names)))
+        names = nameless if part.names is None else part.names
+        found[part.column].append(_LayerScores(scores, part.weights, names, part.count))
     for layer in found:
-        names = [part.names for _, part in layer if part.names is not None]
-        yield _LayerScores(
-            torch.cat([scores for scores, _ in layer]),
-            torch.cat([part.weights for _, part in layer]),
-            torch.cat(names) if len(names) == len(layer) else torch.empty(0, dtype=torch.int64),
-            sum(part.count for _, part in layer),
+        scores, weights, names = (
+            torch.cat([getattr(part, name) for part in layer]) for name in ("scores", "weights", "names")
         )
+        named = names if len(names) == len(scores) else nameless
+        yield _LayerScores(scores, weights, named, sum(part.count for part in layer))

@@ -57,7 +57,7 @@ class Sender:
         copies = [empty(each.shape, dtype=each.dtype, pin_memory=True) for each in (positions, scores)]
         for copy, each in zip(copies, (positions, scores), strict=True):
             copy.copy_(each, non_blocking=True)
-        done = cuda.Event()  # type: ignore[no-untyped-call]
+        done = cuda.Event()  # type: ignore[no-untyped-call]  # torch has no types here
         done.record()
         self._queue.put((done, requests, *copies, None))
 

@@ -56,6 +56,7 @@ def test_it_is_the_sum_of_scores_over_their_deviations_standardised(corpus):
     of_tokens = (readout.scores(tokens).double() / scores.std(dim=0)).sum(dim=1)
     known = of_tokens[parts[2].names]
     expected = (of_tokens - known.mean(dim=0)) / known.std(dim=0, correction=0)
+    assert readout.combined.scale.tokens.n == len(known)
     torch.testing.assert_close(readout.combined_z(readout.scores(tokens)), expected.float(), rtol=1e-4, atol=1e-4)
 
 
