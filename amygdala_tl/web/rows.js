@@ -48,6 +48,7 @@ export function rowFigure(id, label, description, names) {
         tickvals: ranks,
         ticktext: kept.map((concept) => plain(clip(names[concept], left - 12))),
         showgrid: false,
+        ticklabeloverflow: "allow", // `clip` fits the names, and plotly would measure every one of them again
         tickfont: { color: colour("ink"), size: 12 },
       }),
     });
