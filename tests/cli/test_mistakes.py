@@ -124,4 +124,4 @@ def test_unknown_layers_and_concepts_of_a_bundle_say_which_there_are(capsys, wor
 def test_a_wrong_tag_name_or_type_is_told(capsys, tmp_path):
     said = message(capsys, "extract", *GRAPH, "--output-dir", tmp_path / "c", "--node-types", "poem")
     assert "episodicDaily" in said
-    assert len(read_graph_file(demo_graph_path())) == 444
+    assert len(read_graph_file(demo_graph_path())) == 756
