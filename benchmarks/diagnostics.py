@@ -2,6 +2,7 @@
 
     python benchmarks/diagnostics.py                 # AUROC of every readout on every label: seconds beside scikit-learn's
     python benchmarks/diagnostics.py --coverage      # share of simulated corpora whose 95% interval holds the true AUROC
+    python benchmarks/diagnostics.py --cross-fitting # the same for cross-fitted scores, and how often nothing is found readable
 
 scikit-learn computes a sample of the problems and its time is scaled; both sides get the same number of threads.
 """
@@ -21,8 +22,13 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from amygdala_tl.diagnostics.auroc_matrix import auroc_matrix
+from amygdala_tl.diagnostics.cross_fit import cross_fitted_scores
 from amygdala_tl.diagnostics.intervals import auroc_interval, average_precision_interval, d_prime_interval
+from amygdala_tl.diagnostics.nulls import permutation_null
 from amygdala_tl.diagnostics.scored import ScoredTexts
+from amygdala_tl.directions.auroc import auroc
+from amygdala_tl.directions.data import LabelledActivations
+from amygdala_tl.directions.method import Method, apply_method, read_method
 
 
 def speed(arguments: argparse.Namespace) -> Table:
@@ -141,6 +147,71 @@ def coverage(corpora: int) -> Table:
     return table
 
 
+CORPORA = [(200, 300, 2), (400, 64, 2), (700, 300, 2), (700, 576, 1), (2500, 64, 1), (2500, 300, 1)]
+"""Texts, dimensions and texts a group of the simulated corpora of `cross_fitting`."""
+
+SILENT, PLANTED = 8, 20
+"""Concepts without any direction, and concepts with directions of rising strength."""
+
+
+def activations(n: int, d: int, per_group: int, planted: Tensor, generator: torch.Generator) -> LabelledActivations:
+    """Noise of texts and of groups, and a shift of each concept's texts along its direction."""
+    groups = torch.arange(n) // per_group
+    positive = torch.rand(n, len(planted), generator=generator) < 0.12
+    values = torch.randn(n, d, generator=generator)
+    values += 0.7 * torch.randn(int(groups.max()) + 1, d, generator=generator)[groups] + positive.float() @ planted
+    return LabelledActivations(values[:, None], positive, ~positive, groups)
+
+
+def cross_fitting(corpora: int) -> Table:
+    """Coverage of the AUROC of directions of all texts by intervals of cross-fitted scores, and how often nothing passes."""
+    table = Table(title=f"{corpora} corpora of each kind, 12% positive")
+    for column in (
+        "texts",
+        "d",
+        "texts a group",
+        "method",
+        "plain, %",
+        "widened, %",
+        "p <= .05 without signal, plain %",
+        "widened %",
+    ):
+        table.add_column(column, justify="right")
+    rows = []
+    for n, d, per_group in CORPORA:
+        for method in map(read_method, ("mean", "whitened")):
+            held: list[list[Tensor]] = [[], []]
+            passed: list[list[Tensor]] = [[], []]
+            for seed in range(corpora):
+                generator = torch.Generator().manual_seed(seed)
+                directions = torch.nn.functional.normalize(
+                    torch.randn(SILENT + PLANTED, d, generator=generator), dim=-1
+                )
+                strength = torch.cat([torch.zeros(SILENT), torch.linspace(0.8, 5.0, PLANTED)])
+                planted = strength[:, None] * directions
+                data = activations(n, d, per_group, planted, generator)
+                fresh = activations(5000, d, 1, planted, generator)
+
+                def fit(some: LabelledActivations, method: Method = method) -> Tensor:
+                    names = [str(place) for place in range(some.positive.shape[1])]
+                    return apply_method(method, some, some.activations[:0], names).directions
+
+                truth = auroc(fresh.scores(fit(data))[0], fresh.positive, fresh.negative)[SILENT:]
+                scores = cross_fitted_scores(data, fit)[0]
+                for place, widened in enumerate((False, True)):
+                    texts = ScoredTexts(scores, data.positive, data.negative, data.groups, widened)
+                    found = auroc_interval(texts, torch.Generator().manual_seed(0))
+                    held[place].append((found.low[SILENT:] <= truth) & (truth <= found.high[SILENT:]))
+                    p_value = permutation_null(texts, torch.Generator().manual_seed(0), 400).p_value[:SILENT]
+                    passed[place].append((p_value <= 0.05) & (found.low[:SILENT] > 0.5))
+            row = [100 * float(torch.cat(each).double().mean()) for each in (*held, *passed)]
+            rows.append(row)
+            table.add_row(str(n), str(d), str(per_group), str(method), *(f"{value:.1f}" for value in row))
+    table.add_section()
+    table.add_row("mean", "", "", "", *(f"{value:.1f}" for value in np.mean(rows, axis=0)))
+    return table
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--concepts", type=int, default=200)
@@ -149,11 +220,16 @@ def main() -> None:
     parser.add_argument("--sample", type=int, default=100, help="how many AUROCs scikit-learn computes")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="for both sides")
     parser.add_argument("--coverage", action="store_true", help="simulate corpora instead")
+    parser.add_argument("--cross-fitting", action="store_true", help="simulate corpora and cross-fit them")
     parser.add_argument("--corpora", type=int, default=200, help="simulated corpora a scenario")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     with threadpool_limits(arguments.threads):
-        Console(width=150).print(coverage(arguments.corpora) if arguments.coverage else speed(arguments))
+        if arguments.cross_fitting:
+            found = cross_fitting(arguments.corpora)
+        else:
+            found = coverage(arguments.corpora) if arguments.coverage else speed(arguments)
+        Console(width=150).print(found)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`judge`: everything that held-out groups say about a readout, with a verdict on every concept."""
+"""`judge`: everything that texts of other groups say about a readout, with a verdict on every concept."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -12,9 +12,8 @@ from amygdala_tl.api.labelled import examples, judged_texts, neutral_activations
 from amygdala_tl.api.score import score_tokens
 from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.diagnostics.diagnose import Diagnoser, ModelWeights, diagnose, verdicts_of
-from amygdala_tl.diagnostics.embedding import embedding_scores
+from amygdala_tl.diagnostics.embedding import cross_fitted_embedding_scores, embedding_scores
 from amygdala_tl.diagnostics.records import Diagnosis, ReadText
-from amygdala_tl.errors import FitError
 from amygdala_tl.lens.model import Lens
 from amygdala_tl.lens.weights import mlp_outputs, unembedding
 from amygdala_tl.readout.record import Readout
@@ -33,39 +32,39 @@ def judge(
     norms: Mapping[str, Mapping[str, float]] | None = None,
     seed: int = FIT.seed,
 ) -> Diagnosis:
-    """Diagnose a readout: choices are made on training folds, verdicts come from the corpus's held-out groups.
+    """Diagnose a readout: each text of the corpus is judged by directions that were fitted, with all choices, without its group.
 
     Args:
         readout: from `fit` or `load_readout`.
         corpus: the one that it was fitted on.
-        store: its activations, held-out texts included.
+        store: its activations, held-out texts included, which are judged by the readout's own directions.
         lens: the model, for the embedding baseline, neurons, logit-lens tokens and texts to look at; without it these are
             missing.
         norms: name of a norm (`valence`) -> concept -> value.
         seed: of folds, bootstrap and nulls.
 
     Raises:
-        FitError: the corpus has no held-out texts, or a fold cannot be fitted.
+        FitError: all texts are of one group, or a fold cannot be fitted.
         ReadoutError: the readout does not say how it was fitted.
         ActivationStoreError: texts have not been captured.
     """
     corpus = runnable(corpus, store)
-    if not examples(corpus, "heldout"):
-        raise FitError("the corpus has no held-out texts", remedy="make it with held-out groups, and fit again")
-    train, held_out = (judged_texts(readout, corpus, store, split) for split in ("train", "heldout"))
+    train = judged_texts(readout, corpus, store, "train")
+    held_out = judged_texts(readout, corpus, store, "heldout") if examples(corpus, "heldout") else None
     diagnoser = Diagnoser(readout, train, neutral_activations(readout, corpus, store), seed=seed)
     if lens is None:
         return diagnose(diagnoser, held_out, norms=norms)
-    known, unseen = (mean_embeddings(lens, each.texts, readout.provenance.capture) for each in (train, held_out))
+    said = readout.provenance.capture
+    known = mean_embeddings(lens, train.texts, said)
+    embedding = cross_fitted_embedding_scores(diagnoser.method, train.data, known, seed)
+    if held_out is not None:
+        unseen = mean_embeddings(lens, held_out.texts, said)
+        embedding = torch.cat([embedding, embedding_scores(diagnoser.method, train.data, known, unseen)])
     head = unembedding(lens)
-    found = diagnose(
-        diagnoser,
-        held_out,
-        embedding=embedding_scores(diagnoser.method, train.data, known, unseen),
-        weights=ModelWeights(mlp_outputs(lens), head.matrix, head.gain, head.centred, lens.tokenizer.decode),
-        norms=norms,
-    )
-    return replace(found, texts=_read(examples(corpus, "heldout"), readout, lens))
+    weights = ModelWeights(mlp_outputs(lens), head.matrix, head.gain, head.centred, lens.tokenizer.decode)
+    found = diagnose(diagnoser, held_out, embedding=embedding, weights=weights, norms=norms)
+    shown = examples(corpus, "heldout") or examples(corpus, "train")
+    return replace(found, texts=_read(shown, readout, lens))
 
 
 def with_verdicts(readout: Readout, diagnosis: Diagnosis) -> Readout:

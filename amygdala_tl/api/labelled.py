@@ -155,10 +155,14 @@ def read_parts(texts: Iterable[CorpusText], readout: Readout) -> list[str]:
 def neutral_activations(
     readout: Readout, corpus: Corpus, store: ActivationStore, *, layers: Sequence[int] | None = None
 ) -> Float[Tensor, "neutral layer d_model"]:
-    """Return the activations of the neutral training texts, for denoisers; of none if the method needs none."""
-    if method_of(readout).streamable:
-        return torch.empty(0, len(layers or readout.layers), store.info.d_model)
+    """Return the activations of the neutral training texts, for denoisers; of none if the method needs none.
+
+    Of those that only serve the comparison of methods there are as many as `fit` takes.
+    """
     ids = [text.id for text in runnable(corpus, store).texts if text.split == "train" and text.neutral]
+    if method_of(readout).streamable:
+        compared = "chosen_from" in readout.provenance.estimator
+        ids = some_of(ids) if compared else []
     return store.load(ids, layers or readout.layers, readout.provenance.read_position)
 
 

@@ -69,7 +69,7 @@ def train(
         layers: see `parse_layers`; `auto` captures eight layers and keeps the four that serve the concepts best.
         aggregator, denoise, labels, read_position, min_examples: as in `fit`.
         chat_template, max_tokens, batch_size, store_dtype, keep_position, progress: as in `capture`.
-        verdicts: judge every concept on the corpus's held-out groups. A corpus too small to judge gives a readout without.
+        verdicts: judge every concept, see `judge`. A corpus too small to judge gives a readout without.
         activations_dir: folder or URL where activations are kept for later; they are not kept if None.
         on_result: called with what each stage gives.
 

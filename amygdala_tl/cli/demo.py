@@ -9,7 +9,7 @@ from rich.rule import Rule
 from amygdala_tl.cli import options
 from amygdala_tl.cli.printer import printer
 from amygdala_tl.cli.read import show_reading, show_tokens
-from amygdala_tl.cli.stages import Stages
+from amygdala_tl.cli.stages import Stages, show_result
 from amygdala_tl.cli.train import run_train
 from amygdala_tl.corpus.io import OUTPUTS, write_corpus
 from amygdala_tl.errors import InputError
@@ -41,7 +41,7 @@ def demo(output_dir: Annotated[Path, typer.Option(help="Folder for all results."
 
     from amygdala_tl.api.extract import extract
     from amygdala_tl.api.inputs import store_of
-    from amygdala_tl.api.judge import judge
+    from amygdala_tl.api.judge import judge, with_verdicts
     from amygdala_tl.api.score import read_texts
     from amygdala_tl.readout.bundle import outputs
     from amygdala_tl.readout.record import load_readout
@@ -60,17 +60,22 @@ def demo(output_dir: Annotated[Path, typer.Option(help="Folder for all results."
         write_corpus(corpus, output_dir / "corpus")
     console.print(corpus_summary(corpus))
     console.print(Rule("train", align="left"))
-    lens = run_train(console, stages, output_dir / "corpus", output, activations_dir=output_dir / "activations")
+    activations = output_dir / "activations"
+    lens = run_train(console, stages, output_dir / "corpus", output, activations_dir=activations, verdicts=False)
+    with stages("judge"):  # once, with the model, for the verdicts and the report
+        readout = load_readout(output)
+        diagnosis = judge(readout, corpus, store_of(readout, activations), lens)
+        readout = with_verdicts(readout, diagnosis)
+        readout.save(output)
+    show_result(console, diagnosis)
     console.print(Rule("read", align="left"))
     with stages("read"):
-        readout = load_readout(output)
         reading = read_texts(SENTENCES, readout, lens)
         show_reading(console, SENTENCES, reading, readout)
         show_tokens(console, SENTENCES[:1], reading, readout, lens)
     console.print(Rule("report", align="left"))
     with stages("report"):
-        store = store_of(readout, output_dir / "activations")
-        write_report(judge(readout, corpus, store, lens), output_dir / "report.html")
+        write_report(diagnosis, output_dir / "report.html")
     console.print(file_list({"report": output_dir / "report.html"}))
     console.print(Rule("done", align="left"))
     console.print(file_list({"corpus": output_dir / "corpus", "readout": output}))

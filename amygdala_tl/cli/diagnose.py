@@ -107,7 +107,7 @@ def quality(
     concepts: Annotated[str | None, typer.Option(help="Show all details of these comma-separated concepts.")] = None,
     model: options.ModelOption = None,
 ) -> None:
-    """Judge each concept on held-out groups; with --concepts, show outliers, neurons and tokens."""
+    """Judge each concept on texts that its directions were not fitted on; with --concepts, show outliers, neurons and tokens."""
     from amygdala_tl.readout.record import load_readout
 
     bundle = load_readout(readout)

@@ -95,7 +95,7 @@ Output = Annotated[
     Path, typer.Option(help="Path of the vectors, ending in .safetensors; the manifest goes beside them.")
 ]
 Verdicts = Annotated[
-    bool, typer.Option("--verdicts/--no-verdicts", help="Judge each concept on the held-out groups of the corpus.")
+    bool, typer.Option("--verdicts/--no-verdicts", help="Judge each concept on texts of other groups.")
 ]
 CapturedLayers = Annotated[str | None, typer.Option(help="As in `capture`.", show_default="all captured layers")]
 ReadoutFile = Annotated[Path, typer.Option(help="The bundle's .safetensors file.")]

@@ -1,4 +1,4 @@
-"""All diagnostics of a readout: choices are made on training folds, judgements on held-out groups."""
+"""All diagnostics of a readout, from texts that are scored by directions of other groups."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -6,13 +6,22 @@ from functools import partial
 from typing import Any
 
 import torch
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from amygdala_tl.diagnostics.cross_fit import CrossFit, cross_fit_streamed, cross_fitted_scores, split_half_cosine
+from amygdala_tl.diagnostics.baselines import bag_of_words_scores
+from amygdala_tl.diagnostics.cross_fit import (
+    N_FOLDS,
+    CrossFit,
+    cross_fit_streamed,
+    cross_fitted_scores,
+    split_half_cosine,
+)
 from amygdala_tl.diagnostics.crosstalk import cross_talk
-from amygdala_tl.diagnostics.evaluation import JudgedTexts, evaluate, text_scores
+from amygdala_tl.diagnostics.evaluation import JudgedTexts, evaluate, judged, text_scores
 from amygdala_tl.diagnostics.geometry import geometry
+from amygdala_tl.diagnostics.nested import JoinedTexts, cross_fitted_words, methods_of_folds, over_layers
 from amygdala_tl.diagnostics.quality import nearest_concepts, outliers, spread_about_directions
 from amygdala_tl.diagnostics.records import ConceptQuality, CrossTalk, Diagnosis, Evaluation, LayerSeparation
 from amygdala_tl.diagnostics.scored import ScoredTexts
@@ -20,6 +29,7 @@ from amygdala_tl.diagnostics.separation import layer_separation, reading_layers
 from amygdala_tl.diagnostics.verdicts import readable_at_all, verdicts
 from amygdala_tl.diagnostics.weights import best_neurons, logit_lens
 from amygdala_tl.directions.data import LabelledActivations, LabelledTexts
+from amygdala_tl.directions.folds import fold_assignment, fold_cells, folds_of
 from amygdala_tl.directions.method import Method, apply_method, read_method
 from amygdala_tl.directions.running import RunningMoments
 from amygdala_tl.errors import ReadoutError
@@ -60,12 +70,13 @@ class Diagnoser:
         halves: bool = True,
         seed: int = 0,
     ) -> None:
-        """Score every training text with directions that were fitted without its group.
+        """Score every training text with directions that the readout's method fits without its group.
 
         Args:
             readout: with the method that fitted it in its provenance.
             train: training texts that are examples of a concept.
-            neutral: activations of the neutral training texts, for denoisers; a streamable method has none.
+            neutral: activations of the neutral training texts, for denoisers; a streamable method that was not chosen among
+                others needs none.
             halves: also compare directions of halves of the groups.
             seed: of folds, bootstrap and nulls.
 
@@ -77,24 +88,44 @@ class Diagnoser:
         self.train = train
         self.seed = seed
         self.method = method_of(readout)
-        if self.method.streamable:
-            shrinkage = _by_layer(readout, "shrinkage")
-            self.cross_fit = cross_fit_streamed(self.method, train.data, shrinkage, halves=halves, seed=seed)
-        else:
-            neutral = torch.empty(0, train.data.n_layers, train.data.d_model) if neutral is None else neutral
-            self.cross_fit = self._by_layers(neutral, halves=halves)
+        self.neutral = torch.empty(0, train.data.n_layers, train.data.d_model) if neutral is None else neutral
+        self.cross_fit = self._cross_fit(self.method, halves=halves)
 
-    def _by_layers(self, neutral: Float[Tensor, "neutral layer d_model"], *, halves: bool) -> CrossFit:
-        """Cross-fit with all texts of one layer in memory at a time."""
+    def _cross_fit(self, method: Method, *, halves: bool) -> CrossFit:
+        """Cross-fit a method; halves are compared with the strengths of the readout."""
+        if method.streamable:
+            shrinkage = _by_layer(self.readout, "shrinkage")
+            return cross_fit_streamed(method, self.train.data, shrinkage, halves=halves, seed=self.seed)
         scores, cosines, strengths = [], [], _by_layer(self.readout, "strength")
-        for layer in range(len(self.readout.layers)):
+        for layer in range(len(self.readout.layers)):  # all texts of one layer in memory at a time
             data = self.train.data.whole(layer)
-            fit = partial(_fit_some, self.method, neutral[:, layer : layer + 1])
+            fit = partial(_fit_some, method, self.neutral[:, layer : layer + 1])
             scores.append(cross_fitted_scores(data, fit, seed=self.seed))
             if halves:
                 per_text = None if strengths is None else strengths[layer] * len(data.groups)
                 cosines.append(split_half_cosine(data, partial(fit, per_text=per_text), seed=self.seed))
         return CrossFit(torch.cat(scores), torch.cat(cosines, dim=1) if halves else None)
+
+    def nested_scores(self) -> Float[Tensor, "layer text concept"]:
+        """Score every training text as `cross_fit` does, but with the method that the other folds choose, if one was chosen.
+
+        Raises:
+            FitError: a fold cannot be fitted.
+        """
+        compared = self.readout.provenance.estimator.get("chosen_from")
+        if not compared:
+            return self.cross_fit.scores
+        groups = self.train.data.groups
+        cells = fold_cells(groups, N_FOLDS, self.seed)
+        sample = self.train.data.sample()
+        of_sample = folds_of(sample.groups, *fold_assignment(groups, cells.n_cells, self.seed)) % cells.n_folds
+        methods = methods_of_folds(sample, self.neutral, [read_method(row["method"]) for row in compared], of_sample)
+        scores = self.cross_fit.scores.clone()
+        for method in sorted({each for each in methods if each not in (None, self.method)}, key=str):
+            found = self._cross_fit(method, halves=False).scores
+            own = torch.tensor([each == method for each in methods])[cells.fold]
+            scores[:, own] = found[:, own]
+        return scores
 
     def by_layer(self) -> LayerSeparation:
         """Return the separation at every layer, on training folds."""
@@ -103,23 +134,26 @@ class Diagnoser:
 
     def quality(
         self,
-        held_out: JudgedTexts,
-        held_out_scores: Float[Tensor, "text layer concept"],
+        held_out: JudgedTexts | None,
+        held_out_scores: Float[Tensor, "text layer concept"] | None,
         reading_layer: Int[Tensor, " concept"],
         crosstalk: CrossTalk,
         evaluation: Evaluation,
         weights: ModelWeights | None,
     ) -> tuple[ConceptQuality, ...]:
-        """Return every concept at its reading layer, with the verdict."""
+        """Return every concept at its reading layer, with the verdict; scores of held-out texts are in `standardised` form."""
         readout, data, halves = self.readout, self.train.data, self.cross_fit.halves
         column = [readout.layers.index(layer) for layer in reading_layer.tolist()]
         at_layer = readout.vectors[column, torch.arange(len(column))]
         spread = spread_about_directions(data, column, at_layer)
         nearest = [nearest_concepts(vectors, readout.concepts) for vectors in readout.vectors]
-        new = self._standardised(held_out_scores)
-        positive = torch.cat([data.positive, held_out.data.positive])
-        negative = torch.cat([data.negative, held_out.data.negative])
-        ids, words = [*self.train.ids, *held_out.ids], [*self.train.texts, *held_out.texts]
+        scores, positive, negative = self.cross_fit.scores, data.positive, data.negative
+        ids, words = list(self.train.ids), list(self.train.texts)
+        if held_out is not None and held_out_scores is not None:
+            scores = torch.cat([scores, rearrange(held_out_scores, "text layer concept -> layer text concept")], dim=1)
+            positive = torch.cat([positive, held_out.data.positive])
+            negative = torch.cat([negative, held_out.data.negative])
+            ids, words = [*ids, *held_out.ids], [*words, *held_out.texts]
         neurons, up, down = _weights(at_layer, reading_layer, weights)
         judged = verdicts(evaluation, crosstalk.warnings)
         return tuple(
@@ -132,7 +166,7 @@ class Diagnoser:
                 effective_dimension=float(spread.effective_dimension[index]),
                 split_half_cosine=torch.nan if halves is None else float(halves[index, place]),
                 outliers=outliers(
-                    torch.cat([self.cross_fit.scores[place, :, index], new[:, place, index]]),
+                    scores[place, :, index],
                     positive[:, index],
                     negative[:, index],
                     ids,
@@ -146,7 +180,7 @@ class Diagnoser:
             for index, (concept, place) in enumerate(zip(readout.concepts, column, strict=True))
         )
 
-    def _standardised(self, held_out: Float[Tensor, "text layer concept"]) -> Float[Tensor, "text layer concept"]:
+    def standardised(self, held_out: Float[Tensor, "text layer concept"]) -> Float[Tensor, "text layer concept"]:
         """Compute held-out scores in deviations of the training texts, as the out-of-fold scores are."""
         known = RunningMoments()
         for _, part in self.train.data.passes():
@@ -202,6 +236,8 @@ def layer_cross_talk(
     seed: int = 0,
     scores: Float[Tensor, "text layer concept"] | None = None,
     read: Collection[str] | None = None,
+    *,
+    cross_fitted: bool = False,
 ) -> CrossTalk:
     """Return the cross-talk of a readout at one of its layers.
 
@@ -212,20 +248,21 @@ def layer_cross_talk(
         seed: of the bootstrap.
         scores: of the texts, if they are known (`text_scores`).
         read: concepts to warn about; all if None.
+        cross_fitted: whether the texts themselves made the directions of the scores.
 
     Raises:
         InputError: the readout does not have the layer, or the activations do not fit it.
     """
     column = readout.column(layer)
     scores = text_scores(readout, data) if scores is None else scores
-    texts = ScoredTexts(scores[:, column], data.positive, data.negative, data.groups)
+    texts = ScoredTexts(scores[:, column], data.positive, data.negative, data.groups, cross_fitted)
     generator = torch.Generator().manual_seed(seed)
     return cross_talk(readout.concepts, layer, readout.vectors[column], texts, generator, read)
 
 
 def diagnose(
     diagnoser: Diagnoser,
-    held_out: JudgedTexts,
+    held_out: JudgedTexts | None,
     *,
     embedding: Float[Tensor, "text concept"] | None = None,
     weights: ModelWeights | None = None,
@@ -233,21 +270,47 @@ def diagnose(
 ) -> Diagnosis:
     """Return all diagnostics of a readout.
 
+    Verdicts come from all texts of the corpus, each scored by directions that were fitted, with all choices, without its group.
+
     Args:
         diagnoser: the readout on its training texts.
-        held_out: labelled texts of groups that nothing was fitted or chosen on.
-        embedding: scores of the held-out texts by directions fitted on mean token embeddings.
+        held_out: labelled texts of groups that nothing was fitted or chosen on, if there are any.
+        embedding: scores of the training texts and then the held-out ones by directions fitted on mean token embeddings of other
+            groups.
         weights: of the model, for neurons and logit-lens tokens.
         norms: name of a norm (`valence`) -> concept -> value.
     """
-    readout, seed = diagnoser.readout, diagnoser.seed
+    readout, train, seed = diagnoser.readout, diagnoser.train, diagnoser.seed
     by_layer = diagnoser.by_layer()
     reading_layer = reading_layers(by_layer)
-    what = f"held-out texts ({len(held_out.texts)} in {len(torch.unique(held_out.data.groups))} groups)"
-    scores = text_scores(readout, held_out.data)
-    evaluation = evaluate(readout, reading_layer, held_out, what, diagnoser.train, embedding, scores, seed)
+    data, counts = train.data, train.counts
+    scores, words = diagnoser.nested_scores(), cross_fitted_words(train, seed)
+    own = new = None
+    if held_out is not None:
+        data = JoinedTexts(train.data, held_out.data)
+        own = text_scores(readout, held_out.data)
+        new = diagnoser.standardised(own)
+        scores = torch.cat([scores, rearrange(new, "text layer concept -> layer text concept")], dim=1)
+        labels = train.data.positive, train.data.negative
+        words = torch.cat([words, bag_of_words_scores(train.texts, *labels, held_out.texts)])
+        counts = None if counts is None or held_out.counts is None else torch.cat([counts, held_out.counts])
+    nothing = torch.full(words.shape, torch.nan)
+    baselines = words, nothing if embedding is None else embedding
+    judged_by = over_layers(readout, scores, reading_layer, counts)
+    what = (
+        f"all texts, each by directions of other groups ({len(data.groups)} in {len(torch.unique(data.groups))} groups)"
+    )
+    evaluation = judged(readout, reading_layer, judged_by, data, what, train.data, baselines, seed, cross_fitted=True)
+    fixed = None
+    if held_out is not None:
+        what = f"held-out texts ({len(held_out.texts)} in {len(torch.unique(held_out.data.groups))} groups)"
+        unseen = None if embedding is None else embedding[-len(held_out.texts) :]
+        fixed = evaluate(readout, reading_layer, held_out, what, train, unseen, own, seed)
     read = readable_at_all(evaluation)
-    crosstalk = tuple(layer_cross_talk(readout, layer, held_out.data, seed, scores, read) for layer in readout.layers)
+    by_text = rearrange(scores, "layer text concept -> text layer concept")
+    crosstalk = tuple(
+        layer_cross_talk(readout, layer, data, seed, by_text, read, cross_fitted=True) for layer in readout.layers
+    )
     common = readout.layers.index(int(reading_layer.mode().values))
     return Diagnosis(
         concepts=readout.concepts,
@@ -256,7 +319,8 @@ def diagnose(
         by_layer=by_layer,
         crosstalk=crosstalk,
         evaluation=evaluation,
-        quality=diagnoser.quality(held_out, scores, reading_layer, crosstalk[common], evaluation, weights),
+        held_out=fixed,
+        quality=diagnoser.quality(held_out, new, reading_layer, crosstalk[common], evaluation, weights),
         geometry=tuple(
             geometry(readout.concepts, layer, vectors, norms)
             for layer, vectors in zip(readout.layers, readout.vectors, strict=True)
@@ -280,6 +344,7 @@ def verdicts_of(diagnosis: Diagnosis) -> dict[str, Verdict]:
             bag_of_words=_number(found.bag_of_words[place]),
             n_positive=int(found.n_positive[place]),
             n_negative=int(found.n_negative[place]),
+            held_out=None if diagnosis.held_out is None else _number(diagnosis.held_out.auroc.value[place]),
         )
         for place, quality in enumerate(diagnosis.quality)
     }

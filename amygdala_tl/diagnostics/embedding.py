@@ -8,7 +8,9 @@ from einops import einsum
 from jaxtyping import Float
 from torch import Tensor
 
+from amygdala_tl.diagnostics.cross_fit import N_FOLDS
 from amygdala_tl.directions.data import LabelledActivations, LabelledTexts
+from amygdala_tl.directions.folds import group_folds
 from amygdala_tl.directions.method import Method, apply_method, apply_streamed
 from amygdala_tl.errors import FitError
 
@@ -49,6 +51,19 @@ def embedding_scores(
         return scores
     values, pattern = unseen_embeddings.float(), "text layer d_model, concept layer d_model -> text concept"
     scores[:, usable] = einsum(values, fitted.directions, pattern)
+    return scores
+
+
+def cross_fitted_embedding_scores(
+    method: Method, known: LabelledTexts, embeddings: Float[Tensor, "text 1 d_model"], seed: int = 0
+) -> Float[Tensor, "text concept"]:
+    """Score every known text by the embeddings of the other folds; arguments as in `embedding_scores`."""
+    labelled = LabelledActivations(embeddings, known.positive, known.negative, known.groups, known.grades)
+    fold = group_folds(known.groups, N_FOLDS, seed)
+    scores = torch.full(known.positive.shape, torch.nan)
+    for held_out in torch.unique(fold).tolist():
+        others = labelled.take(fold != held_out)
+        scores[fold == held_out] = embedding_scores(method, others, others.activations, embeddings[fold == held_out])
     return scores
 
 

@@ -73,14 +73,44 @@ def evaluate(
     scores = text_scores(readout, data) if scores is None else scores
     combined = readout.combined is not None
     own = readout.combined_z(scores, of="texts", tokens=unseen.counts) if combined else scores[:, column, each]
-    texts = ScoredTexts(own, data.positive, data.negative, data.groups)
-    null = permutation_null(texts, torch.Generator().manual_seed(seed))
     known = data if reference is None else reference.data
-    random = random_direction_null(data, known, torch.Generator().manual_seed(seed), combined=combined)
-    words = torch.full(texts.scores.shape, torch.nan)
+    words = torch.full(own.shape, torch.nan)
     if reference is not None:
         words = bag_of_words_scores(reference.texts, known.positive, known.negative, unseen.texts)
-    baselines = (words, words.new_full(words.shape, torch.nan) if embedding is None else embedding)
+    embedding = torch.full(own.shape, torch.nan) if embedding is None else embedding
+    return judged(readout, reading_layer, own, data, what, known, (words, embedding), seed)
+
+
+def judged(
+    readout: Readout,
+    reading_layer: Int[Tensor, " concept"],
+    scores: Float[Tensor, "text concept"],
+    data: LabelledTexts,
+    what: str,
+    reference: LabelledTexts,
+    baselines: tuple[Float[Tensor, "text concept"], Float[Tensor, "text concept"]],
+    seed: int = 0,
+    *,
+    cross_fitted: bool = False,
+) -> Evaluation:
+    """Judge one score of each concept, which was made without the texts or their groups.
+
+    Args:
+        readout: that the scores come from, or its method.
+        reading_layer: [concept] layer index.
+        scores: over all layers, or at the reading layer for a readout without such a score.
+        data: labels, groups and activations of the texts.
+        what: description of the texts for the reader of a table.
+        reference: texts whose covariance random directions have.
+        baselines: scores of the same texts by their words, and by their embeddings; NaN where there are none.
+        seed: of bootstrap, permutations and random directions.
+        cross_fitted: see `ScoredTexts`.
+    """
+    column = torch.tensor([readout.column(layer) for layer in reading_layer.tolist()])
+    combined, each = readout.combined is not None, torch.arange(len(readout.concepts))
+    texts = ScoredTexts(scores, data.positive, data.negative, data.groups, cross_fitted)
+    null = permutation_null(texts, torch.Generator().manual_seed(seed))
+    random = random_direction_null(data, reference, torch.Generator().manual_seed(seed), combined=combined)
     bag_of_words, of_embedding = (auroc(scored, data.positive, data.negative) for scored in baselines)
     against_words, against_embedding = (
         auroc_difference_interval(texts, scored, torch.Generator().manual_seed(seed)) for scored in baselines

@@ -19,6 +19,7 @@ class, the interval is the whole range.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -60,7 +61,7 @@ def auroc_interval(texts: ScoredTexts, generator: torch.Generator, replicates: i
     index, draws = group_draws(texts.groups, generator, replicates)
     value = auroc(texts.scores, texts.positive, texts.negative)
     smoothed = partial(_smoothed_auroc, texts, index, draws)
-    return _logit_interval(value, smoothed, len(draws), degrees_of_freedom(texts.positive, texts.negative, index))
+    return _logit_interval(value, smoothed, len(draws), _errors(texts, index))
 
 
 def auroc_difference_interval(
@@ -73,14 +74,15 @@ def auroc_difference_interval(
     """
     both = texts.scores.isfinite() & other.isfinite()
     positive, negative = texts.positive & both, texts.negative & both
-    pair = [ScoredTexts(each, positive, negative, texts.groups).without_unscored() for each in (texts.scores, other)]
+    labelled = replace(texts, positive=positive, negative=negative)
+    pair = [replace(labelled, scores=each).without_unscored() for each in (texts.scores, other)]
     index, draws = group_draws(texts.groups, generator, replicates)
     values = [auroc(each.scores, positive, negative) for each in pair]
     drawn = values[0].new_full((len(draws), len(values[0])), torch.nan)
     for concept in values[0].isfinite().nonzero()[:, 0].tolist():
         one, another = (_smoothed_auroc(each, index, draws, concept) for each in pair)
         drawn[:, concept] = one - another
-    margin = _spread(drawn[1:]) * student_quantile(degrees_of_freedom(positive, negative, index))
+    margin = _spread(drawn[1:]) * _errors(labelled, index)
     value, low, high = values[0] - values[1], drawn[0] - margin, drawn[0] + margin
     known = _interval(value, low, high, (-1.0, 1.0))
     return Interval(value, *(end.where(value.isfinite(), torch.nan) for end in (known.low, known.high)))
@@ -125,7 +127,7 @@ def average_precision_interval(
         return smooth.where((n_plus > 0) & (n_plus < n_all), torch.nan)
 
     value = average_precision(texts.scores, texts.positive, texts.negative)
-    return _logit_interval(value, smoothed, len(draws), degrees_of_freedom(texts.positive, texts.negative, index))
+    return _logit_interval(value, smoothed, len(draws), _errors(texts, index))
 
 
 def d_prime_interval(texts: ScoredTexts, generator: torch.Generator, replicates: int = REPLICATES) -> Interval:
@@ -147,7 +149,7 @@ def d_prime_interval(texts: ScoredTexts, generator: torch.Generator, replicates:
         moments.append((mean, (squares / n - mean.square()).clamp_min(0.0)))
     (mean_plus, variance_plus), (mean_minus, variance_minus) = moments
     drawn = (mean_plus - mean_minus) / ((variance_plus + variance_minus) / 2).sqrt()
-    margin = _spread(drawn[1:]) * student_quantile(degrees_of_freedom(texts.positive, texts.negative, index))
+    margin = _spread(drawn[1:]) * _errors(texts, index)
     return _interval(drawn[0], drawn[0] - margin, drawn[0] + margin, (-torch.inf, torch.inf))
 
 
@@ -186,6 +188,11 @@ def degrees_of_freedom(
     return torch.minimum(*(count.sum(dim=0).square() / count.square().sum(dim=0) for count in counts)) - 1
 
 
+def _errors(texts: ScoredTexts, index: Int[Tensor, " text"]) -> Float[Tensor, " concept"]:
+    """Return the number of the replicates' standard deviations from the estimate to either end of an interval."""
+    return student_quantile(degrees_of_freedom(texts.positive, texts.negative, index)) * texts.widening
+
+
 def student_quantile(degrees: Float[Tensor, " concept"]) -> Float[Tensor, " concept"]:
     """Compute the 97.5% quantile of Student's t; infinite without degrees of freedom."""
     quantile = torch.from_numpy(stdtrit(degrees.clamp_min(0.1).numpy(), 0.975))
@@ -193,13 +200,13 @@ def student_quantile(degrees: Float[Tensor, " concept"]) -> Float[Tensor, " conc
 
 
 def _logit_interval(
-    value: Float[Tensor, " concept"], smoothed: Smoothed, n_draws: int, degrees: Float[Tensor, " concept"]
+    value: Float[Tensor, " concept"], smoothed: Smoothed, n_draws: int, errors: Float[Tensor, " concept"]
 ) -> Interval:
-    """Compute smoothed estimate -/+ quantile x standard error, on the logit scale, for a share between 0 and 1."""
+    """Compute smoothed estimate -/+ errors x standard error, on the logit scale, for a share between 0 and 1."""
     logits = value.new_full((n_draws, len(value)), torch.nan)
     for concept in value.isfinite().nonzero()[:, 0].tolist():
         logits[:, concept] = smoothed(concept).logit()
-    margin = _spread(logits[1:]) * student_quantile(degrees)
+    margin = _spread(logits[1:]) * errors
     return _interval(value, (logits[0] - margin).sigmoid(), (logits[0] + margin).sigmoid(), (0.0, 1.0))
 
 

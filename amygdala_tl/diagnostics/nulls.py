@@ -46,6 +46,8 @@ def permutation_null(
 ) -> PermutationNull:
     """Compute the null of every concept's AUROC, with `permuted_texts` for the labels; NaN for a concept without both classes.
 
+    Permuted labels leave the scores as they are. Of cross-fitted texts, the null is wider by their `widening`.
+
     Args:
         texts: scores and labels.
         generator: of the permutations; all concepts share them.
@@ -67,9 +69,10 @@ def permutation_null(
     quantile, p_value = torch.full_like(real, torch.nan), torch.full_like(real, torch.nan)
     for concept, null in null_of.items():
         null = null[null.isfinite()]
-        quantile[concept] = null.quantile(0.95)
+        quantile[concept] = (0.5 + texts.widening * (null.quantile(0.95) - 0.5)).clamp_max(1.0)
+        reached = 0.5 + (real[concept] - 0.5) / texts.widening
         # Equal AUROCs differ in their last digits, by the order of summation.
-        p_value[concept] = (1 + (null >= real[concept] - 1e-9).sum()) / (1 + len(null))
+        p_value[concept] = (1 + (null >= reached - 1e-9).sum()) / (1 + len(null))
     return PermutationNull(quantile, p_value)
 
 

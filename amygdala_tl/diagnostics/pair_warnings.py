@@ -1,6 +1,7 @@
 """Pairs of concepts with readouts that are not independent axes, each with the reason."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 import torch
 from einops import rearrange
@@ -74,7 +75,7 @@ def pair_warnings(
     for one, other in zip(torch.split(first, PAIRS_AT_A_TIME), torch.split(second, PAIRS_AT_A_TIME), strict=True):
         generator.set_state(state)  # all pairs share the replicates
         one_only, other_only = (texts.positive[:, a] & texts.negative[:, b] for a, b in ((one, other), (other, one)))
-        contrasted = ScoredTexts(z[:, one] - z[:, other], one_only, other_only, texts.groups)
+        contrasted = replace(texts, scores=z[:, one] - z[:, other], positive=one_only, negative=other_only)
         contrasts.append(auroc_interval(contrasted, generator))
         n_only.extend(zip(one_only.sum(dim=0).tolist(), other_only.sum(dim=0).tolist(), strict=True))
     contrast = Interval(*(torch.cat([getattr(each, end) for each in contrasts]) for end in ("value", "low", "high")))

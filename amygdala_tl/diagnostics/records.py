@@ -271,7 +271,8 @@ class Diagnosis:
         readout: what was diagnosed.
         by_layer: separation by layer on training folds.
         crosstalk: one a layer.
-        evaluation: on the held-out groups.
+        evaluation: on all texts of the corpus, each scored by directions of other groups; verdicts come from here.
+        held_out: of the readout's own directions on the corpus's held-out groups, if it has any.
         quality: one a concept, in the order of `concepts`.
         geometry: one a layer.
         texts: a few held-out texts to look at; none without a model.
@@ -286,6 +287,7 @@ class Diagnosis:
     quality: tuple[ConceptQuality, ...]
     geometry: tuple[Geometry, ...]
     texts: tuple[ReadText, ...] = ()
+    held_out: Evaluation | None = None
 
     def __repr__(self) -> str:
         count = Counter(each.verdict for each in self.quality)

@@ -43,7 +43,8 @@ def layer_separation(
         seed: of the bootstrap; layers share the replicates, so that they can be compared.
         replicates: their number.
     """
-    texts = [ScoredTexts(layer, data.positive, data.negative, data.groups) for layer in scores]
+    cross_fitted = of == "training folds"
+    texts = [ScoredTexts(layer, data.positive, data.negative, data.groups, cross_fitted) for layer in scores]
 
     def at_each_layer(make: Callable[[ScoredTexts, torch.Generator, int], Interval]) -> Interval:
         found = [make(layer, torch.Generator().manual_seed(seed), replicates) for layer in texts]

@@ -1,11 +1,11 @@
-"""Verdict on each readout, from held-out intervals against nulls, with the reason in one sentence.
+"""Verdict on each readout, from intervals of AUROC against nulls, with the reason in one sentence.
 
 The first rule that holds gives the verdict:
 
     not readable   permuted labels do as well (p > 0.05 after Holm's correction over concepts), or the AUROC's interval reaches
                    0.5; and the interval ends below `GOOD`: there is evidence that the readout does not detect the concept well
     undecided      the same, but the interval reaches `GOOD`, or there is no AUROC: the texts are too few for either answer
-    redundant      readouts cannot separate it from a readable concept with a higher held-out AUROC, or their scores are the same
+    redundant      readouts cannot separate it from a readable concept with a higher AUROC, or their scores are the same
                    number: reading both adds nothing
     weak           it detects something, but one random direction in twenty does as well on the same texts, or its interval is
                    AUROC is below that of a bag of words, by a paired interval: the direction adds nothing to a random one, or to
@@ -89,12 +89,12 @@ def _unread(evaluation: Evaluation, place: int) -> Judgement | None:
     p_value = float(evaluation.p_value[place])
     if value != value:
         counts = f"{int(evaluation.n_positive[place])} positive, {int(evaluation.n_negative[place])} negative"
-        return Judgement("undecided", f"No AUROC can be computed on held-out texts ({counts}).")
+        return Judgement("undecided", f"No AUROC can be computed ({counts}).")
     if p_value <= LEVEL and low > 0.5:
         return None
     if high >= GOOD:
         why = f"AUROC {value:.2f}, {_interval(evaluation, place)}, corrected p {p_value:.2f}"
-        return Judgement("undecided", f"The held-out texts are too few: {why}; {_more_groups(evaluation, place)}.")
+        return Judgement("undecided", f"The texts are too few: {why}; {_more_groups(evaluation, place)}.")
     if not p_value <= LEVEL:
         return Judgement("not readable", f"Shuffled labels do as well: AUROC {value:.2f}, corrected p {p_value:.2f}.")
     return Judgement("not readable", f"The AUROC of {value:.2f} may be chance: {_interval(evaluation, place)}.")

@@ -15,7 +15,7 @@ from amygdala_tl.errors import FitError
 
 N_FOLDS = 5
 
-CANDIDATES = tuple(map(read_method, ("mean", "mean + neutral-pca", "whitened", "linear", "logistic")))
+CANDIDATES = tuple(map(read_method, ("mean", "mean + neutral-pca", "whitened", "linear")))
 """Methods that `auto` compares."""
 
 
@@ -23,6 +23,7 @@ def choose_method(
     data: LabelledActivations,
     neutral: Float[Tensor, "neutral layer d_model"],
     candidates: Sequence[Method] = CANDIDATES,
+    n_folds: int = N_FOLDS,
 ) -> tuple[Method, list[dict[str, Any]]]:
     """Find the candidate with the best AUROC on held-out groups, averaged over folds, concepts and layers.
 
@@ -30,6 +31,7 @@ def choose_method(
         data: training texts only.
         neutral: neutral training texts, for denoisers that need them.
         candidates: at least one that can be fitted.
+        n_folds: at least 2; there are never more folds than groups.
 
     Returns:
         The best candidate, and a table of all, with the reason for those that cannot be fitted.
@@ -37,7 +39,7 @@ def choose_method(
     Raises:
         FitError: no candidate can be fitted.
     """
-    fold = group_folds(data.groups, max(2, min(N_FOLDS, len(torch.unique(data.groups)))))
+    fold = group_folds(data.groups, max(2, min(n_folds, len(torch.unique(data.groups)))))
     table: list[dict[str, Any]] = []
     best, best_score = None, -1.0
     for method in candidates:

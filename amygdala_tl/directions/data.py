@@ -54,6 +54,9 @@ class LabelledTexts(Protocol):
     def whole(self, layer: int | None = None) -> "LabelledActivations":
         """Return all texts with their activations at once, of one layer or of all."""
 
+    def sample(self) -> "LabelledActivations":
+        """Return the texts that methods are compared on, with their activations at all layers."""
+
 
 @dataclass(frozen=True, slots=True)
 class LabelledActivations:
@@ -102,6 +105,10 @@ class LabelledActivations:
         return replace(
             self, activations=self.activations[:, at], spread=None if self.spread is None else self.spread[:, at]
         )
+
+    def sample(self) -> "LabelledActivations":
+        """Return all texts (see `LabelledTexts`)."""
+        return self
 
     def take(self, texts: Bool[Tensor, " text"] | Int[Tensor, " row"]) -> "LabelledActivations":
         """Keep the texts where `texts` is True, or the texts of these rows, in this order."""

@@ -16,19 +16,20 @@ DEPTH = 0.65
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What may be believed of one concept's readout, with the held-out numbers behind it.
+    """What may be believed of one concept's readout, with the numbers behind it.
 
     Attributes:
         verdict: `readable`, `weak`, `redundant`, `undecided` or `not readable`.
         reason: why, in one sentence.
         redundant_with: concept that it cannot be told from, if the verdict is `redundant`.
         layer: layer that the concept is best read at, chosen on training folds.
-        auroc: on the held-out groups.
+        auroc: on all texts of the corpus, each scored by directions of other groups.
         interval: 95% interval of the AUROC.
         p_value: of the permutation null, corrected over concepts.
         random_directions: 95% quantile of the AUROC of random directions.
         bag_of_words: AUROC of a bag of words on the same texts.
-        n_positive, n_negative: held-out texts.
+        n_positive, n_negative: texts that it was judged on.
+        held_out: AUROC of the readout's own directions on the corpus's held-out groups, if it has any.
     """
 
     verdict: str
@@ -42,6 +43,7 @@ class Verdict:
     bag_of_words: float | None = None
     n_positive: int = 0
     n_negative: int = 0
+    held_out: float | None = None
 
     @property
     def readable(self) -> bool:

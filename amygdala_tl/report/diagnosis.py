@@ -39,16 +39,26 @@ def _reasons(diagnosis: Diagnosis) -> list[Text]:
 
 
 def verdict_table(diagnosis: Diagnosis) -> Table:
-    """Show verdict, held-out AUROC, 95% interval, null, bag of words and layer of each concept, by verdict and then by AUROC."""
+    """Show verdict, AUROC, 95% interval, null and bag of words of each concept, by verdict and then by AUROC.
+
+    The last columns are the AUROC of the readout's own directions on a held-out split, if there is one, and the reading layer of
+    a readout without a score over all layers.
+    """
     found, kinds = diagnosis.evaluation, list(get_args(VerdictName))
+    beside = {
+        "held out": None if diagnosis.held_out is None else [fixed(value) for value in diagnosis.held_out.auroc.value],
+        "layer": None if found.combined else [str(quality.layer) for quality in diagnosis.quality],
+    }
+    shown = {name: column for name, column in beside.items() if column is not None}
     rows = sorted(
         zip(diagnosis.quality, found.auroc.value.tolist(), range(len(diagnosis.quality)), strict=True),
         key=lambda row: (kinds.index(row[0].verdict), -row[1] if math.isfinite(row[1]) else math.inf),
     )
-    table = grid(["concept", "verdict"], ["AUROC", "95% interval", "null", "bag of words", "layer"])
+    table = grid(["concept", "verdict"], ["AUROC", "95% interval", "null", "bag of words", *shown])
     for quality, value, place in rows:
         verdict = f"redundant with {quality.redundant_with}" if quality.redundant_with else quality.verdict
         named = Text(quality.concept), Text(verdict, style=VERDICT_STYLE[quality.verdict])
         baselines = fixed(found.permutation_null[place]), fixed(found.bag_of_words[place])
-        table.add_row(*named, fixed(value), interval(found.auroc, place), *baselines, str(quality.layer))
+        last = (column[place] for column in shown.values())
+        table.add_row(*named, fixed(value), interval(found.auroc, place), *baselines, *last)
     return table

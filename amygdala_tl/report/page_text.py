@@ -28,7 +28,7 @@ def headline(diagnosis: Diagnosis) -> str:
         + ("" if model is None else f" of {model.n_layers}")
         + (", judged by one score over all" if evaluation.combined and len(diagnosis.layers) > 1 else ""),
         *([] if texts is None else [counted(texts.n, "training text")]),
-        counted(evaluation.n_groups, "held-out group"),
+        f"{counted(evaluation.n_groups, 'group')}, each judged by the others",
     ]
     verdicts = [quality.verdict for quality in diagnosis.quality]
     counts: dict[str, int] = {verdict: verdicts.count(verdict) for verdict in VERDICTS}
@@ -70,6 +70,13 @@ def definitions(rows: Mapping[str, str]) -> str:
     )
 
 
+def _held_out(diagnosis: Diagnosis) -> str:
+    """Say what the readout's own directions reach on texts that nothing was fitted on."""
+    if (found := diagnosis.held_out) is None:
+        return "none"
+    return f"{found.data}, mean AUROC {fixed(mean_of_known(found.auroc.value.tolist()))}"
+
+
 def provenance(diagnosis: Diagnosis) -> str:
     """Show how the readout was made: a list of settings, the methods compared, and the texts counted."""
     readout, said = diagnosis.readout, diagnosis.readout.provenance
@@ -91,6 +98,7 @@ def provenance(diagnosis: Diagnosis) -> str:
         "corpus sha256": said.corpus_sha256,
         "calibrated on": listed(*(counted(of.n, kind) for kind, of in calibrated if of is not None)),
         "evaluated on": f"{diagnosis.evaluation.data}, {counted(diagnosis.evaluation.n_groups, 'group')}",
+        "held-out split": _held_out(diagnosis),
         "left out": "; ".join(f"{concept}: {why}" for concept, why in said.left_out.items()) or "nothing",
         "versions": listed(*(f"{name} {version}" for name, version in (model.versions if model else {}).items())),
     }

@@ -39,7 +39,7 @@ def test_held_out_texts_given_as_other_texts_have_the_scores_and_baselines_of_th
 ):
     fitted = fit(corpus, store, aggregator=aggregator)
     found = evaluate(fitted, corpus, tiny, corpus=corpus, store=store)
-    own = judge(fitted, corpus, store, tiny).evaluation
+    own = judge(fitted, corpus, store, tiny).held_out
     assert torch.allclose(found.embedding, own.embedding, atol=1e-3)
     assert torch.allclose(found.bag_of_words, own.bag_of_words, atol=1e-9)
     assert found.embedding.isfinite().all()

@@ -61,16 +61,16 @@ def test_directions_are_those_of_a_naive_loop_over_training_texts_only(corpus, s
 def test_calibrated_training_texts_have_mean_zero_and_deviation_one(corpus, bundle, tiny):
     texts = [text.text for text in corpus.texts if text.split == "train"]
     scores = score(texts, bundle, tiny, calibrated=True)
-    torch.testing.assert_close(scores.mean(dim=0), torch.zeros(2, 16), rtol=0, atol=2e-2)
-    torch.testing.assert_close(scores.std(dim=0), torch.ones(2, 16), rtol=2e-2, atol=0)
+    torch.testing.assert_close(scores.mean(dim=0), torch.zeros(2, len(corpus.concepts)), rtol=0, atol=2e-2)
+    torch.testing.assert_close(scores.std(dim=0), torch.ones(2, len(corpus.concepts)), rtol=2e-2, atol=0)
 
 
 def test_calibrated_tokens_of_the_training_texts_have_mean_zero_and_deviation_one(corpus, bundle, tiny):
     training = [text.text for text in corpus.texts if text.split == "train"]
     results = score_tokens(training, load_readout(bundle), tiny)
     tokens = torch.cat([result.scores[result.readable[:, 0], 0] for result in results])
-    torch.testing.assert_close(tokens.mean(dim=0), torch.zeros(16), rtol=0, atol=2e-2)
-    torch.testing.assert_close(tokens.std(dim=0), torch.ones(16), rtol=2e-2, atol=0)
+    torch.testing.assert_close(tokens.mean(dim=0), torch.zeros(len(corpus.concepts)), rtol=0, atol=2e-2)
+    torch.testing.assert_close(tokens.std(dim=0), torch.ones(len(corpus.concepts)), rtol=2e-2, atol=0)
 
 
 def test_raw_scores_are_projections_of_the_pooled_residual_stream(bundle, tiny):

@@ -31,7 +31,7 @@ def test_quality_judges_every_concept_and_tells_the_details_of_some(capsys, comm
     code, out, _ = run(capsys, "quality", *data)
     assert code == 0
     assert "bag of words" in out
-    assert "7 concepts on held-out texts" in out
+    assert "7 concepts on all texts" in out
     code, out, _ = run(capsys, "quality", *data, *model, "--concepts", "Grief,joy")
     assert code == 0
     for part in ("grief, layer", "joy, layer", "verdict", "split halves", "neuron", "raises", "outliers", "labelled"):
@@ -66,7 +66,7 @@ def test_report_writes_one_page_with_every_concept(capsys, common, tmp_path):
     page = tmp_path / "new" / "folder" / "page.html"
     code, out, _ = run(capsys, "report", *data, *model, "--out", page, "--norms", tmp_path / "norms.csv")
     assert code == 0
-    assert "7 concepts on held-out texts" in out
+    assert "7 concepts on all texts" in out
     text = page.read_text(encoding="utf-8")
     for part in ("loneliness", "valence", "arousal", "Readout report"):
         assert part in text

@@ -79,7 +79,7 @@ def test_report_takes_it(capsys, arguments, tmp_path):
     data, model = arguments
     code, out, err = run(capsys, "report", *data, *model, "--out", tmp_path / "page.html")
     assert code == 0, err
-    assert "2 concepts on held-out texts" in out
+    assert "2 concepts on all texts" in out
     assert (tmp_path / "page.html").exists()
 
 

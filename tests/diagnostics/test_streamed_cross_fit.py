@@ -35,6 +35,9 @@ class InParts:
     def whole(self, layer=None):
         return self.data.whole(layer)
 
+    def sample(self):
+        return self.data
+
 
 def unit(vectors):
     return unit_directions(vectors, [str(place) for place in range(len(vectors))])

@@ -90,6 +90,8 @@ def test_saved_again_it_says_all_that_it_said(readout, tmp_path):
     assert about["capture"] == ABOUT["capture"] | unsaid
     assert about["model"].items() >= ABOUT["model"].items()
     assert about["calibration"] == ABOUT["calibration"] | {"lengths": None}
-    for key in ABOUT.keys() - {"tensors_sha256", "model", "capture", "calibration"}:
+    unknown = {"held_out": None}
+    assert about["verdicts"] == {concept: said | unknown for concept, said in ABOUT["verdicts"].items()}
+    for key in ABOUT.keys() - {"tensors_sha256", "model", "capture", "calibration", "verdicts"}:
         assert about[key] == ABOUT[key], key
     assert about["corpus"] == {}

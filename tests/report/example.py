@@ -222,7 +222,7 @@ def _quality(
         "readable": f"AUROC {value:.2f}, 95% interval from {low:.2f}, above random directions ({null:.2f}).",
         "weak": f"Random directions may do as well: {null:.2f} (95%); the words alone reach {words:.2f}.",
         "redundant": f"It cannot be told from {other}: texts with one of them only are told apart with AUROC 0.55.",
-        "undecided": f"The held-out texts are too few: AUROC {value:.2f}; about 40 more groups would decide."
+        "undecided": f"The texts are too few: AUROC {value:.2f}; about 40 more groups would decide."
         if value == value
         else "No AUROC can be computed.",
         "not readable": f"The AUROC of {value:.2f} may be chance.",

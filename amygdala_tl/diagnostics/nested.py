@@ -1,0 +1,143 @@
+"""Scores of every text of a corpus by directions that were fitted, with all their choices, without its group.
+
+The texts that a readout was fitted on get them by nested cross-fitting: for each fold, the method is chosen anew on the other
+folds, and its strength on folds among these. Held-out texts are one fold more, which the readout itself scores.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from amygdala_tl.diagnostics.baselines import MOST_TEXTS, bag_of_words_scores
+from amygdala_tl.diagnostics.cross_fit import N_FOLDS
+from amygdala_tl.diagnostics.evaluation import JudgedTexts
+from amygdala_tl.directions.choice import choose_method
+from amygdala_tl.directions.data import LabelledActivations, LabelledTexts
+from amygdala_tl.directions.folds import group_folds
+from amygdala_tl.directions.method import Method
+from amygdala_tl.errors import FitError
+from amygdala_tl.readout.record import Readout
+
+INNER_FOLDS = 3
+"""Folds among the other folds, on which the method of a fold is chosen."""
+
+
+def methods_of_folds(
+    sample: LabelledActivations,
+    neutral: Float[Tensor, "neutral layer d_model"],
+    candidates: Sequence[Method],
+    fold: Int[Tensor, " text"],
+) -> list[Method | None]:
+    """Choose the method of every fold on the other folds; None where none can be fitted on them.
+
+    Args:
+        sample: training texts that methods are compared on.
+        neutral: neutral training texts, for denoisers that need them.
+        candidates: methods to compare.
+        fold: of each text of the sample.
+    """
+    chosen: list[Method | None] = []
+    for held_out in range(int(fold.max()) + 1):
+        kept = sample.take(fold != held_out)
+        try:
+            chosen.append(choose_method(kept.of_concepts(kept.complete()), neutral, candidates, INNER_FOLDS)[0])
+        except FitError:
+            chosen.append(None)
+    return chosen
+
+
+def cross_fitted_words(texts: JudgedTexts, seed: int = 0) -> Float[Tensor, "text concept"]:
+    """Score every text by the bag of words of the other folds; large corpora have two folds."""
+    data = texts.data
+    fold = group_folds(data.groups, N_FOLDS if len(texts.texts) <= MOST_TEXTS else 2, seed)
+    scores = torch.full(data.positive.shape, torch.nan)
+    for held_out in torch.unique(fold).tolist():
+        own, others = ((fold == held_out).nonzero()[:, 0], (fold != held_out).nonzero()[:, 0])
+        known, new = ([texts.texts[row] for row in rows.tolist()] for rows in (others, own))
+        scores[own] = bag_of_words_scores(known, data.positive[others], data.negative[others], new)
+    return scores
+
+
+def over_layers(
+    readout: Readout,
+    scores: Float[Tensor, "layer text concept"],
+    reading_layer: Int[Tensor, " concept"],
+    counts: Int[Tensor, "text layer"] | None,
+) -> Float[Tensor, "text concept"]:
+    """Turn cross-fitted scores into the score that a readout is judged by: z over all layers, or its reading layer's score.
+
+    Cross-fitted scores are in deviations of training texts, as the sum over layers is. No label enters the calibrations.
+    """
+    if readout.combined is None:
+        column = torch.tensor([readout.column(layer) for layer in reading_layer.tolist()])
+        return scores[column, :, torch.arange(len(column))].T
+    scale = readout.combined.scale
+    total = scores.sum(dim=0)[:, None] + scale.of("texts").mean
+    tokens = None if counts is None else counts.amin(dim=-1, keepdim=True).clamp_min(1)
+    return scale.z(total, of="texts", tokens=tokens)[:, 0]
+
+
+@dataclass(frozen=True, slots=True)
+class JoinedTexts:
+    """Training texts and then held-out ones, as one set of labelled texts; fulfils `directions.data.LabelledTexts`.
+
+    Attributes:
+        known, unseen: both sets; they share no group, whatever their numbers.
+    """
+
+    known: LabelledTexts
+    unseen: LabelledTexts
+
+    @property
+    def positive(self) -> Bool[Tensor, "text concept"]:
+        """Labels of both."""
+        return torch.cat([self.known.positive, self.unseen.positive])
+
+    @property
+    def negative(self) -> Bool[Tensor, "text concept"]:
+        """Labels of both."""
+        return torch.cat([self.known.negative, self.unseen.negative])
+
+    @property
+    def groups(self) -> Int[Tensor, " text"]:
+        """Groups of both, with numbers of their own."""
+        return torch.cat([self.known.groups, self.unseen.groups + (int(self.known.groups.max()) + 1)])
+
+    @property
+    def grades(self) -> Float[Tensor, "text concept"] | None:
+        """None: only training texts have grades."""
+        return None
+
+    @property
+    def n_layers(self) -> int:
+        """Number of layers."""
+        return self.known.n_layers
+
+    @property
+    def d_model(self) -> int:
+        """Number of coordinates."""
+        return self.known.d_model
+
+    def passes(
+        self, layer: int | None = None, rows: Int[Tensor, " row"] | None = None
+    ) -> Iterator[tuple[Int[Tensor, " _"], LabelledActivations]]:
+        """Pass over the training texts, then over the held-out ones."""
+        start, parts = 0, (self.known, self.unseen)
+        for part in parts:
+            n = len(part.groups)
+            own = None if rows is None else rows[(rows >= start) & (rows < start + n)] - start
+            for places, some in part.passes(layer, own):
+                yield places + start, some
+            start += n
+
+    def whole(self, layer: int | None = None) -> LabelledActivations:
+        """Load both."""
+        activations = torch.cat([part.whole(layer).activations for part in (self.known, self.unseen)])
+        return LabelledActivations(activations, self.positive, self.negative, self.groups)
+
+    def sample(self) -> LabelledActivations:
+        """Load both."""
+        return self.whole()
