@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from statistics import mode
 
 import msgspec
@@ -11,8 +11,9 @@ from jaxtyping import Float
 
 from amygdala_tl.decode import convert, decode
 from amygdala_tl.errors import LiveUnreachable
-from amygdala_tl.live.records import Array, Generated, Sequence, Served
-from amygdala_tl.readout.manifest import LengthRows, Manifest
+from amygdala_tl.live.records import Array, CombinedScore, Generated, Sequence, Served
+from amygdala_tl.readout.manifest import CombinedRows, LengthRows, Manifest
+from amygdala_tl.readout.provenance import Verdicts
 from amygdala_tl.records import LengthCalibration
 from amygdala_tl.settings import SERVER, ServerLimits
 
@@ -58,13 +59,9 @@ def served_of(data: bytes, label: str, limits: ServerLimits = SERVER) -> Served:
     if n_layers * n_concepts > limits.row_values:
         need = f"at most {limits.row_values:,} scores of a token"
         raise _strange(f"{n_layers:,} layers of {n_concepts:,} concepts", label, need)
-    rows, many, about = said.amygdala_tl.calibration.tokens, said.amygdala_tl.calibration.lengths, said.amygdala_tl
-    mean = std = None
-    if rows is not None:
-        with np.errstate(over="ignore", under="ignore"):
-            mean, std = (np.asarray(side, dtype=np.float32) for side in (rows.mean, rows.std))
-        if not (np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()):
-            raise _strange("a calibration beyond the range of float32", label)
+    about = said.amygdala_tl
+    rows, many = about.calibration.tokens, about.calibration.lengths
+    mean, std = (None, None) if rows is None else _float32([rows.mean, rows.std], label)
     return Served(
         tuple(said.concepts),
         tuple(said.layers),
@@ -75,7 +72,28 @@ def served_of(data: bytes, label: str, limits: ServerLimits = SERVER) -> Served:
         digest=hashlib.sha256(data).hexdigest(),
         reading_layer=mode(about.reading_layers(said.concepts, said.layers).values()),
         lengths=None if many is None else _lengths(many),
+        combined=None if about.combined is None else _combined(about.combined, label),
+        unread=Verdicts(about.verdicts).unread,
     )
+
+
+def _float32(mean_and_std: Iterable[list[list[float]]], label: str) -> tuple[Array, Array]:
+    """Convert means and deviations; raises LiveUnreachable unless they stay finite, and deviations positive."""
+    with np.errstate(over="ignore", under="ignore"):
+        mean, std = (np.asarray(side, dtype=np.float32) for side in mean_and_std)
+    if not (np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()):
+        raise _strange("a calibration beyond the range of float32", label)
+    return mean, std
+
+
+def _combined(rows: CombinedRows, label: str) -> CombinedScore | None:
+    """Read the score over all layers; None without a calibration of tokens."""
+    of, many = rows.calibration.tokens, rows.calibration.lengths
+    if of is None:
+        return None
+    mean, std = _float32([of.mean, of.std], label)
+    weights = np.asarray(rows.weights, dtype=np.float32)
+    return CombinedScore(weights, mean[0], std[0], None if many is None else _lengths(many))
 
 
 def _lengths(rows: LengthRows) -> LengthCalibration:

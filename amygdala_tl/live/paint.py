@@ -16,7 +16,7 @@ from amygdala_tl.live.records import Served
 from amygdala_tl.live.state import Bar, Chart, Piece, View
 
 POSITIVE, NEGATIVE, QUIET, TROUBLE = "ansi_green", "ansi_magenta", "dim", "bold ansi_red"
-_FULL, _PARTS, _NEGATIVE_BAR, _MARK = "█", " ▏▎▍▌▋▊▉", "░", "│"
+_FULL, _PARTS, _NEGATIVE_BAR, _UNREAD_BAR, _MARK = "█", " ▏▎▍▌▋▊▉", "░", "·", "│"
 _NUMBER = 7  # cells of a value with its sign and the space before it
 _LONGEST_NAME = 24
 _LONGEST_TROUBLE = 1000  # characters
@@ -50,11 +50,12 @@ def header(
     first = Content.assemble((name, "bold"), "  " if name else "", (visible(server), QUIET))
     if served is None:
         return [first.truncate(width, ellipsis=True), Content("")]
-    of = f"{view.layer + 1}/{len(served.layers)}"
-    number, unit = served.layers[view.layer], _unit(served, view)
-    when = "recent mean" if view.mean else "now"
-    short = f"layer {number} ({of})  {unit} {'mean' if view.mean else 'now'}  {rate:.0f} tok/s"
-    middle = f"layer {number} ({of})  {unit}, {when}  {rate:.1f} tokens/s"
+    unit, when = _unit(served, view), "recent mean" if view.mean else "now"
+    where = "all layers"
+    if view.layer is not None:
+        where = f"layer {served.layers[view.layer]} ({view.layer + 1}/{len(served.layers)})"
+    short = f"{where}  {unit} {'mean' if view.mean else 'now'}  {rate:.0f} tok/s"
+    middle = f"{where}  {unit}, {when}  {rate:.1f} tokens/s"
     second = Content(_longest((f"{middle}  {tokens:,} tokens", middle, short), width))
     return [first.truncate(width, ellipsis=True), second]
 
@@ -116,14 +117,17 @@ def rule(title: str, width: int) -> Content:
 
 def _bar_line(bar: Bar, name: int, width: int) -> Content:
     eighths = round(bar.length * width * 8)
-    if bar.value < 0:
+    if not bar.read:
+        drawn, style = _UNREAD_BAR * round(eighths / 8), QUIET
+    elif bar.value < 0:
         drawn, style = _NEGATIVE_BAR * round(eighths / 8), NEGATIVE
     else:
         drawn, style = _FULL * (eighths // 8) + _PARTS[eighths % 8].strip(), POSITIVE
     drawn = set_cell_size(drawn, width)
     mark = width if bar.mark is None else min(round(bar.mark * width), width - 1)
+    said = fitted(bar.concept, name), "" if bar.read else QUIET
     return Content.assemble(
-        fitted(bar.concept, name), " ", (drawn[:mark], style), _MARK if 0 <= mark < width else "", (drawn[mark + 1 :], style),
+        said, " ", (drawn[:mark], style), _MARK if 0 <= mark < width else "", (drawn[mark + 1 :], style),
         f"{number_of(bar.value):>{_NUMBER}}",
     )  # fmt: skip
 

@@ -4,7 +4,7 @@ Scores are raw projections h.v in the units of the residual stream, and NaN (nev
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,33 @@ from amygdala_tl.errors import LiveReadoutError
 from amygdala_tl.records import LengthCalibration
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CombinedScore:
+    """One score of each concept from all layers, with its calibration over single tokens.
+
+    Attributes:
+        weights: of the raw scores.
+        mean, std: of the weighted sum.
+        lengths: how sums of means vary with the number of tokens, with a layer axis of length 1; None if the bundle does not say.
+    """
+
+    weights: Float[Array, "layer concept"]
+    mean: Float[Array, " concept"]
+    std: Float[Array, " concept"]
+    lengths: LengthCalibration | None = None
+
+    def scores(self, scores: Float[Array, "*rows layer concept"]) -> Float[Array, "*rows concept"]:
+        """Sum raw scores over layers, in standard deviations of a layer's scores."""
+        total: Float[Array, "*rows concept"] = (scores * self.weights).sum(axis=-2, dtype=np.float32)
+        return total
+
+    def z(self, scores: Float[Array, "*rows layer concept"], *, tokens: int = 1) -> Float[Array, "*rows concept"]:
+        """Turn raw scores, each the mean of so many tokens, into z of their sum."""
+        std = self.std if self.lengths is None else self.std * self.lengths.shrinkage(tokens)[0]
+        z: Float[Array, "*rows concept"] = ((self.scores(scores) - self.mean) / std).astype(np.float32)
+        return z
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,6 +55,8 @@ class Served:
         digest: of the manifest's bytes; another one is another readout.
         reading_layer: layer that most concepts are read at.
         lengths: how scores of means vary with the number of tokens, None if the bundle does not say.
+        combined: the score over all layers, None if the bundle has none.
+        unread: concepts that nothing shows to be read, with their verdicts.
     """
 
     concepts: tuple[str, ...]
@@ -39,6 +68,8 @@ class Served:
     digest: str = ""
     reading_layer: int | None = None
     lengths: LengthCalibration | None = None
+    combined: CombinedScore | None = None
+    unread: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def calibrated(self) -> bool:

@@ -19,18 +19,20 @@ from amygdala_tl.live.state import KEPT, LiveState, View
 
 _PERIOD = 0.1  # seconds between paints: faster than anyone reads, slow enough for a remote terminal
 _WIDE = 100  # minimum cells to put the tokens beside the bars instead of below
-_KEYS = "1-9 layer  r raw/z  m now/mean  space hold  ? help  q quit"
-_KEYS_NARROW = "1-9 r m space ? help q quit"
+_KEYS = "0 all layers  1-9 layer  r raw/z  m now/mean  space hold  ? help  q quit"
+_KEYS_NARROW = "0-9 r m space ? help q quit"
 _HELP = """\
 1-9, ← →   layer: 1 is the first of the readout
+0          one score over all layers, if the readout has it
 r          raw projections, or z-scores
 m          last token, or mean of the last 64
 space      hold the picture, or resume
 ?          this help
 q          quit
 
-A bar is a concept's score, ░ if negative; │ is the mean
-of the last 64 tokens. Rows follow that mean. z counts
+A bar is a concept's score, ░ if negative, · if nothing
+shows that the concept is read; │ is the mean of the last
+64 tokens. Rows follow that mean. z counts
 standard deviations of the scores of ordinary tokens. A
 line of text is what the server sent at once: a token if
 answers are streamed.
@@ -85,6 +87,7 @@ class WatchApp(App[None]):
         Binding("question_mark", "help", "help"),
         Binding("left", "layer_by(-1)", "layer"),
         Binding("right", "layer_by(1)", "layer"),
+        Binding("0", "all_layers", "all layers"),
         *(Binding(str(digit), f"layer({digit - 1})", "layer") for digit in range(1, 10)),
     ]
 
@@ -132,8 +135,17 @@ class WatchApp(App[None]):
             self._look(replace(self._view, layer=index))
 
     def action_layer_by(self, step: int) -> None:
-        """Show a lower or higher layer."""
-        self.action_layer(self._view.layer + step)
+        """Show a lower or higher layer; below the first one is the score over all layers."""
+        index = (-1 if self._view.layer is None else self._view.layer) + step
+        if index < 0:
+            self.action_all_layers()
+        else:
+            self.action_layer(index)
+
+    def action_all_layers(self) -> None:
+        """Show the score over all layers, if the readout has one."""
+        if self._state is not None and self._state.served.combined is not None:
+            self._look(replace(self._view, layer=None))
 
     def action_raw(self) -> None:
         """Switch between raw projections and z-scores."""
@@ -174,7 +186,7 @@ class WatchApp(App[None]):
         if self._state is None or self._state.served.digest != served.digest:
             self._state = LiveState(served)
             layer = 0 if served.reading_layer is None else served.layers.index(served.reading_layer)
-            self._view = replace(self._view, layer=layer)
+            self._view = replace(self._view, layer=layer if served.combined is None else None)
 
     def _paint(self) -> None:
         """Paint what has changed, so that an idle screen costs nothing."""

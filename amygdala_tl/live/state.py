@@ -29,12 +29,12 @@ class View:
     """The user's choice of what to show.
 
     Attributes:
-        layer: index into the served layers.
+        layer: index into the served layers; None for the score over all of them.
         raw: show raw projections instead of z-scores.
         mean: show the mean of recent tokens instead of the last token.
     """
 
-    layer: int = 0
+    layer: int | None = 0
     raw: bool = False
     mean: bool = False
 
@@ -46,6 +46,7 @@ class Bar:
     Attributes:
         concept, value: its name and score.
         length: length of the bar as a fraction of the scale, in [0, 1] for either sign.
+        read: whether something shows that the concept is read.
         mark: the recent mean on the same scale; None if it is negative or the bar itself.
     """
 
@@ -53,6 +54,7 @@ class Bar:
     value: float
     length: float
     mark: float | None = None
+    read: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,8 @@ class LiveState:
         self._recent: deque[Float[Array, "layer concept"]] = deque(maxlen=RECENT)
         self._pieces: deque[tuple[Piece, Float[Array, "layer concept"] | None]] = deque(maxlen=KEPT)
         self._arrivals: deque[tuple[float, int]] = deque()
-        self._orders: dict[tuple[int, bool], SteadyOrder] = {}
+        self._orders: dict[tuple[int | None, bool], SteadyOrder] = {}
+        self._read = np.array([concept not in served.unread for concept in served.concepts])
         self._scales: dict[View, float] = {}
 
     @property
@@ -145,7 +148,10 @@ class LiveState:
         scale = self._scales[view] = steady_scale(self._scales.get(view, 0.0), largest)
         lengths, marks = np.minimum(1.0, np.abs(values) / scale), np.minimum(1.0, mean / scale)
         marked = [None if view.mean or mark < 0 else float(mark) for mark in marks]
-        bars = (Bar(self.served.concepts[one], float(values[one]), float(lengths[one]), marked[one]) for one in order)
+        bars = (
+            Bar(self.served.concepts[one], float(values[one]), float(lengths[one]), marked[one], bool(self._read[one]))
+            for one in order
+        )
         return Chart(tuple(bars), scale)
 
     def pieces(self, view: View, limit: int) -> tuple[Piece, ...]:
@@ -161,7 +167,7 @@ class LiveState:
             self._arrivals.popleft()
 
     def _strongest(self, piece: Piece, values: Float[Array, " concept"]) -> Piece:
-        top = int(values.argmax())
+        top = int(np.where(self._read, values, -np.inf).argmax() if self._read.any() else values.argmax())
         return replace(piece, concept=self.served.concepts[top], value=float(values[top]))
 
     def _raw(self, view: View) -> bool:
@@ -171,6 +177,8 @@ class LiveState:
         self, scores: Float[Array, "*rows layer concept"], view: View, *, tokens: int = 1
     ) -> Float[Array, "*rows concept"]:
         """Return scores, each the mean of so many tokens, in the unit and at the layer of the view."""
-        raw = self._raw(view)
+        raw, combined = self._raw(view), self.served.combined
+        if view.layer is None and combined is not None:
+            return combined.scores(scores) if raw else combined.z(scores, tokens=tokens)
         values: Float[Array, "*rows layer concept"] = scores if raw else self.served.z(scores, tokens=tokens)
-        return values[..., view.layer, :]
+        return values[..., view.layer or 0, :]

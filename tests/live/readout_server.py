@@ -19,10 +19,15 @@ KEY = "a key"
 MODEL = ModelInfo("m", None, "0" * 64, "LlamaForCausalLM", "HookedTransformer", {}, "float32", 40, 8, 512)
 
 
-def manifest(concepts, layers, *, calibrated=True, model="a model", reading=None):
-    """A manifest whose single-token calibration has mean 1 and deviation 2 everywhere; read at the first layer, or `reading`."""
+def manifest(concepts, layers, *, calibrated=True, model="a model", reading=None, combined=False, unread=()):
+    """A manifest whose single-token calibration has mean 1 and deviation 2 everywhere; read at the first layer, or `reading`.
+
+    The score over all layers, if it has one, is the sum of half of each layer's, with mean 1 and deviation 2 too.
+    """
     judged = {"verdict": "readable", "layer": layers[0] if reading is None else reading}
     table = {name: [[value] * len(concepts)] * len(layers) for name, value in (("mean", 1.0), ("std", 2.0))}
+    one = {name: rows[:1] for name, rows in table.items()}
+    weights = [[0.5] * len(concepts)] * len(layers)
     return {
         "concepts": list(concepts),
         "layers": list(layers),
@@ -31,7 +36,8 @@ def manifest(concepts, layers, *, calibrated=True, model="a model", reading=None
         "amygdala_tl": {
             "format_version": 1,
             "model": asdict(replace(MODEL, id=model)),
-            "verdicts": dict.fromkeys(concepts, judged),
+            "verdicts": dict.fromkeys(concepts, judged) | dict.fromkeys(unread, judged | {"verdict": "undecided"}),
+            **({"combined": {"weights": weights, "calibration": {"tokens": {**one, "n": 100}}}} if combined else {}),
             **({"calibration": {"tokens": {**table, "n": 100}}} if calibrated else {}),
         },
     }

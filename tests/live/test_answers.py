@@ -71,6 +71,16 @@ def test_z_of_a_window_is_that_of_the_readout_itself(tmp_path):
         torch.testing.assert_close(torch.tensor(z).float(), expected)
 
 
+def test_the_score_over_all_layers_is_that_of_the_readout_itself(tmp_path):
+    readout = a_readout()
+    data = readout.save(tmp_path / "readout.safetensors").with_suffix(".json").read_bytes()
+    scores = torch.randn(4, len(readout.layers), len(readout.concepts))
+    for tokens in (1, 64):
+        z = served_of(data, "here").combined.z(scores.numpy(), tokens=tokens)
+        torch.testing.assert_close(torch.tensor(z), readout.combined_z(scores, of="tokens", tokens=tokens))
+    assert SERVED.combined is None
+
+
 @given((JSON | EVENT).map(json.dumps) | st.text(max_size=20))
 def test_an_event_is_whole_or_refused(data):
     try:
