@@ -10,9 +10,9 @@ from amygdala_tl.activations.golden import read_golden
 from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.api.labelled import StoredTexts, runnable, some_of
 from amygdala_tl.corpus.record import Corpus, trainable_concepts
-from amygdala_tl.directions.choice import choose_method
+from amygdala_tl.directions.choice import CANDIDATES, choose_method
 from amygdala_tl.directions.estimators import check_classes
-from amygdala_tl.directions.method import apply_method, apply_streamed, requested_method
+from amygdala_tl.directions.method import apply_method, apply_streamed, requested_methods
 from amygdala_tl.errors import FitError
 from amygdala_tl.lens.hooks import parse_layers
 from amygdala_tl.lens.wrap import exported
@@ -46,7 +46,8 @@ def fit(
         corpus: texts and labels.
         store: their activations, from `capture`.
         layers: see `parse_layers`; all layers that have been captured for the whole corpus if None.
-        aggregator: name of an estimator, or `auto`: the best of several on held-out groups of at most 10,000 training texts.
+        aggregator: name of an estimator; several, comma-separated, or `auto` for the best of them or of a few on held-out groups
+            of at most 10,000 training texts.
         denoise: names of denoisers, comma-separated; none with `auto`, which chooses them too.
         labels: `classes` for positive and negative texts, `graded` for the tags' scores (`linear` and `whitened`).
         read_position: tokens that were pooled.
@@ -57,7 +58,7 @@ def fit(
         FitError: no concept has enough examples, or a direction is zero or not finite.
         ActivationStoreError: texts have not been captured.
     """
-    method, corpus = requested_method(aggregator, denoise, labels, read_position), runnable(corpus, store)
+    methods, corpus = requested_methods(aggregator, denoise, labels, read_position), runnable(corpus, store)
     indices = _layers(layers, corpus, store)
     texts = [text for text in corpus.texts if text.split == "train"]
     concepts, left_out = trainable_concepts(corpus, min_examples)
@@ -69,15 +70,17 @@ def fit(
         indices,
         read_position,
         graded=labels == "graded",
-        spread=aggregator == "subspace",
+        spread=methods is not None and any(each.aggregator == "subspace" for each in methods),
     )
     comparison: dict[str, Any] = {}
     check_classes(labelled.positive, labelled.negative, concepts)
     neutral = [text.id for text in texts if text.neutral]
-    if method is None:
+    if methods is None or len(methods) > 1:
         compared = store.load(some_of(neutral), indices, read_position)
-        method, table = choose_method(labelled.sample(), compared)
-        comparison = {"chosen_from": table}
+        method, table = choose_method(labelled.sample(), compared, methods or CANDIDATES)
+        comparison = {"chosen_from": table, "requested": aggregator}
+    else:
+        (method,) = methods
     if method.streamable:
         fitted = apply_streamed(method, labelled.parts, labelled.groups, concepts)
     else:

@@ -275,14 +275,13 @@ def _trained(console: Console, settings: RunSettings, out: Path) -> Path:
     from amygdala_tl.cli.stages import Stages
     from amygdala_tl.cli.train import run_train
     from amygdala_tl.corpus.loader import read_training_data
-    from amygdala_tl.directions.method import parse_method
+    from amygdala_tl.directions.method import requested_methods
     from amygdala_tl.names import named_concepts
-    from amygdala_tl.settings import AUTO, FIT, ModelSettings
+    from amygdala_tl.settings import FIT, ModelSettings
 
     source = settings.readout
     assert source.corpus is not None
-    if source.aggregator != AUTO:
-        parse_method(source.aggregator, source.denoise)
+    requested_methods(source.aggregator, source.denoise, FIT.labels, FIT.read_position)
     corpus = read_training_data(Path(source.corpus), min_examples=FIT.min_examples)
     named_concepts(settings.steering.concepts, corpus.concepts)  # mistakes come before the model
     console.print(Rule("train", align="left"))

@@ -44,12 +44,16 @@ def choose_method(
     best, best_score = None, -1.0
     for method in candidates:
         try:
-            by_layer = held_out_auroc(method, data, neutral, fold)
+            found = held_out_aurocs(method, data, neutral, fold)
         except FitError as reason:
             table.append({"method": str(method), "failed": str(reason)})
             continue
-        score, layers = float(by_layer.mean()), [round(value, 4) for value in by_layer.tolist()]
-        table.append({"method": str(method), "auroc": round(score, 4), "auroc_by_layer": layers})
+        by_layer, by_concept = _by_layer(found), found.nanmean(dim=1).nanmean(dim=0)
+        score = float(by_layer.mean())
+        layers, concepts = ([round(value, 4) for value in each.tolist()] for each in (by_layer, by_concept))
+        concepts = [value if value == value else None for value in concepts]
+        row = {"auroc": round(score, 4), "auroc_by_layer": layers, "auroc_by_concept": concepts}
+        table.append({"method": str(method), **row})
         if score > best_score:
             best, best_score = method, score
     if best is None:
@@ -63,7 +67,17 @@ def held_out_auroc(
     neutral: Float[Tensor, "neutral layer d_model"],
     fold: Int[Tensor, " text"],
 ) -> Float[Tensor, " layer"]:
-    """Compute the AUROC on each fold with directions of the other folds, averaged over folds and concepts.
+    """Average `held_out_aurocs` over folds and concepts; errors are the same."""
+    return _by_layer(held_out_aurocs(method, data, neutral, fold))
+
+
+def held_out_aurocs(
+    method: Method,
+    data: LabelledActivations,
+    neutral: Float[Tensor, "neutral layer d_model"],
+    fold: Int[Tensor, " text"],
+) -> Float[Tensor, "fold layer concept"]:
+    """Compute the AUROC on each fold with directions of the other folds; NaN where a fold or the others lack a class.
 
     Raises:
         FitError: the method cannot be fitted without a fold, or no fold holds both classes of any concept.
@@ -75,8 +89,16 @@ def held_out_auroc(
         names = [str(index) for index in usable.nonzero()[:, 0].tolist()]
         left = data.take(fold == held_out).of_concepts(usable)
         scores = left.scores(apply_method(method, kept.of_concepts(usable), neutral, names).directions)
-        results.append(torch.stack([auroc(layer, left.positive, left.negative).nanmean() for layer in scores]))
-    mean: Tensor = torch.stack(results).nanmean(dim=0)
-    if mean.isnan().any():
+        found = torch.full((len(scores), len(usable)), torch.nan, dtype=torch.float64)
+        found[:, usable] = torch.stack([auroc(layer, left.positive, left.negative) for layer in scores])
+        results.append(found)
+    table = torch.stack(results)
+    if _by_layer(table).isnan().any():
         raise FitError("no fold holds both classes of any concept", remedy="label more texts, or name an aggregator")
+    return table
+
+
+def _by_layer(table: Float[Tensor, "fold layer concept"]) -> Float[Tensor, " layer"]:
+    """Average over concepts and then over folds."""
+    mean: Tensor = table.nanmean(dim=2).nanmean(dim=0)
     return mean

@@ -88,22 +88,27 @@ def parse_method(aggregator: str, denoise_spec: str) -> Method:
     return Method(aggregator, parse_steps(denoise_spec))
 
 
-def requested_method(aggregator: str, denoise: str, labels: Labels, read_position: ReadPosition) -> Method | None:
-    """Return the method that a caller asks for, checked before anything is computed; None for `auto`, chosen on folds.
+def requested_methods(
+    aggregator: str, denoise: str, labels: Labels, read_position: ReadPosition
+) -> tuple[Method, ...] | None:
+    """Return the methods that a caller names, checked before anything is computed; None for `auto`.
 
     Raises:
         InputError: no such aggregator or denoiser, or a combination that makes no sense.
     """
     if aggregator == AUTO and denoise:
         raise InputError("auto chooses the denoisers", got=f"denoise {denoise}", remedy="name an aggregator beside it")
-    method = None if aggregator == AUTO else parse_method(aggregator, denoise)
-    if aggregator == "subspace" and read_position != "pooled":
+    names = [name.strip() for name in aggregator.split(",")]
+    methods = None if aggregator == AUTO else tuple(dict.fromkeys(parse_method(name, denoise) for name in names))
+    if "subspace" in names and read_position != "pooled":
         what, got = "the subspace estimator needs all tokens of a text", f"read_position {read_position}"
         raise InputError(what, got=got, remedy="use read_position `pooled`")
-    if labels == "graded" and aggregator not in GRADED_ESTIMATORS:
+    if "subspace" in names and len(names) > 1:
+        raise InputError("the subspace estimator is not compared", got=aggregator, remedy="name it alone")
+    if labels == "graded" and (others := [name for name in names if name not in GRADED_ESTIMATORS]):
         what, need = "the aggregator takes no graded labels", " or ".join(GRADED_ESTIMATORS)
-        raise InputError(what, got=aggregator, need=need, remedy="change the aggregator")
-    return method
+        raise InputError(what, got=", ".join(others), need=need, remedy="change the aggregator")
+    return methods
 
 
 def read_method(text: str) -> Method:

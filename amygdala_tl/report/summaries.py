@@ -10,7 +10,8 @@ from rich.text import Text
 from amygdala_tl.corpus.reasons import tally_lines
 from amygdala_tl.corpus.record import Corpus, count_examples
 from amygdala_tl.records import CaptureSummary, LeftOutText, ModelInfo
-from amygdala_tl.report.grid import fact_table, grid
+from amygdala_tl.report.grid import fact_table, fixed, grid
+from amygdala_tl.settings import AUTO
 
 if TYPE_CHECKING:  # the command line prints its help without torch
     from amygdala_tl.readout.record import Readout
@@ -80,6 +81,8 @@ def fit_summary(readout: "Readout") -> RenderableType:
     parts: list[RenderableType] = [Text(line)]
     if table := said.estimator.get("chosen_from"):
         parts.append(_comparison(table, readout.layers))
+        if said.estimator.get("requested", AUTO) != AUTO:
+            parts.append(_of_concepts(table, readout.concepts))
     if said.left_out:
         parts.append(_facts("left out", said.left_out))
     return Group(*parts)
@@ -96,6 +99,18 @@ def _comparison(rows: Sequence[Mapping[str, Any]], layers: Sequence[int]) -> Tab
         else:
             numbers = (f"{value:.3f}" for value in (row["auroc"], *row["auroc_by_layer"]))
             table.add_row(row["method"], *numbers, style="bold" if row["auroc"] == best else None)
+    return table
+
+
+def _of_concepts(rows: Sequence[Mapping[str, Any]], concepts: Sequence[str]) -> Table:
+    """Show the AUROC of each concept by each compared method, averaged over layers."""
+    known = {row["method"]: row["auroc_by_concept"] for row in rows if "auroc_by_concept" in row}
+    table = grid(["concept"], list(known), wrap=True)
+    for place, concept in enumerate(concepts):
+        values = [column[place] for column in known.values()]
+        best = max((value for value in values if value is not None), default=None)
+        cells = (Text(fixed(value), style="bold" if value == best else "") for value in values)
+        table.add_row(Text(concept), *cells)
     return table
 
 

@@ -176,6 +176,18 @@ def test_auto_takes_the_best_of_its_table_and_says_what_it_compared(chosen):
     assert best["method"].split(" + ")[0] == chosen.provenance.estimator["aggregator"]
 
 
+def test_named_methods_are_compared_concept_by_concept(corpus, store):
+    found = fit(corpus, store, aggregator="mean, whitened", denoise="grand-mean").provenance.estimator
+    rows = {row["method"]: row for row in found["chosen_from"]}
+    assert set(rows) == {"mean + grand-mean", "whitened + grand-mean"}
+    assert rows[found["method"]]["auroc"] == max(row["auroc"] for row in rows.values())
+    for row in rows.values():
+        assert len(row["auroc_by_concept"]) == len(corpus.concepts)
+        assert sum(row["auroc_by_concept"]) / len(corpus.concepts) == pytest.approx(row["auroc"], abs=0.01)
+    with pytest.raises(InputError, match="name it alone"):
+        fit(corpus, store, aggregator="mean,subspace")
+
+
 def test_graded_labels_move_a_fit_and_are_refused_where_they_mean_nothing(corpus, store):
     graded = fit(corpus, store, aggregator="whitened", labels="graded")
     classes = fit(corpus, store, aggregator="whitened")
