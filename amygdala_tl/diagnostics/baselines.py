@@ -1,6 +1,7 @@
 """Bag-of-words baseline, which uses no model. A readout that does not beat it has learnt words."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -32,16 +33,48 @@ def bag_of_words_scores(
         NaN for a concept with an empty class, or for texts without any word.
     """
     scores = torch.full((len(held_out), positive.shape[1]), torch.nan)
-    if not held_out or not texts:
+    if held_out and (found := _vectors(texts)) is not None:
+        vectorizer, words = found
+        scores = _scores(words, positive, negative, vectorizer.transform(held_out))
+    return scores
+
+
+def cross_fitted_bag_of_words(
+    texts: Sequence[str],
+    positive: Bool[Tensor, "text concept"],
+    negative: Bool[Tensor, "text concept"],
+    fold: Int[Tensor, " text"],
+) -> Float[Tensor, "text concept"]:
+    """Score every text as `bag_of_words_scores` does, by the texts of other folds; the vocabulary is that of all texts."""
+    scores = torch.full(positive.shape, torch.nan)
+    if (found := _vectors(texts)) is None:
         return scores
+    for held_out in torch.unique(fold).tolist():
+        own, others = (fold == held_out).nonzero()[:, 0], (fold != held_out).nonzero()[:, 0]
+        known, new = (found[1][rows.numpy()] for rows in (others, own))
+        scores[own] = _scores(known, positive[others], negative[others], new)
+    return scores
+
+
+def _vectors(texts: Sequence[str]) -> tuple[TfidfVectorizer, Any] | None:
+    """Return the vectorizer of some texts, and their vectors; None if no text holds a word."""
+    if not texts:
+        return None
     vectorizer = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), min_df=2 if len(texts) >= 200 else 1)
-    order = torch.randperm(len(texts), generator=torch.Generator().manual_seed(0))
     try:
-        vectorizer.fit([texts[row] for row in order[:MOST_TEXTS].sort().values.tolist()])
-    except ValueError:  # no text holds a word
-        return scores
-    words = vectorizer.transform(texts)
-    words_held_out = vectorizer.transform(held_out)
+        if len(texts) <= MOST_TEXTS:
+            return vectorizer, vectorizer.fit_transform(texts)
+        vectorizer.fit([texts[row] for row in _order(len(texts))[:MOST_TEXTS].sort().values.tolist()])
+    except ValueError:
+        return None
+    return vectorizer, vectorizer.transform(texts)
+
+
+def _scores(
+    words: Any, positive: Bool[Tensor, "text concept"], negative: Bool[Tensor, "text concept"], new: Any
+) -> Float[Tensor, "new concept"]:
+    """Fit each concept's model on vectors of known texts, and score those of new ones."""
+    scores, order = torch.full((new.shape[0], positive.shape[1]), torch.nan), _order(len(positive))
     for concept in range(positive.shape[1]):
         label = positive[:, concept].numpy()
         known = _some(order, positive[:, concept], negative[:, concept]).numpy()
@@ -49,8 +82,12 @@ def bag_of_words_scores(
             continue
         model = LogisticRegression(C=1.0, class_weight="balanced", max_iter=1000)
         model.fit(words[known], label[known])
-        scores[:, concept] = torch.from_numpy(model.decision_function(words_held_out)).float()
+        scores[:, concept] = torch.from_numpy(model.decision_function(new)).float()
     return scores
+
+
+def _order(count: int) -> Int[Tensor, " text"]:
+    return torch.randperm(count, generator=torch.Generator().manual_seed(0))
 
 
 def _some(

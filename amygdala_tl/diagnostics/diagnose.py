@@ -305,7 +305,8 @@ def diagnose(
     if held_out is not None:
         what = f"held-out texts ({len(held_out.texts)} in {len(torch.unique(held_out.data.groups))} groups)"
         unseen = None if embedding is None else embedding[-len(held_out.texts) :]
-        fixed = evaluate(readout, reading_layer, held_out, what, train, unseen, own, seed)
+        by_words = words[-len(held_out.texts) :]
+        fixed = evaluate(readout, reading_layer, held_out, what, train, unseen, own, seed, words=by_words)
     read = readable_at_all(evaluation)
     by_text = rearrange(scores, "layer text concept -> text layer concept")
     crosstalk = tuple(

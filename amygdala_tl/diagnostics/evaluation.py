@@ -51,6 +51,8 @@ def evaluate(
     embedding: Float[Tensor, "text concept"] | None = None,
     scores: Float[Tensor, "text layer concept"] | None = None,
     seed: int = 0,
+    *,
+    words: Float[Tensor, "text concept"] | None = None,
 ) -> Evaluation:
     """Compute AUROC and average precision of every concept, with intervals, nulls and baselines.
 
@@ -67,6 +69,7 @@ def evaluate(
         embedding: scores of the unseen texts by directions fitted on mean token embeddings.
         scores: of the unseen texts, if they are known (`text_scores`).
         seed: of bootstrap, permutations and random directions.
+        words: scores of the unseen texts by a bag of words, if they are known.
     """
     data, each = unseen.data, torch.arange(len(readout.concepts))
     column = torch.tensor([readout.column(layer) for layer in reading_layer.tolist()])
@@ -74,9 +77,9 @@ def evaluate(
     combined = readout.combined is not None
     own = readout.combined_z(scores, of="texts", tokens=unseen.counts) if combined else scores[:, column, each]
     known = data if reference is None else reference.data
-    words = torch.full(own.shape, torch.nan)
-    if reference is not None:
+    if words is None and reference is not None:
         words = bag_of_words_scores(reference.texts, known.positive, known.negative, unseen.texts)
+    words = torch.full(own.shape, torch.nan) if words is None else words
     embedding = torch.full(own.shape, torch.nan) if embedding is None else embedding
     return judged(readout, reading_layer, own, data, what, known, (words, embedding), seed)
 

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from amygdala_tl.diagnostics.baselines import MOST_TEXTS, bag_of_words_scores
+from amygdala_tl.diagnostics.baselines import MOST_TEXTS, cross_fitted_bag_of_words
 from amygdala_tl.diagnostics.cross_fit import N_FOLDS
 from amygdala_tl.diagnostics.evaluation import JudgedTexts
 from amygdala_tl.directions.choice import choose_method
@@ -53,12 +53,7 @@ def cross_fitted_words(texts: JudgedTexts, seed: int = 0) -> Float[Tensor, "text
     """Score every text by the bag of words of the other folds; large corpora have two folds."""
     data = texts.data
     fold = group_folds(data.groups, N_FOLDS if len(texts.texts) <= MOST_TEXTS else 2, seed)
-    scores = torch.full(data.positive.shape, torch.nan)
-    for held_out in torch.unique(fold).tolist():
-        own, others = ((fold == held_out).nonzero()[:, 0], (fold != held_out).nonzero()[:, 0])
-        known, new = ([texts.texts[row] for row in rows.tolist()] for rows in (others, own))
-        scores[own] = bag_of_words_scores(known, data.positive[others], data.negative[others], new)
-    return scores
+    return cross_fitted_bag_of_words(texts.texts, data.positive, data.negative, fold)
 
 
 def over_layers(

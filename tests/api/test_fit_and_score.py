@@ -184,7 +184,7 @@ def test_named_methods_are_compared_concept_by_concept(corpus, store):
     for row in rows.values():
         assert len(row["auroc_by_concept"]) == len(corpus.concepts)
         assert sum(row["auroc_by_concept"]) / len(corpus.concepts) == pytest.approx(row["auroc"], abs=0.01)
-    with pytest.raises(InputError, match="name it alone"):
+    with pytest.raises(InputError, match="Name it alone"):
         fit(corpus, store, aggregator="mean,subspace")
 
 
@@ -294,7 +294,7 @@ def test_texts_run_as_the_users_turn_where_the_tokenizer_has_a_template_and_as_t
 def test_auto_compares_methods_on_a_bounded_number_of_texts_and_fits_on_all(corpus, store, monkeypatch):
     seen = []
 
-    def compared(data, neutral):
+    def compared(data, neutral, _candidates):
         seen.append((len(data.groups), len(neutral)))
         return parse_method("mean", ""), []
 

@@ -48,6 +48,9 @@ export interface Evaluation
     Record<"nPositive" | "nNegative", number[]> {
   auroc: Interval;
   averagePrecision: Interval;
+  againstWords: Interval;
+  againstEmbedding: Interval;
+  combined: boolean;
 }
 
 export interface Quality
