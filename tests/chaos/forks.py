@@ -97,6 +97,7 @@ def start(
         signal.signal(signal.SIGINT, signal.default_int_handler)
         os.chdir(folder)
         if largest_file is not None:
+            sys.dont_write_bytecode = True  # a module cut in two would fail every later process
             resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
         if uid is not None:
             os.setgroups([])

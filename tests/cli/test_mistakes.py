@@ -94,7 +94,8 @@ def test_a_full_disk_is_one_message_and_leaves_no_half_file(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
         main(["extract", "--memory-file", {str(demo_graph_path())!r}, "--output-dir", {str(tmp_path / "c")!r}])
     """)
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    # -B: the limit would cut compiled modules in two, for every later process.
+    done = subprocess.run([sys.executable, "-B", "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert str(tmp_path / "c") in done.stderr

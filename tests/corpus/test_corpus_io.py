@@ -214,7 +214,7 @@ except StorageError as error:
     print(error)
 """
     done = subprocess.run(
-        [sys.executable, "-c", script, str(target)], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-B", "-c", script, str(target)], capture_output=True, text=True, check=True, timeout=60
     )
     assert "texts.jsonl: the file cannot be written (got: File too large). Free some space" in done.stdout
     assert read_corpus(target) == small_corpus()
