@@ -27,7 +27,7 @@ from amygdala_tl.activations.capture import capture_texts
 from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.directions import LabelledActivations
 from amygdala_tl.directions.auroc import auroc
-from amygdala_tl.directions.choice import CANDIDATES, held_out_auroc
+from amygdala_tl.directions.choice import CANDIDATES, held_out_aurocs
 from amygdala_tl.directions.folds import group_folds
 from amygdala_tl.directions.method import Method, apply_method, parse_method
 from amygdala_tl.readout.calibration import calibrate
@@ -71,7 +71,7 @@ def main() -> None:
     combined: dict[Method, Tensor] = {}
     seconds: dict[Method, float] = {}
     for method in track(methods, "fitting", console=console, transient=True):
-        validated[method] = held_out_auroc(method, data, neutral, fold)
+        validated[method] = held_out_aurocs(method, data, neutral, fold).nanmean(dim=2).nanmean(dim=0)
         start = time.monotonic()
         directions = apply_method(method, data, neutral, concepts).directions
         seconds[method] = time.monotonic() - start

@@ -104,7 +104,7 @@ def sampled_tokens(
 ) -> tuple[int, Float[Tensor, " token"], Float[Tensor, "token d_model"], Int[Tensor, " token"]]:
     """Return how many readable tokens some texts of a shard have at a layer, and their sampled tokens with weights and rows.
 
-    A weight says how many tokens a sampled token stands for. A row is its place in the shard's sample.
+    A weight says how many tokens a sampled token stands for. A token's row is its place in the shard's sample.
 
     Raises:
         ActivationStoreError: the file is damaged.

@@ -66,13 +66,10 @@ def over_layers(
 
     Cross-fitted scores are in deviations of training texts, as the sum over layers is. No label enters the calibrations.
     """
-    if readout.combined is None:
+    if (combined := readout.combined) is None:
         column = torch.tensor([readout.column(layer) for layer in reading_layer.tolist()])
         return scores[column, :, torch.arange(len(column))].T
-    scale = readout.combined.scale
-    total = scores.sum(dim=0)[:, None] + scale.of("texts").mean
-    tokens = None if counts is None else counts.amin(dim=-1, keepdim=True).clamp_min(1)
-    return scale.z(total, of="texts", tokens=tokens)[:, 0]
+    return combined.z_of_sum(scores.sum(dim=0) + combined.scale.of("texts").mean, of="texts", tokens=counts)
 
 
 @dataclass(frozen=True, slots=True)

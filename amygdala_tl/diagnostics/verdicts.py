@@ -7,8 +7,8 @@ The first rule that holds gives the verdict:
     undecided      the same, but the interval reaches `GOOD`, or there is no AUROC: the texts are too few for either answer
     redundant      readouts cannot separate it from a readable concept with a higher AUROC, or their scores are the same
                    number: reading both adds nothing
-    weak           it detects something, but one random direction in twenty does as well on the same texts, or its interval is
-                   AUROC is below that of a bag of words, by a paired interval: the direction adds nothing to a random one, or to
+    weak           it detects something, but one random direction in twenty does as well on the same texts, or its AUROC
+                   is below that of a bag of words, by a paired interval: the direction adds nothing to a random one, or to
                    the words
     readable       otherwise
 

@@ -61,16 +61,6 @@ def choose_method(
     return best, table
 
 
-def held_out_auroc(
-    method: Method,
-    data: LabelledActivations,
-    neutral: Float[Tensor, "neutral layer d_model"],
-    fold: Int[Tensor, " text"],
-) -> Float[Tensor, " layer"]:
-    """Average `held_out_aurocs` over folds and concepts; errors are the same."""
-    return _by_layer(held_out_aurocs(method, data, neutral, fold))
-
-
 def held_out_aurocs(
     method: Method,
     data: LabelledActivations,

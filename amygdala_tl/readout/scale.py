@@ -82,9 +82,13 @@ class Combined:
 
     def z(self, scores: Tensor, *, of: Literal["tokens", "texts"], tokens: Any = None) -> Tensor:
         """Turn raw scores [..., layer, concept] into z of their sum, [..., concept]; other arguments as for `Readout.z`."""
+        return self.z_of_sum(self.scores(scores), of=of, tokens=tokens)
+
+    def z_of_sum(self, total: Tensor, *, of: Literal["tokens", "texts"], tokens: Any = None) -> Tensor:
+        """Turn sums over layers [..., concept] into z; other arguments as for `z`."""
         if isinstance(tokens, Tensor):
             tokens = tokens.amin(dim=-1, keepdim=True).clamp_min(1)
-        return self.scale.z(self.scores(scores)[..., None, :], of=of, tokens=tokens)[..., 0, :]
+        return self.scale.z(total[..., None, :], of=of, tokens=tokens)[..., 0, :]
 
     def of_concepts(self, rows: Sequence[int]) -> "Combined":
         """Return the sums of some concepts, by their places."""
