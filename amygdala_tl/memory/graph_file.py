@@ -54,7 +54,7 @@ def entity_nodes(entities: Iterable[Entity]) -> list[Node]:
         plain.setdefault(entity.name, {}).update(dict.fromkeys(untagged))
     nodes = []
     for name, kind in kinds.items():
-        contents = [*notes[name], *plain[name]] if notes[name] else ["\n".join(plain[name])]
+        contents = [*notes[name], *filter(str.strip, plain[name])] if notes[name] else ["\n".join(plain[name])]
         keys = [name] if len(contents) == 1 else [f"{name}, note {n}" for n in range(1, len(contents) + 1)]
         nodes += [Node(key, kind, content) for key, content in zip(keys, contents, strict=True)]
     return nodes

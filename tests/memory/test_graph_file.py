@@ -9,11 +9,15 @@ from hypothesis import strategies as st
 
 from amygdala_tl.errors import GraphFileError
 from amygdala_tl.memory import read_graph_file
+from amygdala_tl.memory.notes import split_tag_line
 from amygdala_tl.records import Node
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+UNTAGGED = TEXTS.filter(lambda text: split_tag_line(text)[1] is None)
 ENTITIES = st.lists(
-    st.tuples(TEXTS.filter(bool), TEXTS, st.lists(TEXTS, max_size=3, unique=True)), max_size=6, unique_by=lambda e: e[0]
+    st.tuples(TEXTS.filter(bool), TEXTS, st.lists(UNTAGGED, max_size=3, unique=True)),
+    max_size=6,
+    unique_by=lambda e: e[0],
 )
 
 
@@ -41,6 +45,11 @@ def test_what_is_written_is_read(
     ]
     nodes = read_graph_file(written(tmp_path, end.join(lines)))
     assert nodes == [Node(name, kind, "\n".join(observations)) for name, kind, observations in entities]
+
+
+def test_an_empty_observation_is_no_note(tmp_path: Path) -> None:
+    nodes = read_graph_file(written(tmp_path, entity("a", "note", "The tide came in.", "awe:9", "", " \n")))
+    assert nodes == [Node("a", "note", "The tide came in.\nawe:9")]
 
 
 @given(st.binary(max_size=200))
