@@ -1,9 +1,14 @@
 """Settings of a test run. The fixtures with models are in `tests/models.py`."""
 
 import os
+import signal
 
 # One thread a process, set before torch starts its own: two workers with two threads each slow one another down fivefold.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A shell makes background processes ignore SIGINT; the programs that tests start must hear it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
 from hypothesis import settings

@@ -71,6 +71,17 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[P
 
 
 @pytest.fixture(scope="session")
+def some_graph(once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
+    """Graph file with every second note of the demo graph, for tests that need real notes but not all."""
+
+    def fill(folder: Path) -> None:
+        lines = demo_graph_path().read_text(encoding="utf-8").splitlines(keepends=True)
+        (folder / "graph.jsonl").write_text("".join(lines[::2]), encoding="utf-8")
+
+    return once("graph", fill) / "graph.jsonl"
+
+
+@pytest.fixture(scope="session")
 def converted(once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
     """Checkpoint folder of the embedded model; where the cache is empty, one worker converts it and the others wait."""
     once("converted", lambda _: embedded_checkpoint())

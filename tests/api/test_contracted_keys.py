@@ -8,7 +8,6 @@ from safetensors.torch import save_file
 
 import amygdala_tl as at
 from amygdala_tl.api.inputs import corpus_of, store_of
-from amygdala_tl.demo import demo_graph_path
 from amygdala_tl.errors import ReadoutError
 from amygdala_tl.lens.residuals import run_resid_post
 from tests.cli.conftest import run
@@ -64,8 +63,8 @@ def test_its_hooks_are_those_of_the_contract(bundle):
     }
 
 
-def test_it_is_evaluated_on_labelled_texts(capsys, bundle, tiny, arguments, tmp_path):
-    corpus = at.extract(memory_file=demo_graph_path())
+def test_it_is_evaluated_on_labelled_texts(capsys, bundle, tiny, arguments, some_graph, tmp_path):
+    corpus = at.extract(memory_file=some_graph)
     texts = [text for text in corpus.texts if text.positive][:40]
     rows = [{"text": text.text, "labels": text.positive, "group": text.group} for text in texts]
     (tmp_path / "texts.jsonl").write_text("\n".join(map(json.dumps, rows)))
@@ -122,9 +121,9 @@ def test_without_a_model_to_name_raw_scores_ask_for_one(bundle):
         at.score(TEXTS, bundle)
 
 
-def test_its_corpus_is_unknown_and_the_commands_that_need_it_say_so(capsys, bundle, arguments, tmp_path):
+def test_its_corpus_is_unknown_and_the_commands_that_need_it_say_so(capsys, bundle, arguments, some_graph, tmp_path):
     readout = at.load_readout(bundle)
-    at.write_corpus(at.extract(memory_file=demo_graph_path()), tmp_path / "corpus")
+    at.write_corpus(at.extract(memory_file=some_graph), tmp_path / "corpus")
     with pytest.raises(ReadoutError, match="does not say what it was trained on"):
         corpus_of(readout, tmp_path / "corpus")
     with pytest.raises(ReadoutError, match="names no model"):
@@ -138,8 +137,8 @@ def test_its_corpus_is_unknown_and_the_commands_that_need_it_say_so(capsys, bund
         assert "does not say what it was trained on" in one_message(capsys, *command)
 
 
-def test_judging_it_in_python_says_what_is_missing(bundle, tiny, tmp_path):
-    corpus = at.extract(memory_file=demo_graph_path())
+def test_judging_it_in_python_says_what_is_missing(bundle, tiny, some_graph, tmp_path):
+    corpus = at.extract(memory_file=some_graph)
     store, _ = at.capture(corpus, tiny, tmp_path, layers=LAYERS)
     readout = at.load_readout(bundle)
     with pytest.raises(ReadoutError, match="does not say how it was fitted"):

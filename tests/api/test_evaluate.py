@@ -10,7 +10,6 @@ from amygdala_tl.api.evaluate import passages
 from amygdala_tl.corpus.build import build_corpus
 from amygdala_tl.corpus.labels import LabelRules
 from amygdala_tl.corpus.loader import read_texts
-from amygdala_tl.demo import demo_graph_path
 from amygdala_tl.errors import InputError
 from amygdala_tl.memory.graph_file import read_graph_file
 from amygdala_tl.records import CorpusText
@@ -19,8 +18,8 @@ SHORT = CorpusText("a", "a", "one token", "heldout", {}, ("joy",), ("grief", "ca
 
 
 @pytest.fixture(scope="module")
-def corpus():
-    return build_corpus(read_graph_file(demo_graph_path()), LabelRules(emotions=("calm", "grief", "joy")))
+def corpus(some_graph):
+    return build_corpus(read_graph_file(some_graph), LabelRules(emotions=("calm", "grief", "joy")))
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from functools import partial
 
 import pytest
 import torch
@@ -19,13 +20,12 @@ from amygdala_tl.api.labelled import judged_texts, neutral_activations
 from amygdala_tl.api.layers import compare_layers
 from amygdala_tl.corpus.build import build_corpus
 from amygdala_tl.corpus.labels import LabelRules
-from amygdala_tl.demo import demo_graph_path
 from amygdala_tl.diagnostics import diagnose as diagnose_room
+from amygdala_tl.diagnostics import evaluation, nulls
 from amygdala_tl.diagnostics import quality as quality_room
 from amygdala_tl.diagnostics.cross_fit import cross_fit_streamed, split_half_cosine
 from amygdala_tl.diagnostics.diagnose import Diagnoser, verdicts_of
 from amygdala_tl.diagnostics.nested import methods_of_folds
-from amygdala_tl.diagnostics.nulls import RANDOM_DIRECTIONS
 from amygdala_tl.diagnostics.separation import best_layers, reading_layers
 from amygdala_tl.directions.difference_of_means import mean
 from amygdala_tl.directions.estimators import unit_directions
@@ -64,6 +64,22 @@ NOTHING = "boredom"
 EARLY = "grief"
 """A concept that moves its texts at the first layer only."""
 
+OTHERS = tuple(
+    [
+        "amusement",
+        "anxiety",
+        "awe",
+        "calm",
+        "curiosity",
+        "frustration",
+        "gratitude",
+        "joy",
+        "loneliness",
+        "shame",
+        "warmth",
+    ]
+)
+
 
 def store_of(folder, texts, activations):
     """A store on disk that holds these activations [text, layer, d_model] at every read position."""
@@ -95,8 +111,8 @@ def exactly(one, other):
 
 
 @pytest.fixture(scope="module")
-def corpus():
-    made = build_corpus(read_graph_file(demo_graph_path()), LabelRules())
+def corpus(some_graph):
+    made = build_corpus(read_graph_file(some_graph), LabelRules(emotions=(NOTHING, EARLY, *OTHERS)))
     drawn = torch.rand(len(made.texts), generator=torch.Generator().manual_seed(8)) < 0.15
     texts = []
     for text, yes in zip(made.texts, drawn.tolist(), strict=True):
@@ -198,7 +214,7 @@ def test_the_layers_that_were_planted_strongest_are_chosen(diagnosis):
     layer = {quality.concept: quality.layer for quality in diagnosis.quality if quality.verdict == "readable"}
     assert layer.pop(EARLY) == 0
     assert set(layer.values()) == {2}
-    assert len(layer) > 10
+    assert len(layer) > 8
 
 
 # No group on both sides
@@ -229,7 +245,7 @@ def test_what_only_a_group_has_is_not_readable(corpus, tmp_path, aggregator):
     # The directions do know the groups that they were fitted on.
     train = [text for text in texts if text.split == "train"]
     scores = store.load([text.id for text in train], [2], "pooled")[:, 0] @ result.vectors[2, 0]
-    assert roc_auc_score([concepts[0] in text.positive for text in train], scores.numpy()) > 0.75
+    assert roc_auc_score([concepts[0] in text.positive for text in train], scores.numpy()) > 0.7
 
 
 @st.composite
@@ -333,7 +349,7 @@ def assert_scikit_learn_agrees(found, fitted, texts, z, tolerance=1e-6):
 def test_what_was_planted_is_readable_and_what_was_not_is_not(diagnosis):
     verdicts = {quality.concept: quality.verdict for quality in diagnosis.quality}
     assert verdicts[NOTHING] in ("not readable", "undecided")
-    assert sum(verdict == "readable" for verdict in verdicts.values()) >= 12
+    assert sum(verdict == "readable" for verdict in verdicts.values()) >= 10
 
 
 def test_a_diagnosis_repeats_itself(corpus, store, fitted, diagnosis):
@@ -342,25 +358,25 @@ def test_a_diagnosis_repeats_itself(corpus, store, fitted, diagnosis):
     assert again.quality == diagnosis.quality
 
 
-def test_a_judgement_in_parts_holds_parts_only_and_is_that_of_all_texts_at_once(
-    corpus, fitted, diagnosis, tmp_path, monkeypatch
-):
+def test_a_judgement_in_parts_holds_parts_only_and_is_that_of_all_texts_at_once(corpus, fitted, tmp_path, monkeypatch):
     activations = planted(corpus)
     for start in range(0, len(corpus.texts), 20):
         some = slice(start, start + 20)
         store = store_of(tmp_path, corpus.texts[some], activations[some])
+    n_random = 100
+    monkeypatch.setattr(evaluation, "random_direction_null", partial(nulls.random_direction_null, directions=n_random))
     monkeypatch.setattr(labelled, "PART_NUMBERS", 1)
     monkeypatch.setattr(labelled, "FEWEST", 20)
     monkeypatch.setattr(quality_room, "MOST_NUMBERS", 20 * D_MODEL)
     n_train = len(judged_texts(fitted, corpus, store, "train").ids)
     with LargestTensor(D_MODEL) as parts:
         found = judge(fitted, corpus, store)
-    assert parts.most <= RANDOM_DIRECTIONS < n_train
+    assert parts.most <= n_random < n_train
     monkeypatch.setattr(Method, "streamable", False)
     with LargestTensor(D_MODEL) as whole:
         expected = judge(fitted, corpus, store)
     assert whole.most >= n_train
-    assert verdicts_of(found) == verdicts_of(expected) == verdicts_of(diagnosis)
+    assert verdicts_of(found) == verdicts_of(expected)
     assert torch.equal(reading_layers(found.by_layer), reading_layers(expected.by_layer))
     for one, other in zip(found.quality, expected.quality, strict=True):
         assert one.split_half_cosine == pytest.approx(other.split_half_cosine, abs=1e-5)

@@ -14,7 +14,6 @@ from amygdala_tl.api.evaluate import passages
 from amygdala_tl.api.inputs import corpus_of, store_of
 from amygdala_tl.api.layers import compare_layers
 from amygdala_tl.corpus.labels import LabelRules
-from amygdala_tl.demo import demo_graph_path
 from amygdala_tl.diagnostics.separation import best_layers
 from amygdala_tl.report.diagnosis import diagnosis_summary
 from amygdala_tl.report.page import report_html
@@ -37,9 +36,9 @@ def width(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def corpus():
+def corpus(some_graph):
     rules = LabelRules(emotions=("calm", "grief", "joy"), max_examples_per_emotion=30)
-    return at.extract(memory_file=demo_graph_path(), rules=rules)
+    return at.extract(memory_file=some_graph, rules=rules)
 
 
 @pytest.fixture(scope="module")
@@ -97,9 +96,9 @@ def assert_same_readout(command, verb):
         assert getattr(command.provenance, field.name) == getattr(verb.provenance, field.name), field.name
 
 
-def test_extract(capsys, corpus, tmp_path):
+def test_extract(capsys, corpus, some_graph, tmp_path):
     (tmp_path / "names.txt").write_text("calm\ngrief\njoy\n")
-    how = ("--memory-file", demo_graph_path(), "--emotions-file", tmp_path / "names.txt")
+    how = ("--memory-file", some_graph, "--emotions-file", tmp_path / "names.txt")
     how = (*how, "--max-examples-per-emotion", 30)
     assert run(capsys, "extract", *how, "--output-dir", tmp_path / "c")[0] == 0
     assert at.read_corpus(tmp_path / "c") == corpus

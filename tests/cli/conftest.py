@@ -5,7 +5,6 @@ import shutil
 import pytest
 
 from amygdala_tl.cli.main import main
-from amygdala_tl.demo import demo_graph_path
 
 CONCEPTS = ("anxiety", "awe", "calm", "grief", "joy", "loneliness", "shame")
 
@@ -20,7 +19,7 @@ def run(capsys, *arguments):
 
 
 @pytest.fixture(scope="module")
-def workplace(once, tiny_checkpoint, tmp_path_factory):
+def workplace(once, some_graph, tiny_checkpoint, tmp_path_factory):
     """A folder with a corpus and a readout of a tiny model in it, made by the commands; a module's own copy."""
 
     def fill(folder):
@@ -31,7 +30,7 @@ def workplace(once, tiny_checkpoint, tmp_path_factory):
             [
                 "extract",
                 "--memory-file",
-                demo_graph_path(),
+                some_graph,
                 "--output-dir",
                 data,
                 "--emotions-file",

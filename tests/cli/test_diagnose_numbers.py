@@ -13,7 +13,6 @@ from amygdala_tl.api import train as train_verb
 from amygdala_tl.api.layers import compare_layers
 from amygdala_tl.api.score import read_texts
 from amygdala_tl.corpus.io import read_corpus
-from amygdala_tl.demo import demo_graph_path
 from amygdala_tl.diagnostics.separation import best_layers
 from amygdala_tl.directions.auroc import auroc
 from amygdala_tl.readout.record import load_readout
@@ -154,9 +153,9 @@ def test_a_fit_is_judged_unless_told_not_to_be_and_only_readable_takes_the_verdi
     assert len(load_readout(output).provenance.left_out) == 5
 
 
-def test_another_corpus_is_told_before_a_model_is_loaded(capsys, workplace, tmp_path):
+def test_another_corpus_is_told_before_a_model_is_loaded(capsys, workplace, some_graph, tmp_path):
     other = tmp_path / "other"
-    extract = ("--memory-file", demo_graph_path(), "--output-dir", other, "--top-emotions", 3)
+    extract = ("--memory-file", some_graph, "--output-dir", other, "--top-emotions", 3)
     assert run(capsys, "extract", *extract)[0] == 0
     readout = ("--readout", workplace / "readout.safetensors")
     no_model = ("--model", tmp_path / "no-such-model")

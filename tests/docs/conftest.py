@@ -2,7 +2,7 @@
 
 The cache of embedded models holds a tiny random model with as many layers as the pages name, so that `embedded` runs the
 real way in a fraction of the time. Where a page names a model of the hub, a folder of that name leads to the same one.
-The memory graph is a part of the demo graph, also for `demo`: a third of the notes with one of six emotions.
+The memory graph is a part of the demo graph, also for `demo`: a quarter of the notes with one of six emotions.
 """
 
 import json
@@ -12,17 +12,19 @@ import threading
 
 import pytest
 
+from amygdala_tl.api import fit as at_fit
 from amygdala_tl.cli.main import main
 from amygdala_tl.corpus import read_corpus
 from amygdala_tl.demo import demo_graph_path, server
 from amygdala_tl.demo.server import running_demo_server
+from amygdala_tl.directions.method import read_method
 from amygdala_tl.lens.embedded import embedded_gguf
 from amygdala_tl.lens.model import load_model
 from amygdala_tl.readout.record import load_readout
 from tests.live.readout_server import ReadoutServer, event
 
 SIZES = {"num_hidden_layers": 20, "hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2}
-EVERY = 3
+EVERY = 4
 TAGS = ("anxiety", "calm", "curiosity", "grief", "joy", "warmth")
 CONCEPTS = ("calm", "curiosity", "joy")
 READOUT_LAYERS = "10,14,18"
@@ -37,7 +39,7 @@ def run(*arguments: object) -> int:
 
 
 def some_notes():
-    """Lines of a graph file: every third note with one of `TAGS`, without its other tags, and half of the untagged notes."""
+    """Lines of a graph file: every fourth note with one of `TAGS`, without its other tags, and half of the untagged notes."""
     tagged, untagged = [], []
     for line in demo_graph_path().read_text().splitlines():
         note = json.loads(line)
@@ -135,4 +137,7 @@ def place(prepared, tiny_cache, tmp_path, monkeypatch):
     monkeypatch.chdir(folder)
     monkeypatch.setenv("AMYGDALA_TL_CACHE", str(tiny_cache))
     monkeypatch.setattr(server, "demo_graph_path", lambda: prepared / "memory.jsonl")
+    monkeypatch.setattr(
+        at_fit, "CANDIDATES", [read_method("mean"), read_method("whitened")]
+    )  # the others take seconds each
     return folder
