@@ -1,0 +1,77 @@
+"""Running means, exponential means and the largest window against plain loops."""
+
+import math
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amygdala_tl.readout.windows import exponential_means, largest_windows, of_the_largest, running_means
+
+ROWS = st.lists(st.none() | st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=2), max_size=40)
+"""Scores of two concepts at each token; None at a token that is not readable."""
+
+
+def scores_of(rows):
+    return np.array([[math.nan] * 2 if row is None else row for row in rows]).reshape(-1, 2)
+
+
+def z_of(means, *, tokens):
+    """Independent tokens with mean 1 and deviation 2."""
+    return (means - 1.0) / (2.0 / tokens**0.5)
+
+
+@given(ROWS, st.integers(1, 12))
+def test_a_running_mean_is_that_of_the_last_readable_tokens(rows, width):
+    means, counts = running_means(scores_of(rows), width)
+    for token in range(len(rows)):
+        last = [row for row in rows[: token + 1] if row is not None][-width:]
+        assert counts[token] == len(last)
+        if last:
+            np.testing.assert_allclose(means[token], np.mean(last, axis=0), atol=1e-9)
+        else:
+            assert np.isnan(means[token]).all()
+
+
+@given(ROWS, st.floats(0.5, 30.0))
+def test_an_exponential_mean_halves_the_weight_of_a_token_each_half_life(rows, half_life):
+    means, counts = exponential_means(scores_of(rows), half_life)
+    for token in range(len(rows)):
+        past = [row for row in rows[: token + 1] if row is not None][::-1]
+        weights = 0.5 ** (np.arange(len(past)) / half_life)
+        if past:
+            np.testing.assert_allclose(means[token], np.average(past, axis=0, weights=weights), atol=1e-9)
+            assert counts[token] == pytest.approx(weights.sum() ** 2 / (weights**2).sum())
+        else:
+            assert counts[token] == 0
+            assert np.isnan(means[token]).all()
+
+
+@given(ROWS, st.lists(st.integers(1, 12), min_size=1, max_size=3))
+def test_the_largest_window_is_the_best_of_all(rows, widths):
+    found = largest_windows(scores_of(rows), z_of, widths=widths)
+    places = [token for token, row in enumerate(rows) if row is not None]
+    if not places:
+        assert found is None
+        return
+    looked = [width for width in widths if width <= len(places)] or [len(places)]
+    for concept in range(2):
+        best = -math.inf
+        for width in looked:
+            for first in range(len(places) - width + 1):
+                own = [rows[place][concept] for place in places[first : first + width]]
+                best = max(best, z_of(np.mean(own), tokens=width))
+        assert found.peak[concept] == pytest.approx(best, abs=1e-6)
+        own = [rows[place][concept] for place in places if found.start[concept] <= place < found.stop[concept]]
+        assert len(own) in looked
+        assert z_of(np.mean(own), tokens=len(own)) == pytest.approx(best, abs=1e-6)
+
+
+def test_tokens_can_be_left_out_by_name():
+    scores = np.array([[9.0], [1.0], [2.0], [90.0], [4.0]])
+    readable = np.array([False, True, True, False, True])
+    assert running_means(scores, 2, readable=readable)[0][1:, 0].tolist() == [1.0, 1.5, 1.5, 3.0]
+    found = largest_windows(scores, z_of, widths=[2], readable=readable)
+    assert (found.start.tolist(), found.stop.tolist()) == ([2], [5])
