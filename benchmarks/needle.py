@@ -25,7 +25,6 @@ from rich.progress import track
 from transformers import DynamicCache
 
 from amygdala_tl import Readout, load_model, load_readout
-from amygdala_tl.activations.pooling import SINK_RATIO
 from amygdala_tl.activations.runner import tokenize_for
 from amygdala_tl.corpus.io import read_corpus
 from amygdala_tl.corpus.record import Corpus

@@ -5,7 +5,7 @@ behind them does not run: attention is causal.
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, takewhile
 from typing import Any
@@ -195,8 +195,11 @@ def pool_texts(
     settings: CaptureSettings,
     *,
     batch_size: int | None = None,
+    on_batch: Callable[[BatchResult], None] = lambda _: None,
 ) -> tuple[Float[Tensor, "text layer d_model"], Int[Tensor, "text layer"]]:
     """Compute the activations of `texts` at one read position, float32 on the CPU, without a store.
+
+    `on_batch` is called with the streams of each batch, which are not kept.
 
     The second tensor is the number of tokens that were read. It is 0 if the activation is that of an attention sink because the
     text has no other token there. A text that cannot be run has NaN for activations, and 0.
@@ -207,6 +210,7 @@ def pool_texts(
     for batch in run_batches(loaded, tokenized, layers, batch_size=batch_size):
         activations[batch.indices] = pool(batch.residuals, batch.tokens, batch.readable)[position].cpu()
         counts[batch.indices] = tokens_read(batch.tokens, batch.readable)[position].int().cpu()
+        on_batch(batch)
     return activations, counts
 
 

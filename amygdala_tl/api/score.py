@@ -1,21 +1,24 @@
 """`score`: texts are read with a readout, as wholes at its read position or token by token."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import torch
 from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from amygdala_tl.activations.runner import pool_texts, run_batches, tokenize_for
+from amygdala_tl.activations.runner import BatchResult, pool_texts, run_batches, tokenize_for
 from amygdala_tl.api.models import lens_of
 from amygdala_tl.errors import InputError
 from amygdala_tl.lens.model import Lens
-from amygdala_tl.lens.tokenize import TokenizedText
+from amygdala_tl.lens.tokenize import TokenizedText, Unreadable
 from amygdala_tl.readout.record import Readout, load_readout
+from amygdala_tl.readout.windows import WIDTHS, Window, largest_windows
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,10 @@ class TokenScores:
     combined: Float[Tensor, "token concept"] | None = None
 
 
+LONG = 2 * max(WIDTHS)
+"""Readable tokens from which on a text has its strongest windows beside its mean."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """z of whole texts; NaN for a text that the model cannot run, or that has nothing but an attention sink to read.
@@ -43,10 +50,13 @@ class Reading:
     Attributes:
         z: [text, layer, concept].
         combined: [text, concept] over all layers, None if the readout has no such score.
+        windows: each concept's strongest window over all layers, for each text; None for a text with fewer than `LONG` tokens,
+            and without `combined`.
     """
 
     z: Float[Tensor, "text layer concept"]
     combined: Float[Tensor, "text concept"] | None
+    windows: tuple[tuple[Window, ...] | None, ...]
 
 
 def score(
@@ -75,21 +85,51 @@ def score(
 def read_texts(texts: Sequence[str], readout: Readout, lens: Lens | str | None = None) -> Reading:
     """Compute the z of every text at every layer and over all of them; arguments and errors as for `score`."""
     readout.calibration("texts")  # a mistake comes before the model
-    scores, counts = _scored(texts, readout, lens)
+    own, windows = lens_of(readout, lens), dict[int, tuple[Window, ...]]()
+    scores, counts = _scored(texts, readout, own, lambda batch: windows.update(_windows(batch, texts, readout, own)))
     unread = rearrange(counts == 0, "text layer -> text layer 1")
     z = readout.calibrated(scores, of="texts", tokens=counts).masked_fill(unread, torch.nan)
     if readout.combined is None:
-        return Reading(z, None)
-    return Reading(z, readout.combined_z(scores, of="texts", tokens=counts).masked_fill(unread.any(dim=1), torch.nan))
+        return Reading(z, None, (None,) * len(texts))
+    combined = readout.combined_z(scores, of="texts", tokens=counts).masked_fill(unread.any(dim=1), torch.nan)
+    return Reading(z, combined, tuple(map(windows.get, range(len(texts)))))
 
 
 def _scored(
-    texts: Sequence[str], readout: Readout, lens: Lens | str | None
+    texts: Sequence[str],
+    readout: Readout,
+    lens: Lens | str | None,
+    on_batch: Callable[[BatchResult], None] = lambda _: None,
 ) -> tuple[Float[Tensor, "text layer concept"], Int[Tensor, "text layer"]]:
     """Return raw scores, and how many tokens they are means of."""
     lens, said = lens_of(readout, lens), readout.provenance
-    activations, counts = pool_texts(lens, _not_empty(texts), readout.layers, said.read_position, said.capture)
+    how = said.read_position, said.capture
+    activations, counts = pool_texts(lens, _not_empty(texts), readout.layers, *how, on_batch=on_batch)
     return readout.scores(activations), counts
+
+
+def _windows(
+    batch: BatchResult, texts: Sequence[str], readout: Readout, lens: Lens
+) -> Iterator[tuple[int, tuple[Window, ...]]]:
+    """Yield the strongest windows of the long texts of a batch, each after the number of its text."""
+    if readout.combined is None:
+        return
+    for row, index in enumerate(batch.indices):
+        own = batch.tokens.content[row]
+        readable = batch.readable[row][own].all(dim=-1).cpu().numpy()
+        if readable.sum() < LONG:
+            continue
+        scores = readout.scores(batch.residuals[row][own]).cpu().numpy()
+        found = largest_windows(scores, partial(_combined_z, readout), readable=readable)
+        assert found is not None
+        (tokenized,) = tokenize_for(lens, [texts[index]], readout.provenance.capture)
+        pieces = _pieces(texts[index], tokenized, readout)
+        spans = zip(found.z.tolist(), found.start.tolist(), found.stop.tolist(), strict=True)
+        yield index, tuple(Window(z, "".join(pieces[start:stop]).strip()) for z, start, stop in spans)
+
+
+def _combined_z(readout: Readout, means: Any, *, tokens: Any) -> Any:
+    return readout.combined_z(torch.from_numpy(means), tokens=tokens).numpy()
 
 
 def score_tokens(
@@ -112,7 +152,6 @@ def score_tokens(
     texts, lens = _not_empty(texts), lens_of(readout, lens)
     settings = readout.provenance.capture
     tokenized = tokenize_for(lens, texts, settings)
-    spans = [text.spans if isinstance(text, TokenizedText) else () for text in tokenized]
     shape = (1, len(readout.layers), len(readout.concepts))
     results = [
         TokenScores((text,), torch.full(shape, torch.nan), torch.zeros(shape[:2], dtype=torch.bool)) for text in texts
@@ -124,15 +163,16 @@ def score_tokens(
         combined = None if readout.combined is None else readout.combined_z(raw)
         for row, index in enumerate(batch.indices):
             own = batch.tokens.content[row].cpu()
-            text = texts[index] if settings.chat_template == "none" else texts[index].strip()
-            pieces, readable = _pieces(text, spans[index]), batch.readable[row].cpu()[own]
+            pieces, readable = _pieces(texts[index], tokenized[index], readout), batch.readable[row].cpu()[own]
             over_all = None if combined is None else combined[row][own]
             results[index] = TokenScores(pieces, scores[row][own], readable, over_all)
     return results
 
 
-def _pieces(text: str, spans: Sequence[tuple[int, int]]) -> tuple[str, ...]:
+def _pieces(text: str, tokenized: TokenizedText | Unreadable, readout: Readout) -> tuple[str, ...]:
     """Cut the text at the tokens' starts, so that white space between their offsets is not lost."""
+    assert isinstance(tokenized, TokenizedText)  # it has run
+    text, spans = text if readout.provenance.capture.chat_template == "none" else text.strip(), tokenized.spans
     cuts = [0, *(start for start, _ in spans[1:]), spans[-1][1]]
     return tuple(text[start:end] for start, end in pairwise(cuts))
 

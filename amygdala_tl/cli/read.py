@@ -1,6 +1,7 @@
 """`read`: scores of texts."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -77,7 +78,10 @@ def show_reading(
     """Print the strongest concepts of each text: over all layers, or at the one in this column."""
     shown, unread = _shown(reading, column), bundle.verdicts.unread
     title = f"z-scores, {_where(bundle, column)}"
-    console.print(reading_table(texts, shown, bundle.concepts, strongest=strongest, title=title, unread=unread))
+    about: dict[str, Any] = {"strongest": strongest, "title": title, "unread": unread}
+    if column is None:
+        about["windows"] = reading.windows
+    console.print(reading_table(texts, shown, bundle.concepts, **about))
 
 
 def show_tokens(
@@ -121,7 +125,9 @@ def _as_json(texts: Sequence[str], reading: "Reading", bundle: "Readout") -> lis
     for row, text in enumerate(texts):
         z: dict[str, object] = dict(zip(map(str, bundle.layers), map(by_concept, reading.z[row]), strict=True))
         combined = {} if reading.combined is None else {"combined": by_concept(reading.combined[row])}
-        found.append({"text": text, **combined, "z": z, **about})
+        own = reading.windows[row]
+        windows = {} if own is None else {"windows": dict(zip(bundle.concepts, map(asdict, own), strict=True))}
+        found.append({"text": text, **combined, **windows, "z": z, **about})
     return found
 
 

@@ -36,9 +36,9 @@ class CombinedScore:
         total: Float[Array, "*rows concept"] = (scores * self.weights).sum(axis=-2, dtype=np.float32)
         return total
 
-    def z(self, scores: Float[Array, "*rows layer concept"], *, tokens: int = 1) -> Float[Array, "*rows concept"]:
-        """Turn raw scores, each the mean of so many tokens, into z of their sum."""
-        std = self.std if self.lengths is None else self.std * self.lengths.shrinkage(tokens)[0]
+    def z(self, scores: Float[Array, "*rows layer concept"], *, tokens: Any = 1) -> Float[Array, "*rows concept"]:
+        """Turn raw scores into z of their sum; `tokens` as for `Served.z`."""
+        std = self.std if self.lengths is None else self.std * _shrinkage(self.lengths, tokens)[..., 0, :]
         z: Float[Array, "*rows concept"] = ((self.scores(scores) - self.mean) / std).astype(np.float32)
         return z
 
@@ -76,12 +76,13 @@ class Served:
         """Whether the readout has z-scores."""
         return self.mean is not None
 
-    def z(self, scores: Float[Array, "*rows layer concept"], *, tokens: int = 1) -> Float[Array, "*rows layer concept"]:
+    def z(self, scores: Float[Array, "*rows layer concept"], *, tokens: Any = 1) -> Float[Array, "*rows layer concept"]:
         """Return (scores - mean) / std, in standard deviations of the scores of ordinary tokens.
 
         Args:
             scores: raw.
-            tokens: how many tokens each score is the mean of. A bundle without a calibration of lengths ignores it.
+            tokens: how many tokens each score is the mean of: a number, or an array [*rows]. A bundle without a calibration of
+                lengths ignores it.
 
         Raises:
             LiveReadoutError: the bundle has no calibration.
@@ -91,9 +92,14 @@ class Served:
                 "the served readout has no calibration over single tokens",
                 remedy="use the raw scores, or export the readout with `amygdala-tl fit` and `export`",
             )
-        std = self.std if self.lengths is None else self.std * self.lengths.shrinkage(tokens)
-        z: Float[Array, "*rows layer concept"] = (scores - self.mean) / std
+        std = self.std if self.lengths is None else self.std * _shrinkage(self.lengths, tokens)
+        z: Float[Array, "*rows layer concept"] = ((scores - self.mean) / std).astype(scores.dtype)
         return z
+
+
+def _shrinkage(lengths: LengthCalibration, tokens: Any) -> Any:
+    """Return the deviation of means [*rows, layer, concept] as a share of a single token's."""
+    return lengths.shrinkage(np.asarray(tokens)[..., None] if np.ndim(tokens) else tokens)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

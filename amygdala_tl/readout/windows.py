@@ -75,6 +75,19 @@ def exponential_means(
     return _at_tokens(means, places, len(scores), np.nan), _at_tokens(counts, places, len(scores), 0.0)
 
 
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The strongest window of a text, of one concept.
+
+    Attributes:
+        z: on the scale of one score, see `LargestWindows`.
+        text: of its tokens.
+    """
+
+    z: float
+    text: str
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class LargestWindows:
     """The strongest window of a turn, of each concept.
@@ -125,9 +138,7 @@ def largest_windows(
     return LargestWindows(of_the_largest(peak, len(rows), fitting), peak, places[first], places[last] + 1)
 
 
-def of_the_largest(
-    peak: Float[Scores, "*axes"], tokens: int, widths: Sequence[int] = WIDTHS
-) -> Float[Floats, "*axes"]:
+def of_the_largest(peak: Float[Scores, "*axes"], tokens: int, widths: Sequence[int] = WIDTHS) -> Float[Floats, "*axes"]:
     """Correct the highest z of all windows of a turn for their number: the z that one score exceeds as rarely (Sidak).
 
     Args:

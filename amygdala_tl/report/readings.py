@@ -1,11 +1,13 @@
 """Scores of texts as tables, and of tokens as coloured text."""
 
 from collections.abc import Mapping, Sequence
+from textwrap import shorten
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from amygdala_tl.readout.windows import Window
 from amygdala_tl.report.grid import grid
 
 if TYPE_CHECKING:
@@ -14,6 +16,9 @@ if TYPE_CHECKING:
 BAR_WIDTH = 12
 BAR_FULL = 3.0
 """Standard deviations at which a bar is full and a colour is saturated."""
+
+_SHOWN = 36
+"""Characters of a window that a table shows."""
 
 
 def reading_table(
@@ -24,8 +29,9 @@ def reading_table(
     strongest: int,
     title: str,
     unread: Mapping[str, str] = {},
+    windows: Sequence[Sequence[Window] | None] = (),
 ) -> RenderableType:
-    """Show the strongest concepts of each text with bars.
+    """Show the strongest concepts of each text with bars, and the strongest windows of a long one.
 
     Args:
         texts: the texts that were read.
@@ -34,24 +40,31 @@ def reading_table(
         strongest: number of concepts for each text.
         title: line above the table.
         unread: concept -> verdict, of concepts that nothing shows to be read; dimmed, with the verdict.
+        windows: each concept's strongest window, for each text; None for a short one. A concept of a long text is
+            as strong as its mean or its window, whichever is stronger.
     """
     width = max(map(len, concepts))
 
-    def line(concept: str, value: float) -> Text:
+    def line(concept: str, value: float, window: Window | None) -> Text:
+        said = [] if window is None else [(f"\n  window {window.z:+.1f}: {_beginning(window.text)}", "dim")]
         if concept in unread:
-            return Text(f"{concept:<{width}} {value:+.1f} ({unread[concept]})", style="dim")
-        return Text.assemble(f"{concept:<{width}} ", *_bar(value), f" {value:+.1f}")
+            return Text.assemble((f"{concept:<{width}} {value:+.1f} ({unread[concept]})", "dim"), *said)
+        return Text.assemble(f"{concept:<{width}} ", *_bar(value), f" {value:+.1f}", *said)
 
     table = grid(title=title, title_justify="left", show_header=False, padding=(0, 2, 0, 0))
     table.add_column("text", ratio=3, overflow="fold")
     table.add_column("concepts", no_wrap=True)
-    for text, row in zip(texts, scores, strict=True):
+    for text, row, own in zip(texts, scores, windows or [None] * len(texts), strict=True):
         if row.isnan().any():
             bars = Text("nothing to read: give a longer text", style="dim")
         else:
-            values, order = row.topk(min(strongest, len(concepts)))
-            strong = zip(order.tolist(), values.tolist(), strict=True)
-            bars = Text("\n").join(line(concepts[index], value) for index, value in strong)
+            values = row.tolist()
+            ranked = (
+                values if own is None else [max(window.z, value) for window, value in zip(own, values, strict=True)]
+            )
+            order = sorted(range(len(concepts)), key=ranked.__getitem__, reverse=True)[:strongest]
+            lines = (line(concepts[index], values[index], own and own[index]) for index in order)
+            bars = Text("\n").join(lines)
         table.add_row(Text(text), bars)
         table.add_row("", "")
     return table
@@ -83,6 +96,11 @@ def coloured_tokens(
     mean = f"mean z {float(shown.mean()):+.2f}" if len(shown) else "no readable token"
     named = f"{concept} ({unread[concept]})" if concept in unread else concept
     return Group(line, Text(f"{named}, {where}, {mean}", style="dim"))
+
+
+def _beginning(text: str) -> str:
+    """Return the first words of a window, in one line."""
+    return shorten(text, _SHOWN, placeholder=" ...")
 
 
 def _bar(value: float) -> list[tuple[str, str]]:

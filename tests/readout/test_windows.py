@@ -1,14 +1,13 @@
 """Running means, exponential means and the largest window against plain loops."""
 
 import math
-from statistics import NormalDist
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amygdala_tl.readout.windows import exponential_means, largest_windows, of_the_largest, running_means
+from amygdala_tl.readout.windows import exponential_means, largest_windows, running_means
 
 ROWS = st.lists(st.none() | st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=2), max_size=40)
 """Scores of two concepts at each token; None at a token that is not readable."""
