@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from amygdala_tl.readout.windows import Window
 from amygdala_tl.report.grid import grid
 
 if TYPE_CHECKING:
     import torch
+
+    from amygdala_tl.readout.windows import Window
 
 BAR_WIDTH = 12
 BAR_FULL = 3.0
@@ -29,7 +30,7 @@ def reading_table(
     strongest: int,
     title: str,
     unread: Mapping[str, str] = {},
-    windows: Sequence[Sequence[Window] | None] = (),
+    windows: "Sequence[Sequence[Window] | None]" = (),
 ) -> RenderableType:
     """Show the strongest concepts of each text with bars, and the strongest windows of a long one.
 
@@ -45,7 +46,7 @@ def reading_table(
     """
     width = max(map(len, concepts))
 
-    def line(concept: str, value: float, window: Window | None) -> Text:
+    def line(concept: str, value: float, window: "Window | None") -> Text:
         said = [] if window is None else [(f"\n  window {window.z:+.1f}: {_beginning(window.text)}", "dim")]
         if concept in unread:
             return Text.assemble((f"{concept:<{width}} {value:+.1f} ({unread[concept]})", "dim"), *said)

@@ -5,6 +5,7 @@ from rich.console import Console
 
 from amygdala_tl.readout.manifest import About, Manifest
 from amygdala_tl.readout.provenance import Verdict, Verdicts
+from amygdala_tl.readout.windows import Window
 from amygdala_tl.report.bundle import bundle_summary
 from amygdala_tl.report.readings import coloured_tokens, reading_table
 
@@ -41,3 +42,14 @@ def test_inspect_names_the_concepts_with_any_other_verdict_than_readable():
     manifest = Manifest(list(CONCEPTS), [3], 8, "float16", About(verdicts=VERDICTS))
     said = " ".join(shown(bundle_summary(manifest, [])).split())
     assert "1 not readable (grief); 1 readable; 1 undecided (awe); 1 weak (calm)" in said
+
+
+def test_a_long_text_shows_the_beginning_of_its_strongest_windows_and_is_ranked_by_them():
+    scores = torch.tensor([[2.5, 2.0, 1.0, 0.5], [0.4, 0.3, 0.2, 0.1]])
+    windows = [Window(0.1, "a b"), Window(1.2, "Four\ngulls. " + "More words. " * 20), Window(4.2, "c"), Window(0.3, "d")]
+    out = shown(reading_table(["A note.", "A book."], scores, CONCEPTS, strongest=2, title="z", windows=[None, windows]))
+    note, book = out.split("A book.")
+    assert "grief" in note
+    assert "window" not in note
+    assert book.index("awe") < book.index("window +4.2: c") < book.index("joy") < book.index("window +1.2: Four gulls.")
+    assert "grief" not in book
