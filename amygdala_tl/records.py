@@ -281,7 +281,7 @@ class LengthCalibration:
         Returns:
             [..., layer, concept].
         """
-        n = tokens if isinstance(tokens, int) else tokens[..., None]
+        n = tokens if isinstance(tokens, (int, float)) else tokens[..., None]
         return (self.floor + (1 - self.floor) * self.reach / (n + self.reach - 1)) ** 0.5
 
 

@@ -15,7 +15,8 @@ PUBLIC = {
     "activations": "ActivationStore pool_texts",
     "directions": "DENOISERS ESTIMATORS Estimate LabelledActivations Removal estimator grand_mean linear logistic "
     "logistic_l1 massive mean neutral_pca pca subspace topic whitened",
-    "readout": "Manifest Provenance Readout Verdict Verdicts calibrate_texts calibrate_tokens load_readout read_manifest",
+    "readout": "LargestWindows Manifest Provenance Readout Verdict Verdicts calibrate_texts calibrate_tokens exponential_means "
+    "largest_windows load_readout read_manifest running_means",
     "diagnostics": "CrossTalk Diagnosis Evaluation Interval LayerSeparation ScoredTexts auroc_interval "
     "average_precision_interval bag_of_words_scores best_layers cross_fitted_scores cross_talk holm layer_separation "
     "permutation_null random_direction_null",

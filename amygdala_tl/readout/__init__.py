@@ -15,13 +15,15 @@ if TYPE_CHECKING:
     from amygdala_tl.readout.manifest import Manifest, read_manifest
     from amygdala_tl.readout.provenance import Provenance, Verdict, Verdicts
     from amygdala_tl.readout.record import Readout, load_readout
+    from amygdala_tl.readout.windows import LargestWindows, exponential_means, largest_windows, running_means
 
 __all__ = [
-    "Manifest", "Provenance", "Readout", "Verdict", "Verdicts", "calibrate_texts", "calibrate_tokens", "load_readout",
-    "read_manifest",
+    "LargestWindows", "Manifest", "Provenance", "Readout", "Verdict", "Verdicts", "calibrate_texts", "calibrate_tokens",
+    "exponential_means", "largest_windows", "load_readout", "read_manifest", "running_means",
 ]  # fmt: skip
 
 __getattr__ = lazily(
     __name__, calibration="calibrate_texts calibrate_tokens", manifest="Manifest read_manifest",
     provenance="Provenance Verdict Verdicts", record="Readout load_readout",
+    windows="LargestWindows exponential_means largest_windows running_means",
 )  # fmt: skip

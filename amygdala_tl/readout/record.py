@@ -31,8 +31,6 @@ from amygdala_tl.readout.scale import Combined, Scale
 from amygdala_tl.records import Calibration, LengthCalibration, hook_name
 from amygdala_tl.show import html_table
 
-"""Share of the model's depth at which a concept is read that was not judged."""
-
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Readout:

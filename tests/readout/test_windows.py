@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from amygdala_tl.live.records import CombinedScore, Served
 from amygdala_tl.readout.windows import exponential_means, largest_windows, running_means
+from amygdala_tl.records import LengthCalibration
 
 ROWS = st.lists(st.none() | st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=2), max_size=40)
 """Scores of two concepts at each token; None at a token that is not readable."""
@@ -74,3 +76,16 @@ def test_tokens_can_be_left_out_by_name():
     assert running_means(scores, 2, readable=readable)[0][1:, 0].tolist() == [1.0, 1.5, 1.5, 3.0]
     found = largest_windows(scores, z_of, widths=[2], readable=readable)
     assert (found.start.tolist(), found.stop.tolist()) == ([2], [5])
+
+
+def test_z_takes_a_number_of_tokens_for_each_mean():
+    lengths = LengthCalibration(np.zeros((2, 3)), np.full((2, 3), 0.25), np.array([[3.0], [1.5]]), 9)
+    one = LengthCalibration(np.zeros((1, 3)), np.full((1, 3), 0.1), np.array([[2.0]]), 9)
+    flat = np.ones(3, dtype=np.float32)
+    combined = CombinedScore(np.ones((2, 3), dtype=np.float32), flat, 2 * flat, one)
+    served = Served(("awe", "joy", "grief"), (4, 9), "m", np.ones((2, 3)), np.ones((2, 3)), {}, lengths=lengths)
+    scores = np.random.default_rng(0).normal(size=(50, 2, 3)).astype(np.float32)
+    for means, counts in (running_means(scores, 8), exponential_means(scores, 4.0)):
+        for z in (served.z, combined.z):
+            alone = [z(mean, tokens=float(count)) for mean, count in zip(means, counts, strict=True)]
+            np.testing.assert_allclose(z(means, tokens=counts), alone, rtol=1e-5, atol=1e-5)

@@ -46,8 +46,15 @@ def test_inspect_names_the_concepts_with_any_other_verdict_than_readable():
 
 def test_a_long_text_shows_the_beginning_of_its_strongest_windows_and_is_ranked_by_them():
     scores = torch.tensor([[2.5, 2.0, 1.0, 0.5], [0.4, 0.3, 0.2, 0.1]])
-    windows = [Window(0.1, "a b"), Window(1.2, "Four\ngulls. " + "More words. " * 20), Window(4.2, "c"), Window(0.3, "d")]
-    out = shown(reading_table(["A note.", "A book."], scores, CONCEPTS, strongest=2, title="z", windows=[None, windows]))
+    windows = [
+        Window(0.1, "a b"),
+        Window(1.2, "Four\ngulls. " + "More words. " * 20),
+        Window(4.2, "c"),
+        Window(0.3, "d"),
+    ]
+    out = shown(
+        reading_table(["A note.", "A book."], scores, CONCEPTS, strongest=2, title="z", windows=[None, windows])
+    )
     note, book = out.split("A book.")
     assert "grief" in note
     assert "window" not in note
