@@ -1,7 +1,7 @@
 """`score`: texts are read with a readout, as wholes at its read position or token by token."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -93,6 +93,18 @@ def read_texts(texts: Sequence[str], readout: Readout, lens: Lens | str | None =
         return Reading(z, None, (None,) * len(texts))
     combined = readout.combined_z(scores, of="texts", tokens=counts).masked_fill(unread.any(dim=1), torch.nan)
     return Reading(z, combined, tuple(map(windows.get, range(len(texts)))))
+
+
+def for_whole_texts(readout: Readout, lens: Lens) -> Readout:
+    """Return the readout, reading texts as far as the model's context goes, even if training texts were cut sooner.
+
+    A readout without a calibration of lengths stays as it is: its z are for texts as long as those.
+    """
+    said = readout.provenance
+    if readout.length_calibration is None:
+        return readout
+    capture = replace(said.capture, max_tokens=max(said.capture.max_tokens, lens.info.n_ctx))
+    return replace(readout, provenance=replace(said, capture=capture))
 
 
 def _scored(

@@ -55,9 +55,10 @@ def read(
     for of in ("texts", "tokens") if tokens else ("texts",):
         bundle.calibration(of)  # mistakes come before the model, which takes long
     from amygdala_tl.api.models import lens_of
-    from amygdala_tl.api.score import read_texts
+    from amygdala_tl.api.score import for_whole_texts, read_texts
 
     lens = lens_of(bundle, model)
+    bundle = for_whole_texts(bundle, lens)
     reading = read_texts(wanted, bundle, lens)
     if as_json:
         print_json(_as_json(wanted, reading, bundle))
