@@ -26,20 +26,26 @@ from typing import Any
 
 import numpy as np
 import torch
-from goemotions import TEST_ROWS, TRAIN_ROWS
+from goemotions import TEST_ROWS, TRAIN_ROWS, captured, read_rows
 from rich.console import Console
 from rich.progress import track
+from rich.table import Table
 from transformers import DynamicCache
 
-from amygdala_tl import load_model, load_readout
+from amygdala_tl import Readout, fit, load_model, load_readout
+from amygdala_tl.activations.pooling import SINK_RATIO
 from amygdala_tl.activations.runner import tokenize_for
 from amygdala_tl.corpus.io import read_corpus
 from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.lens.model import Lens
 from amygdala_tl.lens.residuals import read_streams
+from amygdala_tl.readout.windows import WIDTHS, LargestWindows, exponential_means, largest_windows
+from amygdala_tl.records import CaptureSettings
 
 TURN, NEEDLE, WHOLE, BEHIND, CHUNK = 8000, 40, 160, 192, 1000
 """Tokens of a turn, of a needle, of a whole note at most, of what runs anew behind it, and of one forward pass."""
+
+LENGTHS, HALF_LIVES = (250, 500, 1000, 2000, 4000, 8000), (16, 32)
 
 LAYERS = (6, 10, 14, 19, 23)
 """Those of `capture`, unless given."""
@@ -56,8 +62,16 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=30)
     parser.add_argument("--needles", type=int, default=8, help="needles of each kind in every second turn")
     parser.add_argument("--activations", type=Path, default=Path(".cache/needle"), help="where they are kept")
+    parser.add_argument("--comments", type=Path, default=Path(".cache/goemotions"), help="the same of GoEmotions")
     options = parser.parse_args()
-    collect(options, Console(width=140))
+    console = Console(width=140)
+    collect(options, console)
+    trials = {
+        "demo": Trials(load_readout(options.demo / "readout.safetensors"), ("note", "whole note"), options),
+        "GoEmotions": Trials(of_comments(options, console), ("comments",), options),
+    }
+    print_misses(console, trials)
+    print_calibration(console, trials)
 
 
 def collect(options: argparse.Namespace, console: Console) -> None:
@@ -161,6 +175,110 @@ def passes(lens: Lens, cache: Any, ids: Sequence[int]) -> np.ndarray:
         tokens = torch.tensor([list(ids[start : start + CHUNK])])
         found.append(read_streams(lens.model, LAYERS, {}, partial(lens.model, tokens, **options))[0].half().numpy())
     return np.concatenate(found)
+
+
+def of_comments(options: argparse.Namespace, console: Console) -> Readout:
+    """A readout of GoEmotions, whitened, from the first rows of train.tsv."""
+    names = [name for (name,) in rows_of(options.data, "labels")]
+    texts, positive = read_rows(options.data / "train.tsv", TRAIN_ROWS, len(names))
+    kept = [column for column, name in enumerate(names) if name != "neutral" and positive[:, column].sum() >= 20]
+    settings = CaptureSettings(chat_template="user")
+    store = captured(texts, LAYERS, options.comments, settings, console)
+    rows = {text: row for row, text in enumerate(texts)}
+    corpus = Corpus.from_texts(
+        list(rows), positive[list(rows.values())][:, kept], concepts=[names[column] for column in kept],
+        heldout_fraction=0,
+    )  # fmt: skip
+    return fit(corpus, store, aggregator="whitened")
+
+
+class Trials:
+    """What each way to look at a turn gives: [turn, concept] of neutral turns, and a value for each needle of its concept."""
+
+    def __init__(self, readout: Readout, kinds: Sequence[str], options: argparse.Namespace) -> None:
+        self.readout, self.kinds = readout, kinds
+        self.neutral: list[dict[str, np.ndarray]] = []
+        self.needles: dict[str, list[dict[str, float]]] = {}
+        self.lengths: dict[int, list[np.ndarray]] = {length: [] for length in LENGTHS}
+        for turn in range(options.turns):
+            with np.load(options.activations / f"{turn}.npz") as kept:
+                self._add(dict(kept))
+
+    def _add(self, kept: dict[str, np.ndarray]) -> None:
+        whole = self._scores(kept["streams"])
+        self.neutral.append(self._looked(*whole))
+        for length, found in self.lengths.items():
+            for start in range(0, TURN - length + 1, length):
+                found.append(self._largest(*(side[start : start + length] for side in whole)).z)
+        for number, (place, kind, concept, length) in enumerate(
+            zip(kept["places"], kept["kinds"], kept["concepts"], kept["lengths"], strict=True)
+        ):
+            if kind not in self.kinds or concept not in self.readout.concepts:
+                continue
+            around = self._scores(kept[f"streams{number}"])
+            behind = place + len(around[0]) - length
+            parts = zip(whole, around, strict=True)
+            seen = self._looked(*(np.concatenate((one[:place], new, one[behind:])) for one, new in parts))
+            index = self.readout.concepts.index(str(concept))
+            self.needles.setdefault(str(kind), []).append({name: values[index] for name, values in seen.items()})
+
+    def _scores(self, streams: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Sums over layers [token, concept], and which tokens are readable at all layers."""
+        values = torch.from_numpy(streams).float()
+        norms = values.norm(dim=-1)
+        readable = (norms <= SINK_RATIO * norms.median(dim=0).values).all(dim=1)
+        return self.readout.combined.scores(self.readout.scores(values)).numpy(), readable.numpy()
+
+    def _z(self, totals: np.ndarray, *, tokens: Any) -> np.ndarray:
+        many = torch.as_tensor(tokens)[:, None] if np.ndim(tokens) else tokens
+        return self.readout.combined.z_of_sum(torch.from_numpy(totals), of="tokens", tokens=many).numpy()
+
+    def _largest(self, scores: np.ndarray, readable: np.ndarray, widths: Sequence[int] = WIDTHS) -> LargestWindows:
+        found = largest_windows(scores, self._z, widths=widths, readable=readable)
+        assert found is not None
+        return found
+
+    def _looked(self, scores: np.ndarray, readable: np.ndarray) -> dict[str, np.ndarray]:
+        """The value of each concept, for each way to look."""
+        found = {"mean of the turn": self._z(scores[readable].mean(axis=0), tokens=int(readable.sum()))}
+        for half_life in HALF_LIVES:
+            means, counts = exponential_means(scores, half_life, readable=readable)
+            found[f"exponential, half-life {half_life}"] = self._z(means[counts > 0], tokens=counts[counts > 0]).max(
+                axis=0
+            )
+        for width in WIDTHS:
+            found[f"window of {width}"] = self._largest(scores, readable, [width]).peak
+        return found | {"all windows": self._largest(scores, readable).peak}
+
+
+def print_misses(console: Console, trials: dict[str, Trials]) -> None:
+    """Needles missed, with the thresholds of the even turns, and false alarms of the odd ones."""
+    table = Table(title="% of needles missed at 1% false alarms per turn and concept", title_justify="left")
+    for header in ("", *(f"{name}: {what}" for name in trials for what in ("false alarms", "missed"))):
+        table.add_column(header, justify="right")
+    for way in trials["demo"].neutral[0]:
+        cells = []
+        for each in trials.values():
+            values = np.stack([turn[way] for turn in each.neutral])
+            threshold = np.quantile(values[::2], 0.99, method="higher")
+            missed = (
+                f"{kind} {100 * np.mean([needle[way] <= threshold for needle in needles]):.0f} of {len(needles)}"
+                for kind, needles in each.needles.items()
+            )
+            cells += [f"{100 * (values[1::2] > threshold).mean():.1f}", ", ".join(missed)]
+        table.add_row(way, *cells)
+    console.print(table)
+
+
+def print_calibration(console: Console, trials: dict[str, Trials]) -> None:
+    """How often the largest window of neutral text has a high z, by the length of the text."""
+    table = Table(title="% of neutral turns whose largest window has z > 2, and > 3", title_justify="left")
+    for header in ("tokens", *trials):
+        table.add_column(header, justify="right")
+    for length in LENGTHS:
+        found = [np.stack(each.lengths[length]) for each in trials.values()]
+        table.add_row(str(length), *(f"{100 * (z > 2).mean():.1f}, {100 * (z > 3).mean():.1f}" for z in found))
+    console.print(table)
 
 
 if __name__ == "__main__":
