@@ -26,13 +26,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from goemotions import TEST_ROWS, TRAIN_ROWS, captured, read_rows
+from goemotions import TEST_ROWS, TRAIN_ROWS, read_rows
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from transformers import DynamicCache
 
-from amygdala_tl import Readout, fit, load_model, load_readout
+from amygdala_tl import Readout, capture, fit, load_model, load_readout
 from amygdala_tl.activations.pooling import SINK_RATIO
 from amygdala_tl.activations.runner import tokenize_for
 from amygdala_tl.corpus.io import read_corpus
@@ -40,7 +40,6 @@ from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.lens.model import Lens
 from amygdala_tl.lens.residuals import read_streams
 from amygdala_tl.readout.windows import WIDTHS, LargestWindows, exponential_means, largest_windows
-from amygdala_tl.records import CaptureSettings
 
 TURN, NEEDLE, WHOLE, BEHIND, CHUNK = 8000, 40, 160, 192, 1000
 """Tokens of a turn, of a needle, of a whole note at most, of what runs anew behind it, and of one forward pass."""
@@ -62,13 +61,13 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=30)
     parser.add_argument("--needles", type=int, default=8, help="needles of each kind in every second turn")
     parser.add_argument("--activations", type=Path, default=Path(".cache/needle"), help="where they are kept")
-    parser.add_argument("--comments", type=Path, default=Path(".cache/goemotions"), help="the same of GoEmotions")
+    parser.add_argument("--comments", type=Path, default=Path(".cache/needle-comments"), help="the same")
     options = parser.parse_args()
     console = Console(width=140)
     collect(options, console)
     trials = {
         "demo": Trials(load_readout(options.demo / "readout.safetensors"), ("note", "whole note"), options),
-        "GoEmotions": Trials(of_comments(options, console), ("comments",), options),
+        "GoEmotions": Trials(of_comments(options), ("comments",), options),
     }
     print_misses(console, trials)
     print_calibration(console, trials)
@@ -177,18 +176,15 @@ def passes(lens: Lens, cache: Any, ids: Sequence[int]) -> np.ndarray:
     return np.concatenate(found)
 
 
-def of_comments(options: argparse.Namespace, console: Console) -> Readout:
+def of_comments(options: argparse.Namespace) -> Readout:
     """A readout of GoEmotions, whitened, from the first rows of train.tsv."""
     names = [name for (name,) in rows_of(options.data, "labels")]
     texts, positive = read_rows(options.data / "train.tsv", TRAIN_ROWS, len(names))
     kept = [column for column, name in enumerate(names) if name != "neutral" and positive[:, column].sum() >= 20]
-    settings = CaptureSettings(chat_template="user")
-    store = captured(texts, LAYERS, options.comments, settings, console)
     rows = {text: row for row, text in enumerate(texts)}
-    corpus = Corpus.from_texts(
-        list(rows), positive[list(rows.values())][:, kept], concepts=[names[column] for column in kept],
-        heldout_fraction=0,
-    )  # fmt: skip
+    labels = positive[list(rows.values())][:, kept]
+    corpus = Corpus.from_texts(list(rows), labels, concepts=[names[column] for column in kept], heldout_fraction=0)
+    store, _ = capture(corpus, load_model("embedded", "float32", "cpu"), options.comments, layers=LAYERS)
     return fit(corpus, store, aggregator="whitened")
 
 

@@ -24,11 +24,8 @@ Readable = Bool[np.ndarray[Any, np.dtype[Any]], " token"]
 WIDTHS = (16, 32, 64, 128)
 """Tokens of the windows that `largest_windows` looks at."""
 
-_INDEPENDENT = 4.0
-"""Independent windows in as many tokens as a window has, further on in a turn: windows that overlap differ a little."""
-
 _BEND, _RATE = 2.0, 2.0
-"""From this z on, the tail falls exponentially at this rate: that of a normal distribution falls faster."""
+"""Beyond this z, windows of neutral text become rarer at this rate. A normal distribution falls faster (docs/bundle.md)."""
 
 _NORMAL, _ALMOST_ALL = NormalDist(), 1 - 1e-15
 
@@ -139,14 +136,16 @@ def largest_windows(
 
 
 def of_the_largest(peak: Float[Scores, "*axes"], tokens: int, widths: Sequence[int] = WIDTHS) -> Float[Floats, "*axes"]:
-    """Correct the highest z of all windows of a turn for their number: the z that one score exceeds as rarely (Sidak).
+    """Correct the highest z of all windows of a turn for their number: the z that one score exceeds as rarely.
+
+    This is Sidak's correction for as many windows of each width as fit into the turn side by side.
 
     Args:
         peak: the highest z.
         tokens: readable tokens of the turn.
         widths: of the windows.
     """
-    looked = 1 + _INDEPENDENT * sum(max(0, tokens - width) / width for width in widths)
+    looked = 1 + sum(max(0, tokens - width) / width for width in widths)
     found = [_score_of(-math.expm1(looked * math.log1p(-_tail(float(each))))) for each in np.ravel(peak)]
     return np.array(found).reshape(np.shape(peak))
 

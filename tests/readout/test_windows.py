@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import norm
 
 from amygdala_tl.live.records import CombinedScore, Served
-from amygdala_tl.readout.windows import exponential_means, largest_windows, running_means
+from amygdala_tl.readout.windows import exponential_means, largest_windows, of_the_largest, running_means
 from amygdala_tl.records import LengthCalibration
 
 ROWS = st.lists(st.none() | st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=2), max_size=40)
@@ -89,3 +90,22 @@ def test_z_takes_a_number_of_tokens_for_each_mean():
         for z in (served.z, combined.z):
             alone = [z(mean, tokens=float(count)) for mean, count in zip(means, counts, strict=True)]
             np.testing.assert_allclose(z(means, tokens=counts), alone, rtol=1e-5, atol=1e-5)
+
+
+@given(st.floats(-6, 2), st.integers(1, 5000))
+def test_the_largest_of_many_windows_has_the_z_that_one_score_exceeds_as_rarely(peak, tokens):
+    widths = [16, 64]
+    windows = 1 + max(0, tokens - 16) / 16 + max(0, tokens - 64) / 64
+    found = float(of_the_largest(np.array(peak), tokens, widths))
+    share = -math.expm1(windows * math.log1p(-norm.sf(peak)))
+    assert norm.sf(found) == pytest.approx(share, rel=1e-6)
+    if tokens <= 16:
+        assert found == pytest.approx(peak, abs=1e-6)
+
+
+def test_a_higher_window_always_has_a_higher_z_and_a_longer_turn_a_lower_one():
+    peaks = np.linspace(1.5, 12.0, 50)
+    found = [of_the_largest(peaks, tokens) for tokens in (100, 1_000, 8_000)]
+    assert (np.diff(found, axis=1) > 0).all()
+    assert (np.diff(found, axis=0) < 0).all()
+    assert np.isfinite(found).all()
