@@ -27,7 +27,7 @@ WIDTHS = (16, 32, 64, 128)
 _BEND, _RATE = 2.0, 2.0
 """Beyond this z, windows of neutral text become rarer at this rate. A normal distribution falls faster (docs/bundle.md)."""
 
-_NORMAL, _ALMOST_ALL = NormalDist(), 1 - 1e-15
+_NORMAL, _ALMOST_ALL, _SMALLEST = NormalDist(), 1 - 1e-15, -690.0
 
 
 def running_means(
@@ -146,7 +146,7 @@ def of_the_largest(peak: Float[Scores, "*axes"], tokens: int, widths: Sequence[i
         widths: of the windows.
     """
     looked = 1 + sum(max(0, tokens - width) / width for width in widths)
-    found = [_score_of(-math.expm1(looked * math.log1p(-_tail(float(each))))) for each in np.ravel(peak)]
+    found = [_score_of(looked * math.log1p(-_tail(float(each)))) for each in np.ravel(peak)]
     return np.array(found).reshape(np.shape(peak))
 
 
@@ -157,9 +157,11 @@ def _tail(z: float) -> float:
     return _NORMAL.cdf(-_BEND) * math.exp(-_RATE * (z - _BEND))
 
 
-def _score_of(share: float) -> float:
-    """Return the z that a share of single scores exceeds."""
-    return -_NORMAL.inv_cdf(min(max(share, 1e-300), _ALMOST_ALL))
+def _score_of(log_below: float) -> float:
+    """Return the z that a share of single scores is below, given its logarithm."""
+    if log_below < -1:
+        return _NORMAL.inv_cdf(math.exp(max(log_below, _SMALLEST)))
+    return -_NORMAL.inv_cdf(max(-math.expm1(log_below), math.exp(_SMALLEST)))
 
 
 def _read(scores: Scores, readable: Readable | None) -> tuple[Floats, Places]:
