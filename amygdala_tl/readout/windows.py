@@ -166,9 +166,8 @@ def _score_of(log_below: float) -> float:
 
 def _read(scores: Scores, readable: Readable | None) -> tuple[Floats, Places]:
     """Return the readable rows, and their places among all."""
-    if readable is None:
-        readable = ~np.isnan(scores).any(axis=tuple(range(1, scores.ndim)))
-    places = np.flatnonzero(readable)
+    missing = np.isnan(scores).any(axis=tuple(range(1, scores.ndim)))
+    places = np.flatnonzero(~missing if readable is None else readable)
     return scores[places].astype(np.float64), places
 
 

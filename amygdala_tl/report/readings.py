@@ -64,7 +64,7 @@ def reading_table(
                 values if own is None else [max(window.z, value) for window, value in zip(own, values, strict=True)]
             )
             order = sorted(range(len(concepts)), key=ranked.__getitem__, reverse=True)[:strongest]
-            lines = (line(concepts[index], values[index], own and own[index]) for index in order)
+            lines = (line(concepts[index], values[index], None if own is None else own[index]) for index in order)
             bars = Text("\n").join(lines)
         table.add_row(Text(text), bars)
         table.add_row("", "")
