@@ -64,20 +64,18 @@ NOTHING = "boredom"
 EARLY = "grief"
 """A concept that moves its texts at the first layer only."""
 
-OTHERS = tuple(
-    [
-        "amusement",
-        "anxiety",
-        "awe",
-        "calm",
-        "curiosity",
-        "frustration",
-        "gratitude",
-        "joy",
-        "loneliness",
-        "shame",
-        "warmth",
-    ]
+OTHERS = (
+    "amusement",
+    "anxiety",
+    "awe",
+    "calm",
+    "curiosity",
+    "frustration",
+    "gratitude",
+    "joy",
+    "loneliness",
+    "shame",
+    "warmth",
 )
 
 
