@@ -13,6 +13,7 @@ an entity's observations may be the notes of a month. No tag line may reach the 
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from amygdala_tl.memory.tags import (
@@ -67,6 +68,11 @@ def split_notes(content: str, known: Collection[str] = frozenset()) -> list[Note
         content: markdown with any line ends.
         known: folded names of the graph's tags, see `known_names`.
     """
+    return list(_notes(content, frozenset(known)))
+
+
+@lru_cache(maxsize=4096)  # a graph's notes are split when it is read, and again for its corpus
+def _notes(content: str, known: frozenset[str]) -> tuple[Note, ...]:
     texts, runs = _segments(content, known)
     behind = texts.pop()
     if runs and behind and not texts[0] and all(texts[1:]):  # every tag line stands above its text
@@ -74,7 +80,7 @@ def split_notes(content: str, known: Collection[str] = frozenset()) -> list[Note
     notes = [_checked(text, tags, known) for text, tags in zip(texts, runs, strict=True)]
     if behind:
         notes.append(Note(behind, None, "behind", behind) if runs else _checked(behind, None, known))
-    return notes
+    return tuple(notes)
 
 
 def known_names(contents: Iterable[str]) -> frozenset[str]:
