@@ -16,15 +16,18 @@ from amygdala_tl.api.models import lens_of
 from amygdala_tl.corpus.loader import read_texts
 from amygdala_tl.corpus.merge import OTHER_LABELS
 from amygdala_tl.corpus.record import Corpus
-from amygdala_tl.diagnostics.diagnose import method_of
+from amygdala_tl.diagnostics.diagnose import Diagnoser, method_of
 from amygdala_tl.diagnostics.embedding import embedding_scores
-from amygdala_tl.diagnostics.evaluation import JudgedTexts
+from amygdala_tl.diagnostics.evaluation import JudgedTexts, judged_scores, text_scores
 from amygdala_tl.diagnostics.evaluation import evaluate as judge_scores
+from amygdala_tl.diagnostics.nested import over_layers
 from amygdala_tl.diagnostics.passages import extremes
-from amygdala_tl.diagnostics.records import Evaluation, Passages
+from amygdala_tl.diagnostics.records import Evaluation, Passages, Transfer
+from amygdala_tl.diagnostics.scored import ScoredTexts
+from amygdala_tl.diagnostics.transfer import at_home, transfer
 from amygdala_tl.directions import LabelledActivations
 from amygdala_tl.directions.labels import group_numbers, label_matrix
-from amygdala_tl.errors import CorpusError, InputError, ReadoutError
+from amygdala_tl.errors import CorpusError, FitError, InputError, ReadoutError
 from amygdala_tl.lens.model import Lens
 from amygdala_tl.names import fold_name
 from amygdala_tl.readout.record import Readout
@@ -44,6 +47,8 @@ def evaluate(
 
     A text counts as a negative of a concept if its source says so or gives it other labels that the readout has. A label that
     the readout lacks may be a second name of a concept, so its texts are a negative of nothing.
+
+    Texts from elsewhere also give a verdict on every concept: whether the readout transfers to them.
 
     Args:
         readout: from `train` or `load_readout`.
@@ -68,12 +73,35 @@ def evaluate(
     readout, lens = readout.of_concepts(known), lens_of(readout, lens)
     unseen, what = _unseen(data, readout, lens)
     layers = torch.tensor([readout.reading_layers[concept] for concept in readout.concepts])
-    if corpus is None or store is None or method is None:
-        return judge_scores(readout, layers, unseen, what, seed=seed)
-    train = judged_texts(readout, corpus, store, "train")
-    embeddings = (mean_embeddings(lens, each.texts, readout.provenance.capture) for each in (train, unseen))
-    embedding = embedding_scores(method, train.data, *embeddings)
-    return judge_scores(readout, layers, unseen, what, train, embedding, seed=seed)
+    scores, train, embedding = text_scores(readout, unseen.data), None, None
+    if corpus is not None and store is not None and method is not None:
+        train = judged_texts(readout, corpus, store, "train")
+        embeddings = (mean_embeddings(lens, each.texts, readout.provenance.capture) for each in (train, unseen))
+        embedding = embedding_scores(method, train.data, *embeddings)
+    found = judge_scores(readout, layers, unseen, what, train, embedding, scores, seed)
+    found = replace(found, at_home=at_home(readout.verdicts, readout.concepts)[0])
+    if data.sha256 == readout.provenance.corpus_sha256:
+        return found
+    return replace(found, transfer=_transfer(readout, layers, unseen, scores, seed))
+
+
+def _transfer(
+    readout: Readout,
+    layers: Int[Tensor, " concept"],
+    unseen: JudgedTexts,
+    scores: Float[Tensor, "text layer concept"],
+    seed: int,
+) -> Transfer:
+    """Judge the readout on texts from elsewhere, beside what its own method reaches when it is fitted on them."""
+    data, own = unseen.data, judged_scores(readout, layers, scores, unseen.counts)
+    try:
+        there = over_layers(
+            readout, Diagnoser(readout, unseen, halves=False, seed=seed).cross_fit.scores, layers, unseen.counts
+        )
+    except (FitError, ReadoutError):  # too few groups, neutral texts that it has not, or an unknown method
+        there = torch.full_like(own, torch.nan)
+    texts = ScoredTexts(own, data.positive, data.negative, data.groups)
+    return transfer(texts, there, readout.verdicts, readout.concepts, torch.Generator().manual_seed(seed))
 
 
 def passages(

@@ -42,6 +42,19 @@ def text_scores(readout: Readout, data: LabelledTexts) -> Float[Tensor, "text la
     return scores
 
 
+def judged_scores(
+    readout: Readout,
+    reading_layer: Int[Tensor, " concept"],
+    scores: Float[Tensor, "text layer concept"],
+    counts: Int[Tensor, "text layer"] | None,
+) -> Float[Tensor, "text concept"]:
+    """Return what a readout is judged by: z over all layers; without such a score, each concept's score at its reading layer."""
+    if readout.combined is not None:
+        return readout.combined_z(scores, of="texts", tokens=counts)
+    column = torch.tensor([readout.column(layer) for layer in reading_layer.tolist()])
+    return scores[:, column, torch.arange(len(column))]
+
+
 def evaluate(
     readout: Readout,
     reading_layer: Int[Tensor, " concept"],
@@ -56,9 +69,6 @@ def evaluate(
 ) -> Evaluation:
     """Compute AUROC and average precision of every concept, with intervals, nulls and baselines.
 
-    A readout is judged by its score over all layers; one without such a score, from an earlier version, at each concept's reading
-    layer.
-
     Args:
         readout: no direction was fitted on the unseen texts or on texts of the same groups.
         reading_layer: [concept] layer index that was chosen without these texts.
@@ -71,11 +81,9 @@ def evaluate(
         seed: of bootstrap, permutations and random directions.
         words: scores of the unseen texts by a bag of words, if they are known.
     """
-    data, each = unseen.data, torch.arange(len(readout.concepts))
-    column = torch.tensor([readout.column(layer) for layer in reading_layer.tolist()])
+    data = unseen.data
     scores = text_scores(readout, data) if scores is None else scores
-    combined = readout.combined is not None
-    own = readout.combined_z(scores, of="texts", tokens=unseen.counts) if combined else scores[:, column, each]
+    own = judged_scores(readout, reading_layer, scores, unseen.counts)
     known = data if reference is None else reference.data
     if words is None and reference is not None:
         words = bag_of_words_scores(reference.texts, known.positive, known.negative, unseen.texts)

@@ -18,7 +18,7 @@ Large corpora are drawn in blocks of groups (`MOST_BLOCKS`). An interval always 
 class, the interval is the whole range.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -73,19 +73,42 @@ def auroc_difference_interval(
     with an empty class, and for texts without one of the two scores.
     """
     both = texts.scores.isfinite() & other.isfinite()
-    positive, negative = texts.positive & both, texts.negative & both
-    labelled = replace(texts, positive=positive, negative=negative)
-    pair = [replace(labelled, scores=each).without_unscored() for each in (texts.scores, other)]
-    index, draws = group_draws(texts.groups, generator, replicates)
-    values = [auroc(each.scores, positive, negative) for each in pair]
-    drawn = values[0].new_full((len(draws), len(values[0])), torch.nan)
-    for concept in values[0].isfinite().nonzero()[:, 0].tolist():
-        one, another = (_smoothed_auroc(each, index, draws, concept) for each in pair)
-        drawn[:, concept] = one - another
-    margin = _spread(drawn[1:]) * _errors(labelled, index)
-    value, low, high = values[0] - values[1], drawn[0] - margin, drawn[0] + margin
-    known = _interval(value, low, high, (-1.0, 1.0))
+    labelled = replace(texts, positive=texts.positive & both, negative=texts.negative & both)
+    values = [auroc(each.nan_to_num(), labelled.positive, labelled.negative) for each in (texts.scores, other)]
+    value = values[0] - values[1]
+    one, another = drawn_auroc(labelled, (texts.scores, other), generator, replicates)
+    found = interval_of_draws(labelled, one - another)
+    known = _interval(value, found.low, found.high, (-1.0, 1.0))
     return Interval(value, *(end.where(value.isfinite(), torch.nan) for end in (known.low, known.high)))
+
+
+def drawn_auroc(
+    texts: ScoredTexts,
+    scores: Sequence[Float[Tensor, "text concept"]],
+    generator: torch.Generator,
+    replicates: int = REPLICATES,
+) -> list[Float[Tensor, "draw concept"]]:
+    """Compute the smoothed AUROC of several scores of the same texts, of all groups first and then in every draw of groups.
+
+    Every draw serves all scores. A concept with an empty class is NaN.
+    """
+    index, draws = group_draws(texts.groups, generator, replicates)
+    found = []
+    for each in scores:
+        scored = replace(texts, scores=each).without_unscored()
+        drawn = scored.scores.new_full((len(draws), each.shape[1]), torch.nan)
+        classes = scored.positive.any(dim=0) & scored.negative.any(dim=0)
+        for concept in classes.nonzero()[:, 0].tolist():
+            drawn[:, concept] = _smoothed_auroc(scored, index, draws, concept)
+        found.append(drawn)
+    return found
+
+
+def interval_of_draws(texts: ScoredTexts, draws: Float[Tensor, "draw concept"]) -> Interval:
+    """Compute an interval about the first draw, which has all groups, from the spread of the others."""
+    index = torch.unique(texts.groups, return_inverse=True)[1]
+    margin = _spread(draws[1:]) * _errors(texts, index)
+    return Interval(draws[0], draws[0] - margin, draws[0] + margin)
 
 
 def _smoothed_auroc(

@@ -26,6 +26,9 @@ PairFinding = Literal["cannot be told apart", "happen together", "opposite ends"
 """
 
 
+TransferName = Literal["transfers", "undecided", "only where it was trained"]
+
+
 @dataclass(frozen=True, slots=True)
 class Interval:
     """Estimates with the ends of their 95% intervals; three tensors of one shape."""
@@ -123,6 +126,21 @@ class CrossTalk:
 
 
 @dataclass(frozen=True, slots=True)
+class Transfer:
+    """Whether a readout reads texts from elsewhere, beside what is possible there (see `diagnostics.transfer`).
+
+    Attributes:
+        trained_there: [concept] AUROC of the same method on the other texts, cross-fitted; NaN if it cannot be fitted on them.
+        margin: [concept] AUROC on the other texts minus the least one that counts as a transfer.
+        verdict: one a concept.
+    """
+
+    trained_there: Float[Tensor, " concept"]
+    margin: Interval
+    verdict: tuple[TransferName, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
     """Held-out generalisation of every concept's readout, against nulls and baselines.
 
@@ -139,6 +157,8 @@ class Evaluation:
         n_positive, n_negative: [concept] texts.
         n_groups: number of groups that the intervals resample.
         combined: True if the score over all layers is judged, False if that of the reading layer.
+        at_home: [concept] AUROC in the corpus that the readout was fitted on, if it was judged there.
+        transfer: of texts from elsewhere.
     """
 
     concepts: tuple[str, ...]
@@ -157,6 +177,8 @@ class Evaluation:
     n_negative: Int[Tensor, " concept"]
     n_groups: int
     combined: bool = False
+    at_home: Float[Tensor, " concept"] | None = None
+    transfer: Transfer | None = None
 
 
 @dataclass(frozen=True, slots=True)

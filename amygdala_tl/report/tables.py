@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import get_args
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -14,7 +15,10 @@ from amygdala_tl.diagnostics.records import (
     LayerSeparation,
     PairWarning,
     Passages,
+    Transfer,
+    TransferName,
 )
+from amygdala_tl.diagnostics.transfer import KEPT
 from amygdala_tl.report.grid import NARROW, UNKNOWN, counted, fact_table, fixed, grid
 from amygdala_tl.report.packing import mean_of_known
 
@@ -65,23 +69,61 @@ def warning_lines(found: CrossTalk, most: int) -> RenderableType:
 
 
 def evaluation_table(found: Evaluation) -> RenderableType:
-    """Show how well each concept is read on the given texts, best first."""
-    # To fit 80 columns, baselines that nobody computed are left out.
-    baselines = {"words": found.bag_of_words, "emb.": found.embedding}
-    shown = {name: known for name, known in baselines.items() if bool(known.isfinite().any())}
-    headings = ["AUROC", "interval", "a.p.", "null", "rand.", *shown, "p", "+/-", "layer"]
-    table = grid([], headings, whole=["concept"], padding=NARROW)
-    columns = (found.average_precision.value, found.permutation_null, found.random_null, *shown.values(), found.p_value)
+    """Show how well each concept is read on the given texts, best first; of texts from elsewhere, those that transfer first."""
+    there = None if found.transfer is None else found.transfer.trained_there
+    known = {
+        "home": found.at_home,
+        "there": there,
+        "rand.": found.random_null,
+        "words": found.bag_of_words,
+        "emb.": found.embedding,
+    }
+    # To fit 80 columns, what nobody computed is left out.
+    shown = {name: column for name, column in known.items() if column is not None and bool(column.isfinite().any())}
+    layer = [] if found.combined else ["layer"]
+    table = grid([], ["AUROC", "interval", *shown, "a.p.", "p", "+/-", *layer], whole=["concept"], padding=NARROW)
+    columns = (*shown.values(), found.average_precision.value, found.p_value)
     values = found.auroc.value.tolist()
-    order = sorted(range(len(values)), key=lambda place: -values[place] if math.isfinite(values[place]) else math.inf)
-    for place in order:
-        numbers = fixed(values[place]), interval(found.auroc, place), *(fixed(column[place]) for column in columns)
-        texts = f"{int(found.n_positive[place])}/{int(found.n_negative[place])}"
-        layer = "all" if found.combined else str(int(found.reading_layer[place]))
-        table.add_row(Text(found.concepts[place]), *numbers, texts, layer)
-    averaged = {"AUROC": found.auroc.value, "bag of words": found.bag_of_words, "embedding": found.embedding}
+    best = sorted(range(len(values)), key=lambda place: -values[place] if math.isfinite(values[place]) else math.inf)
+    for verdict, places in _by_verdict(found.transfer, best):
+        if verdict is not None:
+            table.add_row(Text(verdict, style="bold"))
+        for place in places:
+            numbers = fixed(values[place]), interval(found.auroc, place), *(fixed(column[place]) for column in columns)
+            texts = f"{int(found.n_positive[place])}/{int(found.n_negative[place])}"
+            table.add_row(
+                Text(found.concepts[place]), *numbers, texts, *(str(int(found.reading_layer[place])) for _ in layer)
+            )
+    averaged = {"AUROC": found.auroc.value} | {name: column for name, column in shown.items() if name != "rand."}
     means = ", ".join(f"{name} {fixed(mean_of_known(column.tolist()))}" for name, column in averaged.items())
-    return Group(table, Text(f"{found.data}; means: {means}"))
+    legend = [meaning for name, meaning in LEGEND.items() if name in shown] + LEGEND_OF_ALL
+    if found.transfer is not None:
+        legend.append(TRANSFERS)
+    return Group(table, Text(f"{found.data}; means: {means}"), Text("; ".join(legend) + ".", style="dim"))
+
+
+LEGEND = {
+    "home": "home: AUROC in the corpus that the readout was trained on",
+    "there": "there: AUROC of the same method trained on these texts, each read by directions of other groups",
+    "rand.": "rand.: one random direction in twenty does as well",
+    "words": "words: bag of words of the training corpus",
+    "emb.": "emb.: mean token embeddings",
+}
+LEGEND_OF_ALL = ["a.p.: average precision", "p: of shuffled labels, corrected for the number of concepts", "+/-: texts"]
+TRANSFERS = (
+    f"transfers: keeps clearly more than {KEPT:.0%} of the distance from .5 that the lower of home and there has; only where it "
+    "was trained: clearly less"
+)
+
+
+def _by_verdict(transfer: Transfer | None, order: Sequence[int]) -> list[tuple[str | None, list[int]]]:
+    """Return the places of the concepts under each verdict, in the given order; under None where there are no verdicts."""
+    if transfer is None:
+        return [(None, list(order))]
+    by_verdict = (
+        (name, [place for place in order if transfer.verdict[place] == name]) for name in get_args(TransferName)
+    )
+    return [(name, places) for name, places in by_verdict if places]
 
 
 def passages_table(found: Sequence[Passages]) -> RenderableType:

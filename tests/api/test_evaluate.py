@@ -1,12 +1,14 @@
 """A readout on texts from elsewhere: what it is judged beside, and which texts count."""
 
+import json
 from dataclasses import replace
 
 import pytest
 import torch
 
-from amygdala_tl import capture, evaluate, fit, judge
+from amygdala_tl import Corpus, capture, evaluate, fit, judge
 from amygdala_tl.api.evaluate import passages
+from amygdala_tl.api.judge import with_verdicts
 from amygdala_tl.corpus.build import build_corpus
 from amygdala_tl.corpus.labels import LabelRules
 from amygdala_tl.corpus.loader import read_texts
@@ -97,3 +99,28 @@ def test_labels_that_the_readout_lacks_are_named_and_their_texts_are_negatives_o
     assert found.n_negative.tolist() == [6, 6]
     assert "6 without a label" in found.data
     assert "6 with only labels that the readout lacks" in found.data
+
+
+def test_texts_from_elsewhere_say_whether_the_readout_transfers_and_its_own_do_not(corpus, store, tiny, fitted):
+    judged = with_verdicts(fitted, judge(fitted, corpus, store))
+    texts = [text for text in corpus.texts if not text.neutral]
+    elsewhere = Corpus.from_texts(
+        [f"Again: {text.text}" for text in texts],
+        [list(text.positive) for text in texts],
+        groups=[text.group for text in texts],
+        concepts=corpus.concepts,
+    )
+    found = evaluate(judged, elsewhere, tiny)
+    assert found.at_home.tolist() == pytest.approx([judged.verdicts[name].auroc for name in found.concepts])
+    assert len(found.transfer.verdict) == len(found.concepts)
+    assert found.transfer.trained_there.isfinite().all()
+    assert evaluate(judged, corpus, tiny).transfer is None
+
+
+def test_a_transfer_needs_no_groups_and_no_verdicts_but_then_says_nothing(corpus, tiny, fitted, tmp_path):
+    texts = [text for text in corpus.texts if not text.neutral][:30]
+    rows = [{"text": text.text, "positive": text.positive, "negative": text.negative, "group": "one"} for text in texts]
+    (tmp_path / "one.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    found = evaluate(fitted, tmp_path / "one.jsonl", tiny)
+    assert found.transfer.trained_there.isnan().all()
+    assert set(found.transfer.verdict) == {"undecided"}
