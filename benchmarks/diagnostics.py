@@ -3,14 +3,19 @@
     python benchmarks/diagnostics.py                 # AUROC of every readout on every label: seconds beside scikit-learn's
     python benchmarks/diagnostics.py --coverage      # share of simulated corpora whose 95% interval holds the true AUROC
     python benchmarks/diagnostics.py --cross-fitting # the same for cross-fitted scores, and how often nothing is found readable
+    python benchmarks/diagnostics.py --permuted DIR  # verdicts on a corpus and its activations, with labels permuted over groups
 
 scikit-learn computes a sample of the problems and its time is scaled; both sides get the same number of threads.
 """
 
 import argparse
 import math
+import random
 import time
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
@@ -21,10 +26,13 @@ from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
+from amygdala_tl import Corpus, fit, judge, read_corpus
+from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.diagnostics.auroc_matrix import auroc_matrix
 from amygdala_tl.diagnostics.cross_fit import cross_fitted_scores
 from amygdala_tl.diagnostics.intervals import auroc_interval, average_precision_interval, d_prime_interval
 from amygdala_tl.diagnostics.nulls import permutation_null
+from amygdala_tl.diagnostics.records import VerdictName
 from amygdala_tl.diagnostics.scored import ScoredTexts
 from amygdala_tl.directions.auroc import auroc
 from amygdala_tl.directions.data import LabelledActivations
@@ -212,6 +220,34 @@ def cross_fitting(corpora: int) -> Table:
     return table
 
 
+def permuted(folder: Path, corpora: int) -> Table:
+    """Verdicts with the labels of a real corpus permuted: texts of one group get labels that were neighbours."""
+    corpus, store = read_corpus(folder / "corpus"), ActivationStore.find(folder / "activations")
+    count: Counter[str] = Counter()
+    for seed in range(corpora):
+        shuffled = fit(with_permuted_labels(corpus, seed), store, aggregator="mean,whitened")
+        found = judge(shuffled, with_permuted_labels(corpus, seed), store)
+        count.update(quality.verdict for quality in found.quality)
+    table = Table(title=f"{corpora} permutations of {len(corpus.concepts)} concepts")
+    for verdict in get_args(VerdictName):
+        table.add_column(verdict, justify="right")
+    table.add_row(*(f"{100 * count[verdict] / count.total():.1f}%" for verdict in get_args(VerdictName)))
+    return table
+
+
+def with_permuted_labels(corpus: Corpus, seed: int) -> Corpus:
+    """The corpus with its labelled texts in an order of groups, and their labels in another one."""
+    labelled = [text for text in corpus.texts if not text.neutral]
+    groups = sorted({text.group for text in labelled})
+    orders = [random.Random(2 * seed + side).sample(groups, len(groups)) for side in range(2)]
+    texts, labels = (sorted(labelled, key=lambda text, order=order: order.index(text.group)) for order in orders)
+    given = {
+        text.id: replace(text, positive=other.positive, negative=other.negative, scores=other.scores)
+        for text, other in zip(texts, labels, strict=True)
+    }
+    return replace(corpus, texts=tuple(given.get(text.id, text) for text in corpus.texts))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--concepts", type=int, default=200)
@@ -221,11 +257,16 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="for both sides")
     parser.add_argument("--coverage", action="store_true", help="simulate corpora instead")
     parser.add_argument("--cross-fitting", action="store_true", help="simulate corpora and cross-fit them")
+    parser.add_argument(
+        "--permuted", type=Path, help="output folder of `demo`, or another one with corpus and activations"
+    )
     parser.add_argument("--corpora", type=int, default=200, help="simulated corpora a scenario")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     with threadpool_limits(arguments.threads):
-        if arguments.cross_fitting:
+        if arguments.permuted is not None:
+            found = permuted(arguments.permuted, arguments.corpora)
+        elif arguments.cross_fitting:
             found = cross_fitting(arguments.corpora)
         else:
             found = coverage(arguments.corpora) if arguments.coverage else speed(arguments)

@@ -18,6 +18,7 @@ from rich.table import Table
 from torch import Tensor
 
 import amygdala_tl as at
+from amygdala_tl.api.judge import with_verdicts
 from amygdala_tl.demo import demo_graph_path
 from amygdala_tl.diagnostics.cross_fit import cross_fitted_scores
 from amygdala_tl.diagnostics.intervals import auroc_interval
@@ -78,7 +79,7 @@ def real(data: Path, activations: Path, console: Console) -> Table:
     for home, corpus in corpora.items():
         store, _ = at.capture(corpus, lens, activations)
         readout = at.fit(corpus, store)
-        readout = at.with_verdicts(readout, at.judge(readout, corpus, store))
+        readout = with_verdicts(readout, at.judge(readout, corpus, store))
         for there, other in corpora.items():
             if there != home:
                 found = at.evaluate(readout, other, lens, corpus=corpus, store=store)

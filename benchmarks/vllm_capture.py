@@ -19,6 +19,7 @@ import psutil
 from amygdala_tl.activations.token_sample import draw_tokens, tokens_per_text
 from amygdala_tl.api.load_vllm import load_vllm
 from amygdala_tl.lens.tokenize import TokenizedText, tokenize
+from amygdala_tl.records import CaptureSettings
 from amygdala_tl.vllm.model import VllmModel
 
 LAYERS = (9, 18, 20)
@@ -51,7 +52,7 @@ def pooled(model: VllmModel, texts: list[TokenizedText]) -> None:
     """Capture at three layers."""
     per_text = tokens_per_text(len(texts))
     drawn = [draw_tokens(str(at), text.content, per_text) for at, text in enumerate(texts)]
-    assert sum(len(part.indices) for part in model.pooled(texts, drawn, LAYERS)) == len(texts)
+    assert sum(len(part.indices) for part in model.pooled(texts, drawn, LAYERS, CaptureSettings())) == len(texts)
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from jaxtyping import Float
@@ -38,52 +38,38 @@ class PoolingEngine(ABC):
         """
 
     @abstractmethod
-    def pooled(
-        self,
-        texts: Sequence[TokenizedText],
-        drawn: Sequence[Sequence[int]],
-        layers: Sequence[int],
-        said: CaptureSettings,
-    ) -> Iterator[PooledTexts]:
-        """Run texts, and yield what `pool_batch` keeps of them, part by part in any order.
-
-        Args:
-            texts: with tokens of their own.
-            drawn: for each text, the positions of its sampled tokens.
-            layers: decoder layers.
-            said: read positions and components to keep, see `pool_batch`.
-
-        Raises:
-            ModelError: the engine fails.
-        """
-
     def pooled_shards(
-        self,
-        plan: Sequence[PlannedShard],
-        said: CaptureSettings,
-        batch_size: int | None,  # for engines that do not decide themselves
+        self, plan: Sequence[PlannedShard], said: CaptureSettings, batch_size: int | None
     ) -> Iterator[tuple[int, PooledTexts]]:
-        """Run the texts of some shards, and yield parts of them in any order, each after the number of its shard.
+        """Run the texts of some shards, and yield what `pool_batch` keeps of them, each part after the number of its shard.
 
-        Positions in a part are those in its shard. Texts of several shards run at once, as many as the engine takes.
+        Parts come in any order. Positions in a part are those in its shard.
 
         Args:
             plan: the shards.
-            said: see `pooled`.
+            said: read positions and components to keep, see `pool_batch`.
             batch_size: most texts a batch, where the engine does not decide.
 
         Raises:
             ModelError: the engine fails.
         """
-        together = defaultdict[tuple[int, ...], list[int]](list)
-        for number, shard in enumerate(plan):
-            together[shard.layers].append(number)
-        for layers, numbers in together.items():
-            places = [(number, place) for number in numbers for place in range(len(plan[number].ids))]
-            texts = [plan[number].texts[place] for number, place in places]
-            drawn = [plan[number].drawn[place] for number, place in places]
-            for part in self.pooled(texts, drawn, layers, said):
-                yield from _by_shard(part, places)
+
+
+Pool = Callable[[Sequence[TokenizedText], Sequence[Sequence[int]], Sequence[int]], Iterable[PooledTexts]]
+"""Texts, the positions of the sampled tokens of each, and layers -> what `pool_batch` keeps of the texts, part by part."""
+
+
+def together(plan: Sequence[PlannedShard], pool: Pool) -> Iterator[tuple[int, PooledTexts]]:
+    """Run the texts of several shards at once, and take the parts apart again: see `PoolingEngine.pooled_shards`."""
+    by_layers = defaultdict[tuple[int, ...], list[int]](list)
+    for number, shard in enumerate(plan):
+        by_layers[shard.layers].append(number)
+    for layers, numbers in by_layers.items():
+        places = [(number, place) for number in numbers for place in range(len(plan[number].ids))]
+        texts = [plan[number].texts[place] for number, place in places]
+        drawn = [plan[number].drawn[place] for number, place in places]
+        for part in pool(texts, drawn, layers):
+            yield from _by_shard(part, places)
 
 
 def _by_shard(part: PooledTexts, places: Sequence[tuple[int, int]]) -> Iterator[tuple[int, PooledTexts]]:

@@ -22,7 +22,6 @@ from amygdala_tl.activations.pooling import PooledTexts
 from amygdala_tl.activations.runner import Prefixes, run_shards
 from amygdala_tl.errors import ModelError
 from amygdala_tl.lens.model import Lens
-from amygdala_tl.lens.tokenize import TokenizedText
 from amygdala_tl.records import CaptureSettings
 
 _CPUS = 0.5
@@ -96,18 +95,6 @@ class RayModel(PoolingEngine):
         with self._errors():
             found: Tensor = ray.get(self._worker().streams.remote(prompts, layers))
         return found
-
-    def pooled(
-        self,
-        texts: Sequence[TokenizedText],
-        drawn: Sequence[Sequence[int]],
-        layers: Sequence[int],
-        said: CaptureSettings,
-    ) -> Iterator[PooledTexts]:
-        ids = tuple(map(str, range(len(texts))))
-        whole = PlannedShard(tuple(layers), ids, tuple(texts), tuple(tuple(each) for each in drawn))
-        for _, part in self.pooled_shards([whole], said, None):
-            yield part
 
     def pooled_shards(
         self, plan: Sequence[PlannedShard], said: CaptureSettings, batch_size: int | None

@@ -1,13 +1,15 @@
 """A checkpoint in vLLM, which `capture` takes in place of a `Lens`."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from amygdala_tl.activations.engine import PoolingEngine
+from amygdala_tl.activations.engine import PoolingEngine, together
+from amygdala_tl.activations.plan import PlannedShard
 from amygdala_tl.activations.pooling import PooledTexts
 from amygdala_tl.errors import ModelError
 from amygdala_tl.lens.tokenize import TokenizedText
@@ -51,6 +53,11 @@ class VllmModel(PoolingEngine):
     def streams(self, prompts: Sequence[Sequence[int]], layers: Sequence[int]) -> Float[Tensor, "token layer d_model"]:
         return streams(self.engine, prompts, layers)
 
+    def pooled_shards(
+        self, plan: Sequence[PlannedShard], said: CaptureSettings, batch_size: int | None
+    ) -> Iterator[tuple[int, PooledTexts]]:
+        return together(plan, partial(self.pooled, said=said))
+
     def pooled(
         self,
         texts: Sequence[TokenizedText],
@@ -58,6 +65,17 @@ class VllmModel(PoolingEngine):
         layers: Sequence[int],
         said: CaptureSettings,
     ) -> Iterator[PooledTexts]:
+        """Run texts, and yield what `pool_batch` keeps of them, part by part in any order.
+
+        Args:
+            texts: with tokens of their own.
+            drawn: for each text, the positions of its sampled tokens.
+            layers: decoder layers.
+            said: read positions and components to keep.
+
+        Raises:
+            ModelError: vLLM returned nothing for some texts.
+        """
         if not texts:
             return
         rows = len(layers) * (3 + said.token_components + max(map(len, drawn)))

@@ -9,7 +9,7 @@ from tokenizers import normalizers
 
 from amygdala_tl.activations import plan as planning
 from amygdala_tl.activations.capture import capture_texts
-from amygdala_tl.activations.engine import PoolingEngine
+from amygdala_tl.activations.engine import PoolingEngine, together
 from amygdala_tl.activations.golden import run_golden
 from amygdala_tl.activations.plan import PlannedShard, plan_shards, shard_tokens
 from amygdala_tl.activations.runner import run_shards
@@ -74,10 +74,12 @@ class Engine(PoolingEngine):
     def streams(self, prompts, layers):
         return run_golden(self.lens, prompts, layers)
 
-    def pooled(self, texts, drawn, layers, said):
-        everything = PlannedShard(tuple(layers), tuple(map(str, range(len(texts)))), tuple(texts), tuple(drawn))
-        for _, part in run_shards(self.lens, [everything], said):
-            yield part
+    def pooled_shards(self, plan, said, batch_size):
+        def pool(texts, drawn, layers):
+            everything = PlannedShard(tuple(layers), tuple(map(str, range(len(texts)))), tuple(texts), tuple(drawn))
+            return (part for _, part in run_shards(self.lens, [everything], said))
+
+        return together(plan, pool)
 
 
 class TwoProcesses(Engine):
