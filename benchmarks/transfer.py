@@ -1,6 +1,7 @@
 """Do readouts of one kind of text read another?
 
     python benchmarks/transfer.py --data DIR      # demo graph, GoEmotions and XED: a readout of each on the two others
+    python benchmarks/transfer.py --data DIR --tried     # what was tried to lift it, on centred whitened directions
     python benchmarks/transfer.py --planted       # how often the verdicts are right where the truth is known
 
 GoEmotions (Demszky et al. 2020, arXiv:2005.00547): Reddit comments, the first 6,000 rows of train.tsv. XED (Öhman et al. 2020,
@@ -9,6 +10,8 @@ COLING): lines of film subtitles, the first 4,000 rows. Both are CC BY 4.0. Read
 
 import argparse
 from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
@@ -25,7 +28,9 @@ from amygdala_tl.diagnostics.intervals import auroc_interval
 from amygdala_tl.diagnostics.records import Evaluation, TransferName
 from amygdala_tl.diagnostics.scored import ScoredTexts
 from amygdala_tl.diagnostics.transfer import transfer
+from amygdala_tl.directions.auroc import auroc
 from amygdala_tl.directions.data import LabelledActivations
+from amygdala_tl.directions.labels import label_matrix
 from amygdala_tl.directions.method import Method, apply_method, read_method
 from amygdala_tl.readout.provenance import Verdict
 
@@ -109,6 +114,150 @@ def one_by_one(found: Evaluation) -> list[str]:
     ]
 
 
+Change = Callable[[Tensor, int], Tensor]
+"""Activations [text, d_model] of one layer, and its place -> activations to fit and read."""
+
+LAYERS, DEEPER = (10, 14, 18, 22), (18, 20, 22, 24)
+PAIRS = (("GoEmotions", "XED"), ("XED", "GoEmotions"), ("demo", "GoEmotions"), ("GoEmotions", "demo"))
+
+
+@dataclass(frozen=True)
+class Domain:
+    """Activations [text, layer, d_model] and labels of one corpus."""
+
+    activations: Tensor
+    positive: Tensor
+    negative: Tensor
+    concepts: tuple[str, ...]
+
+    def of(self, concepts: Sequence[str]) -> "Domain":
+        rows = [self.concepts.index(name) for name in concepts]
+        return Domain(self.activations, self.positive[:, rows], self.negative[:, rows], tuple(concepts))
+
+    def differences(self, change: Change, place: int) -> Tensor:
+        """Difference of the class means [concept, d_model] at a layer."""
+        values = change(self.activations[:, place], place)
+        plus, minus = (label.float().T @ values / label.sum(dim=0)[:, None] for label in (self.positive, self.negative))
+        return plus - minus
+
+    def covariance(self, change: Change, place: int) -> Tensor:
+        return torch.cov(change(self.activations[:, place], place).T)
+
+
+def domain(corpus: at.Corpus, lens: at.Lens, activations: Path, layers: Sequence[int]) -> Domain:
+    store, _ = at.capture(corpus, lens, activations, layers=list(layers))
+    texts = [text for text in corpus.texts if not text.neutral]
+    labels = (
+        label_matrix([getattr(text, side) for text in texts], corpus.concepts) for side in ("positive", "negative")
+    )
+    return Domain(store.load([text.id for text in texts], list(layers), "pooled").float(), *labels, corpus.concepts)
+
+
+def whitened(difference: Tensor, covariance: Tensor, shrinkage: float) -> Tensor:
+    level = covariance.diagonal().mean() * torch.eye(len(covariance))
+    directions = torch.linalg.solve((1 - shrinkage) * covariance + shrinkage * level, difference.T).T
+    return torch.nn.functional.normalize(directions, dim=-1)
+
+
+def unchanged(values: Tensor, _place: int) -> Tensor:
+    return values
+
+
+def unit_norms(values: Tensor, _place: int) -> Tensor:
+    return torch.nn.functional.normalize(values - values.mean(dim=0), dim=-1)
+
+
+def without_differences(home: Domain, there: Domain, most: int) -> Change:
+    """Take out the directions in which the covariances of two domains differ most, and the difference of their means."""
+    kept = []
+    for place in range(home.activations.shape[1]):
+        one, other = (each.covariance(unchanged, place) for each in (home, there))
+        both = (one + other) / 2
+        values, vectors = torch.linalg.eigh(both + 0.05 * both.diagonal().mean() * torch.eye(len(both)))
+        inward, outward = (vectors @ torch.diag(values**power) @ vectors.T for power in (-0.5, 0.5))
+        size, axes = torch.linalg.eigh(inward @ (other - one) @ inward)
+        means = [each.activations[:, place].mean(dim=0) for each in (home, there)]
+        axes = torch.cat(
+            [(inward @ (means[1] - means[0]))[:, None], axes[:, size.abs().argsort(descending=True)[:most]]], 1
+        )
+        basis, _ = torch.linalg.qr(axes)
+        kept.append(inward @ (torch.eye(len(both)) - basis @ basis.T) @ outward)
+    return lambda values, place: values @ kept[place]
+
+
+def transferred(
+    homes: Sequence[Domain],
+    there: Domain,
+    shrinkage: float = 0.5,
+    change: Change = unchanged,
+    places: Sequence[int] = range(len(LAYERS)),
+    *,
+    both: bool = False,
+) -> float:
+    """Mean AUROC on one domain of the sum over layers of directions from others; `both` also uses its covariance."""
+    common = [name for name in there.concepts if all(name in home.concepts for home in homes)]
+    homes, there = [home.of(common) for home in homes], there.of(common)
+    total = torch.zeros(there.positive.shape)
+    for place in places:
+        weights = [home.positive.sum(dim=0)[:, None] for home in homes]
+        difference = sum(home.differences(change, place) * weight for home, weight in zip(homes, weights, strict=True))
+        known = [*homes, there] if both else homes
+        covariance = sum(each.covariance(change, place) for each in known) / len(known)
+        directions = whitened(difference / sum(weights), covariance, shrinkage)
+        scale = (change(homes[0].activations[:, place], place) @ directions.T).std(dim=0)
+        total += change(there.activations[:, place], place) @ directions.T / scale
+    return float(auroc(total, there.positive, there.negative).nanmean())
+
+
+def tried(data: Path, activations: Path) -> Table:
+    """What might carry a readout to other texts, without labels of theirs."""
+    lens, layers = at.load_model("embedded"), sorted({*LAYERS, *DEEPER})
+    corpora = {"demo": at.extract(memory_file=demo_graph_path()), "GoEmotions": goemotions(data / "goemotions")}
+    corpora["XED"] = xed(data / "xed")
+    domains = {name: domain(corpus, lens, activations, layers) for name, corpus in corpora.items()}
+    places = [layers.index(layer) for layer in LAYERS]
+    deeper = [layers.index(layer) for layer in DEEPER]
+    table = Table(title="mean AUROC over the concepts that both have")
+    for column in ("", *(f"{home} -> {there}" for home, there in PAIRS)):
+        table.add_column(column, justify="right")
+
+    def add(name: str, measure: Callable[[Domain, Domain], float]) -> None:
+        table.add_row(name, *(f"{measure(domains[home], domains[there]):.3f}" for home, there in PAIRS))
+
+    for strength in (0.1, 0.3, 0.5, 0.7, 0.9):
+        add(
+            f"layers {LAYERS}, shrinkage {strength}",
+            lambda one, two, s=strength: transferred([one], two, s, places=places),
+        )
+    for place in places:
+        add(f"layer {layers[place]} alone", lambda one, two, p=place: transferred([one], two, places=[p]))
+    for strength in (0.5, 0.7):
+        add(
+            f"layers {DEEPER}, shrinkage {strength}",
+            lambda one, two, s=strength: transferred([one], two, s, places=deeper),
+        )
+    add("covariance of both", lambda one, two: transferred([one], two, places=places, both=True))
+    add("unit norms", lambda one, two: transferred([one], two, change=unit_norms, places=places))
+    for most in (0, 8, 32):
+        name = f"without the difference of means and {most} other directions"
+        add(
+            name,
+            lambda one, two, k=most: transferred([one], two, change=without_differences(one, two, k), places=places),
+        )
+    others = {there: [name for name in domains if name != there] for there in domains}
+    name = "both other corpora in training, concepts of all three"
+    table.add_row(
+        name,
+        *(
+            f"{transferred([domains[name] for name in others[there]], domains[there], places=places):.3f}"
+            for _, there in PAIRS
+        ),
+    )
+    three = [name for name in domains["demo"].concepts if all(name in each.concepts for each in domains.values())]
+    add("one corpus in training, the same concepts", lambda one, two: transferred([one], two.of(three), places=places))
+    return table
+
+
 SAME, OTHER, D_MODEL = 10, 10, 64
 """Concepts whose direction is the same in both domains, those that have another one there, and the number of dimensions."""
 
@@ -179,12 +328,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder with goemotions/ and xed/")
     parser.add_argument("--activations", type=Path, default=Path(".cache/transfer"), help="where they are kept")
+    parser.add_argument("--tried", action="store_true")
     parser.add_argument("--planted", action="store_true")
     parser.add_argument("--corpora", type=int, default=20, help="simulated pairs of domains of each kind")
     arguments = parser.parse_args()
     console = Console(width=150)
     if arguments.planted:
         console.print(planted(arguments.corpora))
+    elif arguments.data is not None and arguments.tried:
+        console.print(tried(arguments.data, arguments.activations))
     elif arguments.data is not None:
         console.print(real(arguments.data, arguments.activations, console))
     else:

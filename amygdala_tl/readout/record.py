@@ -235,7 +235,7 @@ class Readout:
 
         Raises:
             InputError: `path` does not end in `.safetensors`.
-            ReadoutError: a vector is not finite or not of unit length.
+            ReadoutError: a vector is not finite or not of unit length, or a calibration is not finite.
             StorageError: the disk refused.
         """
         return write_bundle(path, self.vectors, self._manifest())
@@ -250,7 +250,10 @@ class Readout:
         of = self.combined
         combined = None if of is None else CombinedRows(of.weights.tolist(), _calibrations(of.scale))
         about = About(**said, format_version=FORMAT_VERSION, calibration=_calibrations(self._scale), combined=combined)
-        return Manifest(list(self.concepts), list(self.layers), self.d_model, "float16", about)
+        try:
+            return Manifest(list(self.concepts), list(self.layers), self.d_model, "float16", about)
+        except ValueError as cause:
+            raise ReadoutError("the readout cannot be kept", got=str(cause), remedy="fit it again") from cause
 
     def column(self, layer: int) -> int:
         """Return the position of a layer on the layer axis.

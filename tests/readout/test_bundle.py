@@ -161,7 +161,7 @@ def test_a_manifest_that_names_a_concept_or_a_layer_twice_is_refused_for_that(sa
 def test_a_readout_with_a_calibration_that_is_not_finite_cannot_be_saved(tmp_path, calibration, name, value):
     readout = a_readout()
     getattr(getattr(readout, calibration), name)[1, 0] = value
-    with pytest.raises(ValueError, match="finite"):
+    with pytest.raises(ReadoutError, match="finite"):
         readout.save(tmp_path / "readout.safetensors")
     assert not list(tmp_path.iterdir())
 
