@@ -32,6 +32,7 @@ from amygdala_tl.directions.auroc import auroc
 from amygdala_tl.directions.data import LabelledActivations
 from amygdala_tl.directions.labels import label_matrix
 from amygdala_tl.directions.method import Method, apply_method, read_method
+from amygdala_tl.lens.model import Lens
 from amygdala_tl.readout.provenance import Verdict
 
 GOEMOTIONS_ROWS, XED_ROWS = 6000, 4000
@@ -144,7 +145,7 @@ class Domain:
         return torch.cov(change(self.activations[:, place], place).T)
 
 
-def domain(corpus: at.Corpus, lens: at.Lens, activations: Path, layers: Sequence[int]) -> Domain:
+def domain(corpus: at.Corpus, lens: Lens, activations: Path, layers: Sequence[int]) -> Domain:
     store, _ = at.capture(corpus, lens, activations, layers=list(layers))
     texts = [text for text in corpus.texts if not text.neutral]
     labels = (

@@ -8,7 +8,7 @@ from einops import rearrange
 
 from amygdala_tl.activations.golden import read_golden
 from amygdala_tl.activations.store import ActivationStore
-from amygdala_tl.api.labelled import StoredTexts, runnable, some_of
+from amygdala_tl.api.labelled import StoredTexts, group_by_domain, runnable, some_of
 from amygdala_tl.corpus.record import Corpus, trainable_concepts
 from amygdala_tl.directions.choice import CANDIDATES, choose_method
 from amygdala_tl.directions.estimators import check_classes
@@ -37,6 +37,8 @@ def fit(
     """Compute the directions of the corpus's concepts from its training texts; held-out texts are not read.
 
     Texts that `capture` left out, because the model cannot run them, are not read either.
+
+    In a corpus that joins several, methods and strengths are chosen on domains that the directions have not seen.
 
     `mean` and `whitened` without denoisers of activations pass over the store in parts. Their memory depends on layers, d_model
     and concepts only. All other methods hold the training texts' activations, and `auto` those of the texts that it compares
@@ -72,6 +74,7 @@ def fit(
         graded=labels == "graded",
         spread=methods is not None and any(each.aggregator == "subspace" for each in methods),
     )
+    group_by_domain(labelled, corpus)
     comparison: dict[str, Any] = {}
     check_classes(labelled.positive, labelled.negative, concepts)
     neutral = [text.id for text in texts if text.neutral]

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from amygdala_tl.activations.mapped import mapped
 from amygdala_tl.activations.store import ActivationStore
+from amygdala_tl.corpus.domains import domains_of, shared_concepts
 from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.diagnostics.diagnose import method_of
 from amygdala_tl.diagnostics.evaluation import JudgedTexts
@@ -107,6 +108,17 @@ class StoredTexts:
         return LabelledActivations(activations, self.positive, self.negative, self.groups, self.grades, found)
 
 
+def group_by_domain(texts: StoredTexts, corpus: Corpus) -> bool:
+    """Make each domain of a joined corpus one group, so that what is chosen on the texts holds on a domain left out.
+
+    Any other corpus, and one whose domains share no concept, keeps its groups; returns whether they changed.
+    """
+    domains = domains_of(corpus) if shared_concepts(corpus) else {}
+    if domains:
+        texts.groups = group_numbers([domains[name] for name in texts.ids])
+    return bool(domains)
+
+
 def some_of(ids: Sequence[str]) -> list[str]:
     """Return at most `COMPARED` of the ids, in their order.
 
@@ -129,18 +141,26 @@ def examples(corpus: Corpus, split: Split) -> list[CorpusText]:
 
 
 def judged_texts(
-    readout: Readout, corpus: Corpus, store: ActivationStore, split: Split, *, layers: Sequence[int] | None = None
+    readout: Readout,
+    corpus: Corpus,
+    store: ActivationStore,
+    split: Split,
+    *,
+    layers: Sequence[int] | None = None,
+    by_domain: bool = False,
 ) -> JudgedTexts:
     """Return the examples of one split as the readout's method sees them: graded and with spread only in training.
 
     Their activations stay in the store until they are asked for.
 
-    `layers` are other layers than the readout's. Texts that the model cannot run are left out; one that has not been captured
-    raises `ActivationStoreError`.
+    `layers` are other layers than the readout's; `by_domain` makes each domain of a joined corpus one group. Texts that the
+    model cannot run are left out; one that has not been captured raises `ActivationStoreError`.
     """
     said, texts, layers = readout.provenance, examples(runnable(corpus, store), split), layers or readout.layers
     graded, spread = said.graded and split == "train", said.estimator.get("aggregator") == "subspace"
     data = StoredTexts(texts, readout.concepts, store, layers, said.read_position, graded=graded, spread=spread)
+    if by_domain:
+        group_by_domain(data, corpus)
     ids = [text.id for text in texts]
     counts = store.load_counts(ids, layers) if said.read_position == "pooled" else None
     return JudgedTexts(read_parts(texts, readout), data, ids, counts)

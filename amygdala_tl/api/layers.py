@@ -9,12 +9,15 @@ from amygdala_tl.api.labelled import judged_texts, neutral_activations
 from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.diagnostics.diagnose import Diagnoser
 from amygdala_tl.diagnostics.records import LayerSeparation
+from amygdala_tl.diagnostics.separation import layer_separation
 
 
 def compare_layers(
     corpus: Corpus, store: ActivationStore, *, layers: str | Sequence[int] | None = None, **fitting: Any
 ) -> LayerSeparation:
     """Measure the separation of every concept at every layer; directions never see the group of the text they score.
+
+    In a corpus that joins several, they never see its domain.
 
     Args:
         corpus, store, layers, fitting: as in `fit`.
@@ -23,5 +26,7 @@ def compare_layers(
         FitError, InputError, ActivationStoreError: as `fit`.
     """
     readout = fit(corpus, store, layers=layers, **fitting)
-    train, neutral = judged_texts(readout, corpus, store, "train"), neutral_activations(readout, corpus, store)
-    return Diagnoser(readout, train, neutral, halves=False).by_layer()
+    train, chosen_on = (judged_texts(readout, corpus, store, "train", by_domain=each) for each in (False, True))
+    diagnoser = Diagnoser(readout, chosen_on, neutral_activations(readout, corpus, store), halves=False)
+    names = readout.concepts, readout.layers
+    return layer_separation(diagnoser.cross_fit.scores, train.data, *names, of="training folds")

@@ -9,11 +9,13 @@ from typing import Any
 
 from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.api.capture import capture
+from amygdala_tl.api.domains import compare_domains
 from amygdala_tl.api.fit import fit
 from amygdala_tl.api.judge import judge, with_verdicts
 from amygdala_tl.api.layers import compare_layers
+from amygdala_tl.corpus.domains import domains_of
 from amygdala_tl.corpus.record import Corpus
-from amygdala_tl.diagnostics.records import Diagnosis, LayerSeparation
+from amygdala_tl.diagnostics.records import Diagnosis, DomainTable, LayerSeparation
 from amygdala_tl.diagnostics.separation import best_layers
 from amygdala_tl.errors import FitError, InputError
 from amygdala_tl.lens.model import Lens
@@ -37,7 +39,7 @@ class ChosenLayers:
     layers: tuple[int, ...]
 
 
-StageResult = CaptureSummary | ChosenLayers | Readout | Diagnosis | FitError
+StageResult = CaptureSummary | ChosenLayers | Readout | DomainTable | Diagnosis | FitError
 """What a stage of `train` gives; a `FitError` says why there are no verdicts."""
 
 
@@ -107,6 +109,8 @@ def train(
             on_result(ChosenLayers(separation, layers))
         readout = fit(corpus, store, layers=layers, labels=labels, **fitting)
         on_result(readout)
+        if domains_of(corpus):
+            on_result(compare_domains(readout, corpus, store))
         return judged(readout, corpus, store, on_result) if verdicts else readout
 
 

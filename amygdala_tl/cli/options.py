@@ -91,6 +91,13 @@ TrainingData = Annotated[
     Path,
     typer.Option(help="Corpus folder from `extract`, or a folder or file of labelled texts (see docs/corpora.md)."),
 ]
+SeveralTrainingData = Annotated[
+    list[Path],
+    typer.Option(
+        help="Corpus folder from `extract`, or a folder or file of labelled texts (see docs/corpora.md); given again, "
+        "corpora of other kinds of text, which are joined."
+    ),
+]
 Output = Annotated[
     Path, typer.Option(help="Path of the vectors, ending in .safetensors; the manifest goes beside them.")
 ]

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from amygdala_tl.api.train import StageResult
 
 _STAGES = {
-    "CaptureSummary": "capture", "ChosenLayers": "layers", "Readout": "fit", "Diagnosis": "judge", "FitError": "judge"
+    "CaptureSummary": "capture", "ChosenLayers": "layers", "Readout": "fit", "DomainTable": "domains", "Diagnosis": "judge",
+    "FitError": "judge",
 }  # fmt: skip
 
 
@@ -58,13 +59,16 @@ def show_result(console: Console, result: "StageResult") -> None:
         console.print(f"no verdicts: {result}", style="yellow")
     else:
         from amygdala_tl.api.train import ChosenLayers
+        from amygdala_tl.diagnostics.records import DomainTable
         from amygdala_tl.readout.record import Readout
         from amygdala_tl.report.diagnosis import diagnosis_summary
-        from amygdala_tl.report.tables import layer_table
+        from amygdala_tl.report.tables import domain_table, layer_table
 
         if isinstance(result, Readout):
             console.print(fit_summary(result))
         elif isinstance(result, ChosenLayers):
             console.print(layer_table(result.separation, result.layers))
+        elif isinstance(result, DomainTable):
+            console.print(domain_table(result))
         else:
             console.print(diagnosis_summary(result))

@@ -12,7 +12,8 @@ from rich.console import Console
 from amygdala_tl.cli import options
 from amygdala_tl.cli.printer import printer
 from amygdala_tl.cli.stages import Stages, show_result
-from amygdala_tl.corpus.loader import read_training_data
+from amygdala_tl.corpus.io import OUTPUTS, write_corpus
+from amygdala_tl.corpus.loader import read_several, read_training_data
 from amygdala_tl.errors import InputError
 from amygdala_tl.files import check_outputs
 from amygdala_tl.report.progress import capture_progress
@@ -32,7 +33,7 @@ ActivationsDir = Annotated[
 
 @options.of(MODEL, CAPTURE, FIT, OUTPUT, without=["token_components"])
 def train(
-    training_data_dir: options.TrainingData,
+    training_data_dir: options.SeveralTrainingData,
     output: options.Output,
     activations_dir: ActivationsDir = None,
     verdicts: options.Verdicts = True,
@@ -41,7 +42,8 @@ def train(
     """Train a readout: `capture`, `fit` and `export` in one."""
     console, stages, folder = printer(), Stages(), activations_dir or output.parent / "activations"
     settings |= {"model": _model(settings), "activations_dir": folder, "verdicts": verdicts}
-    run_train(console, stages, training_data_dir, output, **settings)
+    data = _one_corpus(console, training_data_dir, output, settings["min_examples"])
+    run_train(console, stages, data, output, **settings)
     console.print(stage_times(stages.seconds))
 
 
@@ -168,6 +170,21 @@ def run_train(
     readout.save(output)
     console.print(file_list({**_files(output), "activations": activations_dir}))
     return lens
+
+
+def _one_corpus(console: Console, sources: list[Path], output: Path, min_examples: int) -> Path:
+    """Return the only source, or the folder beside the output in which several are joined."""
+    if len(sources) == 1:
+        return sources[0]
+    folder = output.with_suffix(".corpus")
+    read = [*sources, *(source / name for source in sources for name in OUTPUTS)]
+    check_outputs({folder / name: kind for name, kind in OUTPUTS.items()}, read)
+    corpus = read_several(sources, min_examples=min_examples)
+    write_corpus(corpus, folder)
+    for line in corpus_notices(corpus):
+        console.print(line)
+    console.print(file_list({"corpus": folder}))
+    return folder
 
 
 def load(console: Console, settings: ModelSettings) -> "Lens":

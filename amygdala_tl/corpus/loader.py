@@ -1,12 +1,13 @@
 """The one loader: a corpus folder, a folder of texts or a file of texts -> a corpus, to train on or to judge with."""
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from amygdala_tl.corpus.domains import joined
 from amygdala_tl.corpus.io import HEAD_FILE, TEXTS_FILE, read_corpus
 from amygdala_tl.corpus.labels import LabelRules, check_split_rules
 from amygdala_tl.corpus.layouts import read_folder
@@ -67,6 +68,25 @@ def read_training_data(
     return assemble_labelled(
         LabelledCorpusTexts(sorted(found.concepts), texts, min_examples, more, parameters, found.tally, notices)
     )
+
+
+def read_several(sources: Sequence[str | os.PathLike[str]], **rules: Any) -> Corpus:
+    """Read training data from several sources and join them, each a domain with the name of its folder or file.
+
+    Args:
+        sources: as for `read_training_data`; one alone is read as it is.
+        rules: as for `read_training_data`, for each of the sources.
+
+    Raises:
+        InputError, CorpusError: as for `read_training_data`, or two sources have one name.
+    """
+    if len(sources) == 1:
+        return read_training_data(sources[0], **rules)
+    corpora = {Path(source).stem: read_training_data(source, **rules) for source in sources}
+    if len(corpora) < len(sources):
+        got, remedy = ", ".join(map(str, sources)), "rename one of the folders"
+        raise InputError("two corpora have one name", got=got, remedy=remedy)
+    return joined(corpora)
 
 
 def read_again(source: str | os.PathLike[str], parameters: Mapping[str, Any]) -> Corpus:

@@ -141,6 +141,20 @@ class Transfer:
 
 
 @dataclass(frozen=True, slots=True)
+class DomainTable:
+    """Separation by directions of one domain in another.
+
+    Attributes:
+        auroc: [domain, domain, concept] of directions of the first domain, on texts of the second one; a domain's own texts are
+            read by directions of other groups. NaN where one of the two does not label the concept.
+    """
+
+    domains: tuple[str, ...]
+    concepts: tuple[str, ...]
+    auroc: Float[Tensor, "home there concept"]
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
     """Held-out generalisation of every concept's readout, against nulls and baselines.
 

@@ -10,6 +10,7 @@ from rich.text import Text
 from amygdala_tl.diagnostics.records import (
     ConceptQuality,
     CrossTalk,
+    DomainTable,
     Evaluation,
     Interval,
     LayerSeparation,
@@ -66,6 +67,18 @@ def warning_lines(found: CrossTalk, most: int) -> RenderableType:
     if (more := len(found.warnings) - most) > 0:
         lines.append(Text(f"  and {counted(more, 'more pair')}", style="dim"))
     return Group(*lines)
+
+
+def domain_table(found: DomainTable) -> RenderableType:
+    """Show the mean AUROC of each domain's directions on every domain, over the concepts that both have."""
+    table = grid(["trained on"], [f"on {name}" for name in found.domains], wrap=True)
+    for name, row in zip(found.domains, found.auroc, strict=True):
+        cells = [f"{fixed(mean_of_known(each.tolist()))} ({int(each.isfinite().sum())})" for each in row]
+        table.add_row(Text(name), *cells)
+    legend = (
+        "mean AUROC over the concepts that both have (their number); a corpus's own texts by directions of other groups"
+    )
+    return Group(table, Text(legend, style="dim"))
 
 
 def evaluation_table(found: Evaluation) -> RenderableType:
