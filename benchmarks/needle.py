@@ -218,6 +218,8 @@ class Trials:
             window = self._largest(*turn)
             seen = {way: float(values[index]) for way, values in self._looked(*turn).items()}
             seen["on"] = float(window.start[index] < place + length and place < window.stop[index])
+            own = around[0][:length][around[1][:length]]
+            seen["own"] = float(self._z(own.mean(axis=0), tokens=len(own))[index])
             self.needles.setdefault(str(kind), []).append(seen)
 
     def _row(self, concept: str) -> int:
@@ -269,11 +271,17 @@ def print_misses(console: Console, trials: dict[str, Trials]) -> None:
                 found = np.array([needle[way] for needle in needles])
                 cells.append(percent(found <= threshold for threshold in thresholds))
         table.add_row(way, *cells)
-    on = [
-        cell for each in trials.values()
-        for cell in ("", *(percent([[needle["on"] for needle in needles]]) for needles in each.needles.values()))
-    ]  # fmt: skip
-    table.add_row("strongest window is on the needle", *on)
+    for what, key in (
+        ("% whose turn's strongest window is on the needle", "on"),
+        ("z of the needle's own tokens", "own"),
+    ):
+        cells = []
+        for each in trials.values():
+            shown = (
+                (100 if key == "on" else 1) * np.mean([one[key] for one in found]) for found in each.needles.values()
+            )
+            cells += ["", *(f"{value:.1f}" for value in shown)]
+        table.add_row(what, *cells)
     console.print(table)
 
 
@@ -290,6 +298,9 @@ def print_calibration(console: Console, trials: dict[str, Trials]) -> None:
         found = [np.stack(each.lengths[length]) for each in trials.values()]
         table.add_row(str(length), *(percent((z > 2, z > 3)) for z in found))
     console.print(table)
+    for name, each in trials.items():
+        z = np.stack([turn["mean of the turn"] for turn in each.neutral])
+        console.print(f"{name}: {percent([np.abs(z) > 2])}% of the means of turns have |z| > 2")
 
 
 if __name__ == "__main__":
