@@ -1,11 +1,11 @@
 """How many passages of 40 emotional tokens are found inside 8,000 neutral ones, at 1% false alarms per turn and concept.
 
 Neutral turns are comments of GoEmotions (Demszky et al. 2020, arXiv:2005.00547; CC BY 4.0) with the label neutral alone, and
-untagged notes of the demo graph; no text is in two turns. There are three kinds of needles, at a random place between two texts:
+untagged notes of the demo graph; no text is in two turns. There are four kinds of needles, at a random place between two texts:
 
     note        the first 40 tokens of a held-out note of the demo graph
     whole note  such a note, up to 160 tokens
-    comments    40 tokens of GoEmotions test comments with one label, the same for all
+    comments    40 tokens of GoEmotions test comments with one label, the same for all; `more comments` are 160 tokens
 
 Notes are read with the demo's readout, and comments with one of the first 6,000 rows of train.tsv, as in `goemotions.py`. Neither
 has seen its needles, nor the turns. Half of the neutral turns gives the thresholds; the other half gives false alarms, and the
@@ -67,7 +67,7 @@ def main() -> None:
     collect(options, console)
     trials = {
         "demo": Trials(load_readout(options.demo / "readout.safetensors"), ("note", "whole note"), options),
-        "GoEmotions": Trials(of_comments(options), ("comments",), options),
+        "GoEmotions": Trials(of_comments(options), ("comments", "more comments"), options),
     }
     print_misses(console, trials)
     print_calibration(console, trials)
@@ -87,7 +87,8 @@ def collect(options: argparse.Namespace, console: Console) -> None:
     kinds = [
         notes(lens, corpus, NEEDLE, "note"),
         notes(lens, corpus, WHOLE, "whole note"),
-        comments(lens, options.data),
+        comments(lens, options.data, NEEDLE, "comments"),
+        comments(lens, options.data, WHOLE, "more comments"),
     ]
     options.activations.mkdir(parents=True, exist_ok=True)
     for turn in track(missing, "turns", console=console):
@@ -130,7 +131,7 @@ def notes(lens: Lens, corpus: Corpus, tokens: int, kind: str) -> list[Needle]:
     return shuffled([(kind, concept, ids[:tokens]) for (_, concept), ids in found], seed=1)
 
 
-def comments(lens: Lens, data: Path) -> list[Needle]:
+def comments(lens: Lens, data: Path, tokens: int, kind: str) -> list[Needle]:
     """Test comments of every label with at least 20 of its own, joined; no comment twice."""
     names, found = [name for (name,) in rows_of(data, "labels")], []
     for label, name in enumerate(names):
@@ -140,8 +141,8 @@ def comments(lens: Lens, data: Path) -> list[Needle]:
         joined: list[int] = []
         for ids in shuffled(ids_of(lens, own), seed=2):
             joined += ids
-            if len(joined) >= NEEDLE:
-                found.append(("comments", name, joined[:NEEDLE]))
+            if len(joined) >= tokens:
+                found.append((kind, name, joined[:tokens]))
                 joined = []
     return shuffled(found, seed=3)
 
