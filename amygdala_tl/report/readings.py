@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from amygdala_tl.report.grid import grid
+from amygdala_tl.show import shortened
 
 if TYPE_CHECKING:
     import torch
@@ -20,6 +21,9 @@ BAR_FULL = 3.0
 
 _SHOWN = 36
 """Characters of a window that a table shows."""
+
+_LONGEST = 600
+"""Characters of a text that a table shows."""
 
 
 def reading_table(
@@ -66,7 +70,7 @@ def reading_table(
             order = sorted(range(len(concepts)), key=ranked.__getitem__, reverse=True)[:strongest]
             lines = (line(concepts[index], values[index], None if own is None else own[index]) for index in order)
             bars = Text("\n").join(lines)
-        table.add_row(Text(text), bars)
+        table.add_row(Text(shortened(text, _LONGEST)), bars)
         table.add_row("", "")
     return table
 

@@ -60,3 +60,10 @@ def test_a_long_text_shows_the_beginning_of_its_strongest_windows_and_is_ranked_
     assert "window" not in note
     assert book.index("awe") < book.index("window +4.2: c") < book.index("joy") < book.index("window +1.2: Four gulls.")
     assert "grief" not in book
+
+
+def test_a_long_text_is_shown_by_its_beginning():
+    scores = torch.tensor([[2.5, 2.0, 1.0, 0.5]])
+    lines = shown(reading_table(["The tide came in. " * 300], scores, CONCEPTS, strongest=2, title="z")).splitlines()
+    assert len(lines) < 20
+    assert "(5,400" in " ".join(lines)
