@@ -95,6 +95,11 @@ def test_read_prints_tables_tokens_and_json(capsys, workplace, tiny_checkpoint):
     (found,) = json.loads(out)
     assert set(found["z"]) == {"2", "3"}
     assert len(found["z"]["3"]) == len(found["combined"]) == 7
+    code, out, _ = run(capsys, "read", "The tide came in again.", "The tide came in again. " * 60, "--json", *common)
+    short, long = json.loads(out)
+    assert "windows" not in short
+    assert long["windows"].keys() == long["combined"].keys()
+    assert all("tide" in window["text"] and isinstance(window["z"], float) for window in long["windows"].values())
     code, out, _ = run(capsys, "read", "The tide came in again.", "--layer", 3, *common)
     assert code == 0
     assert "z-scores, layer 3" in out
