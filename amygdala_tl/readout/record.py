@@ -140,7 +140,7 @@ class Readout:
     def combined_z(self, scores: Tensor, *, of: Literal["tokens", "texts"] = "tokens", tokens: Any = None) -> Tensor:
         """Turn raw scores of all layers into one z for each concept: that of their weighted sum over layers.
 
-        It separates better than any one layer: on GoEmotions, a mean AUROC of .903 against .892 at the best of five layers.
+        It separates better than any one layer: on GoEmotions, a mean AUROC of .901 against .892 at the best of five layers.
 
         Args:
             scores: [..., layer, concept], from `scores`.
