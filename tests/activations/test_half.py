@@ -28,6 +28,11 @@ def test_rows_of_any_size_keep_eleven_bits(power, spread, seed):
     assert ((found - values).abs() <= allowed)[kept].all()
 
 
+def test_rows_below_the_normal_numbers_keep_their_place():
+    values = torch.tensor([[2.0**-140, -(2.0**-141), 0.0], [2.0**-149, 0.0, 0.0]])
+    torch.testing.assert_close(from_half(*to_half(values)), values, rtol=2.0**-10, atol=0)
+
+
 def test_a_store_in_float16_gives_the_activations_to_eleven_bits_and_has_a_folder_of_its_own(tmp_path):
     wide, values = made(tmp_path)
     half, _ = made(tmp_path, SMALL)
