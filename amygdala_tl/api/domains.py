@@ -6,7 +6,7 @@ import torch
 
 from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.api.fit import fit
-from amygdala_tl.api.labelled import judged_texts
+from amygdala_tl.api.labelled import examples, judged_texts
 from amygdala_tl.corpus.domains import domains_of
 from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.diagnostics.diagnose import Diagnoser, method_of
@@ -32,9 +32,13 @@ def compare_domains(readout: Readout, corpus: Corpus, store: ActivationStore) ->
         ReadoutError: the readout does not say how it was fitted.
     """
     method, said, domain = method_of(readout), readout.provenance, domains_of(corpus)
-    names = tuple(dict.fromkeys(corpus.parameters["domains"]))
+    read, train = (
+        {domain[text.id] for text in examples(corpus, "train")},
+        [t for t in corpus.texts if t.split == "train"],
+    )
+    names = tuple(name for name in corpus.parameters["domains"] if name in read)
     parts = [
-        replace(corpus, texts=tuple(text for text in corpus.texts if domain[text.id] == name and text.split == "train"))
+        replace(corpus, concepts=readout.concepts, texts=tuple(text for text in train if domain[text.id] == name))
         for name in names
     ]
     found = torch.full((len(names), len(names), len(readout.concepts)), torch.nan, dtype=torch.float64)

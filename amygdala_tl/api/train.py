@@ -109,7 +109,7 @@ def train(
             on_result(ChosenLayers(separation, layers))
         readout = fit(corpus, store, layers=layers, labels=labels, **fitting)
         on_result(readout)
-        if domains_of(corpus):
+        if len(set(domains_of(corpus).values())) > 1:
             on_result(compare_domains(readout, corpus, store))
         return judged(readout, corpus, store, on_result) if verdicts else readout
 

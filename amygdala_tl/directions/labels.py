@@ -37,4 +37,4 @@ def grade_matrix(texts: Sequence[CorpusText], concepts: Sequence[str]) -> Float[
 def group_numbers(groups: Sequence[str]) -> Int[Tensor, " text"]:
     """Return a number for every text, equal where the groups are."""
     numbers = {group: number for number, group in enumerate(sorted(set(groups)))}
-    return torch.tensor([numbers[group] for group in groups])
+    return torch.tensor([numbers[group] for group in groups], dtype=torch.int64)

@@ -85,6 +85,16 @@ def test_every_domain_is_read_by_directions_of_every_other(both, tmp_path):
     assert (found.auroc[:, :, 2] > 0.9).all()
 
 
+def test_a_domain_of_nothing_new_and_a_concept_that_is_too_rare_are_left_out(both, tmp_path):
+    twice = joined({"diary": corpus_of("diary", ("calm", "joy")), "again": corpus_of("diary", ("calm", "joy"))})
+    store = store_of(tmp_path, both.texts, planted(both))
+    found = compare_domains(fit(twice, store, aggregator="mean"), twice, store)
+    assert found.domains == ("diary",)
+    rare = fit(both, store, aggregator="mean", min_examples=50)
+    assert rare.concepts == ("grief", "joy")[-len(rare.concepts) :]
+    assert compare_domains(rare, both, store).concepts == rare.concepts
+
+
 def test_layers_are_chosen_on_a_domain_that_the_directions_have_not_seen(both, tmp_path):
     store = store_of(tmp_path, both.texts, planted(both, layers_elsewhere=(2,)))
     by_domain = compare_layers(both, store, aggregator="mean").auroc.value[:, both.concepts.index("joy")]
