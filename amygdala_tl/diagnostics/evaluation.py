@@ -51,8 +51,15 @@ def judged_scores(
     """Return what a readout is judged by: z over all layers; without such a score, each concept's score at its reading layer."""
     if readout.combined is not None:
         return readout.combined_z(scores, of="texts", tokens=counts)
+    return at_reading_layer(readout, scores, reading_layer)
+
+
+def at_reading_layer(
+    readout: Readout, values: Float[Tensor, "row layer concept"], reading_layer: Int[Tensor, " concept"]
+) -> Float[Tensor, "row concept"]:
+    """Take each concept's values at its reading layer."""
     column = torch.tensor([readout.column(layer) for layer in reading_layer.tolist()])
-    return scores[:, column, torch.arange(len(column))]
+    return values[:, column, torch.arange(len(column))]
 
 
 def evaluate(
@@ -117,8 +124,7 @@ def judged(
         seed: of bootstrap, permutations and random directions.
         cross_fitted: see `ScoredTexts`.
     """
-    column = torch.tensor([readout.column(layer) for layer in reading_layer.tolist()])
-    combined, each = readout.combined is not None, torch.arange(len(readout.concepts))
+    combined = readout.combined is not None
     texts = ScoredTexts(scores, data.positive, data.negative, data.groups, cross_fitted)
     null = permutation_null(texts, torch.Generator().manual_seed(seed))
     random = random_direction_null(data, reference, torch.Generator().manual_seed(seed), combined=combined)
@@ -134,7 +140,7 @@ def judged(
         average_precision=average_precision_interval(texts, torch.Generator().manual_seed(seed)),
         p_value=holm(null.p_value),
         permutation_null=null.quantile,
-        random_null=random[-1] if combined else random[column, each],
+        random_null=random[-1] if combined else at_reading_layer(readout, random[None], reading_layer)[0],
         bag_of_words=bag_of_words,
         embedding=of_embedding,
         against_words=against_words,

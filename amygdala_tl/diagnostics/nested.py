@@ -8,12 +8,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from amygdala_tl.diagnostics.baselines import MOST_TEXTS, cross_fitted_bag_of_words
 from amygdala_tl.diagnostics.cross_fit import N_FOLDS
-from amygdala_tl.diagnostics.evaluation import JudgedTexts
+from amygdala_tl.diagnostics.evaluation import JudgedTexts, at_reading_layer
 from amygdala_tl.directions.choice import choose_method
 from amygdala_tl.directions.data import LabelledActivations, LabelledTexts
 from amygdala_tl.directions.folds import group_folds
@@ -67,8 +68,7 @@ def over_layers(
     Cross-fitted scores are in deviations of training texts, as the sum over layers is. No label enters the calibrations.
     """
     if (combined := readout.combined) is None:
-        column = torch.tensor([readout.column(layer) for layer in reading_layer.tolist()])
-        return scores[column, :, torch.arange(len(column))].T
+        return at_reading_layer(readout, rearrange(scores, "layer text concept -> text layer concept"), reading_layer)
     return combined.z_of_sum(scores.sum(dim=0) + combined.scale.of("texts").mean, of="texts", tokens=counts)
 
 
