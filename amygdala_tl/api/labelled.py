@@ -111,7 +111,7 @@ class StoredTexts:
 def group_by_domain(texts: StoredTexts, corpus: Corpus) -> bool:
     """Make each domain of a joined corpus one group, so that what is chosen on the texts holds on a domain left out.
 
-    Any other corpus, and one whose domains share no concept, keeps its groups; returns whether they changed.
+    Any other corpus keeps its groups, and so does one whose domains share no concept. Returns whether the groups changed.
     """
     domains = domains_of(corpus) if shared_concepts(corpus) else {}
     if domains:

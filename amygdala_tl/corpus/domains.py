@@ -1,4 +1,4 @@
-"""Several corpora as one: each is a domain, whose name stands before its groups' names."""
+"""Several corpora as one. Each is a domain, and its name stands before the names of its groups."""
 
 from collections import Counter
 from collections.abc import Mapping

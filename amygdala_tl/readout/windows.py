@@ -1,7 +1,7 @@
 """Means over parts of a turn: the last tokens, an exponential average, and the strongest window.
 
 The mean of 8,000 neutral tokens hardly changes when 40 emotional ones are among them; that of the right 40 tokens does. Each mean
-here comes with the number of tokens that it stands for, so that `z` and `combined_z` of a readout, or of a server's, put it on
+here comes with the number of tokens that it stands for, so that `z` and `combined_z` of a readout, or of a served one, put it on
 the scale of a single token. The strongest of many windows is on this scale too, after a correction for how many there were.
 
 Scores are NumPy arrays [token, ...], raw, of one turn in order. This module imports no torch.
