@@ -12,6 +12,7 @@ from amygdala_tl.api.evaluate import passages
 from amygdala_tl.api.score import score_tokens
 from amygdala_tl.corpus.build import build_corpus
 from amygdala_tl.corpus.labels import LabelRules
+from amygdala_tl.demo import demo_graph_path
 from amygdala_tl.directions.choice import CANDIDATES
 from amygdala_tl.directions.method import Method, parse_method
 from amygdala_tl.errors import ActivationStoreError, FitError, InputError, ModelError, ReadoutError
@@ -24,8 +25,8 @@ SENTENCES = ["The lamp went out and nobody lit it again.", "Four gulls.", "We la
 
 
 @pytest.fixture(scope="module")
-def nodes(some_graph):
-    return read_graph_file(some_graph)
+def nodes():
+    return read_graph_file(demo_graph_path())
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,7 @@ def test_calibrated_training_texts_have_mean_zero_and_deviation_one(corpus, bund
     texts = [text.text for text in corpus.texts if text.split == "train"]
     scores = score(texts, bundle, tiny, calibrated=True)
     torch.testing.assert_close(scores.mean(dim=0), torch.zeros(2, len(corpus.concepts)), rtol=0, atol=2e-2)
-    torch.testing.assert_close(scores.std(dim=0), torch.ones(2, len(corpus.concepts)), rtol=3e-2, atol=0)
+    torch.testing.assert_close(scores.std(dim=0), torch.ones(2, len(corpus.concepts)), rtol=2e-2, atol=0)
 
 
 def test_calibrated_tokens_of_the_training_texts_have_mean_zero_and_deviation_one(corpus, bundle, tiny):

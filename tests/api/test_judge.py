@@ -356,7 +356,9 @@ def test_a_diagnosis_repeats_itself(corpus, store, fitted, diagnosis):
     assert again.quality == diagnosis.quality
 
 
-def test_a_judgement_in_parts_holds_parts_only_and_is_that_of_all_texts_at_once(corpus, fitted, tmp_path, monkeypatch):
+def test_a_judgement_in_parts_holds_parts_only_and_is_that_of_all_texts_at_once(
+    corpus, fitted, diagnosis, tmp_path, monkeypatch
+):
     activations = planted(corpus)
     for start in range(0, len(corpus.texts), 20):
         some = slice(start, start + 20)
@@ -375,6 +377,11 @@ def test_a_judgement_in_parts_holds_parts_only_and_is_that_of_all_texts_at_once(
         expected = judge(fitted, corpus, store)
     assert whole.most >= n_train
     assert verdicts_of(found) == verdicts_of(expected)
+    by_default, others = (
+        {name: dataclasses.replace(of, random_directions=None, reason="") for name, of in verdicts_of(each).items()}
+        for each in (diagnosis, found)
+    )
+    assert others == by_default  # but for the number of random directions
     assert torch.equal(reading_layers(found.by_layer), reading_layers(expected.by_layer))
     for one, other in zip(found.quality, expected.quality, strict=True):
         assert one.split_half_cosine == pytest.approx(other.split_half_cosine, abs=1e-5)
