@@ -11,6 +11,9 @@ from amygdala_tl.records import ChatTemplateChoice, KeptPosition, ReadPosition, 
 Labels = Literal["classes", "graded"]
 """Fit two classes, or the tags' scores."""
 
+Writer = Literal["mean", "read"]
+"""Vectors that steer: the difference of class means, or the vectors that read."""
+
 CaptureEngine = Literal["transformer-lens", "vllm"]
 """What runs the model of a capture."""
 
@@ -55,6 +58,7 @@ class FitSettings:
     labels: Labels = "classes"
     read_position: ReadPosition = "pooled"
     min_examples: int = 5
+    writer: Writer = "mean"
     seed: int = 0
 
 

@@ -12,7 +12,7 @@ from amygdala_tl.api.labelled import StoredTexts, group_by_domain, runnable, som
 from amygdala_tl.corpus.record import Corpus, trainable_concepts
 from amygdala_tl.directions.choice import CANDIDATES, choose_method
 from amygdala_tl.directions.estimators import check_classes
-from amygdala_tl.directions.method import apply_method, apply_streamed, requested_methods
+from amygdala_tl.directions.method import Method, apply_method, apply_streamed, requested_methods
 from amygdala_tl.errors import FitError
 from amygdala_tl.lens.hooks import parse_layers
 from amygdala_tl.lens.wrap import exported
@@ -20,7 +20,10 @@ from amygdala_tl.readout.calibration import Lengths, calibrate
 from amygdala_tl.readout.provenance import Provenance
 from amygdala_tl.readout.record import Readout
 from amygdala_tl.records import ReadPosition, hook_name
-from amygdala_tl.settings import FIT, Labels
+from amygdala_tl.settings import FIT, Labels, Writer
+
+WRITER = "mean"
+"""Method of the write vectors."""
 
 
 def fit(
@@ -33,6 +36,7 @@ def fit(
     labels: Labels = FIT.labels,
     read_position: ReadPosition = FIT.read_position,
     min_examples: int = FIT.min_examples,
+    writer: Writer = FIT.writer,
 ) -> Readout:
     """Compute the directions of the corpus's concepts from its training texts; held-out texts are not read.
 
@@ -54,6 +58,8 @@ def fit(
         labels: `classes` for positive and negative texts, `graded` for the tags' scores (`linear` and `whitened`).
         read_position: tokens that were pooled.
         min_examples: fewest positive and negative training texts; the provenance names concepts with fewer in `left_out`.
+        writer: `mean` for write vectors beside those that read: what the texts of a concept differ by, to steer with. `read` for
+            none.
 
     Raises:
         InputError: no such aggregator or denoiser, or a combination that makes no sense.
@@ -91,6 +97,10 @@ def fit(
     ids = [text.id for text in texts]
     counts = torch.stack((labelled.positive.sum(dim=0), labelled.negative.sum(dim=0)), dim=1)
     vectors = exported(rearrange(fitted.directions, "concept layer d_model -> layer concept d_model"), store.info)
+    write = None
+    if writer == WRITER and str(method) != WRITER:
+        of_means = apply_streamed(Method(WRITER), labelled.parts, labelled.groups, concepts).directions
+        write = exported(rearrange(of_means, "concept layer d_model -> layer concept d_model"), store.info)
     scale, combined = calibrate(
         (part for _, part in store.batches(ids, indices, read_position)),
         store.tokens(ids, indices),
@@ -105,6 +115,7 @@ def fit(
         token_calibration=scale.tokens,
         length_calibration=scale.lengths,
         combined=combined,
+        write_vectors=write,
         provenance=Provenance(
             model=store.info,
             hooks={str(layer): hook_name(layer) for layer in indices},
@@ -119,6 +130,7 @@ def fit(
                 for concept, count in zip(concepts, counts.tolist(), strict=True)
             },
             left_out={**corpus.left_out, **left_out},
+            writer=None if write is None else WRITER,
         ),
     )
     golden = read_golden(store)

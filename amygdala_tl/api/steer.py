@@ -118,7 +118,9 @@ def _training_texts(readout: Readout, corpus: Corpus | None, store: ActivationSt
     layers = tuple(sorted({*readout.layers, *captured}))
     data = judged_texts(readout, corpus, store, "train", layers=layers).data.whole()
     neutral = neutral_activations(readout, corpus, store, layers=layers)
-    return TrainingTexts(read_method(readout.provenance.method), data, neutral, layers)
+    method = read_method(readout.provenance.method)
+    writer = method if readout.provenance.writer is None else read_method(readout.provenance.writer)
+    return TrainingTexts(method, writer, data, neutral, layers)
 
 
 def _carriers(corpus: Corpus, names: Sequence[str], lens: Lens) -> dict[int, Tokens]:

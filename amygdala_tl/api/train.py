@@ -28,7 +28,7 @@ from amygdala_tl.records import (
     ReadPosition,
     StoreDtype,
 )
-from amygdala_tl.settings import AUTO, CAPTURE, FIT, LAYERS, Labels
+from amygdala_tl.settings import AUTO, CAPTURE, FIT, LAYERS, Labels, Writer
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,7 @@ def train(
     labels: Labels = FIT.labels,
     read_position: ReadPosition = FIT.read_position,
     min_examples: int = FIT.min_examples,
+    writer: Writer = FIT.writer,
     chat_template: ChatTemplateChoice = CAPTURE.chat_template,
     max_tokens: int = CAPTURE.max_tokens,
     batch_size: int | None = CAPTURE.batch_size,
@@ -69,7 +70,7 @@ def train(
         corpus: texts and labels.
         lens: from `load_model` or `wrap`.
         layers: see `parse_layers`; `auto` captures eight layers and keeps the four that serve the concepts best.
-        aggregator, denoise, labels, read_position, min_examples: as in `fit`.
+        aggregator, denoise, labels, read_position, min_examples, writer: as in `fit`.
         chat_template, max_tokens, batch_size, store_dtype, keep_position, progress: as in `capture`.
         verdicts: judge every concept, see `judge`. A corpus too small to judge gives a readout without.
         activations_dir: folder or URL where activations are kept for later; they are not kept if None.
@@ -107,7 +108,7 @@ def train(
             separation = compare_layers(corpus, store, layers=LAYERS.candidates, **fitting)
             layers = best_layers(separation, LAYERS.slots)
             on_result(ChosenLayers(separation, layers))
-        readout = fit(corpus, store, layers=layers, labels=labels, **fitting)
+        readout = fit(corpus, store, layers=layers, labels=labels, writer=writer, **fitting)
         on_result(readout)
         if len(set(domains_of(corpus).values())) > 1:
             on_result(compare_domains(readout, corpus, store))

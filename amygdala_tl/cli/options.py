@@ -31,6 +31,7 @@ HELP = {
     "training texts, of several (mean,whitened) or a few (auto).",
     "denoise": "Comma-separated denoisers: sink, neutral-pca[:0.5], topic[:0.5], grand-mean.",
     "labels": "Fit two classes, or the scores of the tags (linear and whitened only).",
+    "writer": "Vectors to steer with, beside those to read with: the difference of means, or none of their own (read).",
     "read_position": "Tokens that make up a text's activation: all of them, the last one, or the last with a letter or digit.",
     "min_examples": "Leave out concepts with fewer positive or negative training texts.",
     "min_positive_score": "A text with at least this score is a positive example.",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from amygdala_tl.activations.ray_engine import RayModel
     from amygdala_tl.api.train import StageResult
     from amygdala_tl.lens.model import Lens
+    from amygdala_tl.readout.record import Readout
     from amygdala_tl.vllm.model import VllmModel
 
 ActivationsDir = Annotated[
@@ -116,7 +117,7 @@ def fit(
     if verdicts:
         readout = judged(readout, corpus, store, partial(show_result, console))
     readout.save(output)
-    console.print(file_list(_files(output)))
+    console.print(file_list(_files(output, readout)))
 
 
 def export(
@@ -133,7 +134,7 @@ def export(
     check_outputs(outputs(output), [fit_file, fit_file.with_suffix(".json")])
     readout = load_readout(fit_file)
     (readout.only_readable() if only_readable else readout).save(output)
-    printer().print(file_list(_files(output)))
+    printer().print(file_list(_files(output, readout)))
 
 
 def run_train(
@@ -168,7 +169,7 @@ def run_train(
     with capture_progress(console) as progress:
         readout = run(corpus, lens, progress=progress, **settings)
     readout.save(output)
-    console.print(file_list({**_files(output), "activations": activations_dir}))
+    console.print(file_list({**_files(output, readout), "activations": activations_dir}))
     return lens
 
 
@@ -231,5 +232,8 @@ def _model(settings: dict[str, Any]) -> ModelSettings:
     return ModelSettings(**{field.name: settings.pop(field.name) for field in fields(ModelSettings)})
 
 
-def _files(output: Path) -> dict[str, object]:
-    return {"vectors": output, "manifest": output.with_suffix(".json")}
+def _files(output: Path, readout: "Readout") -> dict[str, object]:
+    from amygdala_tl.readout.bundle import write_path
+
+    write = {} if readout.write_vectors is None else {"write vectors": write_path(output)}
+    return {"vectors": output, **write, "manifest": output.with_suffix(".json")}

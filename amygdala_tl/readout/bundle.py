@@ -1,4 +1,6 @@
-"""The two files of a bundle: written atomically, and refused unless they are whole.
+"""The files of a bundle: written atomically, and refused unless they are whole.
+
+Vectors that write are in a file of their own, so that nothing changes for those who read the other two.
 
 Reading one imports no torch, so that a command can look at a bundle at once.
 """
@@ -9,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from safetensors import SafetensorError
@@ -19,7 +21,7 @@ from amygdala_tl.decode import decode
 from amygdala_tl.errors import InputError, ReadoutError
 from amygdala_tl.files import Kind, atomic_write_bytes, atomic_write_text, check_outputs, make_folder, read_file
 from amygdala_tl.kinds import json_with, safetensors_with
-from amygdala_tl.readout.manifest import Manifest, manifest_json, read_manifest
+from amygdala_tl.readout.manifest import Manifest, WriteFile, manifest_json, read_manifest
 from amygdala_tl.tensor_files import tensor_bytes
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ _LARGEST_MANIFEST = 1 << 28
 _LARGEST_HEADER = 1 << 24  # of the safetensors file: names of layers and concepts
 
 _VECTORS = Kind("a readout's vectors", safetensors_with(r"layer_\d+\.vectors"), private=False)
+_WRITE = Kind("a readout's write vectors", safetensors_with(r"layer_\d+\.write"), private=False)
 _MANIFEST = Kind("a readout's manifest", json_with("concepts", "layers", "hidden_size"), private=False)
 _UNIT_TOLERANCE = 5e-3  # float16 rounds a unit row to within 1e-3 of length 1
 
@@ -37,11 +40,13 @@ _REMEDY = "export the readout again"
 _damaged = partial(ReadoutError, remedy=_REMEDY)
 
 
-def write_bundle(path: str | Path, vectors: "Tensor", manifest: Manifest) -> Path:
+def write_bundle(path: str | Path, vectors: "Tensor", manifest: Manifest, write: "Tensor | None" = None) -> Path:
     """Write the vectors [layer, concept, d_model] to `path`, and the manifest beside it with the ending `.json`.
 
-    The manifest is written last and names the hash of the vectors. A reader sees the old pair, the new pair, or two files that
-    it refuses, never a wrong pair that it takes.
+    Write vectors, if there are some, go beside them, with the ending `.write.safetensors`.
+
+    The manifest is written last and names the hashes of the vectors. A reader sees the old files, the new ones, or files that it
+    refuses, never a wrong pair that it takes.
 
     Raises:
         InputError: `path` does not end in `.safetensors`.
@@ -54,42 +59,50 @@ def write_bundle(path: str | Path, vectors: "Tensor", manifest: Manifest) -> Pat
     about = replace(manifest.amygdala_tl, tensors_sha256=hashlib.sha256(data).hexdigest())
     check_outputs(outputs(path))
     make_folder(path.parent)
+    if write is not None:
+        _check_vectors(write.numpy(force=True), manifest.concepts)
+        beside, written = write_path(path), vectors_bytes(write, manifest, "write")
+        about = replace(about, write=WriteFile(beside.name, hashlib.sha256(written).hexdigest()))
+        atomic_write_bytes(beside, written, _WRITE)
     atomic_write_bytes(path, data, _VECTORS)
     atomic_write_text(path.with_suffix(".json"), manifest_json(replace(manifest, amygdala_tl=about)), _MANIFEST)
     return path
 
 
-def vectors_bytes(vectors: "Tensor", manifest: Manifest) -> bytes:
-    """Return the safetensors file of a bundle: the same bytes for the same vectors and names."""
+def vectors_bytes(vectors: "Tensor", manifest: Manifest, what: Literal["vectors", "write"] = "vectors") -> bytes:
+    """Return a safetensors file of a bundle: the same bytes for the same vectors and names."""
     from amygdala_tl.readout.rounding import as_written
 
     rounded = as_written(vectors, manifest.amygdala_tl.model)
-    tensors = {f"layer_{layer}.vectors": rounded[index].contiguous() for index, layer in enumerate(manifest.layers)}
+    tensors = {f"layer_{layer}.{what}": rounded[index].contiguous() for index, layer in enumerate(manifest.layers)}
     return tensor_bytes(tensors, {"concepts": json.dumps(manifest.concepts), "layers": json.dumps(manifest.layers)})
 
 
-def read_bundle(path: str | Path, manifest_path: str | Path | None = None) -> "tuple[Manifest, NDArray[np.float32]]":
-    """Read and check the manifest and the vectors [layer, concept, d_model], float32; raises as `load_readout`."""
+def read_bundle(
+    path: str | Path, manifest_path: str | Path | None = None
+) -> "tuple[Manifest, NDArray[np.float32], NDArray[np.float32] | None]":
+    """Read and check the manifest, the vectors [layer, concept, d_model], float32, and the write vectors.
+
+    The last are None if there are none, or their file is not there. Raises as `load_readout`.
+    """
     path = vectors_path(path)
     manifest_path = path.with_suffix(".json") if manifest_path is None else Path(manifest_path)
     manifest = read_manifest(_read(manifest_path, _LARGEST_MANIFEST), str(manifest_path))
-    n_values = len(manifest.layers) * len(manifest.concepts) * manifest.hidden_size
-    data = _read(path, 2 * n_values + _LARGEST_HEADER)
-    expected, found = manifest.amygdala_tl.tensors_sha256, hashlib.sha256(data).hexdigest()
-    if expected is not None and expected != found:
-        what, remedy = (
-            "the vectors are not those the manifest was written for",
-            "copy both files again, or export again",
-        )
-        got, need = f"sha256 {found[:12]}...", f"{expected[:12]}..."
-        raise ReadoutError(what, label=str(path), got=got, need=need, remedy=remedy)
-    return manifest, _read_vectors(path, data, manifest)
+    about, written = manifest.amygdala_tl, None
+    if about.write is not None and (beside := path.with_name(about.write.file)).exists():
+        written = _read_vectors(beside, manifest, "write", about.write.sha256)
+    return manifest, _read_vectors(path, manifest, "vectors", about.tensors_sha256), written
 
 
 def outputs(path: str | Path) -> dict[Path, Kind]:
-    """Return both files of a bundle with their kinds; raises as `vectors_path`."""
+    """Return the files of a bundle with their kinds; raises as `vectors_path`."""
     path = vectors_path(path)
-    return {path: _VECTORS, path.with_suffix(".json"): _MANIFEST}
+    return {path: _VECTORS, write_path(path): _WRITE, path.with_suffix(".json"): _MANIFEST}
+
+
+def write_path(path: Path) -> Path:
+    """Return where the write vectors of the bundle with its vectors at `path` go."""
+    return path.with_suffix(".write.safetensors")
 
 
 def vectors_path(path: str | Path) -> Path:
@@ -104,15 +117,26 @@ def _read(path: Path, most: int) -> bytes:
     return read_file(path, remedy="check the path", error=ReadoutError, most=most)
 
 
-def _read_vectors(path: Path, data: bytes, manifest: Manifest) -> "NDArray[np.float32]":
+def _read_vectors(path: Path, manifest: Manifest, what: str, expected: str | None) -> "NDArray[np.float32]":
+    """Read the tensors `layer_<i>.<what>` of a file with this hash."""
+    n_values = len(manifest.layers) * len(manifest.concepts) * manifest.hidden_size
+    data = _read(path, 2 * n_values + _LARGEST_HEADER)
+    found = hashlib.sha256(data).hexdigest()
+    if expected is not None and expected != found:
+        problem, remedy = (
+            "the vectors are not those the manifest was written for",
+            "copy all files again, or export again",
+        )
+        got, need = f"sha256 {found[:12]}...", f"{expected[:12]}..."
+        raise ReadoutError(problem, label=str(path), got=got, need=need, remedy=remedy)
     try:
         tensors = load(data)
     except (SafetensorError, ValueError, KeyError, TypeError) as cause:
         raise _damaged("is not a safetensors file", label=str(path)) from cause
-    names = [f"layer_{layer}.vectors" for layer in manifest.layers]
+    names = [f"layer_{layer}.{what}" for layer in manifest.layers]
     if set(tensors) != set(names):
-        what, got = "the layers are not those of the manifest", ", ".join(sorted(tensors))
-        raise _damaged(what, label=str(path), got=got, need=", ".join(names))
+        problem, got = "the layers are not those of the manifest", ", ".join(sorted(tensors))
+        raise _damaged(problem, label=str(path), got=got, need=", ".join(names))
     need = f"{(len(manifest.concepts), manifest.hidden_size)} float16"
     for name in names:
         if (got := f"{tuple(tensors[name].shape)} {tensors[name].dtype}") != need:
@@ -124,8 +148,8 @@ def _read_vectors(path: Path, data: bytes, manifest: Manifest) -> "NDArray[np.fl
     if named is not None and manifest.concepts != decode(
         named, list[str], label=label, remedy=_REMEDY, error=ReadoutError
     ):
-        what = "the manifest's concepts are not in the order of the vectors' rows"
-        raise _damaged(what, label=str(path.with_suffix(".json")))
+        problem = "the manifest's concepts are not in the order of the vectors' rows"
+        raise _damaged(problem, label=str(path.with_suffix(".json")))
     return vectors
 
 

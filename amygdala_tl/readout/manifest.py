@@ -94,6 +94,14 @@ class CombinedRows:
 
 
 @dataclass(frozen=True, slots=True)
+class WriteFile:
+    """The file of the write vectors, beside that of the vectors: its name, and the hash of the whole file."""
+
+    file: Annotated[str, msgspec.Meta(pattern=r"\A[^/\\]+\.safetensors\Z")]
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class About(Provenance):
     """The `amygdala_tl` object of a manifest.
 
@@ -102,12 +110,14 @@ class About(Provenance):
         tensors_sha256: of the whole safetensors file.
         calibration: of the scores.
         combined: the score over all layers; None in old bundles.
+        write: where the write vectors are; None for a readout without any.
     """
 
     format_version: Literal[1] | None = None
     tensors_sha256: str | None = None
     calibration: Calibrations = field(default_factory=Calibrations)
     combined: CombinedRows | None = None
+    write: WriteFile | None = None
 
 
 @dataclass(frozen=True, slots=True)

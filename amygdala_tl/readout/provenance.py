@@ -117,6 +117,7 @@ class Provenance:
         left_out: concept -> why it has no vectors.
         verdicts: concept -> verdict; empty for a readout that was not judged.
         golden: what the model gave for a few fixed texts; None in old bundles.
+        writer: method that the write vectors were fitted with; None for a readout without any.
     """
 
     model: ModelInfo | None = None
@@ -131,6 +132,7 @@ class Provenance:
     left_out: Mapping[str, str] = field(default_factory=dict)
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
     golden: Golden | None = None
+    writer: str | None = None
 
     @property
     def method(self) -> str | None:

@@ -44,6 +44,8 @@ class Readout:
         provenance: model, corpus, method and verdicts.
         length_calibration: how scores of means vary with the number of tokens, or None; it needs `token_calibration`.
         combined: the score over all layers, or None.
+        write_vectors: [layer, concept, d_model] float32 (float16 on disk), unit rows: what moves the stream towards a concept, as
+            `vectors` read it; None for a readout without any.
     """
 
     concepts: tuple[str, ...]
@@ -54,6 +56,7 @@ class Readout:
     provenance: Provenance = field(default_factory=Provenance)
     length_calibration: LengthCalibration | None = None
     combined: Combined | None = None
+    write_vectors: Tensor | None = None
 
     @property
     def d_model(self) -> int:
@@ -81,9 +84,30 @@ class Readout:
         Raises:
             InputError: the readout has no such concept or layer.
         """
-        vector = self.vectors[self.column(layer), self._row(concept)]
-        unit: Tensor = vector / vector.norm()  # float16 on disk rounds the length too
-        return unit
+        return _unit(self.vectors[self.column(layer), self._row(concept)])
+
+    @property
+    def writing(self) -> Tensor:
+        """Vectors to steer with, [layer, concept, d_model]: the write vectors, or `vectors` of a readout without any.
+
+        Raises:
+            ReadoutError: the readout has write vectors, and their file was not there when it was loaded.
+        """
+        if self.write_vectors is None and self.provenance.writer is not None:
+            remedy = "copy the file that ends in .write.safetensors beside the others"
+            raise ReadoutError("the readout's write vectors are missing", remedy=remedy)
+        return self.vectors if self.write_vectors is None else self.write_vectors
+
+    def write_direction(self, concept: str, layer: int) -> Tensor:
+        """Return the unit direction [d_model] to add for one concept at one layer; see `writing`.
+
+        A direction that reads well steers badly: it is chosen for what it leaves out. The one to add is the difference of means.
+
+        Raises:
+            InputError: the readout has no such concept or layer.
+            ReadoutError: as `writing`.
+        """
+        return _unit(self.writing[self.column(layer), self._row(concept)])
 
     def scores(self, residual: Any) -> Tensor:
         """Project residual streams onto every direction: h.v, in the units of the stream.
@@ -177,8 +201,9 @@ class Readout:
             left_out={**said.left_out, **(dropped or {})},
             golden=said.golden and self._golden_of(said.golden, rows),
         )
-        vectors = self.vectors[:, rows]
-        return Readout(concepts, self.layers, vectors, scale.texts, scale.tokens, about, scale.lengths, combined)
+        write = None if self.write_vectors is None else self.write_vectors[:, rows]
+        axes = concepts, self.layers, self.vectors[:, rows]
+        return Readout(*axes, scale.texts, scale.tokens, about, scale.lengths, combined, write)
 
     def with_golden(self, texts: Sequence[str], ids: Sequence[Sequence[int]], streams: Tensor) -> "Readout":
         """Return the readout with golden texts in its provenance (see `readout.golden`).
@@ -192,7 +217,12 @@ class Readout:
 
     def written(self) -> "Readout":
         """Return the readout with its vectors rounded as in the bundle: what `load_readout` gives after `save`."""
-        return replace(self, vectors=as_written(self.vectors, self.provenance.model).float())
+        write = self.write_vectors
+        return replace(
+            self,
+            vectors=as_written(self.vectors, self.provenance.model).float(),
+            write_vectors=None if write is None else as_written(write, self.provenance.model).float(),
+        )
 
     def golden_check(self, scores: Any, *, tolerance: float) -> GoldenCheck | None:
         """Compare scores of the golden token ids with those that the readout's own model gave.
@@ -233,12 +263,14 @@ class Readout:
     def save(self, path: str | Path) -> Path:
         """Write the bundle: the vectors to `path`, the manifest beside it with the ending `.json`; returns `path`.
 
+        Write vectors, if there are some, go beside them, with the ending `.write.safetensors`.
+
         Raises:
             InputError: `path` does not end in `.safetensors`.
             ReadoutError: a vector is not finite or not of unit length, or a calibration is not finite.
             StorageError: the disk refused.
         """
-        return write_bundle(path, self.vectors, self._manifest())
+        return write_bundle(path, self.vectors, self._manifest(), self.write_vectors)
 
     @property
     def sha256(self) -> str:
@@ -320,7 +352,8 @@ class Readout:
 def load_readout(path: str | Path, manifest_path: str | Path | None = None) -> Readout:
     """Read the bundle with its vectors at `path`.
 
-    A bundle with only the four contracted keys has no calibration and no provenance.
+    A bundle with only the four contracted keys has no calibration and no provenance. One whose write vectors were not copied
+    along reads as ever, and `writing` says what is missing.
 
     Args:
         path: of the vectors.
@@ -330,11 +363,18 @@ def load_readout(path: str | Path, manifest_path: str | Path | None = None) -> R
         ReadoutError: a file is missing or damaged, or hash, shapes, order, length or finiteness do not fit.
         InputError: `path` does not end in `.safetensors`.
     """
-    manifest, vectors = read_bundle(path, manifest_path)
+    manifest, vectors, written = read_bundle(path, manifest_path)
     scale, rows = _scale(manifest.amygdala_tl.calibration), manifest.amygdala_tl.combined
     combined = None if rows is None else Combined(torch.tensor(rows.weights), _scale(rows.calibration))
     axes = tuple(manifest.concepts), tuple(manifest.layers), torch.from_numpy(vectors)
-    return Readout(*axes, scale.texts, scale.tokens, manifest.provenance, scale.lengths, combined)
+    write = None if written is None else torch.from_numpy(written)
+    return Readout(*axes, scale.texts, scale.tokens, manifest.provenance, scale.lengths, combined, write)
+
+
+def _unit(vector: Tensor) -> Tensor:
+    """Scale to length 1: float16 on disk rounds the length too."""
+    unit: Tensor = vector / vector.norm()
+    return unit
 
 
 def _calibrations(of: Scale) -> Calibrations:

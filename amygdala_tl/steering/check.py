@@ -61,10 +61,11 @@ def run_check(
 
 def about_check(check: SteeringCheck, readout: Readout, corpus_sha256: str | None) -> About:
     """What the numbers of a check depend on besides its plan, as hashes and versions."""
+    said = readout.provenance
     return About(
         model=RunModel(**{name: getattr(check.model, name) for name in RunModel.__slots__}),
         versions={**check.model.versions, "python": platform.python_version()},
-        readout=RunReadout(readout.sha256, readout.provenance.method, readout.provenance.corpus_sha256),
+        readout=RunReadout(readout.sha256, said.method, said.writer, said.corpus_sha256),
         corpus_sha256=corpus_sha256,
         words=check.words.words,
         prompts_sha256=key_of(open_prompts(check.tokenizer), plain_tokens(check.tokenizer)),

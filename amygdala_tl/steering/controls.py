@@ -27,13 +27,14 @@ class TrainingTexts:
     """What a readout was fitted on.
 
     Attributes:
-        method: estimator and denoisers.
+        method, writer: what the readout's reading vectors, and the vectors that it steers with, are fitted by.
         data: labelled training texts, with the labels of all the readout's concepts.
         neutral: activations of the neutral training texts.
         layers: of both, ascending.
     """
 
     method: Method
+    writer: Method
     data: LabelledActivations
     neutral: Float[Tensor, "text layer d_model"]
     layers: tuple[int, ...]
@@ -45,13 +46,15 @@ class Controls:
 
     Attributes:
         layers: order of the layer axes.
-        halves: [half, concept, layer, d_model], fitted on one half of the groups each.
-        deviation: [half, concept, layer] standard deviation of all texts' scores.
-        shuffled: [direction, layer, d_model], fitted on labels shuffled over groups.
+        halves: [half, concept, layer, d_model] that steer, fitted on one half of the groups each.
+        readers: [half, concept, layer, d_model] that read, fitted on the same halves.
+        deviation: [half, concept, layer] standard deviation of all texts' scores by `readers`.
+        shuffled: [direction, layer, d_model] that would steer, fitted on labels shuffled over groups.
     """
 
     layers: tuple[int, ...]
     halves: Float[Tensor, "half concept layer d_model"]
+    readers: Float[Tensor, "half concept layer d_model"]
     deviation: Float[Tensor, "half concept layer"]
     shuffled: Float[Tensor, "direction layer d_model"]
 
@@ -69,9 +72,13 @@ def fit_controls(texts: TrainingTexts, shuffled: int, seed: int) -> Controls:
     """
     data = texts.data
     half = group_folds(data.groups, 2, seed)
-    halves = torch.stack([_fit(texts, data.take(half == number)) for number in (0, 1)])
+    of_halves = [data.take(half == number) for number in (0, 1)]
+    readers = torch.stack([_fit(texts.method, some, texts.neutral) for some in of_halves])
+    halves = readers
+    if texts.writer != texts.method:
+        halves = torch.stack([_fit(texts.writer, some, texts.neutral) for some in of_halves])
     scores = einsum(
-        data.activations.float(), halves,
+        data.activations.float(), readers,
         "text layer d_model, half concept layer d_model -> half concept layer text",
     )  # fmt: skip
     times = math.ceil(shuffled / data.positive.shape[1])
@@ -79,8 +86,9 @@ def fit_controls(texts: TrainingTexts, shuffled: int, seed: int) -> Controls:
     return Controls(
         layers=texts.layers,
         halves=halves,
+        readers=readers,
         deviation=scores.std(dim=-1),
-        shuffled=torch.cat([_fit(texts, _with_labels_of(data, source)) for source in sources]),
+        shuffled=torch.cat([_fit(texts.writer, _with_labels_of(data, source), texts.neutral) for source in sources]),
     )
 
 
@@ -98,7 +106,7 @@ def directions_of(readout: Readout, plan: SteeringPlan, texts: TrainingTexts | N
     columns = [readout.concepts.index(name) for name in plan.concepts]
     controls = None if texts is None else fit_controls(texts, 2 * plan.random, plan.seed)
     return [
-        _of_layer(layer, readout.vectors[readout.column(layer), columns], columns, controls) for layer in plan.layers
+        _of_layer(layer, readout.writing[readout.column(layer), columns], columns, controls) for layer in plan.layers
     ]
 
 
@@ -110,7 +118,7 @@ def _of_layer(
     here = controls.layers.index(layer)
     readers = None
     if (above := here + 1) < len(controls.layers):
-        vectors, deviation = controls.halves[:, columns, above], controls.deviation[:, columns, above]
+        vectors, deviation = controls.readers[:, columns, above], controls.deviation[:, columns, above]
         readers = Readers(controls.layers[above], vectors, deviation)
     return LayerMaterial(layer, own, controls.halves[:, columns, here], controls.shuffled[:, here], readers)
 
@@ -121,11 +129,13 @@ def _with_labels_of(data: LabelledActivations, source: Tensor) -> LabelledActiva
     return replace(data, positive=data.positive[source], negative=data.negative[source], grades=grades)
 
 
-def _fit(texts: TrainingTexts, data: LabelledActivations) -> Float[Tensor, "concept layer d_model"]:
+def _fit(
+    method: Method, data: LabelledActivations, neutral: Float[Tensor, "text layer d_model"]
+) -> Float[Tensor, "concept layer d_model"]:
     """Unit directions; NaN for a concept without texts of both classes."""
     usable = data.positive.any(dim=0) & data.negative.any(dim=0)
     names = [str(place) for place in usable.nonzero()[:, 0].tolist()]
     layers, width = data.activations.shape[1:]
     result = torch.full((len(usable), layers, width), torch.nan)
-    result[usable] = apply_method(texts.method, data.of_concepts(usable), texts.neutral, names).directions
+    result[usable] = apply_method(method, data.of_concepts(usable), neutral, names).directions
     return result

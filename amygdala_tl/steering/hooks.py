@@ -18,7 +18,7 @@ from amygdala_tl.steering.norms import mean_norms
 def intervene(model: Any, edits: Mapping[int, Edit | Sequence[Edit]]) -> Iterator[None]:
     """Edit resid_post of some layers in every forward pass inside the block, steps of KV-cached generation included.
 
-        with intervene(model, {14: Add(readout.direction("joy", layer=14), dose=0.2)}):
+        with intervene(model, {14: Add(readout.write_direction("joy", layer=14), dose=0.2)}):
             model.generate(tokens)
 
     Several edits of one layer apply in their order; the layers above see the edited stream. The block removes the hooks that it

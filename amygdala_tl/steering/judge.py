@@ -97,19 +97,21 @@ def _at_several(plan: SteeringPlan, removed: Removed, concept: int) -> tuple[Abl
 
 
 def _significance(layers: Sequence[MeasuredLayer]) -> tuple[Tensor, Tensor]:
-    """t and corrected p of every concept's effect on its own words, [layer, concept, dose]."""
+    """t and corrected p of every concept's effect on its own words, [layer, concept, dose]: one test a concept."""
     found: list[Tensor] = []
     t = torch.empty(0)
     controls: tuple[tuple[ArmKind, ...], ...] = (RANDOM_KINDS, ("shuffled",))
     for kinds in controls:
         if layers[0].arms.rows(*kinds):
             cells = [_own_and_null(measured, kinds) for measured in layers]
-            effect, null = (torch.stack([cell[side] for cell in cells]) for side in (0, 1))
+            effect = rearrange([cell[0] for cell in cells], "layer concept dose -> concept (layer dose)")
+            null = rearrange([cell[1] for cell in cells], "layer concept dose null -> concept (layer dose) null")
             scores, p = pooled_p_values(effect, null)
             t = scores if not found else t
             found.append(p)
-    worst = torch.stack(found).amax(dim=0)
-    return t, holm_over_cells(worst)
+    corrected = holm_over_cells(torch.stack(found).amax(dim=0))
+    by_layer = "concept (layer dose) -> layer concept dose"
+    return rearrange(t, by_layer, layer=len(layers)), rearrange(corrected, by_layer, layer=len(layers))
 
 
 def _own_and_null(

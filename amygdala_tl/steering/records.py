@@ -74,8 +74,8 @@ class DoseEffect(_Measured):
         low, high: its 95% interval over prompts.
         wrong_way: share of prompts whose effect is below 0.
         t: effect in deviations of the random directions' effects on the same words.
-        p_value: one-sided, against random directions and, where there are any, shuffled-label directions (the larger of the
-            two), corrected over all concepts, layers and doses.
+        p_value: one-sided, of the concept's largest effect, against that of random directions and, where there are any,
+            shuffled-label directions (the larger of the two), corrected over concepts; layers and doses are looks of one test.
         random_mean, random_deviation: of the random directions' effects.
         reads: shift of the concept's readout at a later layer, as z; readout and direction come from different texts.
         reads_beyond: the same without the added vector itself, which passes through the stream.

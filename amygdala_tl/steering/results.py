@@ -62,10 +62,11 @@ class RunModel:
 
 @dataclass(frozen=True, slots=True)
 class RunReadout:
-    """The readout of a run: hash of its vectors' file, its method, hash of its training corpus."""
+    """The readout of a run: hash of its vectors' file, its methods of reading and writing, hash of its training corpus."""
 
     sha256: str | None = None
     estimator: str | None = None
+    writer: str | None = None
     corpus_sha256: str | None = None
 
 

@@ -1,17 +1,18 @@
 """Is an effect more than what random directions of the same length do?
 
 Twenty random directions cannot give a small p-value on their own, and a check of 16 concepts at 4 layers and 4 doses is 256
-tests. So effects are standardised by the random directions of their own cell (concept, layer, dose), and the standardised
-effects of all concepts and layers make one null:
+tests. So there is one test a concept, of its largest effect: effects are standardised by the random directions of their own
+look (concept, layer, dose), and the largest ones of random directions with equally many looks make one null:
 
-    t of an effect             (effect - mean of the cell's random) / (deviation of the cell's random * sqrt(1 + 1/R))
-    t of a random direction    the same against the other R - 1 of its cell
+    t of an effect             (effect - mean of the look's random) / (deviation of the look's random * sqrt(1 + 1/R))
+    t of a random direction    the same against the other R - 1 of its look
     p                          (1 + how many random t are at least t) / (1 + how many there are), where a random direction's t
-                               is the largest over its doses: several doses are several chances (Westfall & Young 1993)
+                               is the largest over layers and doses: several looks are several chances (Westfall & Young 1993)
 
-A random direction in the place of a concept's gets t of the same distribution, heavy tails of broken doses included. Doses are
-nearly one test, because effects are nearly linear in the dose; concepts and layers are many, and Holm's correction is for those.
-It leaves 1/R for the smallest p: R = 20 is the least that can be significant at 5%.
+A random direction in the place of a concept's gets t of the same distribution, heavy tails of broken doses included. Looks are
+few tests: effects are nearly linear in the dose, and directions of neighbouring layers do much the same. Random directions of
+two layers are independent, so that their largest t is rather too large, and p too. Concepts are many, and Holm's correction is
+for those. It leaves 1/R for the smallest p: R = 20 is the least that can be significant at 5%.
 """
 
 import torch
@@ -44,11 +45,11 @@ def standardised(
 
 
 def pooled_p_values(
-    effect: Float[Tensor, "*cells dose"], null: Float[Tensor, "*cells dose null"]
-) -> tuple[Float[Tensor, "*cells dose"], Float[Tensor, "*cells dose"]]:
+    effect: Float[Tensor, "*cells look"], null: Float[Tensor, "*cells look null"]
+) -> tuple[Float[Tensor, "*cells look"], Float[Tensor, "*cells look"]]:
     """(t, one-sided p) of every effect against the standardised null of all cells; NaN where the effect is NaN.
 
-    p is corrected for the number of doses, not for that of the cells.
+    p is corrected for the number of looks, not for that of the cells. A control direction has one number for all looks of a cell.
     """
     t, t_null = standardised(effect, null)
     pool = t_null.nan_to_num(nan=-torch.inf).amax(dim=-2)
@@ -60,8 +61,8 @@ def pooled_p_values(
     return t, p.masked_fill(t.isnan(), torch.nan)
 
 
-def holm_over_cells(p_values: Float[Tensor, "*cells dose"]) -> Float[Tensor, "*cells dose"]:
-    """p-values corrected for the number of cells: Holm's for each cell's smallest, the cell's other doses in proportion."""
+def holm_over_cells(p_values: Float[Tensor, "*cells look"]) -> Float[Tensor, "*cells look"]:
+    """p-values corrected for the number of cells: Holm's for each cell's smallest, the cell's other looks in proportion."""
     least = p_values.nan_to_num(nan=torch.inf).amin(dim=-1, keepdim=True)
     least = least.masked_fill(least.isinf(), torch.nan)
     factor = holm(least.flatten()).reshape(least.shape) / least

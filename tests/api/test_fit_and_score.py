@@ -156,6 +156,17 @@ def chosen(corpus, store):
     return fit(corpus, store)
 
 
+def test_vectors_to_steer_with_are_the_differences_of_means_unless_the_readout_reads_with_them(corpus, store):
+    means = fit(corpus, store, aggregator="mean")
+    other = fit(corpus, store, aggregator="whitened")
+    torch.testing.assert_close(other.write_vectors, means.vectors)
+    assert other.provenance.writer == "mean"
+    assert torch.equal(means.writing, means.vectors)
+    for plain in (means, fit(corpus, store, aggregator="whitened", writer="read")):
+        assert plain.write_vectors is None
+        assert plain.provenance.writer is None
+
+
 def test_held_out_texts_do_not_move_the_fit(corpus, store, chosen):
     flipped = tuple(
         dataclasses.replace(text, positive=text.negative, negative=text.positive) if text.split == "heldout" else text

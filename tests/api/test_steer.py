@@ -10,8 +10,13 @@ from typer.main import get_command
 
 import amygdala_tl as at
 from amygdala_tl.api.inputs import corpus_of, store_of
+from amygdala_tl.api.steer import _training_texts
 from amygdala_tl.cli.app import app
+from amygdala_tl.directions.folds import group_folds
+from amygdala_tl.directions.method import Method, apply_method
 from amygdala_tl.errors import InputError, ModelError, ReadoutError
+from amygdala_tl.steering.controls import directions_of
+from amygdala_tl.steering.plan import make_plan
 from amygdala_tl.steering.results import read_run
 from amygdala_tl.steering.settings import AblationSettings, SteeringSettings
 from tests.cli.conftest import run, workplace  # noqa: F401 (a fixture)
@@ -131,3 +136,36 @@ def test_a_recommended_dose_is_what_intervene_adds(readout, tiny):
         with at.intervene(tiny, {2: edit}):
             logits[name] = tiny.model(tokens)
     torch.testing.assert_close(logits["dose"], logits["amount"])
+
+
+def test_controls_steer_by_the_writer_and_read_by_the_method(readout, workplace):  # noqa: F811
+    corpus, store = corpus_of(readout, workplace / "corpus"), store_of(readout, workplace / "activations")
+    fitted = at.fit(corpus, store, aggregator="whitened")
+    plan = make_plan(fitted, fitted.provenance.model.n_layers, concepts=["joy", "grief"], random=3)
+    texts = _training_texts(fitted, corpus, store)
+    material = directions_of(fitted, plan, texts)
+    columns = [fitted.concepts.index(name) for name in plan.concepts]
+    assert [each.layer for each in material] == list(fitted.layers)
+    half = group_folds(texts.data.groups, 2, plan.seed)
+    for index, each in enumerate(material):
+        assert torch.equal(each.concepts, fitted.write_vectors[index, columns])
+        for number in (0, 1):
+            some, names = texts.data.take(half == number), list(fitted.concepts)
+            steers, reads = (
+                apply_method(Method(name), some, texts.neutral, names).directions[columns]
+                for name in ("mean", "whitened")
+            )
+            torch.testing.assert_close(each.halves[number], steers[:, index])
+            if each.readers is not None:
+                torch.testing.assert_close(
+                    each.readers.vectors[number], reads[:, texts.layers.index(each.readers.layer)]
+                )
+    assert any(each.readers is not None for each in material)
+
+
+def test_a_readout_whose_write_vectors_were_not_copied_does_not_steer(readout, workplace, tiny, tmp_path):  # noqa: F811
+    corpus, store = corpus_of(readout, workplace / "corpus"), store_of(readout, workplace / "activations")
+    path = at.fit(corpus, store, aggregator="whitened").save(tmp_path / "readout.safetensors")
+    (tmp_path / "readout.write.safetensors").unlink()
+    with pytest.raises(ReadoutError, match="write vectors are missing"):
+        at.steer(at.load_readout(path), tiny, **CHEAP)
