@@ -1,27 +1,34 @@
-"""How long the arms of a causal check take, beside one arm at a time with whole forward passes.
+"""How long the arms of a causal check take, and how often it finds something where there is nothing.
 
     python benchmarks/steering.py                    # the embedded model, 16 concepts, 4 doses, 20 random directions of each kind
+    python benchmarks/steering.py --families 200     # checks of random directions in the place of concepts
 
-Both sides steer the same directions after the same prompts, and give every arm's shift of every concept's words; the loop
-computes a sample of the arms and its time is scaled.
+Time stands beside one arm at a time with whole forward passes: both sides steer the same directions after the same prompts, and
+give every arm's shift of every concept's words; the loop computes a sample of the arms and its time is scaled.
+
+A family of nulls is a whole check whose concepts have random directions: the share of families with any finding is the
+family-wise error. Each is tested as `steer` does, by one test a concept, and as one test a concept and layer. Beside it stands
+the power: a direction is planted in each family, a multiple of what random directions do to its words, at all layers.
 """
 
 import argparse
 import time
 
 import torch
+from einops import rearrange
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
 from amygdala_tl.lens.decoder import decoder_of
 from amygdala_tl.lens.model import Lens, load_model
-from amygdala_tl.steering.arms import LayerMaterial, make_arms
+from amygdala_tl.steering.arms import LayerMaterial, make_arms, random_directions
 from amygdala_tl.steering.bench import Bench
 from amygdala_tl.steering.edits import NOT_FIRST, Add
 from amygdala_tl.steering.hooks import intervene
 from amygdala_tl.steering.norms import mean_norms
 from amygdala_tl.steering.prompts import Tokens, open_prompts
+from amygdala_tl.steering.significance import holm_over_cells, pooled_p_values
 from amygdala_tl.steering.words import ConceptWords, concept_words
 
 CONCEPTS = (
@@ -56,6 +63,78 @@ def naive(
     return torch.stack(rows)
 
 
+@torch.no_grad()
+def pool_of_effects(
+    loaded: Lens, layers: list[int], doses: list[float], count: int, generator: torch.Generator
+) -> Tensor:
+    """Mean effect of random directions on every concept's words, [layer, dose, direction, concept]."""
+    words, prompts = concept_words(loaded.tokenizer, CONCEPTS), open_prompts(loaded.tokenizer)
+    norms = mean_norms(decoder_of(loaded), layers)
+    found = []
+    for layer in layers:
+        directions = random_directions(count, loaded.info.d_model, generator)
+        bench = Bench(loaded, layer, prompts)
+
+        def effects(amount: float, bench: Bench = bench, layer: int = layer, directions: Tensor = directions) -> Tensor:
+            def edits(rows: slice) -> dict[int, list[Add]]:
+                return {layer: [Add(directions[rows], amount=amount, where=NOT_FIRST)]}
+
+            return bench.word_shift(words, len(directions), edits)[0].mean(dim=1)
+
+        found.append(torch.stack([effects(dose * norms[layer]) for dose in doses]))
+    return torch.stack(found)
+
+
+def family(pool: Tensor, random: int, planted: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Effects of one check, [layer, concept, dose], and those of its random directions, [layer, concept, dose, random].
+
+    `planted` deviations of what random directions do are added to the first concept's effects.
+    """
+    effects, nulls = [], []
+    for of_layer in pool:
+        concepts = of_layer.shape[2]
+        drawn = torch.randperm(of_layer.shape[1], generator=generator)
+        own = of_layer[:, drawn[:concepts]].diagonal(dim1=1, dim2=2)  # each direction on its own concept's words
+        own[:, 0] += planted * of_layer[:, :, 0].std(dim=1)
+        effects.append(rearrange(own, "dose concept -> concept dose"))
+        others = of_layer[:, drawn[concepts : concepts + 2 * random]]
+        nulls.append(rearrange(others, "dose random concept -> concept dose random"))
+    return torch.stack(effects), torch.stack(nulls)
+
+
+def one_test_a_concept(effect: Tensor, null: Tensor) -> Tensor:
+    """Corrected p of each concept, as `steer` computes it."""
+    looks = rearrange(effect, "layer concept dose -> concept (layer dose)")
+    nulls = rearrange(null, "layer concept dose random -> concept (layer dose) random")
+    return holm_over_cells(pooled_p_values(looks, nulls)[1]).amin(dim=1)
+
+
+def one_test_a_layer(effect: Tensor, null: Tensor) -> Tensor:
+    """Corrected p of each concept, from one test a concept and layer."""
+    return holm_over_cells(pooled_p_values(effect, null)[1]).amin(dim=(0, 2))
+
+
+def nulls(loaded: Lens, layers: list[int], doses: list[float], random: int, families: int) -> Table:
+    """Family-wise error and power of both tests."""
+    generator = torch.Generator().manual_seed(0)
+    pool = pool_of_effects(loaded, layers, doses, 400, generator)
+    table = Table(
+        title=f"{families} families of {len(CONCEPTS)} concepts at {len(layers)} layers in {len(doses)} doses, "
+        f"2 x {random} random directions of 400"
+    )
+    for column in ("planted, deviations", "tests", "families with a false finding", "planted direction found"):
+        table.add_column(column, justify="right")
+    tests = {"one a concept": one_test_a_concept, "one a concept and layer": one_test_a_layer}
+    for planted in (0.0, 3.0, 4.0, 5.0, 6.0):
+        checks = [family(pool, random, planted, generator) for _ in range(families)]
+        for name, test in tests.items():
+            found = torch.stack([test(effect, null) <= 0.05 for effect, null in checks])
+            false, true = found[:, 1:] if planted else found, found[:, 0]
+            power = f"{true.double().mean():.1%}" if planted else ""
+            table.add_row(f"{planted:g}", name, f"{false.any(dim=1).double().mean():.1%}", power)
+    return table
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="embedded")
@@ -63,12 +142,16 @@ def main() -> None:
     parser.add_argument("--doses", default="0.05,0.1,0.2,0.4")
     parser.add_argument("--random", type=int, default=20)
     parser.add_argument("--sample", type=int, default=8, help="arms that the loop computes")
+    parser.add_argument("--families", type=int, help="checks of random directions, instead of times")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     loaded = load_model(arguments.model)
     layers = [int(layer) for layer in arguments.layers.split(",")]
     doses = [float(dose) for dose in arguments.doses.split(",")]
+    if arguments.families:
+        Console().print(nulls(loaded, layers, doses, arguments.random, arguments.families))
+        return
     words = concept_words(loaded.tokenizer, CONCEPTS)
     prompts = open_prompts(loaded.tokenizer)
     norms = mean_norms(decoder_of(loaded), layers)

@@ -36,14 +36,16 @@ def test_scale_and_shift_of_a_cell_change_no_p_value(scale, shift, seed):
 
 
 @pytest.mark.parametrize("tail", ["normal", "student"])
-@pytest.mark.parametrize("doses", ["alike", "unlike"])
-def test_null_effects_are_called_significant_no_more_often_than_the_level(tail, doses):
+@pytest.mark.parametrize("looks", ["alike", "unlike", "alike within a layer"])
+def test_null_effects_are_called_significant_no_more_often_than_the_level(tail, looks):
     false_alarms, families = 0, 200
     for seed in range(families):
         generator = torch.Generator().manual_seed(seed)
-        draw = torch.randn(16, 3, 21, generator=generator)
-        if doses == "alike":
-            draw = draw[:, :1] * torch.tensor([0.1, 0.2, 0.4])[:, None] + 0.02 * draw
+        draw = torch.randn(16, 9, 21, generator=generator)
+        if looks != "unlike":
+            doses = torch.tensor([0.1, 0.2, 0.4]).repeat(3)[:, None]
+            layers = draw[:, [0, 0, 0, 1, 1, 1, 2, 2, 2]] if looks == "alike within a layer" else draw[:, :1]
+            draw = layers * doses + 0.02 * draw
         if tail == "student":  # 4 degrees of freedom
             draw = draw / torch.randn(16, 1, 21, 4, generator=generator).square().mean(dim=-1).sqrt()
         _, p = pooled_p_values(draw[..., 0], draw[..., 1:])
