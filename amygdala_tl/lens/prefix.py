@@ -19,7 +19,7 @@ from amygdala_tl.lens.parity import TOLERANCES, golden_ids, relative_difference
 from amygdala_tl.lens.residuals import SharedPrefix, read_streams, run_resid_post
 from amygdala_tl.lens.third_party import library_errors
 
-_SAME = 1e-5  # in float32; rounding gives 1e-6
+_SAME = 5e-5  # in float32; rounding gives 1e-6, and 1e-5 where linear attention runs in chunks
 TRIAL_TOKENS = 24
 """Tokens of each text of the trial: more than the window of any model that the tests run."""
 
