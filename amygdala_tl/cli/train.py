@@ -131,7 +131,7 @@ def export(
     from amygdala_tl.readout.bundle import outputs
     from amygdala_tl.readout.record import load_readout
 
-    check_outputs(outputs(output), [fit_file, fit_file.with_suffix(".json")])
+    check_outputs(outputs(output), outputs(fit_file))
     readout = load_readout(fit_file)
     (readout.only_readable() if only_readable else readout).save(output)
     printer().print(file_list(_files(output, readout)))
