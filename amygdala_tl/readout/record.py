@@ -16,17 +16,10 @@ from torch import Tensor
 from amygdala_tl.errors import InputError, ReadoutError
 from amygdala_tl.readout.bundle import read_bundle, vectors_bytes, write_bundle
 from amygdala_tl.readout.golden import GoldenCheck, compare, golden_of, golden_scores
-from amygdala_tl.readout.manifest import (
-    FORMAT_VERSION,
-    About,
-    CalibrationRows,
-    Calibrations,
-    CombinedRows,
-    LengthRows,
-    Manifest,
-)
+from amygdala_tl.readout.manifest import FORMAT_VERSION, About, CombinedRows, Manifest
 from amygdala_tl.readout.provenance import Golden, Provenance, Verdicts
 from amygdala_tl.readout.rounding import as_written
+from amygdala_tl.readout.rows import rows_of, scale_of
 from amygdala_tl.readout.scale import Combined, Scale
 from amygdala_tl.records import Calibration, LengthCalibration, hook_name
 from amygdala_tl.show import html_table
@@ -280,8 +273,8 @@ class Readout:
     def _manifest(self) -> Manifest:
         said = {each.name: getattr(self.provenance, each.name) for each in fields(Provenance)}
         of = self.combined
-        combined = None if of is None else CombinedRows(of.weights.tolist(), _calibrations(of.scale))
-        about = About(**said, format_version=FORMAT_VERSION, calibration=_calibrations(self._scale), combined=combined)
+        combined = None if of is None else CombinedRows(of.weights.tolist(), rows_of(of.scale))
+        about = About(**said, format_version=FORMAT_VERSION, calibration=rows_of(self._scale), combined=combined)
         try:
             return Manifest(list(self.concepts), list(self.layers), self.d_model, "float16", about)
         except ValueError as cause:
@@ -364,8 +357,8 @@ def load_readout(path: str | Path, manifest_path: str | Path | None = None) -> R
         InputError: `path` does not end in `.safetensors`.
     """
     manifest, vectors, written = read_bundle(path, manifest_path)
-    scale, rows = _scale(manifest.amygdala_tl.calibration), manifest.amygdala_tl.combined
-    combined = None if rows is None else Combined(torch.tensor(rows.weights), _scale(rows.calibration))
+    scale, rows = scale_of(manifest.amygdala_tl.calibration), manifest.amygdala_tl.combined
+    combined = None if rows is None else Combined(torch.tensor(rows.weights), scale_of(rows.calibration))
     axes = tuple(manifest.concepts), tuple(manifest.layers), torch.from_numpy(vectors)
     write = None if written is None else torch.from_numpy(written)
     return Readout(*axes, scale.texts, scale.tokens, manifest.provenance, scale.lengths, combined, write)
@@ -375,30 +368,3 @@ def _unit(vector: Tensor) -> Tensor:
     """Scale to length 1: float16 on disk rounds the length too."""
     unit: Tensor = vector / vector.norm()
     return unit
-
-
-def _calibrations(of: Scale) -> Calibrations:
-    return Calibrations(_rows(of.texts), _rows(of.tokens), _length_rows(of.lengths))
-
-
-def _scale(rows: Calibrations) -> Scale:
-    return Scale(_calibration(rows.texts), _calibration(rows.tokens), _lengths(rows.lengths))
-
-
-def _rows(of: Calibration | None) -> CalibrationRows | None:
-    return None if of is None else CalibrationRows(of.mean.tolist(), of.std.tolist(), of.n)
-
-
-def _calibration(rows: CalibrationRows | None) -> Calibration | None:
-    return None if rows is None else Calibration(torch.tensor(rows.mean), torch.tensor(rows.std), rows.n)
-
-
-def _length_rows(of: LengthCalibration | None) -> LengthRows | None:
-    return None if of is None else LengthRows(of.mean.tolist(), of.floor.tolist(), of.reach[:, 0].tolist(), of.n)
-
-
-def _lengths(rows: LengthRows | None) -> LengthCalibration | None:
-    if rows is None:
-        return None
-    mean, floor, reach = (torch.tensor(side) for side in (rows.mean, rows.floor, rows.reach))
-    return LengthCalibration(mean, floor, reach[:, None], rows.n)
