@@ -1,8 +1,10 @@
 """The commands of `amygdala-tl`, and the checks that every argument passes."""
 
+import platform
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
@@ -11,7 +13,7 @@ from amygdala_tl.cli.demo import demo
 from amygdala_tl.cli.diagnose import crosstalk, evaluate, layers, quality, report
 from amygdala_tl.cli.extract import extract
 from amygdala_tl.cli.inspect import inspect
-from amygdala_tl.cli.printer import print_error, set_up
+from amygdala_tl.cli.printer import print_error, printer, set_up
 from amygdala_tl.cli.read import read
 from amygdala_tl.cli.steer import ablation_run, compare, steer
 from amygdala_tl.cli.train import capture, export, fit, train
@@ -41,7 +43,6 @@ class Command(TyperCommand):
 
 app = typer.Typer(
     help="Emotion readouts from a model's own notes: memory graph -> corpus -> activations -> directions -> readout.",
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
@@ -50,6 +51,24 @@ for command in (
     watch, capture, fit, export, demo,
 ):  # fmt: skip
     app.command(cls=Command)(command)
+
+
+def _show_versions(wanted: bool) -> bool:
+    if wanted:
+        found = [f"{name} {metadata.version(name)}" for name in (PROGRAM, "transformer-lens", "torch")]
+        printer().print(", ".join([*found, f"Python {platform.python_version()}"]))
+        raise typer.Exit
+    return wanted
+
+
+@app.callback()
+def _program(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show versions and exit.", is_eager=True, callback=_show_versions),
+    ] = False,
+) -> None:
+    pass
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -72,3 +73,13 @@ def show_result(console: Console, result: "StageResult") -> None:
             console.print(domain_table(result))
         else:
             console.print(diagnosis_summary(result))
+
+
+def show_serving(console: Console, vectors: Path, source: str | None) -> None:
+    """Print the command that serves a bundle with vLLM, if vLLM can read the model from `source`."""
+    if source is None or source.endswith(".gguf"):
+        return
+    from amygdala_tl.lens.checkpoints import readable_source
+    from amygdala_tl.report.summaries import serving_command
+
+    console.print(serving_command(vectors, readable_source(source)), soft_wrap=True)

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from amygdala_tl.cli import options
 from amygdala_tl.cli.printer import printer
-from amygdala_tl.cli.stages import Stages, show_result
+from amygdala_tl.cli.stages import Stages, show_result, show_serving
 from amygdala_tl.corpus.io import OUTPUTS, write_corpus
 from amygdala_tl.corpus.loader import read_several, read_training_data
 from amygdala_tl.errors import InputError
@@ -170,6 +170,7 @@ def run_train(
         readout = run(corpus, lens, progress=progress, **settings)
     readout.save(output)
     console.print(file_list({**_files(output, readout), "activations": activations_dir}))
+    show_serving(console, output, lens.source)
     return lens
 
 

@@ -6,6 +6,7 @@ import typer
 
 from amygdala_tl.cli import options
 from amygdala_tl.cli.printer import printer
+from amygdala_tl.cli.stages import show_serving
 
 
 def verify(
@@ -28,3 +29,4 @@ def verify(
     printer().print(verification_table(found))
     if not found.passed:
         raise typer.Exit(1)
+    show_serving(printer(), readout, found.model)

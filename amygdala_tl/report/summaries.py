@@ -1,6 +1,8 @@
 """Summaries of corpus, capture and fit for the terminal."""
 
+import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
@@ -126,6 +128,13 @@ def stage_times(seconds: Mapping[str, float]) -> Table:
 def file_list(files: Mapping[str, object]) -> Table:
     """List the paths of the results."""
     return fact_table({name: str(path) for name, path in files.items()}, style="")
+
+
+def serving_command(vectors: Path, model: str) -> Text:
+    """Show the command that serves a bundle with vLLM; `model` is what vLLM reads the checkpoint from."""
+    variables = {"VLLM_READOUT_VECTORS": vectors, "VLLM_READOUT_MANIFEST": vectors.with_suffix(".json")}
+    said = " ".join(f"{name}={shlex.quote(str(path))}" for name, path in variables.items())
+    return Text.assemble(("serve it with vLLM: ", "bold"), f"{said} vllm serve {shlex.quote(model)}")
 
 
 def _facts(name: str, facts: Mapping[str, str]) -> Text:

@@ -1,8 +1,12 @@
 """The commands on the demo graph and a tiny model, as a user runs them."""
 
 import json
+import os
+import shlex
 import subprocess
 import sys
+from importlib import metadata
+from pathlib import Path
 
 from amygdala_tl.demo import demo_graph_path
 from amygdala_tl.readout.record import load_readout
@@ -49,6 +53,23 @@ def test_a_second_train_runs_no_text_again(capsys, workplace, tiny_checkpoint):
     code, out, _ = run(capsys, "train", *arguments, *model)
     assert code == 0
     assert "the store already has all" in out
+    said = next(line for line in out.splitlines() if line.startswith("serve it with vLLM: "))
+    *variables, vllm, serve, model = shlex.split(said.removeprefix("serve it with vLLM: "))
+    assert (vllm, serve) == ("vllm", "serve")
+    for path in (model, *(variable.partition("=")[2] for variable in variables)):
+        assert Path(path).exists()
+
+
+def test_the_program_names_its_versions_and_completes_its_commands(capsys):
+    code, out, _ = run(capsys, "--version")
+    assert code == 0
+    assert (
+        f"amygdala-tl {metadata.version('amygdala-tl')}, transformer-lens {metadata.version('transformer-lens')}" in out
+    )
+    asked = {"_AMYGDALA_TL_COMPLETE": "complete_bash", "COMP_WORDS": "amygdala-tl rep", "COMP_CWORD": "1"}
+    program = [sys.executable, "-c", "from amygdala_tl.cli.main import main; main()"]
+    done = subprocess.run(program, env=os.environ | asked, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["report"]
 
 
 def test_inspect_says_what_the_bundle_is(capsys, workplace):
