@@ -1,6 +1,8 @@
 """`steer`: what a readout's directions cause when they are added to the model's stream, and taken out of it."""
 
+import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -17,10 +19,10 @@ from amygdala_tl.steering.controls import TrainingTexts, directions_of
 from amygdala_tl.steering.journal import Journal
 from amygdala_tl.steering.plan import SteeringCheck, make_plan
 from amygdala_tl.steering.prompts import Tokens, carrier_tokens
-from amygdala_tl.steering.records import Sample
-from amygdala_tl.steering.results import BLOCKS_FILE, SteeringRun, outputs, write_run, write_seed
-from amygdala_tl.steering.settings import ABLATION_PLACES, DEFAULTS, AblationPlace
-from amygdala_tl.steering.words import concept_words
+from amygdala_tl.steering.records import Sample, SteeringPlan
+from amygdala_tl.steering.results import BLOCKS_FILE, SteeringRun, claim, outputs, write_run, write_seed
+from amygdala_tl.steering.settings import ABLATION_PLACES, DEFAULTS, FEWEST, AblationPlace
+from amygdala_tl.steering.words import ConceptWords, concept_words
 
 CARRIERS = 4
 """Texts to take a concept's direction out of."""
@@ -51,20 +53,21 @@ def steer(
         lens: the readout's model, or its name; loaded by the readout's own name for it if None.
         corpus: what the readout was trained on; adds texts to take directions out of.
         store: the corpus's activations; adds shuffled labels, and readouts of other texts.
-        concepts: names; all of the readout if empty.
+        concepts: names of those to test; all of the readout if empty. Effects are always against the words of all its concepts.
         layers: see `parse_layers`; all of the readout if empty.
         doses: in units of the layer's mean residual norm.
-        random: random directions of each of two kinds; 20 are the fewest for significance at 5%.
+        random: random directions of each of two kinds; with fewer than 10 nothing can steer at a significance of 5%, and with
+            fewer than 20 no ablation is significant.
         ablate: where to take directions out: at `each` layer, at all of them `together`, `everywhere` in the model.
         words: concept -> words that count, instead of those in the package.
         samples: generations for each concept, prompt and dose.
         seeds: of random directions, halves of the texts, intervals and generations. The check runs once for each.
-        out: results folder; finished blocks in it are not measured again. One seed writes its report into the folder itself, a
-            sequence of seeds into `seed-0`, `seed-1`, ...
+        out: results folder, new or of the same run; finished blocks in it are not measured again. One seed writes its report into
+            the folder itself, a sequence of seeds into `seed-0`, `seed-1`, ...
         progress: called with the numbers of finished and of all blocks.
 
     Raises:
-        InputError: the readout has no such concept or layer, or doses, controls or words make no check.
+        InputError: the readout has no such concept or layer; doses, controls or words make no check; or `out` holds another run.
         ReadoutError: the readout does not fit the model.
         FitError: a control cannot be fitted.
         ActivationStoreError: texts have not been captured.
@@ -84,12 +87,18 @@ def steer(
         for seed in all_seeds
     ]  # fmt: skip
     names = plans[0].concepts
-    counted, texts = concept_words(lens.tokenizer, names, words), _training_texts(readout, corpus, store)
+    counted = concept_words(lens.tokenizer, readout.concepts, words, tested=names)
+    texts = _training_texts(readout, corpus, store)
     corpus = corpus if corpus is None or store is None else runnable(corpus, store)
     carriers = _carriers(corpus, names, lens) if corpus is not None and ablate else {}
+    _warn(counted, plans[0])
+    checks = [SteeringCheck(lens.info, lens.tokenizer, plan, [], counted, carriers) for plan in plans]
+    about = about_check(checks[0], readout, None if corpus is None else corpus.sha256, samples)
+    if folder is not None:
+        claim(folder, about, plans, places)
     journal, reports, said = Journal(None if folder is None else folder / BLOCKS_FILE), [], list[Sample]()
-    for number, (plan, place) in enumerate(zip(plans, places, strict=True)):
-        check = SteeringCheck(lens.info, lens.tokenizer, plan, directions_of(readout, plan, texts), counted, carriers)
+    for number, (bare, place) in enumerate(zip(checks, places, strict=True)):
+        check = replace(bare, material=directions_of(readout, bare.plan, texts))
         report, generated = run_check(
             check, lens, samples=samples, journal=journal,
             readable={name: verdict.readable for name, verdict in readout.verdicts.items()},
@@ -99,11 +108,25 @@ def steer(
         said += generated
         if folder is not None:
             write_seed(folder / place, report, generated)
-    about = about_check(check, readout, None if corpus is None else corpus.sha256)
     run = SteeringRun("" if folder is None else folder.resolve().name, tuple(reports), about, tuple(said))
     if folder is not None:
         write_run(folder, run, places)
     return run
+
+
+def _warn(words: ConceptWords, plan: SteeringPlan) -> None:
+    """Say what a reader would otherwise find out from the results."""
+    if plan.least_p > plan.level:
+        warnings.warn(
+            f"nothing can pass: with {plan.random} random directions of each kind the smallest p is {plan.least_p:.2g}; "
+            f"{FEWEST} of each are the fewest for significance at 5%",
+            stacklevel=3,
+        )
+    if alone := [name for name in plan.concepts if name in words.by_name]:
+        warnings.warn(
+            f"in no word list, so tested with their name as the only word: {', '.join(alone)}; give more in `words`",
+            stacklevel=3,
+        )
 
 
 def _over_seeds(progress: Progress, number: int, seeds: int, done: int, total: int) -> None:

@@ -5,25 +5,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from msgspec.structs import replace
 from rich.console import Console
 from rich.rule import Rule
 
 from amygdala_tl.cli import options
 from amygdala_tl.cli.inputs import training_data
-from amygdala_tl.cli.printer import print_json, printer
+from amygdala_tl.cli.printer import print_error, print_json, printer
 from amygdala_tl.errors import InputError
 from amygdala_tl.settings import OUTPUT
 from amygdala_tl.steering.settings import (
     ABLATION_PLACES,
     DEFAULTS,
+    FEWEST,
     MOST,
     SETTINGS,
     SETTINGS_FILE,
     AblationPlace,
     AblationSettings,
+    CheckSettings,
     ReadoutSettings,
     RunSettings,
     SteeringSettings,
+    check_settings,
     read_settings,
     write_settings,
 )
@@ -33,6 +37,8 @@ if TYPE_CHECKING:
     from amygdala_tl.steering.results import SteeringRun
 
 READOUT = Path("readout.safetensors")
+
+_DOES = {"reads only": "is only read", "neither": "does not steer"}
 
 
 @options.of(OUTPUT)
@@ -47,7 +53,11 @@ def steer(
         Path | None, typer.Option(help="The bundle's .safetensors file.", show_default=str(READOUT))
     ] = None,
     concepts: Annotated[
-        str | None, typer.Option(help="Comma-separated concepts.", show_default="all concepts of the readout")
+        str | None,
+        typer.Option(
+            help="Comma-separated concepts to test; effects are against the words of all concepts of the readout.",
+            show_default="all concepts of the readout",
+        ),
     ] = None,
     layers: Annotated[
         str | None, typer.Option(help="Layers to add directions at.", show_default="all layers of the readout")
@@ -74,7 +84,10 @@ def steer(
             show_default=str(DEFAULTS.samples),
         ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Results folder; what it has is not measured again.")] = Path("steering"),
+    out: Annotated[
+        Path,
+        typer.Option(help="Results folder, new or of the same settings; what it has is not measured again."),
+    ] = Path("steering"),
     ablate: Annotated[
         str | None,
         typer.Option(
@@ -83,14 +96,23 @@ def steer(
             show_default=",".join(ABLATION_PLACES),
         ),
     ] = None,
-    check: Annotated[bool, typer.Option("--check", help="Exit with 1 unless all concepts steer.")] = False,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check", help="Exit with 1 unless all tested concepts steer, or those of `[check]` in the settings file."
+        ),
+    ] = False,
     training_data_dir: Annotated[
         Path | None,
         typer.Option(help="Training corpus: adds shuffled labels, readouts of other texts, and ablation."),
     ] = None,
     activations_dir: options.ActivationsDir = None,
     words: Annotated[
-        Path | None, typer.Option(help="JSON file, concept -> list of its words, instead of the words in the package.")
+        Path | None,
+        typer.Option(
+            help="JSON file, concept -> list of its words, instead of the words in the package. A concept in neither is "
+            "tested with its name as the only word."
+        ),
     ] = None,
     seed: Annotated[
         int | None,
@@ -123,6 +145,7 @@ def steer(
                 )
             ),
             AblationSettings(**_given(layers=None if ablate is None else _places(ablate))),
+            CheckSettings() if check else None,
         )
         run = run_settings(settings, out, seed=settings.steering.seeds[0])
     elif given:
@@ -131,9 +154,11 @@ def steer(
             remedy="write the setting into the file, or leave out --config",
         )  # fmt: skip
     else:
-        run = run_settings(read_settings(config), out, config=config)
-    if check and any(found.verdict != "steers" for found in run.concepts):
-        raise typer.Exit(1)
+        settings = read_settings(config)
+        if check and settings.check is None:
+            settings = replace(settings, check=CheckSettings())
+        run = run_settings(settings, out, config=config)
+    _gate(settings, run)
 
 
 @options.of(OUTPUT)
@@ -144,13 +169,18 @@ def ablation_run(
     ),
 ) -> None:
     """Run `steer --config`, under its older name."""
-    run_settings(read_settings(config), out, config=config)
+    settings = read_settings(config)
+    _gate(settings, run_settings(settings, out, config=config))
 
 
 def compare(
     first: Annotated[Path, typer.Argument(help="Results folder of `steer`.")],
     second: Annotated[Path, typer.Argument(help="Another results folder.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print all numbers as JSON.")] = False,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Exit with 1 if a verdict of the first is worse, or missing, in the second."),
+    ] = False,
 ) -> None:
     """Compare two causal checks: settings, verdicts, and differences of effects with intervals."""
     from amygdala_tl.report.runs import comparison_table
@@ -162,6 +192,9 @@ def compare(
         print_json(found.as_json(), indent=2)
     else:
         printer().print(comparison_table(found))
+    if check and found.worse:
+        print_error(f"worse in {found.names[1]}: {', '.join(each.concept for each in found.worse)}", what="check")
+        raise typer.Exit(1)
 
 
 def run_settings(
@@ -178,6 +211,7 @@ def run_settings(
     from amygdala_tl.steering.words import read_words
 
     steering, source = settings.steering, settings.readout
+    check_settings(settings, out)
     _check_outputs(settings, out, [""] if seed is not None else [f"seed-{each}" for each in steering.seeds])
     words = None if steering.words is None else read_words(Path(steering.words))
     console = printer()
@@ -239,10 +273,18 @@ def _check_outputs(settings: RunSettings, out: Path, places: Sequence[str]) -> N
 
 
 def _check_plan(readout: "Readout", settings: RunSettings) -> None:
-    """Find mistakes before a model is loaded, if the readout says how many layers its model has."""
+    """Find mistakes before a model is loaded, as far as the readout says how many layers its model has."""
+    from amygdala_tl.names import named_concepts
     from amygdala_tl.steering.plan import make_plan
 
     model, steering = readout.provenance.model, settings.steering
+    if settings.check is not None:
+        named_concepts(settings.check.concepts, readout.concepts)
+        if steering.random < FEWEST:
+            raise InputError(
+                "a check with so few random directions cannot pass", got=steering.random, need=f"{FEWEST} or more",
+                remedy="raise random, or leave the check out",
+            )  # fmt: skip
     if model is not None:
         make_plan(
             readout, model.n_layers, concepts=steering.concepts, layers=steering.layers, doses=steering.doses,
@@ -250,9 +292,17 @@ def _check_plan(readout: "Readout", settings: RunSettings) -> None:
         )  # fmt: skip
 
 
+def _gate(settings: RunSettings, run: "SteeringRun") -> None:
+    """End with 1 if a concept that must steer does not."""
+    failed = () if settings.check is None else run.failed(settings.check.concepts)
+    if failed:
+        print_error(", ".join(f"{found.concept} {_DOES[found.verdict]}" for found in failed), what="check")
+        raise typer.Exit(1)
+
+
 def _show(console: Console, run: "SteeringRun", out: Path) -> None:
     from amygdala_tl.report.runs import summary_table
-    from amygdala_tl.report.steering import steering_table
+    from amygdala_tl.report.steering import steering_table, words_table
     from amygdala_tl.report.summaries import file_list
 
     several = len(run.reports) > 1
@@ -263,6 +313,7 @@ def _show(console: Console, run: "SteeringRun", out: Path) -> None:
     if several:
         console.print(Rule("all seeds", align="left"))
         console.print(summary_table(run.reports))
+    console.print(words_table(run))
     files = ("report.json", "samples.jsonl", "config.toml", "summary.tsv", "results.jsonl", "report.html")
     names = ("numbers", "samples", "settings", "summary", "results", "report")
     console.print(

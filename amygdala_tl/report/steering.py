@@ -8,6 +8,7 @@ from rich.text import Text
 
 from amygdala_tl.report.grid import NARROW, UNKNOWN, fixed, grid, tally
 from amygdala_tl.steering.records import Ablation, ConceptSteering, DoseEffect, SteeringReport, SteeringVerdict
+from amygdala_tl.steering.results import SteeringRun
 from amygdala_tl.steering.summary import ConceptSummary, nearest_dose
 
 STYLES: dict[SteeringVerdict, str] = {"steers": "green", "reads only": "yellow", "neither": "red"}
@@ -33,6 +34,16 @@ def steering_table(report: SteeringReport, *, wide: bool = False) -> RenderableT
         add_concept(table, found, cells)
     counts = tally((found.verdict for found in report.concepts), STYLES)
     return Group(table, Text(counts), Text(_legend(report), style="dim"))
+
+
+def words_table(run: SteeringRun) -> RenderableType:
+    """Show the words that count for every tested concept, and which concepts no word list has."""
+    alone = () if run.about is None else run.about.by_name
+    table = grid(["words of", ""], padding=NARROW)
+    for found in run.reports[0].concepts:
+        said = ", ".join(found.words) or "none that is a token of its own"
+        table.add_row(found.concept, said + (" (its name: no word list has it)" if found.concept in alone else ""))
+    return table
 
 
 def concept_grid(numbers: Iterable[str]) -> Table:

@@ -46,6 +46,7 @@ class LayerMaterial:
     Attributes:
         layer: where directions are added.
         concepts: [concept, d_model] unit rows: what is checked.
+        every: directions of all the readout's concepts, checked or not, which the orthogonal controls avoid; `concepts` if None.
         halves: the concepts' directions fitted on two halves of the groups; None without a corpus.
         shuffled: directions of the same estimator on shuffled labels; None without a corpus.
         readers: readouts of a later layer, fitted on the same two halves; None if there is none.
@@ -56,6 +57,7 @@ class LayerMaterial:
     halves: Float[Tensor, "half concept d_model"] | None = None
     shuffled: Float[Tensor, "shuffled d_model"] | None = None
     readers: Readers | None = None
+    every: Float[Tensor, "every d_model"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,8 @@ def make_arms(material: LayerMaterial, random: int, generator: torch.Generator) 
     parts: list[tuple[ArmKind, Tensor]] = [("concept", material.concepts.float())]
     if material.halves is not None:
         parts += [("half 0", material.halves[0].float()), ("half 1", material.halves[1].float())]
-    parts += [("random", isotropic), ("orthogonal", orthogonal_to(drawn, material.concepts))]
+    avoided = material.concepts if material.every is None else material.every
+    parts += [("random", isotropic), ("orthogonal", orthogonal_to(drawn, avoided))]
     if material.shuffled is not None:
         parts.append(("shuffled", material.shuffled.float()))
     return Arms(

@@ -59,7 +59,7 @@ def run_check(
     return report, tuple(said)
 
 
-def about_check(check: SteeringCheck, readout: Readout, corpus_sha256: str | None) -> About:
+def about_check(check: SteeringCheck, readout: Readout, corpus_sha256: str | None, samples: int) -> About:
     """What the numbers of a check depend on besides its plan, as hashes and versions."""
     said = readout.provenance
     return About(
@@ -68,6 +68,8 @@ def about_check(check: SteeringCheck, readout: Readout, corpus_sha256: str | Non
         readout=RunReadout(readout.sha256, said.method, said.writer, said.corpus_sha256),
         corpus_sha256=corpus_sha256,
         words=check.words.words,
+        by_name=check.words.by_name,
+        generations=samples,
         prompts_sha256=key_of(open_prompts(check.tokenizer), plain_tokens(check.tokenizer)),
         carriers_sha256=key_of({str(place): texts for place, texts in check.carriers.items()}),
     )

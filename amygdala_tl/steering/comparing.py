@@ -1,8 +1,8 @@
 """Two runs side by side: what differs in how they were made, and in what they found.
 
 Effects of two runs have one scale if the model and the words of all concepts are the same (a concept's effect is against the
-others' words). If the prompts are the same too, differences are taken prompt by prompt, with the interval of paired differences;
-otherwise with that of two independent means.
+others' words, tested or not). If the prompts are the same too, differences are taken prompt by prompt, with the interval of
+paired differences; otherwise with that of two independent means.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,6 +15,8 @@ from amygdala_tl.steering.records import DoseEffect, SteeringVerdict
 from amygdala_tl.steering.results import About, SteeringRun
 from amygdala_tl.steering.significance import bootstrap_interval
 from amygdala_tl.steering.summary import ConceptSummary, summarise
+
+_BEST_FIRST: tuple[SteeringVerdict, ...] = ("steers", "reads only", "neither")
 
 NORMAL = 1.96
 """Deviations of a normal 95% interval."""
@@ -105,9 +107,24 @@ class RunComparison:
     notes: tuple[str, ...]
     concepts: tuple[ConceptComparison, ...]
 
+    @property
+    def worse(self) -> tuple[ConceptComparison, ...]:
+        """Concepts whose verdict is worse in the second run, or missing there."""
+        return tuple(
+            each for each in self.concepts if each.first is not None and _rank(each.second) > _rank(each.first)
+        )
+
     def as_json(self) -> dict[str, Any]:
         """JSON-ready values."""
-        return {**asdict(self), "comparable": not self.obstacles}
+        return {
+            **asdict(self),
+            "comparable": not self.obstacles,
+            "worse": [each.concept for each in self.worse],
+        }
+
+
+def _rank(side: Side | None) -> int:
+    return len(_BEST_FIRST) if side is None else _BEST_FIRST.index(side.verdict)
 
 
 def compare_runs(first: SteeringRun, second: SteeringRun) -> RunComparison:
@@ -210,12 +227,18 @@ def _obstacles(first: SteeringRun, second: SteeringRun) -> list[str]:
     names = [run.reports[0].model for run in (first, second)]
     if weights[0] != weights[1] if all(weights) else names[0] != names[1]:
         found.append("the models differ")
-    words = [{each.concept: tuple(sorted(each.words)) for each in run.reports[0].concepts} for run in (first, second)]
+    words = [{concept: tuple(sorted(some)) for concept, some in _words(run).items()} for run in (first, second)]
     if words[0].keys() != words[1].keys():
-        found.append("the concepts differ, and an effect is against the words of all others")
+        found.append("the readouts' concepts differ, and an effect is against the words of all others")
     elif words[0] != words[1]:
         found.append("the words differ")
     return found
+
+
+def _words(run: SteeringRun) -> Mapping[str, tuple[str, ...]]:
+    """Words of all concepts that effects are against."""
+    said = {} if run.about is None else run.about.words
+    return said or {each.concept: each.words for each in run.reports[0].concepts}
 
 
 def _differs(first: SteeringRun, second: SteeringRun) -> list[tuple[str, str, str]]:

@@ -105,22 +105,21 @@ def directions_of(readout: Readout, plan: SteeringPlan, texts: TrainingTexts | N
     """
     columns = [readout.concepts.index(name) for name in plan.concepts]
     controls = None if texts is None else fit_controls(texts, 2 * plan.random, plan.seed)
-    return [
-        _of_layer(layer, readout.writing[readout.column(layer), columns], columns, controls) for layer in plan.layers
-    ]
+    return [_of_layer(layer, readout.writing[readout.column(layer)], columns, controls) for layer in plan.layers]
 
 
 def _of_layer(
-    layer: int, own: Float[Tensor, "concept d_model"], columns: Sequence[int], controls: Controls | None
+    layer: int, every: Float[Tensor, "every d_model"], columns: Sequence[int], controls: Controls | None
 ) -> LayerMaterial:
+    own = every[list(columns)]
     if controls is None:
-        return LayerMaterial(layer, own)
+        return LayerMaterial(layer, own, every=every)
     here = controls.layers.index(layer)
     readers = None
     if (above := here + 1) < len(controls.layers):
         vectors, deviation = controls.readers[:, columns, above], controls.deviation[:, columns, above]
         readers = Readers(controls.layers[above], vectors, deviation)
-    return LayerMaterial(layer, own, controls.halves[:, columns, here], controls.shuffled[:, here], readers)
+    return LayerMaterial(layer, own, controls.halves[:, columns, here], controls.shuffled[:, here], readers, every)
 
 
 def _with_labels_of(data: LabelledActivations, source: Tensor) -> LabelledActivations:

@@ -39,7 +39,7 @@ class SteeringCheck:
         tokenizer: the model's.
         plan: what is checked.
         material: one a layer of the plan, in its order.
-        words: of the plan's concepts.
+        words: of all the readout's concepts, those of the plan marked as tested.
         carriers: number of a concept -> token ids of texts that carry it, for ablation.
     """
 
@@ -84,7 +84,7 @@ def make_plan(
         )
     if random < 3:
         raise InputError(
-            "too few random directions", got=random, need="3 or more; 20 for significance at 5%",
+            "too few random directions", got=random, need="3 or more; 10 for significance at 5%",
             remedy="change `random`",
         )  # fmt: skip
     return SteeringPlan(

@@ -63,6 +63,12 @@ class SteeringPlan:
     seed: int = 0
     ablate: tuple[AblationPlace, ...] = ABLATION_PLACES
 
+    @property
+    def least_p(self) -> float:
+        """The smallest corrected p that any effect can have, from the number of random directions of both kinds."""
+        cells = len(self.concepts) * len(self.layers)
+        return cells / (1 + cells * 2 * self.random)
+
 
 @dataclass(frozen=True, slots=True)
 class DoseEffect(_Measured):

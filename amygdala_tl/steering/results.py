@@ -1,6 +1,6 @@
 """Folder of a causal check's results, written and read back.
 
-run.json          what the run was made of, and where its reports are: one a seed
+run.json          what the run was made of, its plans, and where its reports are: one a seed; written first
 report.json       all numbers of the check; `seed-0/report.json`, ... where a run has a list of seeds
 samples.jsonl     generations, beside each report
 blocks.jsonl      raw measurements, from which a stopped run goes on
@@ -12,7 +12,7 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,6 +22,7 @@ from amygdala_tl.decode import decode, decode_lines
 from amygdala_tl.errors import InputError
 from amygdala_tl.files import Kind, atomic_write_bytes, atomic_write_text, make_folder, read_file
 from amygdala_tl.kinds import json_with, text_with
+from amygdala_tl.names import named_concepts
 from amygdala_tl.steering.journal import BLOCKS
 from amygdala_tl.steering.records import Ablation, Sample, SteeringPlan, SteeringReport
 from amygdala_tl.steering.summary import ConceptSummary, summarise
@@ -78,7 +79,9 @@ class About:
         model, readout: what was checked.
         versions: package -> version.
         corpus_sha256: of the corpus that the run was given.
-        words: concept -> words that count.
+        words: concept -> words that count, of all concepts that effects are against.
+        by_name: concepts that no word list has: their name is their only word.
+        generations: for each concept, prompt and dose.
         prompts_sha256, carriers_sha256: of open prompts and plain texts, and of the texts of ablation, as token ids.
     """
 
@@ -89,6 +92,8 @@ class About:
     words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     prompts_sha256: str | None = None
     carriers_sha256: str | None = None
+    by_name: tuple[str, ...] = ()
+    generations: int = 0
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -117,6 +122,15 @@ class SteeringRun:
         """Verdict and best dose of every concept, over all seeds."""
         return tuple(summarise(self.reports))
 
+    def failed(self, concepts: Sequence[str] = ()) -> tuple[ConceptSummary, ...]:
+        """Return the concepts that do not steer, of those named or of all.
+
+        Raises:
+            InputError: the run has not tested one of them.
+        """
+        wanted = named_concepts(concepts, self.plan.concepts) or self.plan.concepts
+        return tuple(found for found in self.concepts if found.concept in wanted and found.verdict != "steers")
+
     def __repr__(self) -> str:
         verdicts = ", ".join(f"{found.concept}: {found.verdict}" for found in self.concepts)
         return f"SteeringRun({verdicts})"
@@ -129,6 +143,14 @@ class _RunFile(About):
     format: int = FORMAT
     command: str = "steer"
     reports: Mapping[str, str] = field(default_factory=lambda: {"0": REPORT_FILE})
+    plans: tuple[SteeringPlan, ...] = ()
+
+    def differences(self, other: "_RunFile") -> list[str]:
+        """Names of everything that two runs were made of and that differs."""
+        plans = [asdict(each.plans[0]) if each.plans else {} for each in (self, other)]
+        names = [each.name for each in fields(self) if getattr(self, each.name) != getattr(other, each.name)]
+        of_plan = [name for name in plans[1] if plans[0].get(name) != plans[1][name]]
+        return [name for name in names if name != "plans" or not of_plan] + of_plan
 
 
 def outputs(folder: Path, places: Sequence[str]) -> dict[Path, Kind]:
@@ -170,15 +192,47 @@ def write_run(folder: Path, run: SteeringRun, paths: Sequence[str]) -> None:
     Raises:
         StorageError: the disk refused.
     """
-    about = run.about or About()
-    seeds = (str(report.plan.seed) for report in run.reports)
-    reports = {seed: (Path(path) / REPORT_FILE).as_posix() for seed, path in zip(seeds, paths, strict=True)}
-    file = _RunFile(**{name: getattr(about, name) for name in About.__slots__}, reports=reports)
-    atomic_write_bytes(
-        folder / RUN_FILE, msgspec.json.format(msgspec.json.encode(file), indent=2) + b"\n", _KINDS[RUN_FILE]
-    )
+    _write_head(folder, _head(run.about or About(), [report.plan for report in run.reports], paths))
     atomic_write_text(folder / RESULTS_FILE, result_lines(run.reports), _KINDS[RESULTS_FILE])
     atomic_write_text(folder / SUMMARY_FILE, summary_tsv(run.reports), _KINDS[SUMMARY_FILE])
+
+
+def claim(folder: Path, about: About, plans: Sequence[SteeringPlan], paths: Sequence[str]) -> None:
+    """Write `run.json` into a new results folder, or see that the folder is of the same run.
+
+    Args:
+        folder: of the results.
+        about, plans: what the run is made of, and one plan a seed.
+        paths: of each report's folder, from `folder` on.
+
+    Raises:
+        InputError: the folder holds another run.
+        StorageError: the disk refused.
+    """
+    head, path = _head(about, plans, paths), folder / RUN_FILE
+    there = [place for place in paths if (folder / place / REPORT_FILE).exists()]
+    kept = _read(path, _RunFile) if path.is_file() else None
+    other = ["report.json without run.json"] if there and kept is None else kept.differences(head) if kept else []
+    if other:
+        raise InputError(
+            "the folder holds the results of another run", label=str(folder), got=f"another {', '.join(other)}",
+            need="the same run, or a folder of its own for each run", remedy="choose another folder",
+        )  # fmt: skip
+    if kept is None:
+        make_folder(folder, private=True)
+        _write_head(folder, head)
+
+
+def _head(about: About, plans: Sequence[SteeringPlan], paths: Sequence[str]) -> _RunFile:
+    seeds = (str(plan.seed) for plan in plans)
+    reports = {seed: (Path(path) / REPORT_FILE).as_posix() for seed, path in zip(seeds, paths, strict=True)}
+    made = {name: getattr(about, name) for name in About.__slots__}
+    return _RunFile(**made, reports=reports, plans=tuple(plans))
+
+
+def _write_head(folder: Path, head: _RunFile) -> None:
+    data = msgspec.json.format(msgspec.json.encode(head), indent=2) + b"\n"
+    atomic_write_bytes(folder / RUN_FILE, data, _KINDS[RUN_FILE])
 
 
 def read_run(folder: Path) -> SteeringRun:

@@ -9,6 +9,8 @@
     seeds = [0, 1, 2]
     [ablation]
     layers = ["each", "everywhere"]
+    [check]
+    concepts = ["anxiety"]
 
 Paths are relative to the file's folder.
 """
@@ -28,6 +30,7 @@ from amygdala_tl.decode import decode
 from amygdala_tl.errors import InputError
 from amygdala_tl.files import Kind, atomic_write_text, read_file
 from amygdala_tl.kinds import text_with
+from amygdala_tl.names import fold_name
 from amygdala_tl.settings import CAPTURE, FIT, LARGEST_SEED, Labels
 
 AblationPlace = Literal["each", "together", "everywhere"]
@@ -39,6 +42,9 @@ ABLATION_PLACES: tuple[AblationPlace, ...] = ("each", "together", "everywhere")
 Name = Annotated[str, Meta(pattern=r"\S")]
 Layers = str | tuple[int | float, ...]
 """As `parse_layers` takes them: `"14,-1,0.5"`, `"all"`, or a list."""
+
+FEWEST = 10
+"""Fewest random directions of each kind with which an effect can be significant at 5% (see `significance`)."""
 
 TRAINING = ("target_layers", "aggregator", "denoise", "labels")
 
@@ -113,24 +119,36 @@ class AblationSettings(Struct, frozen=True, forbid_unknown_fields=True):
     layers: tuple[AblationPlace, ...] = ABLATION_PLACES
 
 
+class CheckSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Concepts that must steer: the command exits with 1 unless they do. All that are tested if empty."""
+
+    concepts: tuple[Name, ...] = ()
+
+
 class RunSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """A whole causal check, as its TOML file says it.
 
     Attributes:
         readout, steering, ablation: the tables of the file.
         model: its name; the one in the readout's manifest if None, or `embedded` for a readout that is trained.
+        check: what must steer; nothing if None.
     """
 
     readout: ReadoutSettings
     model: Name | None = None
     steering: SteeringSettings = SteeringSettings()
     ablation: AblationSettings = AblationSettings()
+    check: CheckSettings | None = None
 
     def __post_init__(self) -> None:
         if self.readout.file is None and self.readout.corpus is None:
             raise ValueError("`readout` needs `file`, or `corpus` to train one on")
         if self.readout.file is not None and self.readout.training:
             raise ValueError(f"`readout.{self.readout.training[0]}` cannot be combined with `readout.file`")
+        if self.check is not None and self.steering.concepts:
+            tested = set(map(fold_name, self.steering.concepts))
+            if untested := [name for name in self.check.concepts if fold_name(name) not in tested]:
+                raise ValueError(f"`check.concepts` names {untested[0]}, which `steering.concepts` leaves out")
 
 
 def read_settings(path: Path) -> RunSettings:
@@ -139,13 +157,7 @@ def read_settings(path: Path) -> RunSettings:
     Raises:
         InputError: it cannot be read, a key is unknown, a value does not fit, or a file that it names is missing.
     """
-    found = decode(
-        read_file(path, remedy="check the path", most=16 << 20),
-        RunSettings,
-        label=str(path),
-        remedy=REMEDY,
-        format="toml",
-    )
+    found = _decoded(path)
     folder = path.resolve().parent
     for key, place in _paths(found):
         if not (folder / place).exists():
@@ -161,17 +173,52 @@ def write_settings(settings: RunSettings, folder: Path) -> Path:
     Raises:
         StorageError: the disk refused.
     """
+    values = msgspec.to_builtins(_relative(settings, folder))
+    if settings.readout.file is not None:
+        values["readout"] = {key: value for key, value in values["readout"].items() if key not in TRAINING}
+    atomic_write_text(folder / SETTINGS_FILE, tomli_w.dumps(_without_none(values)), SETTINGS)
+    return folder / SETTINGS_FILE
+
+
+def check_settings(settings: RunSettings, folder: Path) -> None:
+    """Refuse a results folder of other settings; `check` may differ, because it changes no number.
+
+    Raises:
+        InputError: `config.toml` in `folder` has other settings, or cannot be read.
+    """
+    path = folder / SETTINGS_FILE
+    if not path.is_file():
+        return
+    kept, wanted = (_flat(replace(each, check=None)) for each in (_decoded(path), _relative(settings, folder)))
+    if other := [key for key in kept if kept[key] != wanted[key]]:
+        raise InputError(
+            "the folder holds the results of other settings", label=str(folder), got=f"another {', '.join(other)}",
+            need="the same settings, or a folder of its own for each run", remedy="choose another folder",
+        )  # fmt: skip
+
+
+def _decoded(path: Path) -> RunSettings:
+    data = read_file(path, remedy="check the path", most=16 << 20)
+    return decode(data, RunSettings, label=str(path), remedy=REMEDY, format="toml")
+
+
+def _relative(settings: RunSettings, folder: Path) -> RunSettings:
+    """The settings with paths relative to `folder`."""
 
     def relative(place: str) -> str:
         return os.path.relpath(place, folder.resolve())
 
     if settings.model is not None and settings.model != "embedded" and os.path.exists(settings.model):
         settings = replace(settings, model=relative(settings.model))
-    values = msgspec.to_builtins(_with_paths(settings, relative))
-    if settings.readout.file is not None:
-        values["readout"] = {key: value for key, value in values["readout"].items() if key not in TRAINING}
-    atomic_write_text(folder / SETTINGS_FILE, tomli_w.dumps(_without_none(values)), SETTINGS)
-    return folder / SETTINGS_FILE
+    return _with_paths(settings, relative)
+
+
+def _flat(settings: RunSettings) -> dict[str, Any]:
+    """Key as in the file -> value."""
+    values = msgspec.to_builtins(settings)
+    tables = {name: value for name, value in values.items() if isinstance(value, dict)}
+    inside = {f"{name}.{key}": value for name, table in tables.items() for key, value in table.items()}
+    return {name: value for name, value in values.items() if name not in tables} | inside
 
 
 def _paths(settings: RunSettings) -> Iterator[tuple[str, str]]:

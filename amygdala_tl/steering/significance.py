@@ -12,7 +12,8 @@ look (concept, layer, dose), and the largest ones of random directions with equa
 A random direction in the place of a concept's gets t of the same distribution, heavy tails of broken doses included. Looks are
 few tests: effects are nearly linear in the dose, and directions of neighbouring layers do much the same. Random directions of
 two layers are independent, so that their largest t is rather too large, and p too. Concepts are many, and Holm's correction is
-for those. It leaves 1/R for the smallest p: R = 20 is the least that can be significant at 5%.
+for those. It leaves about 1/R for the smallest p: R = 20 is the least that can be significant at 5% (`SteeringPlan.least_p`).
+Additions have two kinds of random directions, so 10 of each kind are enough; ablations have one kind, and need 20.
 """
 
 import torch

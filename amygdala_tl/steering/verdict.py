@@ -19,6 +19,7 @@ from amygdala_tl.steering.records import (
     SteeringPlan,
     SteeringVerdict,
 )
+from amygdala_tl.steering.settings import FEWEST
 
 
 def concept_verdict(
@@ -60,6 +61,11 @@ def concept_verdict(
 
 def _why_not(plan: SteeringPlan, layers: Sequence[LayerSteering]) -> str:
     """The reason of the dose that came nearest."""
+    if plan.least_p > plan.level:
+        return (
+            f"Nothing can pass: with {plan.random} random directions of each kind, the smallest p is {plan.least_p:.2g}; "
+            f"{FEWEST} of each are the fewest."
+        )
     sound = [(of, at) for of in layers for at in of.doses if not _broken(of, at)]
     if not sound:
         return "Every dose breaks the model, or has less effect than none."

@@ -1,8 +1,8 @@
 """The words of every concept as token ids: what a steered model should say more often, or less.
 
-`words.json` lists common words of emotions; a concept outside the list has only its own name. A word counts if it is one token
-behind a space, because then one forward pass gives its probability after any prompt. If no word of a concept is one token, the
-first tokens of its words count. A token that two concepts share counts for neither.
+`words.json` lists common words of emotions; a concept outside the list has only its own name (`by_name`). A word counts if it is
+one token behind a space, because then one forward pass gives its probability after any prompt. If no word of a concept is one
+token, the first tokens of its words count. A token that two concepts share counts for neither.
 """
 
 from collections import Counter
@@ -37,18 +37,25 @@ class ConceptWords:
         share: [word, concept], 1 / number of the concept's words where the word belongs to the concept, else 0. Log-probabilities
             of the words times `share` are mean log-probabilities of the concepts' words. NaN for a concept without words.
         words: concept -> its words that count.
+        tested: numbers of the concepts that a check tests; the others are there for contrast only.
+        by_name: concepts that no word list has, whose only word is their name.
     """
 
     concepts: tuple[str, ...]
     tokens: Int[Tensor, " word"]
     share: Float[Tensor, "word concept"]
     words: Mapping[str, tuple[str, ...]]
+    tested: tuple[int, ...]
+    by_name: tuple[str, ...] = ()
 
-    def contrast(self, logits: Float[Tensor, "*axes word"]) -> Float[Tensor, "*axes concept"]:
-        """Mean log-probability of a concept's words minus that of the other concepts' words, in nats.
+    def contrast(self, logits: Float[Tensor, "*axes word"]) -> Float[Tensor, "*axes tested"]:
+        """Compute the mean log-probability of each tested concept's words minus that of all other concepts' words, in nats.
 
         The normaliser of the softmax is the same for all words, so their logits are enough.
         """
+        return self._of_all(logits)[..., list(self.tested)]
+
+    def _of_all(self, logits: Float[Tensor, "*axes word"]) -> Float[Tensor, "*axes concept"]:
         own = logits @ self.share.to(logits)
         n = own.shape[-1]
         if n == 1:  # nothing to hold it against
@@ -76,7 +83,11 @@ def read_words(path: Path) -> Mapping[str, tuple[str, ...]]:
 
 
 def concept_words(
-    tokenizer: Any, concepts: Sequence[str], words: Mapping[str, Sequence[str]] | None = None
+    tokenizer: Any,
+    concepts: Sequence[str],
+    words: Mapping[str, Sequence[str]] | None = None,
+    *,
+    tested: Sequence[str] | None = None,
 ) -> ConceptWords:
     """Tokens of every concept's words in this tokenizer.
 
@@ -84,9 +95,10 @@ def concept_words(
         tokenizer: a Hugging Face tokenizer.
         concepts: names; one that is in neither `words` nor the list has its name as its only word.
         words: concept -> words, instead of those in the list.
+        tested: those of `concepts` that a check tests; all if None. An effect is always against the words of all concepts.
 
     Raises:
-        InputError: no concept has a word of its own.
+        InputError: no tested concept has a word of its own.
     """
     known = {**word_list(), **{name.casefold(): tuple(some) for name, some in (words or {}).items()}}
     found: dict[str, dict[int, str]] = {}
@@ -100,8 +112,10 @@ def concept_words(
         concept: {token: word for token, word in tokens.items() if shared[token] == 1}
         for concept, tokens in found.items()
     }
-    if not any(own.values()):
-        raise InputError("no concept has a word of its own", got=", ".join(concepts), remedy="give some in `words`")
+    tested = list(concepts) if tested is None else tested
+    if not any(own[concept] for concept in tested):
+        raise InputError("no concept has a word of its own", got=", ".join(tested), remedy="give some in `words`")
+    found_at = {concept: place for place, concept in enumerate(concepts)}
     order = [(token, place) for place, tokens in enumerate(own.values()) for token in tokens]
     share = torch.zeros(len(order), len(concepts))
     for row, (_, place) in enumerate(order):
@@ -111,6 +125,8 @@ def concept_words(
         tokens=torch.tensor([token for token, _ in order]),
         share=share / share.sum(dim=0),
         words={concept: tuple(tokens.values()) for concept, tokens in own.items()},
+        tested=tuple(found_at[concept] for concept in tested),
+        by_name=tuple(concept for concept in concepts if concept.casefold() not in known),
     )
 
 

@@ -68,6 +68,53 @@ def test_several_seeds_are_one_run_with_a_folder_each(readout, tiny, tmp_path):
     assert alone.name == ""
 
 
+def test_a_folder_takes_one_run_also_of_one_that_was_stopped(readout, tiny, tmp_path):
+    class Stopped(Exception):
+        pass
+
+    def stop(done, total):
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        at.steer(readout, tiny, out=tmp_path, progress=stop, **CHEAP)
+    head = (tmp_path / "run.json").read_bytes()
+    assert json.loads(head)["readout"]["sha256"] == readout.sha256
+    with pytest.raises(InputError, match="finished run"):
+        read_run(tmp_path)
+    for other, said in (
+        ({"doses": [0.2]}, "doses"),
+        ({"words": {"joy": ["sun"]}}, "words"),
+        ({"seeds": 1}, "seed"),
+        ({"seeds": [0]}, "reports"),
+        ({"samples": 1}, "generations"),
+    ):
+        with pytest.raises(InputError, match=f"another run.*{said}"):
+            at.steer(readout, tiny, out=tmp_path, **{**CHEAP, **other})
+    turned = replace(readout, vectors=-readout.vectors)
+    with pytest.raises(InputError, match=r"another run.*readout"):
+        at.steer(turned, tiny, out=tmp_path, **CHEAP)
+    assert (tmp_path / "run.json").read_bytes() == head
+    found = at.steer(readout, tiny, out=tmp_path, **CHEAP)
+    assert read_run(tmp_path) == found
+
+
+def test_concepts_chooses_what_is_tested_and_not_what_it_is_held_against(readout, tiny):
+    both, alone = (at.steer(readout, tiny, **{**CHEAP, "concepts": names}) for names in (["joy", "grief"], ["grief"]))
+    assert set(both.about.words) == set(alone.about.words) == set(readout.concepts)
+    one, other = both.reports[0].concepts[1].layers[0].doses[0], alone.reports[0].concepts[0].layers[0].doses[0]
+    assert one.effect == pytest.approx(other.effect, abs=1e-4)
+    assert one.random_deviation == pytest.approx(other.random_deviation, abs=1e-4)
+    assert [found.concept for found in both.failed(["Grief"])] == ["grief"]
+
+
+def test_a_concept_that_no_word_list_has_is_named(readout, tiny):
+    other = replace(readout, concepts=tuple("Tuesday" if name == "joy" else name for name in readout.concepts))
+    with pytest.warns(UserWarning, match="only word: Tuesday"):
+        found = at.steer(other, tiny, **{**CHEAP, "concepts": ["Tuesday", "grief"]})
+    assert found.about.by_name == ("Tuesday",)
+    assert found.reports[0].concepts[0].words == ("Tuesday",)
+
+
 def test_a_readout_with_four_keys_has_random_controls_and_no_judgement(
     capsys, four_keys, readout, tiny, tiny_checkpoint, tmp_path
 ):

@@ -6,7 +6,9 @@ import tomllib
 
 import pytest
 
+from amygdala_tl.steering.results import write_run, write_seed
 from tests.cli.conftest import run
+from tests.report.steering_example import example_run
 
 STEERING = 'concepts = ["joy", "grief"]\nlayers = [2]\ndoses = [0, 0.4]\nrandom = 3'
 
@@ -148,6 +150,32 @@ def test_mistakes_are_one_message_before_a_model_is_loaded(capsys, written, tmp_
     assert said in err
     assert "Traceback" not in err
     assert not (tmp_path / "out" / "run.json").exists()
+
+
+def test_the_settings_file_says_which_concepts_must_steer(capsys, written, tmp_path):
+    enough = STEERING.replace("random = 3", "random = 10")
+    text = f'[readout]\nfile = "readout.safetensors"\n[steering]\n{enough}\n[check]\nconcepts = ["grief"]'
+    code, _, err = run(capsys, "steer", "--config", written(text), "--out", tmp_path / "out")
+    assert code == 1
+    assert "check: grief" in err
+    assert "joy" not in err
+    code, _, err = run(
+        capsys, "steer", "--config", written(text.replace('= ["grief"]', '= ["calm"]')), "--out", tmp_path
+    )
+    assert code == 2
+    assert "calm, which `steering.concepts` leaves out" in err
+
+
+def test_compare_fails_where_a_verdict_got_worse(capsys, tmp_path):
+    for name, run_ in (("first", example_run(4)), ("second", example_run(3))):
+        write_seed(tmp_path / name, run_.reports[0], ())
+        write_run(tmp_path / name, run_, [""])
+    folders = (tmp_path / "first", tmp_path / "second")
+    assert run(capsys, "compare", *folders)[0] == 0
+    code, _, err = run(capsys, "compare", *folders, "--check")
+    assert code == 1
+    assert f"worse in second: {example_run(4).plan.concepts[3]}" in err
+    assert run(capsys, "compare", *reversed(folders), "--check")[0] == 0
 
 
 def test_a_folder_without_a_finished_run_is_one_message(capsys, tmp_path):

@@ -54,9 +54,46 @@ def test_a_second_run_adds_nothing_to_the_journal_and_says_the_same(steer, tmp_p
 
 
 def test_check_fails_if_a_concept_does_not_steer(steer, tmp_path):
-    # Three random directions leave no p-value below 1/7.
-    assert steer(*CHEAP, "--check", "--out", tmp_path)[0] == 1
+    enough = (*CHEAP, "--random", 10)
+    code, _, err = steer(*enough, "--check", "--out", tmp_path)
+    assert code == 1
+    assert "check: joy" in err
+    assert "grief" in err
+    assert steer(*enough, "--out", tmp_path)[0] == 0  # a check is no other setting: nothing is measured differently
+
+
+def test_with_too_few_random_directions_nothing_can_pass_and_it_says_so(steer, tmp_path):
+    code, _, err = steer(*CHEAP, "--out", tmp_path)
+    assert code == 0
+    assert "nothing can pass" in err
+    assert "Nothing can pass" in json.loads((tmp_path / "report.json").read_text())["concepts"][0]["reason"]
+    code, _, err = steer(*CHEAP, "--check", "--out", tmp_path / "other")
+    assert code == 2
+    assert "cannot pass" in err
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_folder_of_other_settings_is_refused_and_stays_as_it_is(steer, workplace, tmp_path):
     assert steer(*CHEAP, "--out", tmp_path)[0] == 0
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    (tmp_path.parent / "words.json").write_text('{"joy": ["sun"]}')
+    for other, said in (
+        (("--doses", "0,0.2"), "steering.doses"),
+        (("--training-data-dir", workplace / "corpus"), "readout.corpus"),
+        (("--words", tmp_path.parent / "words.json"), "steering.words"),
+    ):
+        code, _, err = steer(*CHEAP, *other, "--out", tmp_path)
+        assert code == 2
+        assert "other settings" in err
+        assert said in err
+        assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_the_words_that_count_are_shown(steer, tmp_path):
+    code, out, err = steer(*CHEAP, "--out", tmp_path)
+    assert code == 0
+    assert all(word in out for word in json.loads((tmp_path / "report.json").read_text())["concepts"][1]["words"])
+    assert "no word list" not in out + err
 
 
 @pytest.mark.parametrize(

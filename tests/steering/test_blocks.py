@@ -11,7 +11,9 @@ from amygdala_tl.steering.blocks import AblationBlock, AdditionBlock, Block, Nor
 from amygdala_tl.steering.words import ConceptWords
 
 MODEL = ("0" * 64, "HookedTransformer", "float32")
-WORDS = ConceptWords(("joy",), torch.tensor([5, 6]), torch.full((2, 1), 0.5), {"joy": ("happy", "joy")})
+WORDS = ConceptWords(
+    ("joy",), torch.tensor([5, 6]), torch.full((2, 1), 0.5), {"joy": ("happy", "joy")}, tested=(0,), by_name=("joy",)
+)
 READERS = Readers(3, torch.ones(2, 1, 4), torch.ones(2, 1))
 BLOCKS = [
     NormBlock(MODEL, (1, 2), ((1, 2),)),

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -56,10 +57,10 @@ def planted(request, tiny_checkpoint: Callable[[str], Path], tmp_path_factory) -
     return load_model(str(folder), device="cpu", engine=request.param), words
 
 
-def checked(planted, directions=DIRECTIONS, doses=(0.0, 0.4), material=None, carriers=None, **given):
+def checked(planted, directions=DIRECTIONS, doses=(0.0, 0.4), material=None, carriers=None, plan=None, **given):
     """The report of a check."""
     lens, words = planted
-    plan = SteeringPlan(concepts=CONCEPTS, layers=(LAYER,), doses=doses)
+    plan = plan or SteeringPlan(concepts=CONCEPTS, layers=(LAYER,), doses=doses)
     material = material or LayerMaterial(LAYER, directions)
     check = SteeringCheck(lens.info, lens.tokenizer, plan, [material], words, carriers or {})
     return run_check(check, lens, **given)[0]
@@ -92,6 +93,29 @@ def test_the_opposite_direction_lowers_the_words_and_does_not_steer(planted):
         assert found.verdict == "neither"
         assert [at.effect < 0 for at in found.layers[0].doses] == [True]
         assert found.layers[0].spearman == -1.0
+
+
+def test_a_concept_tested_alone_has_the_effect_that_it_has_among_all_and_steers(planted, report):
+    lens, words = planted
+    alone = replace(words, tested=(1,))
+    plan = replace(report.plan, concepts=("grief",))
+    material = LayerMaterial(LAYER, DIRECTIONS[1:2], every=DIRECTIONS)
+    (found,) = checked((lens, alone), plan=plan, material=material).concepts
+    among = report.concepts[1]
+    assert found.verdict == among.verdict == "steers"
+    for one, other in zip(found.layers[0].doses, among.layers[0].doses, strict=True):
+        assert one.effect == pytest.approx(other.effect, abs=1e-4)
+        assert one.random_deviation == pytest.approx(other.random_deviation, abs=1e-4)
+
+
+@pytest.mark.parametrize(("random", "can"), [(9, False), (10, True)])
+def test_the_smallest_p_is_what_a_perfect_concept_gets_and_too_few_directions_are_named(planted, random, can):
+    plan = SteeringPlan(CONCEPTS, (LAYER,), (0.0, 0.4), random=random)
+    found = checked(planted, plan=plan).concepts[0]
+    assert found.layers[0].doses[0].p_value == pytest.approx(plan.least_p)
+    assert (plan.least_p <= plan.level) == can
+    assert (found.verdict == "steers") == can
+    assert ("Nothing can pass" in found.reason) != can
 
 
 def test_the_causal_crosstalk_of_planted_directions_is_on_the_diagonal(report):

@@ -124,6 +124,29 @@ def test_what_is_set_otherwise_is_named():
     assert found.obstacles == ()
 
 
+def test_a_concept_checked_alone_is_compared_with_a_run_of_all(tmp_path):
+    run = example_run(4)
+    report = run.reports[0]
+    about = replace(run.about, words={found.concept: found.words for found in report.concepts})
+    alone = replace(report, plan=replace(report.plan, concepts=report.plan.concepts[:1]), concepts=report.concepts[:1])
+    found = compare_runs(replace(run, about=about), replace(run, about=about, reports=(alone,)))
+    assert found.obstacles == ()
+    assert [each.at is not None for each in found.concepts] == [True, False, False, False]
+
+
+def test_verdicts_that_are_worse_or_missing_in_the_second_run_are_named():
+    run = example_run(4)
+    verdicts = [found.verdict for found in run.reports[0].concepts]
+    assert verdicts == ["steers", "reads only", "neither", "steers"]
+    worse = changed(run, concepts={0: lambda found: replace(found, verdict="reads only", layer=None, dose=None)})
+    names = run.plan.concepts
+    assert compare_runs(run, run).worse == ()
+    assert [each.concept for each in compare_runs(run, worse).worse] == [names[0]]
+    assert compare_runs(worse, run).worse == ()
+    assert [each.concept for each in compare_runs(run, example_run(3)).worse] == [names[3]]
+    assert compare_runs(run, worse).as_json()["worse"] == [names[0]]
+
+
 def test_a_comparison_is_json():
     text = json.dumps(compare_runs(example_run(2), example_run(2)).as_json())
     assert json.loads(text)["comparable"]

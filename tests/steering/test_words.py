@@ -73,6 +73,22 @@ def test_a_concept_without_a_word_of_its_own_has_no_effect_and_does_not_spoil_th
     assert math.isnan(contrast[0, 2])
 
 
+def test_tested_concepts_are_held_against_the_words_of_all_concepts(tiny):
+    names, own = ("a", "b", "c"), {"a": ["glad"], "b": ["sad"], "c": ["proud"]}
+    logits = torch.tensor([[1.0, 4.0, 9.0], [2.0, 0.0, 5.0]])
+    every = concept_words(tiny.tokenizer, names, own).contrast(logits)
+    for tested in (("b",), ("c", "a"), names):
+        found = concept_words(tiny.tokenizer, names, own, tested=tested).contrast(logits)
+        torch.testing.assert_close(found, every[:, [names.index(name) for name in tested]])
+    with pytest.raises(InputError, match="in `words`"):
+        concept_words(tiny.tokenizer, ("a", "b", "c"), {"a": ["glad"], "b": ["glad"], "c": ["sad"]}, tested=("a",))
+
+
+def test_concepts_with_their_name_as_the_only_word_are_named(tiny):
+    found = concept_words(tiny.tokenizer, ("joy", "Tuesday", "rain"), {"rain": ["storm"]})
+    assert found.by_name == ("Tuesday",)
+
+
 def test_no_word_at_all_is_refused(tiny):
     with pytest.raises(InputError, match="in `words`"):
         concept_words(tiny.tokenizer, ("a", "b"), {"a": ["glad"], "b": ["glad"]})
