@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from amygdala_tl.api.evaluate import evaluate
     from amygdala_tl.api.extract import extract
     from amygdala_tl.api.fit import fit
+    from amygdala_tl.api.fit_eraser import fit_eraser
     from amygdala_tl.api.judge import judge
     from amygdala_tl.api.load_ray import load_ray
     from amygdala_tl.api.load_vllm import load_vllm
@@ -36,20 +37,20 @@ if TYPE_CHECKING:
     from amygdala_tl.lens.wrap import wrap
     from amygdala_tl.live.client import readout_client
     from amygdala_tl.readout.record import Readout, load_readout
-    from amygdala_tl.steering.edits import Ablate, Add, Clamp
+    from amygdala_tl.steering.edits import Ablate, Add, Clamp, Erase
     from amygdala_tl.steering.hooks import intervene
 
 __all__ = [
-    "Ablate", "Add", "AmygdalaError", "Clamp", "Corpus", "Readout", "capture", "cross_talk", "evaluate", "extract",
-    "fit", "intervene", "judge", "load_model", "load_ray", "load_readout", "load_vllm", "read_corpus",
+    "Ablate", "Add", "AmygdalaError", "Clamp", "Corpus", "Erase", "Readout", "capture", "cross_talk", "evaluate", "extract",
+    "fit", "fit_eraser", "intervene", "judge", "load_model", "load_ray", "load_readout", "load_vllm", "read_corpus",
     "read_training_data", "readout_client", "score", "steer", "train", "verify", "wrap", "write_corpus",
 ]  # fmt: skip
 
 __getattr__ = lazily(
     __name__, api__capture="capture", api__cross_talk="cross_talk", api__evaluate="evaluate", api__extract="extract",
-    api__fit="fit", api__judge="judge", api__load_ray="load_ray", api__load_vllm="load_vllm",
+    api__fit="fit", api__fit_eraser="fit_eraser", api__judge="judge", api__load_ray="load_ray", api__load_vllm="load_vllm",
     api__score="score", api__steer="steer", api__train="train", api__verify="verify", corpus__loader="read_training_data",
     corpus__io="read_corpus write_corpus", corpus__record="Corpus", errors="AmygdalaError", lens__model="load_model",
-    lens__wrap="wrap", live__client="readout_client", readout__record="Readout load_readout", steering__edits="Ablate Add Clamp",
-    steering__hooks="intervene",
+    lens__wrap="wrap", live__client="readout_client", readout__record="Readout load_readout",
+    steering__edits="Ablate Add Clamp Erase", steering__hooks="intervene",
 )  # fmt: skip

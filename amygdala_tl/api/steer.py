@@ -1,27 +1,39 @@
 """`steer`: what a readout's directions cause when they are added to the model's stream, and taken out of it."""
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
+from amygdala_tl.activations.runner import pool_texts
 from amygdala_tl.activations.store import ActivationStore
+from amygdala_tl.api.fit_eraser import captured_layers
 from amygdala_tl.api.labelled import judged_texts, neutral_activations, runnable
 from amygdala_tl.api.models import lens_of
 from amygdala_tl.corpus.record import Corpus
+from amygdala_tl.directions.folds import group_folds
 from amygdala_tl.directions.method import read_method
+from amygdala_tl.errors import InputError
 from amygdala_tl.files import check_outputs
 from amygdala_tl.lens.model import Lens
 from amygdala_tl.readout.record import Readout
 from amygdala_tl.steering.check import Progress, about_check, run_check
 from amygdala_tl.steering.controls import TrainingTexts, directions_of
+from amygdala_tl.steering.edits import Edit
+from amygdala_tl.steering.erasing import LayerEraser, fit_erasers
+from amygdala_tl.steering.hooks import intervene
 from amygdala_tl.steering.journal import Journal
 from amygdala_tl.steering.plan import SteeringCheck, make_plan
+from amygdala_tl.steering.probing import ProbeTexts, choose_texts
 from amygdala_tl.steering.prompts import Tokens, carrier_tokens
 from amygdala_tl.steering.records import Sample, SteeringPlan
 from amygdala_tl.steering.results import BLOCKS_FILE, SteeringRun, claim, outputs, write_run, write_seed
-from amygdala_tl.steering.settings import ABLATION_PLACES, DEFAULTS, FEWEST, AblationPlace
+from amygdala_tl.steering.settings import ABLATION, ABLATION_PLACES, DEFAULTS, FEWEST, AblationPlace, EraseMethod
 from amygdala_tl.steering.words import ConceptWords, concept_words
 
 CARRIERS = 4
@@ -39,6 +51,8 @@ def steer(
     doses: Sequence[float] = DEFAULTS.doses,
     random: int = DEFAULTS.random,
     ablate: Sequence[AblationPlace] = ABLATION_PLACES,
+    erase: Sequence[EraseMethod] = ABLATION.erase,
+    probe_texts: int = ABLATION.probe_texts,
     words: Mapping[str, Sequence[str]] | None = None,
     samples: int = DEFAULTS.samples,
     seeds: int | Sequence[int] = DEFAULTS.seeds[0],
@@ -58,7 +72,10 @@ def steer(
         doses: in units of the layer's mean residual norm.
         random: random directions of each of two kinds; with fewer than 10 nothing can steer at a significance of 5%, and with
             fewer than 20 no ablation is significant.
-        ablate: where to take directions out: at `each` layer, at all of them `together`, `everywhere` in the model.
+        ablate: where to take concepts out: at `each` layer, at all of them `together`, `everywhere`.
+        erase: how: `leace`, `project`, `mean`, `flip` (see `steering.erasing`). All but `project` need `store`.
+        probe_texts: texts of each class and concept that probes are fitted on anew, at every layer from where a concept has been
+            taken out, to see whether it can still be read; 0 for no probes. They need `store`.
         words: concept -> words that count, instead of those in the package.
         samples: generations for each concept, prompt and dose.
         seeds: of random directions, halves of the texts, intervals and generations. The check runs once for each.
@@ -78,11 +95,16 @@ def steer(
     folder = None if out is None else Path(out)
     if folder is not None:
         check_outputs(outputs(folder, places))
+    if corpus is not None and store is None and ablate and set(erase) != {"project"}:
+        raise InputError(
+            "an erasure is fitted on activations", got="a corpus without `store`", need="both",
+            remedy="give `store`, or take concepts out by erase=['project']",
+        )  # fmt: skip
     lens = lens_of(readout, lens)
     plans = [
         make_plan(
             readout, lens.info.n_layers, concepts=concepts, layers=layers, doses=doses, random=random, ablate=ablate,
-            seed=seed,
+            erase=erase, probe_texts=probe_texts, seed=seed,
         )
         for seed in all_seeds
     ]  # fmt: skip
@@ -98,7 +120,9 @@ def steer(
         claim(folder, about, plans, places)
     journal, reports, said = Journal(None if folder is None else folder / BLOCKS_FILE), [], list[Sample]()
     for number, (bare, place) in enumerate(zip(checks, places, strict=True)):
-        check = replace(bare, material=directions_of(readout, bare.plan, texts))
+        material, erasers = directions_of(readout, bare.plan, texts), _erasers(readout, bare.plan, texts)
+        probed = _probed(readout, lens, corpus, bare.plan, texts)
+        check = replace(bare, material=material, erasers=erasers, probed=probed)
         report, generated = run_check(
             check, lens, samples=samples, journal=journal,
             readable={name: verdict.readable for name, verdict in readout.verdicts.items()},
@@ -134,16 +158,57 @@ def _over_seeds(progress: Progress, number: int, seeds: int, done: int, total: i
 
 
 def _training_texts(readout: Readout, corpus: Corpus | None, store: ActivationStore | None) -> TrainingTexts | None:
-    """What the readout was fitted on, at all layers that the store has; None if that is not known."""
-    if corpus is None or store is None or readout.provenance.method is None:
+    """What the readout was fitted on, at all layers that the store has; None without it."""
+    if corpus is None or store is None:
         return None
-    captured = store.layers_of([text.id for text in corpus.texts if text.split == "train"])
-    layers = tuple(sorted({*readout.layers, *captured}))
-    data = judged_texts(readout, corpus, store, "train", layers=layers).data.whole()
+    layers, method = captured_layers(readout, corpus, store), readout.provenance.method
+    texts = judged_texts(readout, corpus, store, "train", layers=layers)
+    data, ids = texts.data.whole(), tuple(texts.ids)
+    if method is None:
+        return TrainingTexts(None, data, data.activations[:0], layers, ids)
     neutral = neutral_activations(readout, corpus, store, layers=layers)
-    method = read_method(readout.provenance.method)
-    writer = method if readout.provenance.writer is None else read_method(readout.provenance.writer)
-    return TrainingTexts(method, writer, data, neutral, layers)
+    writer = readout.provenance.writer or method
+    return TrainingTexts((read_method(method), read_method(writer)), data, neutral, layers, ids)
+
+
+def _erasers(readout: Readout, plan: SteeringPlan, texts: TrainingTexts | None) -> Mapping[int, LayerEraser]:
+    """What erases the plan's concepts, at all layers that the store has; nothing if the plan does not need it."""
+    if texts is None or not plan.ablate or set(plan.erase) == {"project"}:
+        return {}
+    columns = [readout.concepts.index(name) for name in plan.concepts]
+    return fit_erasers(texts.data, columns, texts.layers, plan.random, plan.seed)
+
+
+def _probed(
+    readout: Readout, lens: Lens, corpus: Corpus | None, plan: SteeringPlan, texts: TrainingTexts | None
+) -> ProbeTexts | None:
+    """Some training texts with what erases concepts from them, fitted on each half of all; None if nothing is probed."""
+    if corpus is None or texts is None or not plan.ablate or not plan.probe_texts:
+        return None
+    columns, data = [readout.concepts.index(name) for name in plan.concepts], texts.data
+    half = group_folds(data.groups, 2, plan.seed)
+    most = math.ceil(plan.probe_texts / 2)
+    labels = choose_texts(data.positive[:, columns], data.negative[:, columns], half, texts.ids, most)
+    rows = torch.stack(labels).any(dim=0).any(dim=1).nonzero()[:, 0]
+    by_id = {text.id: text.text for text in corpus.texts}
+    said = readout.provenance
+
+    def run(ids: Sequence[str], edits: Mapping[int, Sequence[Edit]], layers: Sequence[int]) -> Tensor:
+        with intervene(lens, edits):
+            return pool_texts(lens, [by_id[name] for name in ids], layers, said.read_position, said.capture)[0]
+
+    return ProbeTexts(
+        ids=tuple(texts.ids[row] for row in rows.tolist()),
+        positive=labels[0][rows],
+        negative=labels[1][rows],
+        groups=data.groups[rows],
+        half=half[rows],
+        erasers=(
+            fit_erasers(data.take(half == 0), columns, texts.layers, 1, plan.seed),
+            fit_erasers(data.take(half == 1), columns, texts.layers, 1, plan.seed),
+        ),
+        run=run,
+    )
 
 
 def _carriers(corpus: Corpus, names: Sequence[str], lens: Lens) -> dict[int, Tokens]:

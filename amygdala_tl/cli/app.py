@@ -9,13 +9,14 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from amygdala_tl.cli.compare import compare
 from amygdala_tl.cli.demo import demo
 from amygdala_tl.cli.diagnose import crosstalk, evaluate, layers, quality, report
 from amygdala_tl.cli.extract import extract
 from amygdala_tl.cli.inspect import inspect
 from amygdala_tl.cli.printer import print_error, printer, set_up
 from amygdala_tl.cli.read import read
-from amygdala_tl.cli.steer import ablation_run, compare, steer
+from amygdala_tl.cli.steer import ablation_run, steer
 from amygdala_tl.cli.train import capture, export, fit, train
 from amygdala_tl.cli.verify import verify
 from amygdala_tl.cli.watch import watch

@@ -1,8 +1,8 @@
-"""`steer`: the causal check of directions. `compare`: two of its runs."""
+"""`steer`: the causal check of directions."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from msgspec.structs import replace
@@ -11,17 +11,18 @@ from rich.rule import Rule
 
 from amygdala_tl.cli import options
 from amygdala_tl.cli.inputs import training_data
-from amygdala_tl.cli.printer import print_error, print_json, printer
+from amygdala_tl.cli.printer import print_error, printer
 from amygdala_tl.errors import InputError
 from amygdala_tl.settings import OUTPUT
 from amygdala_tl.steering.settings import (
+    ABLATION,
     ABLATION_PLACES,
     DEFAULTS,
+    ERASE_METHODS,
     FEWEST,
     MOST,
     SETTINGS,
     SETTINGS_FILE,
-    AblationPlace,
     AblationSettings,
     CheckSettings,
     ReadoutSettings,
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from amygdala_tl.steering.results import SteeringRun
 
 READOUT = Path("readout.safetensors")
+
+Name = TypeVar("Name", bound=str)
 
 _DOES = {"reads only": "is only read", "neither": "does not steer"}
 
@@ -91,9 +94,26 @@ def steer(
     ablate: Annotated[
         str | None,
         typer.Option(
-            help="Where to remove directions from texts of their concept: at each layer, at all layers together, "
-            "everywhere in the model. Comma-separated; needs the training corpus.",
+            help="Where to remove concepts from texts that carry them: at each layer, at all layers together, "
+            "everywhere. Comma-separated; needs the training corpus.",
             show_default=",".join(ABLATION_PLACES),
+        ),
+    ] = None,
+    erase: Annotated[
+        str | None,
+        typer.Option(
+            help="How to remove concepts: leace (least-squares erasure), project (the readout's direction), mean (the "
+            "difference of class means) or flip (exchange the classes). Several side by side: comma-separated.",
+            show_default=",".join(ABLATION.erase),
+        ),
+    ] = None,
+    probe_texts: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=MOST,
+            help="Texts of each class and concept to fit new probes on, where it has been removed; 0 for no probes.",
+            show_default=str(ABLATION.probe_texts),
         ),
     ] = None,
     check: Annotated[
@@ -127,6 +147,7 @@ def steer(
     """Check what each direction causes: add it, remove it, and compare with random directions."""
     given = _given(
         readout=readout, concepts=concepts, layers=layers, doses=doses, random=random, samples=samples, ablate=ablate,
+        erase=erase, probe_texts=probe_texts,
         training_data_dir=training_data_dir, activations_dir=activations_dir, words=words, seed=seed, model=model,
     )  # fmt: skip
     if config is None:
@@ -144,7 +165,13 @@ def steer(
                     words=words,
                 )
             ),
-            AblationSettings(**_given(layers=None if ablate is None else _places(ablate))),
+            AblationSettings(
+                **_given(
+                    layers=None if ablate is None else _named(ablate, ABLATION_PLACES, "--ablate"),
+                    erase=None if erase is None else _named(erase, ERASE_METHODS, "--erase"),
+                    probe_texts=probe_texts,
+                )
+            ),
             CheckSettings() if check else None,
         )
         run = run_settings(settings, out, seed=settings.steering.seeds[0])
@@ -171,30 +198,6 @@ def ablation_run(
     """Run `steer --config`, under its older name."""
     settings = read_settings(config)
     _gate(settings, run_settings(settings, out, config=config))
-
-
-def compare(
-    first: Annotated[Path, typer.Argument(help="Results folder of `steer`.")],
-    second: Annotated[Path, typer.Argument(help="Another results folder.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print all numbers as JSON.")] = False,
-    check: Annotated[
-        bool,
-        typer.Option("--check", help="Exit with 1 if a verdict of the first is worse, or missing, in the second."),
-    ] = False,
-) -> None:
-    """Compare two causal checks: settings, verdicts, and differences of effects with intervals."""
-    from amygdala_tl.report.runs import comparison_table
-    from amygdala_tl.steering.comparing import compare_runs
-    from amygdala_tl.steering.results import read_run
-
-    found = compare_runs(read_run(first), read_run(second))
-    if as_json:
-        print_json(found.as_json(), indent=2)
-    else:
-        printer().print(comparison_table(found))
-    if check and found.worse:
-        print_error(f"worse in {found.names[1]}: {', '.join(each.concept for each in found.worse)}", what="check")
-        raise typer.Exit(1)
 
 
 def run_settings(
@@ -244,6 +247,8 @@ def run_settings(
             doses=steering.doses,
             random=steering.random,
             ablate=settings.ablation.layers,
+            erase=settings.ablation.erase,
+            probe_texts=settings.ablation.probe_texts,
             words=words,
             samples=steering.samples,
             seeds=steering.seeds if seed is None else seed,
@@ -301,6 +306,7 @@ def _gate(settings: RunSettings, run: "SteeringRun") -> None:
 
 
 def _show(console: Console, run: "SteeringRun", out: Path) -> None:
+    from amygdala_tl.report.erasures import erasure_table
     from amygdala_tl.report.runs import summary_table
     from amygdala_tl.report.steering import steering_table, words_table
     from amygdala_tl.report.summaries import file_list
@@ -310,6 +316,8 @@ def _show(console: Console, run: "SteeringRun", out: Path) -> None:
         if several:
             console.print(Rule(f"seed {report.plan.seed}", align="left"))
         console.print(steering_table(report, wide=console.width >= 110))
+        if (erasures := erasure_table(report)) is not None:
+            console.print(erasures)
     if several:
         console.print(Rule("all seeds", align="left"))
         console.print(summary_table(run.reports))
@@ -358,11 +366,12 @@ def _given(**options: Any) -> dict[str, Any]:
     return {name: str(value) if isinstance(value, Path) else value for name, value in given.items()}
 
 
-def _places(text: str) -> tuple[AblationPlace, ...]:
-    named = [part.strip() for part in text.split(",") if part.strip()]
-    if unknown := [name for name in named if name not in ABLATION_PLACES]:
-        raise InputError("no such place", got=unknown[0], need=", ".join(ABLATION_PLACES), remedy="change --ablate")
-    return tuple(place for place in ABLATION_PLACES if place in named)
+def _named(text: str, known: tuple[Name, ...], option: str) -> tuple[Name, ...]:
+    """Read a comma-separated list of known names."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if unknown := [part for part in parts if part not in known]:
+        raise InputError("no such name", got=unknown[0], need=", ".join(known), remedy=f"change {option}")
+    return tuple(name for name in known if name in parts)
 
 
 def _doses(text: str) -> tuple[float, ...]:

@@ -16,6 +16,7 @@ from amygdala_tl.directions.denoise.neutral_pca import neutral_pca
 from amygdala_tl.directions.denoise.removal import Removal
 from amygdala_tl.directions.denoise.topic import topic
 from amygdala_tl.directions.difference_of_means import mean
+from amygdala_tl.directions.erasure import Eraser, Erasure
 from amygdala_tl.directions.estimators import estimator
 from amygdala_tl.directions.linear_regression import linear
 from amygdala_tl.directions.logistic_regression import logistic
@@ -28,6 +29,8 @@ from amygdala_tl.directions.whitening import whitened
 __all__ = [
     "DENOISERS",
     "ESTIMATORS",
+    "Eraser",
+    "Erasure",
     "Estimate",
     "LabelledActivations",
     "Removal",

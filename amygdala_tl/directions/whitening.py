@@ -155,11 +155,18 @@ def whiten(statistics: Statistics, strengths: Sequence[float], more: Mapping[str
     Raises:
         FitError: the covariance cannot be inverted.
     """
-    assert statistics.covariance is not None
-    signals = rearrange(statistics.signal, "concept layer d_model -> layer concept d_model")
-    layers = zip(statistics.covariance, signals, strengths, strict=True)
-    vectors = torch.stack([_solve(*layer) for layer in layers], dim=1)
+    vectors = inverse_covariance(statistics, statistics.signal, strengths)
     return Estimate(vectors, {"shrinkage": [round(strength, 4) for strength in strengths], **(more or {})})
+
+
+def inverse_covariance(
+    statistics: Statistics, vectors: Float[Tensor, "vector layer d_model"], strengths: Sequence[float]
+) -> Float[Tensor, "vector layer d_model"]:
+    """Multiply the inverse of each layer's covariance, shrunk by the layer's strength, with these vectors; raises as `whiten`."""
+    assert statistics.covariance is not None
+    by_layer = rearrange(vectors, "vector layer d_model -> layer vector d_model")
+    layers = zip(statistics.covariance, by_layer, strengths, strict=True)
+    return torch.stack([_solve(*layer) for layer in layers], dim=1)
 
 
 def _solve(

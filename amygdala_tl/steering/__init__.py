@@ -5,7 +5,7 @@ steer worst). Here every direction is measured beside random directions of the s
 
 The files, in the order in which a check passes through them; each imports only from those before it:
 
-    edits          Add, Ablate, Clamp: tensors in, tensors out
+    edits          Add, Ablate, Clamp, Erase: tensors in, tensors out
     prompts        what a steered model is given
     words          what it is expected to say
     norms          the unit of dose
@@ -14,6 +14,8 @@ The files, in the order in which a check passes through them; each imports only 
     records        the plan, and what a check finds
     arms           directions and their random controls
     controls       directions of half of the texts, and of shuffled labels
+    erasing        what takes a concept out, by four methods
+    probing        can the concept still be read?
     blocks         what is measured at a time, hashed over all fields
     plan           a check's blocks
     journal        blocks that are done
@@ -35,7 +37,7 @@ from amygdala_tl.lazy import lazily
 
 if TYPE_CHECKING:
     from amygdala_tl.steering.comparing import RunComparison, compare_runs
-    from amygdala_tl.steering.edits import EVERYWHERE, NOT_FIRST, Ablate, Add, Clamp, Where
+    from amygdala_tl.steering.edits import EVERYWHERE, NOT_FIRST, Ablate, Add, Clamp, Erase, Where
     from amygdala_tl.steering.hooks import intervene
     from amygdala_tl.steering.records import SteeringReport
     from amygdala_tl.steering.results import SteeringRun, read_run
@@ -47,6 +49,7 @@ __all__ = [
     "Ablate",
     "Add",
     "Clamp",
+    "Erase",
     "RunComparison",
     "RunSettings",
     "SteeringReport",
@@ -59,6 +62,6 @@ __all__ = [
 ]  # fmt: skip
 
 __getattr__ = lazily(
-    __name__, comparing="RunComparison compare_runs", edits="Ablate Add Clamp EVERYWHERE NOT_FIRST Where",
+    __name__, comparing="RunComparison compare_runs", edits="Ablate Add Clamp EVERYWHERE Erase NOT_FIRST Where",
     hooks="intervene", records="SteeringReport", results="SteeringRun read_run", settings="RunSettings read_settings",
 )  # fmt: skip

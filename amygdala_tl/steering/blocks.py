@@ -9,11 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from amygdala_tl.directions.erasure import Erasure
 from amygdala_tl.steering.arms import ArmKind, Readers
 from amygdala_tl.steering.prompts import Tokens
+from amygdala_tl.steering.settings import EraseMethod
 from amygdala_tl.steering.words import ConceptWords
 
 
@@ -81,23 +83,54 @@ class AdditionBlock(Block):
 
 @dataclass(frozen=True, slots=True)
 class AblationBlock(Block):
-    """Directions taken out of texts that carry a concept, at several layers at once.
+    """A concept, or a control, taken out of texts that carry the concept, at several layers at once.
 
     Attributes:
         layers: where.
         concept: number of the concept.
-        directions: what is taken out at every layer; the concept's own first, then random ones.
+        method: how.
+        erasures: one a layer; on its rows the concept's own map first, then the controls'.
         prompts: token ids of texts that carry the concept.
+        plain: token ids of texts whose damage is measured, by the concept's own map and by a few controls.
         words: that are counted.
         readers: readouts of a layer above all others, or None.
     """
 
     layers: tuple[int, ...]
     concept: int
-    directions: Float[Tensor, "layer direction d_model"]
+    method: EraseMethod
+    erasures: tuple[Erasure, ...]
     prompts: Tokens
+    plain: Tokens
     words: ConceptWords
     readers: Readers | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeBlock(Block):
+    """Probes fitted anew on texts that ran with a concept, or a control, taken out.
+
+    Attributes:
+        layers: where it is taken out; nowhere if empty.
+        read: layers that probes read.
+        concepts: numbers of the concepts that are read.
+        method: how it is taken out.
+        erasures: for each half of the texts, one map a layer.
+        texts: ids.
+        positive, negative: [text, concept] labels.
+        groups, half: [text] what no fold cuts, and 0 or 1.
+    """
+
+    layers: tuple[int, ...]
+    read: tuple[int, ...]
+    concepts: tuple[int, ...]
+    method: EraseMethod
+    erasures: tuple[tuple[Erasure, ...], ...]
+    texts: tuple[str, ...]
+    positive: Bool[Tensor, "text concept"]
+    negative: Bool[Tensor, "text concept"]
+    groups: Int[Tensor, " text"]
+    half: Int[Tensor, " text"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +164,11 @@ class SampleBlock(Block):
     end: int | None
 
 
-_SHOWN = frozenset({"layer", "layers", "dose", "concept", "kinds", "samples", "seed"})
+_SHOWN = frozenset({"layer", "layers", "dose", "concept", "kinds", "method", "samples", "seed"})
 
 
 def key_of(*parts: object) -> str:
-    """sha256, 32 hexadecimal digits, of tensors (dtype, shape, values), records (name, all fields) and JSON-ready values."""
+    """sha256, 32 hex digits, of tensors (dtype, shape, values), records (name, fields), tuples of them and JSON values."""
     digest = hashlib.sha256()
     for part in parts:
         _update(digest, part)
@@ -151,6 +184,13 @@ def _update(digest: Any, part: object) -> None:
         for each in fields(part):
             digest.update(f"\0{each.name}=".encode())
             _update(digest, getattr(part, each.name))
+    elif isinstance(part, tuple) and _has_records(part):
+        for each in part:
+            _update(digest, each)
     else:
         digest.update(json.dumps(part, sort_keys=True).encode())
     digest.update(b"\0")
+
+
+def _has_records(part: object) -> bool:
+    return is_dataclass(part) or (isinstance(part, tuple) and any(map(_has_records, part)))

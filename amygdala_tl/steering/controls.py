@@ -27,17 +27,19 @@ class TrainingTexts:
     """What a readout was fitted on.
 
     Attributes:
-        method, writer: what the readout's reading vectors, and the vectors that it steers with, are fitted by.
+        methods: of the readout's reading vectors, and of the vectors that it steers with; None for a readout that does not say,
+            which has no controls of its method.
         data: labelled training texts, with the labels of all the readout's concepts.
         neutral: activations of the neutral training texts.
         layers: of both, ascending.
+        ids: of the labelled texts.
     """
 
-    method: Method
-    writer: Method
+    methods: tuple[Method, Method] | None
     data: LabelledActivations
     neutral: Float[Tensor, "text layer d_model"]
     layers: tuple[int, ...]
+    ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +61,12 @@ class Controls:
     shuffled: Float[Tensor, "direction layer d_model"]
 
 
-def fit_controls(texts: TrainingTexts, shuffled: int, seed: int) -> Controls:
+def fit_controls(texts: TrainingTexts, methods: tuple[Method, Method], shuffled: int, seed: int) -> Controls:
     """Fit the controls.
 
     Args:
         texts: what the readout was fitted on.
+        methods: what reads, and what steers.
         shuffled: at least this many directions of shuffled labels; every shuffle gives all concepts.
         seed: of halves and shuffles.
 
@@ -72,11 +75,12 @@ def fit_controls(texts: TrainingTexts, shuffled: int, seed: int) -> Controls:
     """
     data = texts.data
     half = group_folds(data.groups, 2, seed)
+    reads, steers = methods
     of_halves = [data.take(half == number) for number in (0, 1)]
-    readers = torch.stack([_fit(texts.method, some, texts.neutral) for some in of_halves])
+    readers = torch.stack([_fit(reads, some, texts.neutral) for some in of_halves])
     halves = readers
-    if texts.writer != texts.method:
-        halves = torch.stack([_fit(texts.writer, some, texts.neutral) for some in of_halves])
+    if steers != reads:
+        halves = torch.stack([_fit(steers, some, texts.neutral) for some in of_halves])
     scores = einsum(
         data.activations.float(), readers,
         "text layer d_model, half concept layer d_model -> half concept layer text",
@@ -88,7 +92,7 @@ def fit_controls(texts: TrainingTexts, shuffled: int, seed: int) -> Controls:
         halves=halves,
         readers=readers,
         deviation=scores.std(dim=-1),
-        shuffled=torch.cat([_fit(texts.writer, _with_labels_of(data, source), texts.neutral) for source in sources]),
+        shuffled=torch.cat([_fit(steers, _with_labels_of(data, source), texts.neutral) for source in sources]),
     )
 
 
@@ -104,7 +108,9 @@ def directions_of(readout: Readout, plan: SteeringPlan, texts: TrainingTexts | N
         FitError: a control cannot be fitted.
     """
     columns = [readout.concepts.index(name) for name in plan.concepts]
-    controls = None if texts is None else fit_controls(texts, 2 * plan.random, plan.seed)
+    controls = None
+    if texts is not None and texts.methods is not None:
+        controls = fit_controls(texts, texts.methods, 2 * plan.random, plan.seed)
     return [_of_layer(layer, readout.writing[readout.column(layer)], columns, controls) for layer in plan.layers]
 
 

@@ -1,10 +1,14 @@
-"""Edits of a residual stream along directions: `Add`, `Ablate` and `Clamp`. Tensors in, tensors out.
+"""Edits of a residual stream: `Add`, `Ablate` and `Clamp` along directions, and `Erase`. Tensors in, tensors out.
 
 With a unit direction v and a stream h:
 
     Add       h + amount v
     Ablate    h - (h.v) v
     Clamp     h - (h.v) v + value v
+    Erase     h - (w.(h - m)) d / (w.d)     (see `directions.erasure`)
+
+`Ablate` of a direction that reads well removes little: the classes still differ along others. `Erase` leaves nothing that a
+linear probe could read.
 
 An edit is a TransformerLens hook function, `(value, hook) -> value`, so it also works in `model.run_with_hooks`. The causal
 check runs many arms of an experiment as one batch: each row then has its own direction and amount. `positions` gives the
@@ -14,7 +18,8 @@ absolute position of every token, so that an edit does the same to a text whethe
 plain texts, without attention sinks (the first token among them). A bare hook function sees only the stream: it takes the mean
 norm of each row's own tokens, again without sinks. `amount` is in the units of the stream and needs no norm.
 
-Sources: adding, Turner et al. 2023, arXiv:2308.10248; ablating, Arditi et al. 2024, arXiv:2406.11717.
+Sources: adding, Turner et al. 2023, arXiv:2308.10248; ablating, Arditi et al. 2024, arXiv:2406.11717; erasing, Belrose et al.
+2023, arXiv:2306.03819.
 """
 
 from abc import ABC, abstractmethod
@@ -26,6 +31,7 @@ from einops import einsum, rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from amygdala_tl.directions.erasure import Erasure
 from amygdala_tl.errors import InputError
 
 SINK_RATIO = 10.0
@@ -107,11 +113,7 @@ class _AlongDirection(ABC):
         positions: Int[Tensor, "rows position"] | None = None,
     ) -> Float[Tensor, "batch position d_model"]:
         """The edited stream in its own dtype; tokens outside `where` stay as they are to the bit."""
-        edited = self._edited(residual, _rows(self.direction, residual))
-        if positions is None:  # a bare hook function: the text starts with this forward pass
-            positions = torch.arange(residual.shape[1], device=residual.device)[None]
-        mask = rearrange(self.where(positions), "rows position -> rows position 1")
-        return torch.where(mask, edited.to(residual.dtype), residual)
+        return _only(self.where, self._edited(residual, _rows(self.direction, residual)), residual, positions)
 
     @abstractmethod
     def _edited(self, residual: Tensor, rows: Tensor) -> Tensor:
@@ -188,6 +190,45 @@ class Clamp(_AlongDirection):
         return f", value={_short(self.value)}"
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class Erase:
+    """Erases concepts from the stream: no linear probe reads them afterwards.
+
+        eraser = amygdala_tl.fit_eraser(readout, corpus, store)
+        with intervene(lens, {14: Erase(eraser.at("joy", layer=14))}):
+            ...
+
+    Attributes:
+        erasure: what to remove, of one concept or several; one for all rows of the batch, or one a row.
+        where: which tokens.
+    """
+
+    erasure: Erasure
+    where: Where = field(default=EVERYWHERE, kw_only=True)
+
+    def __call__(
+        self,
+        residual: Float[Tensor, "batch position d_model"],
+        hook: object = None,
+        *,
+        positions: Int[Tensor, "rows position"] | None = None,
+    ) -> Float[Tensor, "batch position d_model"]:
+        """The edited stream in its own dtype; tokens outside `where` stay as they are to the bit."""
+        read, write = (_fitting(each, 2, residual) for each in (self.erasure.read, self.erasure.write))
+        stream = residual.float()
+        centred = stream - self.erasure.mean.to(stream)
+        scores = einsum(
+            centred, read.expand(len(stream), -1, -1), "row position d_model, row rank d_model -> row position rank"
+        )
+        moved = einsum(
+            scores, write.expand(len(stream), -1, -1), "row position rank, row rank d_model -> row position d_model"
+        )
+        return _only(self.where, stream - moved, residual, positions)
+
+    def __repr__(self) -> str:
+        return f"Erase(rank {self.erasure.read.shape[-2]} of {self.erasure.read.shape[-1]})"
+
+
 def mean_norm(residual: Float[Tensor, "*text token d_model"]) -> Float[Tensor, "*text"]:
     """Mean norm of each text's tokens in float32, without the first of several and other attention sinks."""
     rest = residual[..., 1:, :] if residual.shape[-2] > 1 else residual
@@ -217,14 +258,27 @@ def _rows(
     direction: Float[Tensor, "*rows d_model"], residual: Float[Tensor, "batch position width"]
 ) -> Float[Tensor, "_ d_model"]:
     """The direction in float32 on the stream's device, as one row for all or one a row of the batch."""
-    rows: Tensor = (direction if direction.ndim == 2 else direction[None]).to(residual.device).float()
-    if rows.shape[1] != residual.shape[2] or len(rows) not in (1, len(residual)):
+    return _fitting(direction, 1, residual)
+
+
+def _fitting(direction: Tensor, axes: int, residual: Float[Tensor, "batch position width"]) -> Tensor:
+    """The direction, of `axes` axes, in float32 on the stream's device, as one for all rows of the batch or one a row."""
+    rows = direction if direction.ndim > axes else direction[None]
+    if rows.shape[-1] != residual.shape[2] or len(rows) not in (1, len(residual)):
         raise InputError(
             "the direction does not fit the residual stream", got=f"direction {list(direction.shape)}",
             need=f"[{residual.shape[2]}], or [{len(residual)}, {residual.shape[2]}] for a stream of {list(residual.shape)}",
             remedy="take a direction of this model and layer",
         )  # fmt: skip
-    return rows
+    return rows.to(residual.device).float()
+
+
+def _only(where: Where, edited: Tensor, residual: Tensor, positions: Tensor | None) -> Tensor:
+    """The edited stream at the tokens of `where`, in the stream's dtype."""
+    if positions is None:  # a bare hook function: the text starts with this forward pass
+        positions = torch.arange(residual.shape[1], device=residual.device)[None]
+    mask = rearrange(where(positions), "rows position -> rows position 1")
+    return torch.where(mask, edited.to(residual.dtype), residual)
 
 
 def _shift(rows: Float[Tensor, "rows d_model"], amount: float | Tensor) -> Float[Tensor, "_ 1 d_model"]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from amygdala_tl.errors import InputError, ModelError
 from amygdala_tl.lens.decoder import Decoder, decoder_of
-from amygdala_tl.steering.edits import Ablate, Add, Clamp, Edit, mean_norm
+from amygdala_tl.steering.edits import Ablate, Add, Clamp, Edit, Erase, mean_norm
 from amygdala_tl.steering.norms import mean_norms
 
 
@@ -90,7 +90,9 @@ def _check(decoder: Decoder, edits: Mapping[int, Sequence[Edit]]) -> None:
     if outside := [layer for layer in edits if not 0 <= layer < n_layers]:
         raise ModelError("no such layer", got=outside[0], need=f"0 to {n_layers - 1}", remedy="choose another layer")
     for layer, some in edits.items():
-        for direction in (edit.direction for edit in some if isinstance(edit, Add | Ablate | Clamp)):
+        directions = [edit.direction for edit in some if isinstance(edit, Add | Ablate | Clamp)]
+        directions += [edit.erasure.read for edit in some if isinstance(edit, Erase)]
+        for direction in directions:
             if direction.shape[-1] != decoder.d_model:
                 raise InputError(
                     "the direction does not fit the model", label=f"layer {layer}", got=list(direction.shape),

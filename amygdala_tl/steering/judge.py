@@ -1,6 +1,7 @@
 """From measurements to a report with verdicts. Pure: numbers in, records out."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from einops import rearrange
@@ -17,11 +18,12 @@ from amygdala_tl.steering.records import (
     SteeringPlan,
     SteeringReport,
 )
+from amygdala_tl.steering.settings import EraseMethod
 from amygdala_tl.steering.significance import bootstrap_interval, holm_over_cells, pooled_p_values, slope, spearman
 from amygdala_tl.steering.verdict import concept_verdict
 
-Removed = Mapping[tuple[tuple[int, ...], int], Ablation]
-"""(layers, number of the concept) -> what taking its direction out does there."""
+Removed = Mapping[tuple[EraseMethod, tuple[int, ...], int], Ablation]
+"""(method, layers, number of the concept) -> what taking it out there does."""
 
 
 def judge(
@@ -46,7 +48,13 @@ def judge(
     by_layer = [_layer(plan, of, t[place], p[place], removed) for place, of in enumerate(layers)]
     concepts = tuple(
         concept_verdict(
-            plan, concept, [of[place] for of in by_layer], words, readable, _at_several(plan, removed, place)
+            plan,
+            concept,
+            [of[place] for of in by_layer],
+            words,
+            readable,
+            _at_several(plan, removed, place),
+            [found for (_, _, of), found in removed.items() if of == place],
         )
         for place, concept in enumerate(plan.concepts)
     )
@@ -65,16 +73,23 @@ def judge(
 
 
 def ablation_effects(measured: Sequence[MeasuredAblation], seed: int) -> Removed:
-    """What taking each concept's direction out does, with p-values corrected over all concepts and places."""
-    if not measured:
-        return {}
+    """What taking each concept out does, with p-values corrected over all concepts and places of a method."""
+    methods = dict.fromkeys(found.method for found in measured)
+    return {
+        key: ablation
+        for method in methods
+        for key, ablation in _effects_of([found for found in measured if found.method == method], seed).items()
+    }
+
+
+def _effects_of(measured: Sequence[MeasuredAblation], seed: int) -> dict[Any, Ablation]:
     fall = torch.stack([-found.words.mean(dim=1) for found in measured])  # [place, direction]
     _, p = pooled_p_values(fall[:, :1], fall[:, None, 1:])
     corrected = holm_over_cells(p)[:, 0]
     result = {}
     for place, found in enumerate(measured):
         low, high = bootstrap_interval(-found.words[0], torch.Generator().manual_seed(seed))
-        result[found.layers, found.concept] = Ablation(
+        result[found.method, found.layers, found.concept] = Ablation(
             layers=found.layers,
             texts=found.words.shape[1],
             fall=float(fall[place, 0]),
@@ -85,14 +100,23 @@ def ablation_effects(measured: Sequence[MeasuredAblation], seed: int) -> Removed
             p_value=_known(corrected[place]),
             reads_fall=None if found.reads is None else -float(found.reads[0]),
             reads_random=None if found.reads is None else -float(found.reads[1:].mean()),
+            method=found.method,
+            loss=_known(found.loss[0]),
+            random_loss=_known(found.loss[1:].mean()),
+            refits=found.refits,
         )
     return result
 
 
 def _at_several(plan: SteeringPlan, removed: Removed, concept: int) -> tuple[Ablation | None, Ablation | None]:
-    """The concept's directions taken out at all layers of the plan, if there are several, and at every layer of the model."""
-    everywhere = (found for (layers, of), found in removed.items() if of == concept and set(layers) > set(plan.layers))
-    together = removed.get((plan.layers, concept)) if len(plan.layers) > 1 else None
+    """The concept taken out at all layers of the plan, if there are several, and everywhere; by the first method."""
+    first = plan.erase[0]
+    everywhere = (
+        found
+        for (method, layers, of), found in removed.items()
+        if (method, of) == (first, concept) and set(layers) > set(plan.layers)
+    )
+    together = removed.get((first, plan.layers, concept)) if len(plan.layers) > 1 else None
     return together, next(everywhere, None)
 
 
@@ -172,7 +196,7 @@ def _layer(plan: SteeringPlan, measured: MeasuredLayer, t: Tensor, p: Tensor, re
                     slope(torch.tensor([dose.dose for dose in sound]), torch.tensor([dose.effect for dose in sound]))
                 ),
                 breaks_at=broken,
-                ablation=removed.get(((arms.layer,), place)),
+                ablation=removed.get((plan.erase[0], (arms.layer,), place)),
             )
         )  # fmt: skip
     return result

@@ -6,21 +6,24 @@ journal keeps every block; what it has is not measured again.
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import product
 
 import torch
 
+from amygdala_tl.directions.erasure import Erasure
 from amygdala_tl.lens.decoder import decoder_of
 from amygdala_tl.lens.generation import generate
 from amygdala_tl.lens.model import Lens
 from amygdala_tl.steering.arms import LayerMaterial
 from amygdala_tl.steering.bench import Bench
-from amygdala_tl.steering.blocks import AblationBlock, AdditionBlock, SampleBlock
-from amygdala_tl.steering.edits import NOT_FIRST, Ablate, Add, Edit
+from amygdala_tl.steering.blocks import AblationBlock, AdditionBlock, ProbeBlock, SampleBlock
+from amygdala_tl.steering.edits import NOT_FIRST, Add, Edit, Erase
 from amygdala_tl.steering.hooks import intervene
 from amygdala_tl.steering.journal import Journal
 from amygdala_tl.steering.measured import (
     FoundAblations,
     FoundAdditions,
+    FoundProbes,
     MeasuredAblation,
     MeasuredLayer,
     Measurements,
@@ -28,10 +31,24 @@ from amygdala_tl.steering.measured import (
     to_rows,
 )
 from amygdala_tl.steering.norms import mean_norms
-from amygdala_tl.steering.plan import SteeringCheck, ablation_blocks, addition_blocks, arms_of, norm_block
-from amygdala_tl.steering.records import Sample
+from amygdala_tl.steering.plan import (
+    NOTHING,
+    Probed,
+    SteeringCheck,
+    ablation_blocks,
+    addition_blocks,
+    arms_of,
+    norm_block,
+    probe_blocks,
+)
+from amygdala_tl.steering.probing import Run, read_across, read_unseen
+from amygdala_tl.steering.records import Refit, Sample
+from amygdala_tl.steering.settings import EraseMethod
 
 NGRAM = 3
+
+DAMAGED = 4
+"""Maps of an ablation whose damage is measured: the concept's own and three controls."""
 
 
 def measure(check: SteeringCheck, lens: Lens, journal: Journal, advance: Callable[[], None]) -> Measurements:
@@ -52,11 +69,17 @@ def measure_ablations(
     check: SteeringCheck, lens: Lens, journal: Journal, advance: Callable[[], None]
 ) -> list[MeasuredAblation]:
     """Measure the ablations of a check alone; arguments as in `measure`."""
-    measured = []
+    measured, refits = [], _refits(check, journal, advance)
     for block in ablation_blocks(check):
         found = journal.block(block, FoundAblations, partial(_ablate, lens, block))
         reads = None if found.reads is None else from_rows(found.reads)
-        measured.append(MeasuredAblation(block.layers, block.concept, from_rows(found.words), reads))
+        loss = from_rows(found.loss or [])
+        measured.append(
+            MeasuredAblation(
+                block.layers, block.concept, block.method, from_rows(found.words), reads, loss,
+                refits.get((block.method, block.layers, block.concept), ()),
+            )
+        )  # fmt: skip
         advance()
     return measured
 
@@ -64,7 +87,7 @@ def measure_ablations(
 def count_blocks(check: SteeringCheck) -> int:
     """How many times `measure` advances."""
     additions = (addition_blocks(check, of, arms_of(check, of), 1.0) for of in check.material)
-    return sum(len(list(blocks)) for blocks in additions) + len(ablation_blocks(check))
+    return sum(len(list(blocks)) for blocks in additions) + len(ablation_blocks(check)) + len(probe_blocks(check))
 
 
 def sample(block: SampleBlock, lens: Lens, journal: Journal) -> Sequence[Sample]:
@@ -135,14 +158,54 @@ class _Benches:
 def _ablate(lens: Lens, block: AblationBlock) -> FoundAblations:
     def edits(some: slice) -> dict[int, list[Edit]]:
         return {
-            layer: [Ablate(block.directions[number, some], where=NOT_FIRST)]
-            for number, layer in enumerate(block.layers)
+            layer: [Erase(erasure.rows(some), where=NOT_FIRST)]
+            for layer, erasure in zip(block.layers, block.erasures, strict=True)
         }
 
+    arms = len(block.erasures[0].read)
     bench = Bench(lens, min(block.layers), block.prompts, readers=block.readers)
-    shift, read = bench.word_shift(block.words, block.directions.shape[1], edits)
+    shift, read = bench.word_shift(block.words, arms, edits)
     reads = None if read is None else read[:, :, block.concept].mean(dim=1)
-    return FoundAblations(to_rows(shift[:, :, block.concept]), to_rows(reads))
+    loss = Bench(lens, min(block.layers), block.plain).damage(min(arms, DAMAGED), edits).loss
+    return FoundAblations(to_rows(shift[:, :, block.concept]), to_rows(reads), to_rows(loss))
+
+
+def _refits(
+    check: SteeringCheck, journal: Journal, advance: Callable[[], None]
+) -> dict[tuple[EraseMethod, tuple[int, ...], int], tuple[Refit, ...]]:
+    """(method, layers, number of the concept) -> what refitted probes read at each layer from there on."""
+    if check.probed is None:
+        return {}
+    found: dict[Probed, dict[tuple[int, int], tuple[float, float]]] = {}  # (concept, layer) -> (across, unseen)
+    for key, block in probe_blocks(check).items():
+        rows = journal.block(block, FoundProbes, partial(_probe, check.probed.run, block))
+        across, unseen = from_rows(rows.across).flatten(), from_rows(rows.unseen).flatten()
+        cells = product(block.concepts, block.read)
+        found[key] = dict(zip(cells, zip(across.tolist(), unseen.tolist(), strict=True), strict=True))
+        advance()
+    return {
+        (method, place, concept): tuple(
+            _refit(layer, found[NOTHING][concept, layer], after, found[method, place, None][concept, layer])
+            for (_, layer), after in own.items()
+        )
+        for (method, place, concept), own in found.items()
+        if concept is not None
+    }
+
+
+def _refit(layer: int, before: tuple[float, float], after: tuple[float, float], control: tuple[float, float]) -> Refit:
+    return Refit(layer, before[0], after[0], control[0], before[1], after[1])
+
+
+def _probe(run: Run, block: ProbeBlock) -> FoundProbes:
+    def values(erasures: Sequence[Erasure]) -> torch.Tensor:
+        edits = {layer: [Erase(each, where=NOT_FIRST)] for layer, each in zip(block.layers, erasures, strict=True)}
+        return run(block.texts, edits, block.read)
+
+    edited = [values(each) for each in block.erasures] or [values(())] * 2
+    labels = block.positive, block.negative
+    across, unseen = read_across(edited, *labels, block.half), read_unseen(edited, *labels, block.groups, block.half)
+    return FoundProbes(to_rows(across), to_rows(unseen))
 
 
 def _generate(block: SampleBlock, lens: Lens) -> tuple[Sample, ...]:

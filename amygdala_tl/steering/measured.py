@@ -10,6 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from amygdala_tl.steering.arms import Arms, Readers
+from amygdala_tl.steering.records import Refit
+from amygdala_tl.steering.settings import EraseMethod
 
 Rows = list[Any]
 """A tensor as nested lists of numbers with 6 digits; None for NaN."""
@@ -33,15 +35,29 @@ class FoundAdditions:
 
 @dataclass(frozen=True, slots=True)
 class FoundAblations:
-    """What taking each direction of a block out moves.
+    """What each map of a block moves.
 
     Attributes:
-        words: [direction, text] shift of the concept's words.
-        reads: [direction] shift of the concept's readouts, mean over halves and texts; None without readers.
+        words: [map, text] shift of the concept's words.
+        reads: [map] shift of the concept's readouts, mean over halves and texts; None without readers.
+        loss: [map] damage in nats a token, of the first few maps.
     """
 
     words: Rows
     reads: Rows | None = None
+    loss: Rows | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FoundProbes:
+    """What refitted probes read.
+
+    Attributes:
+        across, unseen: [concept, layer] AUROC on texts of other groups (see `probing`); NaN where a half lacks a class.
+    """
+
+    across: Rows
+    unseen: Rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,19 +84,25 @@ class MeasuredLayer:
 
 @dataclass(frozen=True, slots=True)
 class MeasuredAblation:
-    """Directions taken out of texts that carry a concept, at some layers.
+    """A concept, and controls, taken out of texts that carry it, at some layers.
 
     Attributes:
         layers: where.
         concept: number of the concept.
-        words: [direction, text] shift of the concept's words; the concept's own direction first, then random ones.
-        reads: [direction] shift of the readouts of the concept, mean over halves and texts; None without readers.
+        method: how.
+        words: [map, text] shift of the concept's words; the concept's own map first, then controls.
+        reads: [map] shift of the readouts of the concept, mean over halves and texts; None without readers.
+        loss: [some] damage on plain texts, nats a token, of the concept's own map and of a few controls.
+        refits: what a probe fitted anew reads; empty if that was not measured.
     """
 
     layers: tuple[int, ...]
     concept: int
-    words: Float[Tensor, "direction text"]
-    reads: Float[Tensor, " direction"] | None
+    method: EraseMethod
+    words: Float[Tensor, "map text"]
+    reads: Float[Tensor, " map"] | None
+    loss: Float[Tensor, " some"]
+    refits: tuple[Refit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 
-from amygdala_tl.steering.settings import ABLATION_PLACES, DEFAULTS, AblationPlace
+from amygdala_tl.steering.settings import ABLATION_PLACES, DEFAULTS, AblationPlace, EraseMethod
 
 if TYPE_CHECKING:
     Number = float
@@ -51,7 +51,9 @@ class SteeringPlan:
         most_loss: a dose breaks the model where plain texts lose more than this, nats a token (0.69 doubles the perplexity).
         level: of significance, over all concepts, layers and doses.
         seed: of random directions, bootstrap and generations.
-        ablate: where directions are projected out of texts that carry their concept.
+        ablate: where concepts are taken out of texts that carry them.
+        erase: how; reports of older versions know `project` only.
+        probe_texts: texts of each class that refitted probes see.
     """
 
     concepts: tuple[str, ...]
@@ -62,6 +64,8 @@ class SteeringPlan:
     level: float = 0.05
     seed: int = 0
     ablate: tuple[AblationPlace, ...] = ABLATION_PLACES
+    erase: tuple[EraseMethod, ...] = ("project",)
+    probe_texts: int = 0
 
     @property
     def least_p(self) -> float:
@@ -112,17 +116,40 @@ class DoseEffect(_Measured):
 
 
 @dataclass(frozen=True, slots=True)
-class Ablation(_Measured):
-    """A concept's direction projected out of texts that carry the concept.
+class Refit(_Measured):
+    """A probe of one concept, fitted anew on texts from which the concept has been taken out, read on texts of other groups.
 
     Attributes:
-        layers: one, all of the plan, or every layer of the model.
+        layer: where it reads.
+        before, after, random: AUROC without any edit, with the concept and with a control taken out; the probe is fitted on texts
+            that the erasure was fitted on too.
+        unseen_before, unseen: the same without any edit and with the concept taken out, of a probe that is fitted on texts that
+            the erasure has not seen (see `probing`).
+    """
+
+    layer: int
+    before: Number
+    after: Number
+    random: Number
+    unseen_before: Number
+    unseen: Number
+
+
+@dataclass(frozen=True, slots=True)
+class Ablation(_Measured):
+    """A concept taken out of texts that carry it.
+
+    Attributes:
+        layers: one, all of the plan, or every one that can be.
         texts: how many.
         fall: of the log-probability of the concept's words against the others' after the text, nats.
         low, high: its 95% interval over texts; None for a single text.
-        random_mean, random_deviation: of the fall when random directions are projected out.
+        random_mean, random_deviation: of the fall when the method's controls are taken out (see `erasing`).
         p_value: one-sided, corrected over concepts and places.
-        reads_fall: fall of the concept's readout at a later layer, as z; `reads_random` the same of random directions.
+        reads_fall: fall of the concept's readout at a later layer, as z; `reads_random` the same of controls.
+        method: how.
+        loss: rise of the negative log-likelihood of plain texts, nats a token; `random_loss` the same of controls.
+        refits: what a probe fitted anew reads at this layer and later ones; empty without activations of the corpus.
     """
 
     layers: tuple[int, ...]
@@ -135,6 +162,15 @@ class Ablation(_Measured):
     p_value: float | None
     reads_fall: float | None
     reads_random: float | None
+    method: EraseMethod = "project"
+    loss: float | None = None
+    random_loss: float | None = None
+    refits: tuple[Refit, ...] = ()
+
+    @property
+    def refit(self) -> Refit | None:
+        """The refitted probe at the last layer where the concept is taken out."""
+        return next((each for each in self.refits if each.layer == self.layers[-1]), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +204,9 @@ class ConceptSteering:
         layer, dose: recommended: the largest effect of those that pass. None unless it steers.
         words: that count.
         layers: one a layer of the plan.
-        ablation_together: the concept's directions projected out at all layers of the plan.
-        ablation_everywhere: the same at every layer of the model.
+        ablation_together: the concept taken out at all layers of the plan, by the plan's first method.
+        ablation_everywhere: the same at every layer that can be.
+        ablations: by all methods at all places; those above and that of each layer are among them.
     """
 
     concept: str
@@ -181,6 +218,7 @@ class ConceptSteering:
     layers: tuple[LayerSteering, ...]
     ablation_together: Ablation | None = None
     ablation_everywhere: Ablation | None = None
+    ablations: tuple[Ablation, ...] = ()
 
     @property
     def best(self) -> DoseEffect | None:

@@ -285,7 +285,8 @@ def result_lines(reports: Sequence[SteeringReport]) -> str:
                 rows += [{**head, "kind": "dose", "layer": of["layer"], **at} for at in of["doses"]]
             removed = [of["ablation"] for of in found["layers"]]
             removed += [found["ablation_together"], found["ablation_everywhere"]]
-            rows += [{**head, "kind": "ablation", **each} for each in removed if each is not None]
+            every = found["ablations"] or [each for each in removed if each is not None]
+            rows += [{**head, "kind": "ablation", **each} for each in every]
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 

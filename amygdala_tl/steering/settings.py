@@ -34,10 +34,17 @@ from amygdala_tl.names import fold_name
 from amygdala_tl.settings import CAPTURE, FIT, LARGEST_SEED, Labels
 
 AblationPlace = Literal["each", "together", "everywhere"]
-"""Where directions are projected out: at each layer of the plan alone, at all of them together, or at every layer of the model.
-In the last case a layer outside the plan takes the directions of the nearest layer in it."""
+"""Where concepts are taken out: at each layer of the plan alone, at all of them together, or everywhere. For `project` that is
+every layer of the model, where one outside the plan takes the directions of the nearest layer in it. For the other methods it is
+every layer with activations of the corpus."""
 
 ABLATION_PLACES: tuple[AblationPlace, ...] = ("each", "together", "everywhere")
+
+EraseMethod = Literal["leace", "project", "mean", "flip"]
+"""How a concept is taken out (see `erasing`): least-squares erasure, the readout's direction projected out, the difference of
+class means projected out, or both classes exchanged."""
+
+ERASE_METHODS: tuple[EraseMethod, ...] = ("leace", "project", "mean", "flip")
 
 Name = Annotated[str, Meta(pattern=r"\S")]
 Layers = str | tuple[int | float, ...]
@@ -114,9 +121,20 @@ DEFAULTS = SteeringSettings()
 
 
 class AblationSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """Where directions are taken out of texts that carry their concept; nowhere if `layers` is empty."""
+    """How concepts are taken out of the stream, and where.
+
+    Attributes:
+        layers: places; nowhere if empty.
+        erase: methods, each measured beside the others. All but `project` are fitted on the corpus's activations.
+        probe_texts: texts of each class, for each concept, that probes are fitted on and read; no probes if 0.
+    """
 
     layers: tuple[AblationPlace, ...] = ABLATION_PLACES
+    erase: Annotated[tuple[EraseMethod, ...], Meta(min_length=1)] = ("leace",)
+    probe_texts: Annotated[int, Meta(ge=0, le=MOST)] = 40
+
+
+ABLATION = AblationSettings()
 
 
 class CheckSettings(Struct, frozen=True, forbid_unknown_fields=True):

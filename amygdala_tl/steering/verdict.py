@@ -29,6 +29,7 @@ def concept_verdict(
     words: Mapping[str, Sequence[str]],
     readable: Mapping[str, bool],
     ablations: tuple[Ablation | None, Ablation | None] = (None, None),
+    every: Sequence[Ablation] = (),
 ) -> ConceptSteering:
     """One concept's verdict.
 
@@ -38,7 +39,8 @@ def concept_verdict(
         layers: its effects, one a layer of the plan.
         words: concept -> words that count.
         readable: concept -> whether its readout knows it on held-out texts.
-        ablations: its directions taken out at all layers of the plan, and at every layer of the model.
+        ablations: the concept taken out at all layers of the plan, and everywhere.
+        every: the concept taken out by all methods at all places.
     """
     passing = [
         (at.effect, of.layer, at)
@@ -46,17 +48,17 @@ def concept_verdict(
         for at in of.doses
         if at.p_value is not None and at.p_value <= plan.level and at.low > 0 and not _broken(of, at)
     ]
-    own = tuple(words[concept])
+    own, removed = tuple(words[concept]), (*ablations, tuple(every))
     if passing:
         _, layer, at = max(passing, key=lambda found: found[0])
         reason = (
             f"At layer {layer} in dose {at.dose:g} its words gain {at.effect:.2f} nats [{at.low:.2f}, {at.high:.2f}] "
             f"(random {at.random_mean:+.2f}, deviation {at.random_deviation:.2f}); plain texts lose {at.loss:.2f} nats a token."
         )
-        return ConceptSteering(concept, "steers", reason, layer, at.dose, own, tuple(layers), *ablations)
+        return ConceptSteering(concept, "steers", reason, layer, at.dose, own, tuple(layers), *removed)
     reads = readable.get(concept, False)
     verdict: SteeringVerdict = "reads only" if reads else "neither"
-    return ConceptSteering(concept, verdict, _why_not(plan, layers), None, None, own, tuple(layers), *ablations)
+    return ConceptSteering(concept, verdict, _why_not(plan, layers), None, None, own, tuple(layers), *removed)
 
 
 def _why_not(plan: SteeringPlan, layers: Sequence[LayerSteering]) -> str:

@@ -10,7 +10,7 @@ from typer.main import get_command
 
 import amygdala_tl as at
 from amygdala_tl.api.inputs import corpus_of, store_of
-from amygdala_tl.api.steer import _training_texts
+from amygdala_tl.api.steer import _probed, _training_texts
 from amygdala_tl.cli.app import app
 from amygdala_tl.directions.folds import group_folds
 from amygdala_tl.directions.method import Method, apply_method
@@ -132,6 +132,44 @@ def test_a_readout_with_four_keys_has_random_controls_and_no_judgement(
     assert read_run(tmp_path / "out").reports == found.reports
 
 
+def test_methods_stand_side_by_side_with_their_damage_and_what_a_new_probe_reads(readout, tiny, workplace):  # noqa: F811
+    corpus, store = corpus_of(readout, workplace / "corpus"), store_of(readout, workplace / "activations")
+    where = {"corpus": corpus, "store": store, "ablate": ["each", "everywhere"], "probe_texts": 6}
+    found = at.steer(readout, tiny, **where, erase=["leace", "project"], **CHEAP).reports[0].concepts[0]
+    assert [(each.method, each.layers) for each in found.ablations] == [
+        ("leace", (2,)), ("leace", (2, 3)), ("project", (2,)), ("project", (0, 1, 2, 3)),
+    ]  # fmt: skip
+    assert found.layers[0].ablation == found.ablations[0]
+    for each in found.ablations:
+        assert each.loss is not None
+        assert [refit.layer for refit in each.refits] == list(range(each.layers[0], 4))
+        assert all(0 <= refit.after <= 1 and 0 <= refit.unseen <= 1 for refit in each.refits)
+        # Nothing but the erasure differs between the two, and without one the layers below do not matter.
+        assert {refit.layer: refit.before for refit in found.ablations[3].refits}[2] == found.ablations[0].refits[
+            0
+        ].before
+
+
+def test_probed_texts_run_with_the_erasure_that_the_stored_activations_get(readout, tiny, workplace):  # noqa: F811
+    corpus, store = corpus_of(readout, workplace / "corpus"), store_of(readout, workplace / "activations")
+    eraser = at.fit_eraser(readout, corpus, store)
+    assert eraser.layers == (2, 3)
+    plan = make_plan(readout, 4, concepts=["joy"], layers=[2], probe_texts=8)
+    probed = _probed(readout, tiny, corpus, plan, _training_texts(readout, corpus, store))
+    stored = store.load(probed.ids, [2], "pooled")[:, 0]
+    erasure = eraser.at("joy", layer=2)
+    found = probed.run(probed.ids, {2: [at.Erase(erasure)]}, [2])[:, 0]
+    torch.testing.assert_close(found, erasure(stored), rtol=1e-3, atol=1e-3)
+    assert (found - stored).abs().max() > 1e-2
+
+
+def test_an_erasure_needs_the_activations(readout, tiny, workplace):  # noqa: F811
+    corpus = corpus_of(readout, workplace / "corpus")
+    with pytest.raises(InputError, match="`store`"):
+        at.steer(readout, tiny, corpus=corpus, **CHEAP)
+    assert at.steer(readout, tiny, corpus=corpus, erase=["project"], ablate=["each"], **CHEAP).reports[0].concepts
+
+
 def test_a_corpus_beside_four_keys_adds_ablations_only(four_keys, readout, tiny, workplace):  # noqa: F811
     corpus, store = corpus_of(readout, workplace / "corpus"), store_of(readout, workplace / "activations")
     found = at.steer(at.load_readout(four_keys), tiny, corpus=corpus, store=store, ablate=["each"], **CHEAP)
@@ -159,13 +197,16 @@ def test_a_mistake_names_the_parameter(readout, tiny, changes, error, said):
 def test_the_commands_defaults_are_those_of_the_settings_and_the_verb():
     settings, verb = SteeringSettings(), inspect.signature(at.steer).parameters
     options = {parameter.name: parameter for parameter in get_command(app).commands["steer"].params}
-    shown = {name: options[name].show_default for name in ("doses", "random", "samples", "seed", "ablate")}
+    named = ("doses", "random", "samples", "seed", "ablate", "erase", "probe_texts")
+    shown = {name: options[name].show_default for name in named}
     assert all(options[name].default is None for name in (*shown, "concepts", "layers", "words"))
     assert tuple(map(float, shown["doses"].split(","))) == settings.doses == verb["doses"].default
     assert int(shown["random"]) == settings.random == verb["random"].default
     assert int(shown["samples"]) == settings.samples == verb["samples"].default
     assert (int(shown["seed"]),) == settings.seeds == (verb["seeds"].default,)
     assert tuple(shown["ablate"].split(",")) == AblationSettings().layers == verb["ablate"].default
+    assert tuple(shown["erase"].split(",")) == AblationSettings().erase == verb["erase"].default
+    assert int(shown["probe_texts"]) == AblationSettings().probe_texts == verb["probe_texts"].default
     assert settings.concepts == verb["concepts"].default == ()
     assert settings.layers == verb["layers"].default == ""
     assert settings.words is verb["words"].default is None

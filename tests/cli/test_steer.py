@@ -105,6 +105,7 @@ def test_the_words_that_count_are_shown(steer, tmp_path):
         (("--doses", "much"), "--doses"),
         (("--doses", "-1,1"), "doses"),
         (("--ablate", "each,somewhere"), "--ablate"),
+        (("--erase", "leace,somehow"), "--erase"),
     ],
 )
 def test_mistakes_are_one_message(steer, tmp_path, arguments, said):

@@ -41,7 +41,7 @@ def check_of(model, ablate):
 )
 def test_no_set_of_layers_is_measured_twice(layers, ablate, places):
     plan = SteeringPlan(concepts=CONCEPTS, layers=layers, doses=(0.0, 0.1), ablate=ablate)
-    assert ablation_places(plan, 4) == places
+    assert ablation_places(plan, (0, 1, 2, 3)) == places
 
 
 def test_everywhere_equals_whole_passes_in_which_every_layer_loses_the_direction_of_the_nearest_one(model):

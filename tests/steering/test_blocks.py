@@ -6,8 +6,17 @@ import pytest
 import torch
 from torch import Tensor
 
+from amygdala_tl.directions.erasure import Erasure
 from amygdala_tl.steering.arms import Readers
-from amygdala_tl.steering.blocks import AblationBlock, AdditionBlock, Block, NormBlock, SampleBlock, key_of
+from amygdala_tl.steering.blocks import (
+    AblationBlock,
+    AdditionBlock,
+    Block,
+    NormBlock,
+    ProbeBlock,
+    SampleBlock,
+    key_of,
+)
 from amygdala_tl.steering.words import ConceptWords
 
 MODEL = ("0" * 64, "HookedTransformer", "float32")
@@ -15,10 +24,13 @@ WORDS = ConceptWords(
     ("joy",), torch.tensor([5, 6]), torch.full((2, 1), 0.5), {"joy": ("happy", "joy")}, tested=(0,), by_name=("joy",)
 )
 READERS = Readers(3, torch.ones(2, 1, 4), torch.ones(2, 1))
+ERASURE = Erasure(torch.ones(1, 1, 4), torch.ones(1, 1, 4), torch.zeros(4))
+LABELS, ONES = torch.ones(1, 1, dtype=torch.bool), torch.ones(1, dtype=torch.long)
 BLOCKS = [
     NormBlock(MODEL, (1, 2), ((1, 2),)),
     AdditionBlock(MODEL, 1, 0.2, 3.0, ("concept",), torch.ones(1, 4), ((1, 2),), ((3,),), WORDS, READERS),
-    AblationBlock(MODEL, (1, 2), 0, torch.ones(2, 1, 4), ((1, 2),), WORDS, READERS),
+    AblationBlock(MODEL, (1, 2), 0, "leace", (ERASURE, ERASURE), ((1, 2),), ((3,),), WORDS, READERS),
+    ProbeBlock(MODEL, (1,), (1, 2), (0,), "leace", ((ERASURE,), (ERASURE,)), ("a",), LABELS, LABELS, ONES, ONES),
     SampleBlock(MODEL, "joy", 1, torch.ones(4), (0.0, 0.2), 9.0, ((1, 2),), 2, 0, 32, 0.7, 2),
 ]
 
@@ -27,7 +39,7 @@ def other(value):
     """Values of the same type that differ from `value` in one place."""
     if isinstance(value, Tensor):
         changed = value.clone()
-        changed.view(-1)[-1] += 1
+        changed.view(-1)[-1] = ~changed.view(-1)[-1] if value.dtype == torch.bool else changed.view(-1)[-1] + 1
         return [changed]
     if is_dataclass(value):
         return [replace(value, **{f.name: v}) for f in fields(value) for v in other(getattr(value, f.name))]
@@ -38,6 +50,8 @@ def other(value):
         return longer + [(*value[:-1], changed) for changed in other(value[-1])]
     if value == "concept":
         return ["random"]
+    if value == "leace":
+        return ["mean"]
     return [f"{value}x"] if isinstance(value, str) else [value + 1]
 
 

@@ -2,11 +2,12 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from amygdala_tl.directions.erasure import Erasure
 from amygdala_tl.errors import InputError
-from amygdala_tl.steering.edits import NOT_FIRST, Ablate, Add, Clamp, Where, mean_norm
+from amygdala_tl.steering.edits import NOT_FIRST, Ablate, Add, Clamp, Erase, Where, mean_norm
 
 BATCH, POSITIONS, WIDTH = 3, 5, 16
 
@@ -153,6 +154,44 @@ def test_a_dose_becomes_an_amount_at_a_norm():
     assert Add(V, amount=1.5).at_norm(5.0).amount == 1.5
 
 
+def erasure_of(rows, rank, seed=5):
+    """An erasure with a map of its own for each row, or one for all."""
+    shape = (rank, WIDTH) if rows is None else (rows, rank, WIDTH)
+    return Erasure(unit(*shape, seed=seed), unit(*shape, seed=seed + 1), 3 * unit(WIDTH, seed=seed + 2))
+
+
+@settings(max_examples=20)
+@given(seeds, st.integers(1, 3))
+def test_every_row_is_erased_by_its_own_map_as_the_erasure_itself_maps_it(seed, rank):
+    h, own = stream(seed), erasure_of(BATCH, rank)
+    edited = Erase(own)(h)
+    for row in range(BATCH):
+        alone = Erasure(own.read[row], own.write[row], own.mean)
+        close(edited[row], alone(h[row]))
+        close(Erase(alone)(h)[row], edited[row])
+        close(Erase(own.rows(slice(row, row + 1)))(h[row : row + 1])[0], edited[row])
+
+
+@given(seeds)
+def test_erasing_along_a_unit_direction_about_zero_is_ablating(seed):
+    h = stream(seed)
+    close(Erase(Erasure(V[:, None], V[:, None], torch.zeros(WIDTH)))(h), Ablate(V)(h))
+
+
+def test_an_erasure_leaves_other_tokens_alone_and_keeps_the_dtype():
+    h = stream().bfloat16()
+    edited = Erase(erasure_of(None, 2), where=NOT_FIRST)(h)
+    assert edited.dtype == h.dtype
+    assert torch.equal(edited[:, 0], h[:, 0])
+    assert (edited[:, 1:] != h[:, 1:]).any(dim=-1).all()
+
+
+def test_an_erasure_of_another_width_or_number_of_rows_is_refused():
+    for erasure, residual in ((erasure_of(None, 1), torch.zeros(3, 5, 8)), (erasure_of(2, 1), stream())):
+        with pytest.raises(InputError, match="does not fit"):
+            Erase(erasure)(residual)
+
+
 def test_a_direction_that_does_not_fit_is_refused_with_both_shapes():
     with pytest.raises(InputError, match=r"direction \[16\].*\[3, 5, 8\]"):
         Ablate(V[0])(torch.zeros(3, 5, 8))
@@ -178,3 +217,4 @@ def test_edits_show_shapes_and_no_numbers_of_tensors():
     assert repr(Add(V, amount=AMOUNTS)) == "Add(direction [3, 16], amount=[3])"
     assert repr(Ablate(V)) == "Ablate(direction [3, 16])"
     assert repr(Clamp(V, 2)) == "Clamp(direction [3, 16], value=2)"
+    assert repr(Erase(erasure_of(BATCH, 2))) == "Erase(rank 2 of 16)"
