@@ -32,7 +32,7 @@ def erasure_table(report: SteeringReport) -> RenderableType | None:
         cells = [f"{each.fall:+.2f}", f"{each.random_mean:+.2f}\u00b1{each.random_deviation:.2f}"]
         cells += [fixed(each.loss, "+.3f"), fixed(each.random_loss, "+.3f")]
         cells += [fixed(value, ".2f") for value in _read(each.refit)]
-        table.add_row(concept, _place(each.layers), each.method, *cells, _curve(each))
+        table.add_row(concept, place_of(each.layers), each.method, *cells, _curve(each))
     return Group(table, Text(_LEGEND, style="dim")) if rows else None
 
 
@@ -51,8 +51,8 @@ def _read(found: Refit | None) -> tuple[float | None, ...]:
     return found.after, found.before, found.random, found.unseen, found.unseen_before
 
 
-def _place(layers: Sequence[int]) -> str:
-    """Layers in a few characters: 14, or 14,19, or 0-29."""
+def place_of(layers: Sequence[int]) -> str:
+    """Return layers in a few characters: 14, or 14,19, or 0-29."""
     whole = len(layers) > 2 and list(layers) == list(range(layers[0], layers[-1] + 1))
     return f"{layers[0]}-{layers[-1]}" if whole else ",".join(map(str, layers))
 

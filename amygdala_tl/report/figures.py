@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from amygdala_tl.diagnostics.records import Diagnosis, VerdictName
+from amygdala_tl.report.erasures import place_of, read_again
 from amygdala_tl.report.grid import counted, fixed
 from amygdala_tl.report.packing import plain
 from amygdala_tl.report.page_text import slug
@@ -69,10 +70,18 @@ def ablation_figures(report: SteeringReport) -> list[dict[str, Any]]:
         (f"layer {layer}", [found.layers[place].ablation for found in report.concepts])
         for place, layer in enumerate(report.plan.layers)
     ]
+    whole = "every layer of the model" if report.plan.erase[0] == "project" else "every captured layer"
     places += [
         ("all these layers together", [found.ablation_together for found in report.concepts]),
-        ("every layer of the model", [found.ablation_everywhere for found in report.concepts]),
+        (whole, [found.ablation_everywhere for found in report.concepts]),
     ]
+    others = [each for found in report.concepts for each in found.ablations if each.method != report.plan.erase[0]]
+    for method, layers in dict.fromkeys((each.method, each.layers) for each in others):
+        here = [
+            next((each for each in found.ablations if (each.method, each.layers) == (method, layers)), None)
+            for found in report.concepts
+        ]
+        places.append((f"{'layer' if len(layers) == 1 else 'layers'} {place_of(layers)}, by {method}", here))
     return [{"name": name, "figure": _ablation(report, found)} for name, found in places if any(found)]
 
 
@@ -88,7 +97,7 @@ def _ablation(report: SteeringReport, found: Sequence[Ablation | None]) -> dict[
         else f"{_heading(concept.concept)}, {concept.verdict}<br>"
         f"fall {_fixed(fall[i], '+.2f')} nats ({_fixed(low[i], '.2f')} to {_fixed(high[i], '.2f')}), "
         f"{counted(each.texts, 'carrying text')}<br>"
-        f"random {_fixed(mean[i], '+.2f')} \u00b1 {_fixed(deviation[i], '.2f')}, p {_fixed(p[i])}"
+        f"random {_fixed(mean[i], '+.2f')} \u00b1 {_fixed(deviation[i], '.2f')}, p {_fixed(p[i])}{_refitted(each)}"
         for i, (concept, each) in enumerate(zip(report.concepts, found, strict=True))
     ]
     chance = (mean - BAND * deviation, mean + BAND * deviation)
@@ -98,6 +107,19 @@ def _ablation(report: SteeringReport, found: Sequence[Ablation | None]) -> dict[
     room = 0.04 * (max(known) - min(known) or 1)
     axis = {"range": [min(known) - room, max(known) + room], "tickformat": ".2~f"}
     return _figure(fall, traces, origin=0.0, title="fall of the concept's words, nats", **axis)
+
+
+def _refitted(found: Ablation) -> str:
+    """What plain texts lose, and what a probe fitted anew reads, as more lines of a hover text."""
+    lost = "" if found.loss is None else f"<br>plain texts lose {fixed(found.loss, '+.3f')} nats a token"
+    at, again = found.refit, read_again(found)
+    if at is None:
+        return lost
+    later = "at no later layer" if again is None else f"again from layer {again}"
+    return (
+        f"{lost}<br>a new probe reads it with AUROC {fixed(at.after, '.2f')}, before {fixed(at.before, '.2f')}; {later}<br>"
+        f"one from unseen texts {fixed(at.unseen, '.2f')}, before {fixed(at.unseen_before, '.2f')}"
+    )
 
 
 def _figure(by: Row, traces: Sequence[Any], *, origin: float, title: str, **axis: Any) -> dict[str, Any]:
