@@ -11,8 +11,8 @@ from amygdala_tl.records import ChatTemplateChoice, KeptPosition, ReadPosition, 
 Labels = Literal["classes", "graded"]
 """Fit two classes, or the tags' scores."""
 
-Writer = Literal["mean", "read"]
-"""Vectors that steer: the difference of class means, or the vectors that read."""
+Writer = Literal["half_whitened", "mean", "read"]
+"""Estimator of the vectors that steer, or the vectors that read."""
 
 CaptureEngine = Literal["transformer-lens", "vllm"]
 """What runs the model of a capture."""
@@ -58,7 +58,7 @@ class FitSettings:
     labels: Labels = "classes"
     read_position: ReadPosition = "pooled"
     min_examples: int = 5
-    writer: Writer = "mean"
+    writer: Writer = "half_whitened"
     seed: int = 0
 
 

@@ -22,9 +22,6 @@ from amygdala_tl.readout.record import Readout
 from amygdala_tl.records import ReadPosition, hook_name
 from amygdala_tl.settings import FIT, Labels, Writer
 
-WRITER = "mean"
-"""Method of the write vectors."""
-
 
 def fit(
     corpus: Corpus,
@@ -58,8 +55,7 @@ def fit(
         labels: `classes` for positive and negative texts, `graded` for the tags' scores (`linear` and `whitened`).
         read_position: tokens that were pooled.
         min_examples: fewest positive and negative training texts; the provenance names concepts with fewer in `left_out`.
-        writer: `mean` for write vectors beside those that read: what the texts of a concept differ by, to steer with. `read` for
-            none.
+        writer: estimator of the write vectors, which steer. `read` for none: then those that read steer too.
 
     Raises:
         InputError: no such aggregator or denoiser, or a combination that makes no sense.
@@ -97,10 +93,10 @@ def fit(
     ids = [text.id for text in texts]
     counts = torch.stack((labelled.positive.sum(dim=0), labelled.negative.sum(dim=0)), dim=1)
     vectors = exported(rearrange(fitted.directions, "concept layer d_model -> layer concept d_model"), store.info)
-    write = None
-    if writer == WRITER and str(method) != WRITER:
-        of_means = apply_streamed(Method(WRITER), labelled.parts, labelled.groups, concepts).directions
-        write = exported(rearrange(of_means, "concept layer d_model -> layer concept d_model"), store.info)
+    write, steers = None, method if writer == "read" else Method(writer)
+    if steers != method:
+        written = apply_streamed(steers, labelled.parts, labelled.groups, concepts).directions
+        write = exported(rearrange(written, "concept layer d_model -> layer concept d_model"), store.info)
     scale, combined = calibrate(
         (part for _, part in store.batches(ids, indices, read_position)),
         store.tokens(ids, indices),
@@ -130,7 +126,7 @@ def fit(
                 for concept, count in zip(concepts, counts.tolist(), strict=True)
             },
             left_out={**corpus.left_out, **left_out},
-            writer=None if write is None else WRITER,
+            writer=None if write is None else str(steers),
         ),
     )
     golden = read_golden(store)

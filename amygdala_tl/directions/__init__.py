@@ -18,6 +18,7 @@ from amygdala_tl.directions.denoise.topic import topic
 from amygdala_tl.directions.difference_of_means import mean
 from amygdala_tl.directions.erasure import Eraser, Erasure
 from amygdala_tl.directions.estimators import estimator
+from amygdala_tl.directions.half_whitening import half_whitened
 from amygdala_tl.directions.linear_regression import linear
 from amygdala_tl.directions.logistic_regression import logistic
 from amygdala_tl.directions.method import ESTIMATORS
@@ -36,6 +37,7 @@ __all__ = [
     "Removal",
     "estimator",
     "grand_mean",
+    "half_whitened",
     "linear",
     "logistic",
     "logistic_l1",

@@ -1,7 +1,7 @@
 """Directions without each fold of the texts, and of halves of them, from the sums of one pass over a layer.
 
-`mean` and `whitened` need counts, sums and second moments only. Sums over cells (`fold_cells`) add up to those of all folds but
-one, of all but two, and of any half, so a cross-validation costs one pass over the texts and not one for each fit.
+`mean`, `whitened` and `half_whitened` need counts, sums and second moments only. Sums over cells (`fold_cells`) add up to those
+of all folds but one, of all but two, and of any half, so a cross-validation costs one pass over the texts and not one for each fit.
 
 `whitened` chooses its shrinkage without the fold that it will score: it scores the next folds with vectors of the remaining ones,
 on at least about `ENOUGH_TEXTS` texts. The sums without two folds serve both of them.
@@ -19,11 +19,12 @@ from amygdala_tl.directions.auroc import auroc
 from amygdala_tl.directions.data import Estimate, LabelledTexts
 from amygdala_tl.directions.denoise.removal import nothing
 from amygdala_tl.directions.folds import Cells
+from amygdala_tl.directions.half_whitening import half_whiten
 from amygdala_tl.directions.method import Method, finish
 from amygdala_tl.directions.statistics import Statistics, gather_folds
 from amygdala_tl.directions.whitening import ENOUGH_TEXTS, STRENGTHS, all_strengths, strengths_for, whiten
 
-WHITENED = "whitened"
+MEAN, WHITENED = "mean", "whitened"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class FoldDirections:
         """
         self.method, self.texts, self.layer, self.cells = method, texts, layer, cells
         parts = ((part, cells.cell[rows]) for rows, part in texts.passes(layer))
-        self._sums = gather_folds(parts, cells.n_cells, second_moments=method.aggregator == WHITENED)
+        self._sums = gather_folds(parts, cells.n_cells, second_moments=method.aggregator != MEAN)
 
     def without_folds(self) -> list[SomeDirections]:
         """Return the directions without each fold.
@@ -95,8 +96,10 @@ class FoldDirections:
         usable = _complete(statistics) if usable is None else usable
         if self.method.aggregator == WHITENED:
             vectors = whiten(statistics, strengths_for(statistics, strength)).vectors
-        else:
+        elif self.method.aggregator == MEAN:
             vectors = statistics.difference
+        else:
+            vectors = half_whiten(statistics, strengths_for(statistics, None)).vectors
         vectors = vectors[usable]
         if not len(vectors):
             return SomeDirections(usable, vectors[:, 0])

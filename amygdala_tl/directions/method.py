@@ -12,6 +12,7 @@ from amygdala_tl.directions.denoise.chain import DENOISERS, DenoiseStep, denoise
 from amygdala_tl.directions.denoise.removal import Removal, nothing
 from amygdala_tl.directions.difference_of_means import mean, mean_streamed
 from amygdala_tl.directions.estimators import Estimator, check_classes, unit_directions
+from amygdala_tl.directions.half_whitening import half_whitened, half_whitened_streamed
 from amygdala_tl.directions.linear_regression import linear
 from amygdala_tl.directions.logistic_regression import logistic
 from amygdala_tl.directions.pair_pca import pca
@@ -30,11 +31,16 @@ ESTIMATORS: dict[str, Estimator] = {
     "logistic": logistic,
     "logistic_l1": logistic_l1,
     "whitened": whitened,
+    "half_whitened": half_whitened,
     "subspace": subspace,
 }
 """Estimators by name."""
 
-STREAMED: Mapping[str, Callable[[Parts, Tensor], Estimate]] = {"mean": mean_streamed, "whitened": whitened_streamed}
+STREAMED: Mapping[str, Callable[[Parts, Tensor], Estimate]] = {
+    "mean": mean_streamed,
+    "whitened": whitened_streamed,
+    "half_whitened": half_whitened_streamed,
+}
 """Estimators that need only the moments of a corpus: texts in parts, group of every text -> estimate."""
 
 GRADED_ESTIMATORS = ("linear", "whitened")

@@ -94,7 +94,7 @@ class Readout:
     def write_direction(self, concept: str, layer: int) -> Tensor:
         """Return the unit direction [d_model] to add for one concept at one layer; see `writing`.
 
-        A direction that reads well steers badly: it is chosen for what it leaves out. The one to add is the difference of means.
+        The direction that reads best steers badly: it hardly touches the axes on which activations vary.
 
         Raises:
             InputError: the readout has no such concept or layer.

@@ -156,13 +156,15 @@ def chosen(corpus, store):
     return fit(corpus, store)
 
 
-def test_vectors_to_steer_with_are_the_differences_of_means_unless_the_readout_reads_with_them(corpus, store):
-    means = fit(corpus, store, aggregator="mean")
+def test_vectors_to_steer_with_are_those_of_their_own_estimator_unless_the_readout_reads_with_them(corpus, store):
+    halves = fit(corpus, store, aggregator="half_whitened")
     other = fit(corpus, store, aggregator="whitened")
-    torch.testing.assert_close(other.write_vectors, means.vectors)
-    assert other.provenance.writer == "mean"
-    assert torch.equal(means.writing, means.vectors)
-    for plain in (means, fit(corpus, store, aggregator="whitened", writer="read")):
+    torch.testing.assert_close(other.write_vectors, halves.vectors)
+    assert other.provenance.writer == "half_whitened"
+    means = fit(corpus, store, aggregator="mean")
+    torch.testing.assert_close(fit(corpus, store, aggregator="linear", writer="mean").write_vectors, means.vectors)
+    assert torch.equal(halves.writing, halves.vectors)
+    for plain in (halves, fit(corpus, store, aggregator="whitened", writer="read")):
         assert plain.write_vectors is None
         assert plain.provenance.writer is None
 

@@ -241,7 +241,7 @@ def test_controls_steer_by_the_writer_and_read_by_the_method(readout, workplace)
             some, names = texts.data.take(half == number), list(fitted.concepts)
             steers, reads = (
                 apply_method(Method(name), some, texts.neutral, names).directions[columns]
-                for name in ("mean", "whitened")
+                for name in ("half_whitened", "whitened")
             )
             torch.testing.assert_close(each.halves[number], steers[:, index])
             if each.readers is not None:

@@ -12,6 +12,7 @@ from amygdala_tl.activations.pooling import token_spread
 from amygdala_tl.directions import (
     LabelledActivations,
     grand_mean,
+    half_whitened,
     linear,
     logistic,
     logistic_l1,
@@ -38,10 +39,11 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-BARE = [mean, whitened, linear, logistic, logistic_l1, pca]
+BARE = [mean, half_whitened, whitened, linear, logistic, logistic_l1, pca]
 each = pytest.mark.parametrize("estimator", BARE, ids=lambda estimator: estimator.__name__)
 # Fixed penalties: their choice by cross-validation depends on the order of the texts.
 FIXED = {
+    half_whitened: {"shrinkage": 0.3},
     whitened: {"shrinkage": 0.3},
     linear: {"strength": 0.05},
     logistic: {"strength": 0.05},
