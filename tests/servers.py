@@ -21,7 +21,7 @@ from typing import IO
 import httpx
 import pytest
 
-from amygdala_tl.demo.loopback import running_app
+from amygdala_tl.net.loopback import running_app
 
 __all__ = ["npm_packages", "reference_memory_server", "running_app"]
 

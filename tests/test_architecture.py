@@ -32,16 +32,18 @@ ROOMS = {
     "readout": BASE | {"directions"},
     "diagnostics": BASE | {"directions", "readout"},
     "steering": BASE | {"lens", "directions", "readout", "diagnostics"},
-    "vllm": BASE | {"lens", "activations", "readout"},
+    "routes": BASE | {"readout"},
+    "vllm": BASE | {"lens", "activations", "readout", "routes"},
     "live": BASE | {"readout", "net", "lens"},
     "web": BASE,
     "report": BASE | {"corpus", "directions", "readout", "diagnostics", "steering", "web"},
-    "demo": BASE | {"memory"},
+    "demo": BASE | {"memory", "net"},
 }
 ROOMS["api"] = set(ROOMS) - {"report"}
 ROOMS["cli"] = set(ROOMS)
 THIRD_PARTY_DOORS = {
-    "transformer_lens": {"lens"}, "transformers": {"lens"}, "mcp": {"demo"}, "vllm": {"vllm"}, "textual": {"live"}
+    "transformer_lens": {"lens"}, "transformers": {"lens"}, "mcp": {"demo"}, "vllm": {"vllm"}, "textual": {"live"},
+    "uvicorn": {"net"},
 }  # fmt: skip
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 

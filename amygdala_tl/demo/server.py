@@ -24,9 +24,9 @@ from mcp.server.mcpserver.exceptions import ToolError
 from starlette.applications import Starlette
 
 from amygdala_tl.demo import demo_graph_path
-from amygdala_tl.demo.loopback import running_app
 from amygdala_tl.errors import AmygdalaError
 from amygdala_tl.memory.graph_file import read_graph_file
+from amygdala_tl.net.loopback import running_app
 from amygdala_tl.records import Node
 
 PAGE_LIMIT = 100

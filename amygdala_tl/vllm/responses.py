@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from amygdala_tl.vllm.store import Entry
+from amygdala_tl.routes.store import Entry
 from amygdala_tl.vllm.unlike import why_unlike
 
 if TYPE_CHECKING:
-    from amygdala_tl.vllm.collector import Collector
+    from amygdala_tl.vllm.receiver import Receiver
 
 _FIELD, _REASON = "readout", "readout_reason"
 
@@ -29,7 +29,7 @@ _CALL: ContextVar[dict[int, Entry] | None] = ContextVar("readout_call", default=
 """Sequences of the call of `generate` that runs in this context, by choice. A client's request id cannot tell calls apart."""
 
 
-def install_in_engine_client(collector: "Collector") -> None:
+def install_in_engine_client(receiver: "Receiver") -> None:
     """Let the outputs of the asynchronous engine carry the readouts of their tokens."""
     from vllm.v1.engine.async_llm import AsyncLLM
     from vllm.v1.engine.output_processor import OutputProcessor
@@ -43,16 +43,16 @@ def install_in_engine_client(collector: "Collector") -> None:
     ) -> None:
         own = _CALL.get()
         if own is not None and request.request_id not in self.request_states:  # else more input for a running one
-            with collector.failures.noted("answer"):
+            with receiver.failures.noted("answer"):
                 ids, reason = list(request.prompt_token_ids or []), why_unlike(request)
                 entry = Entry(request.request_id, request.external_req_id, request_index, ids, reason)
                 own[request_index] = entry
-                collector.store.open(entry)
+                receiver.collector.store.open(entry)
         add_request(self, request, prompt, parent_req, request_index, queue)
 
     @functools.wraps(generate)
     async def and_read(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
-        collector.start()
+        receiver.start()
         params = signature.bind(*args, **kwargs).arguments["sampling_params"]
         delta = getattr(params.output_kind, "name", "") == "DELTA"
         own: dict[int, Entry] = {}
@@ -61,48 +61,48 @@ def install_in_engine_client(collector: "Collector") -> None:
             async with contextlib.aclosing(generate(*args, **kwargs)) as results:
                 async for result in results:
                     for output in result.outputs:
-                        with collector.failures.noted("answer"):
+                        with receiver.failures.noted("answer"):
                             if entry := own.get(output.index):
-                                await _attach(collector, entry, output, delta)
+                                await _attach(receiver, entry, output, delta)
                     yield result
         finally:
-            with collector.failures.noted("answer"):
+            with receiver.failures.noted("answer"):
                 for entry in own.values():
-                    collector.store.drop(entry.engine_id)
+                    receiver.collector.store.drop(entry.engine_id)
 
     OutputProcessor.add_request = and_open
     AsyncLLM.generate = and_read
 
 
-async def _attach(collector: "Collector", entry: Entry, output: Any, delta: bool) -> None:
+async def _attach(receiver: "Receiver", entry: Entry, output: Any, delta: bool) -> None:
     """Attach to an output the readouts of its tokens."""
-    output.readout = await collector.of_output(entry, list(output.token_ids), output.text, delta=delta)
+    output.readout = await receiver.collector.of_output(entry, list(output.token_ids), output.text, delta=delta)
     output.readout_reason = entry.reason
     if output.finish_reason is not None:
-        collector.store.finish(entry.engine_id)
+        receiver.collector.store.finish(entry.engine_id)
 
 
-def install_in_endpoints(collector: "Collector") -> None:
+def install_in_endpoints(receiver: "Receiver") -> None:
     """Let the endpoints copy the readouts of the outputs into their answers."""
     from vllm.entrypoints.openai.chat_completion import api_router as chat_router
     from vllm.entrypoints.openai.chat_completion.serving import OpenAIServingChat
     from vllm.entrypoints.openai.completion import api_router as completion_router
     from vllm.entrypoints.openai.completion.serving import OpenAIServingCompletion
 
-    from amygdala_tl.vllm.routes import FastJSONResponse
+    from amygdala_tl.routes.endpoints import FastJSONResponse
 
     for router in (chat_router, completion_router):
         router.JSONResponse = FastJSONResponse
     completion, chat = OpenAIServingCompletion, OpenAIServingChat
-    completion.completion_stream_generator = _streamed(completion.completion_stream_generator, collector)
-    chat.chat_completion_stream_generator = _streamed(chat.chat_completion_stream_generator, collector)
-    chat.chat_completion_full_generator = _whole_chat(chat.chat_completion_full_generator, collector)
+    completion.completion_stream_generator = _streamed(completion.completion_stream_generator, receiver)
+    chat.chat_completion_stream_generator = _streamed(chat.chat_completion_stream_generator, receiver)
+    chat.chat_completion_full_generator = _whole_chat(chat.chat_completion_full_generator, receiver)
     whole = completion.request_output_to_completion_response
 
     @functools.wraps(whole)
     def with_readouts(self: Any, final_res_batch: Any, *args: Any, **kwargs: Any) -> Any:
         response = whole(self, final_res_batch, *args, **kwargs)
-        with collector.failures.noted("answer"):
+        with receiver.failures.noted("answer"):
             outputs = [output for result in final_res_batch for output in result.outputs]
             for choice, output in zip(response.choices, outputs, strict=True):
                 _put(choice, output)
@@ -111,7 +111,7 @@ def install_in_endpoints(collector: "Collector") -> None:
     completion.request_output_to_completion_response = with_readouts
 
 
-def _whole_chat(original: Callable[..., Any], collector: "Collector") -> Callable[..., Any]:
+def _whole_chat(original: Callable[..., Any], receiver: "Receiver") -> Callable[..., Any]:
     signature = inspect.signature(original)
 
     @functools.wraps(original)
@@ -126,7 +126,7 @@ def _whole_chat(original: Callable[..., Any], collector: "Collector") -> Callabl
 
         bound.arguments["result_generator"] = watched(bound.arguments["result_generator"])
         response = await original(*bound.args, **bound.kwargs)
-        with collector.failures.noted("answer"):
+        with receiver.failures.noted("answer"):
             for choice in getattr(response, "choices", []):
                 _put(choice, found.get(choice.index))
         return response
@@ -135,7 +135,7 @@ def _whole_chat(original: Callable[..., Any], collector: "Collector") -> Callabl
 
 
 def _streamed(
-    original: Callable[..., AsyncGenerator[str, None]], collector: "Collector"
+    original: Callable[..., AsyncGenerator[str, None]], receiver: "Receiver"
 ) -> Callable[..., AsyncGenerator[str, None]]:
     signature = inspect.signature(original)
 
@@ -157,7 +157,7 @@ def _streamed(
         async with contextlib.aclosing(original(*bound.args, **bound.kwargs)) as chunks:
             async for chunk in chunks:
                 amended = chunk
-                with collector.failures.noted("answer"):
+                with receiver.failures.noted("answer"):
                     amended = with_pending(chunk, pending)
                 yield amended
 

@@ -8,8 +8,9 @@ from typing import Any
 import zmq
 from torch import Tensor, cuda, empty, float32, int64
 
+from amygdala_tl.routes.store import Step
 from amygdala_tl.vllm.failures import Failures
-from amygdala_tl.vllm.wire import Step, encode
+from amygdala_tl.vllm.wire import encode
 
 _WAITING = 256 * 2**20  # bytes of waiting rows; beyond that the serving process is gone or stuck, and rows are lost
 _IN_FLIGHT = 16  # steps between the processes, each up to a few megabytes

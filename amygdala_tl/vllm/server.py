@@ -9,7 +9,9 @@ import tempfile
 from typing import Any
 
 from amygdala_tl.errors import ModelError
-from amygdala_tl.vllm.collector import Collector
+from amygdala_tl.routes.collector import Collector
+from amygdala_tl.vllm.metrics import PrometheusMetrics
+from amygdala_tl.vllm.receiver import Receiver
 from amygdala_tl.vllm.settings import KEY, SOCKET, STREAM_TEXT, Settings
 from amygdala_tl.vllm.startup import refuse_other_model
 
@@ -29,7 +31,8 @@ def install_in_servers(settings: Settings) -> None:
             folder = tempfile.mkdtemp(prefix="amygdala-tl-")  # readable by this user only
             atexit.register(_remove, folder, os.getpid())
             addresses.append(f"ipc://{folder}/rows")
-            _install(settings, Collector(settings.load(), addresses[0], with_text=settings.with_text))
+            collector = Collector(settings.load(), PrometheusMetrics(), with_text=settings.with_text)
+            _install(settings, Receiver(collector, addresses[0]))
         os.environ[SOCKET] = addresses[0]  # the engine processes that this starts inherit it
         start(*args, **kwargs)
 
@@ -41,14 +44,14 @@ def _remove(folder: str, pid: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _install(settings: Settings, collector: Collector) -> None:
+def _install(settings: Settings, receiver: Receiver) -> None:
     from vllm.entrypoints.launchers import app as launcher
     from vllm.entrypoints.launchers.api_server import app_state
 
+    from amygdala_tl.routes.endpoints import readout_routes
     from amygdala_tl.vllm.responses import install_in_endpoints, install_in_engine_client
-    from amygdala_tl.vllm.routes import readout_router
 
-    manifest = settings.manifest.read_bytes()
+    manifest, collector = settings.manifest.read_bytes(), receiver.collector
     attach, prepare = launcher.attach_endpoint_plugins, app_state.init_endpoint_plugins_state
 
     @functools.wraps(prepare)
@@ -60,13 +63,13 @@ def _install(settings: Settings, collector: Collector) -> None:
     def and_readouts(app: Any, supported_tasks: Any) -> None:
         attach(app, supported_tasks)
         _refuse_setup(app.state.args)
-        app.include_router(readout_router(collector, manifest, settings.key))
+        app.router.routes.extend(readout_routes(collector, manifest, settings.key))
         _say_who_may_read(settings, app.state.args)
 
     launcher.attach_endpoint_plugins = and_readouts
     app_state.init_endpoint_plugins_state = and_check
-    install_in_engine_client(collector)
-    install_in_endpoints(collector)
+    install_in_engine_client(receiver)
+    install_in_endpoints(receiver)
     if settings.key is not None:
         _leave_routes_to_their_own_key()
 
@@ -88,7 +91,7 @@ def _leave_routes_to_their_own_key() -> None:
     """Keep the server's key from standing before the readout routes, which then ask for their own."""
     from vllm.entrypoints.serve.middleware.authenticate import AuthenticationMiddleware
 
-    from amygdala_tl.vllm.routes import PREFIX
+    from amygdala_tl.routes.endpoints import PREFIX
 
     check = AuthenticationMiddleware.__call__
 

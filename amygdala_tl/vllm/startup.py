@@ -14,8 +14,8 @@ import numpy as np
 from amygdala_tl.errors import ReadoutError
 from amygdala_tl.readout.golden import golden_tolerance
 from amygdala_tl.readout.record import Readout
-from amygdala_tl.vllm.collector import Collector
-from amygdala_tl.vllm.rows import Scores
+from amygdala_tl.routes.collector import Collector
+from amygdala_tl.routes.rows import Scores
 from amygdala_tl.vllm.settings import TOLERANCE
 
 logger = logging.getLogger("vllm.amygdala_tl")

@@ -5,29 +5,10 @@ A message has three frames: JSON (request ids with row counts, shape, lost rows)
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """Rows of one step of an engine.
-
-    Attributes:
-        requests: (request id, number of rows), in the order of the rows.
-        positions: [token] position of each row's token in its request.
-        scores: [token, layer, concept] float32.
-        lost: (request id, position) of sequences; no more rows will come before that position.
-        failures: number of steps that have lost their rows since the last message.
-    """
-
-    requests: tuple[tuple[str, int], ...]
-    positions: npt.NDArray[np.int64]
-    scores: npt.NDArray[np.float32]
-    lost: tuple[tuple[str, int], ...] = ()
-    failures: int = 0
+from amygdala_tl.routes.store import Step
 
 
 def encode(step: Step) -> list[bytes]:

@@ -4,9 +4,8 @@ import os
 
 import pytest
 
-from amygdala_tl.readout.record import load_readout
 from amygdala_tl.vllm.golden import has_vllm
-from tests.vllm.bundles import write_bundle
+from tests.routes.conftest import collector  # noqa: F401
 
 # Small enough for two cores and a test machine's memory; read when vLLM starts.
 os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
@@ -36,14 +35,3 @@ def served_checkpoint(tiny_checkpoint):
         )
 
     return make
-
-
-@pytest.fixture(scope="session")
-def collector(tmp_path_factory):
-    """The collector of a readout of 171 concepts at 4 layers; one for the process, as its metrics are."""
-    from amygdala_tl.vllm.collector import Collector
-
-    folder = tmp_path_factory.mktemp("collector")
-    concepts = tuple(f"concept{index}" for index in range(171))
-    bundle = write_bundle(folder / "r.safetensors", d_model=64, layers=(0, 1, 2, 3), concepts=concepts)
-    return Collector(load_readout(bundle), f"ipc://{folder}/rows")

@@ -10,8 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from amygdala_tl.errors import ReadoutError
 from amygdala_tl.lens.hugging_face import run_decoder_layers
 from amygdala_tl.readout.record import load_readout
-from amygdala_tl.vllm.store import Entry
-from amygdala_tl.vllm.wire import Step
+from amygdala_tl.routes.store import Entry, Step
 from tests.vllm.bundles import add_golden, write_bundle
 
 pytestmark = pytest.mark.needs_vllm

@@ -20,12 +20,14 @@ class Absent:
             raise ModuleNotFoundError(name)
 
 sys.meta_path.insert(0, Absent())
+import amygdala_tl.routes
 import amygdala_tl.vllm
 from amygdala_tl.readout.record import load_readout
 
-for module in pkgutil.iter_modules(amygdala_tl.vllm.__path__):
-    if module.name not in OFFLINE:
-        importlib.import_module("amygdala_tl.vllm." + module.name)
+for room in (amygdala_tl.routes, amygdala_tl.vllm):
+    for module in pkgutil.iter_modules(room.__path__, room.__name__ + "."):
+        if module.name.rpartition(".")[2] not in OFFLINE:
+            importlib.import_module(module.name)
 readout = load_readout(sys.argv[1])
 assert readout.scores(readout.vectors[:, 0]).shape == (len(readout.layers), len(readout.concepts))
 """

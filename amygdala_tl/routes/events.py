@@ -7,8 +7,8 @@ from functools import partial
 
 import msgspec
 
-from amygdala_tl.vllm.readers import Event
-from amygdala_tl.vllm.store import Entry
+from amygdala_tl.routes.readers import Event
+from amygdala_tl.routes.store import Entry
 
 _REFERENCE_BYTES = 512  # of an event that is written when its turn comes
 _SECRET = secrets.token_bytes(32)

@@ -1,26 +1,30 @@
-"""Routes `/v1/readout/...` on vLLM's own HTTP server."""
+"""Routes `/v1/readout/...` on an HTTP server."""
 
 import asyncio
 import hmac
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from itertools import chain
 from typing import Any
 
 import msgspec
-from fastapi import APIRouter, Depends, HTTPException, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
 
-from amygdala_tl.vllm.collector import Collector
-from amygdala_tl.vllm.readers import READER_BYTES
-from amygdala_tl.vllm.store import Entry
+from amygdala_tl.routes.collector import Collector
+from amygdala_tl.routes.readers import READER_BYTES
+from amygdala_tl.routes.store import Entry
 
 PREFIX = "/v1/readout/"
+UNBUFFERED = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+"""Headers of an event stream, which proxies would hold back."""
+
 _KEEP_ALIVE = 15.0  # seconds of silence after which a comment shows that the stream is alive
 _BEHIND = f"this reader fell more than {READER_BYTES // 2**20} MiB behind and missed events; connect again"
-_UNBUFFERED = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # proxies would hold events back
+_KINDS = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
 
 
-class FastJSONResponse(JSONResponse):  # type: ignore[misc]  # FastAPI comes with vLLM only
+class FastJSONResponse(JSONResponse):
     """A JSON answer that may hold `msgspec.Raw`, JSON that is written already."""
 
     def render(self, content: Any) -> bytes:
@@ -28,41 +32,53 @@ class FastJSONResponse(JSONResponse):  # type: ignore[misc]  # FastAPI comes wit
         return msgspec.json.encode(content)
 
 
-def readout_router(collector: Collector, manifest_json: bytes, key: str | None = None) -> APIRouter:
+def refusal(
+    status: int, message: str, *, param: str | None = None, code: str | None = None, **headers: str
+) -> FastJSONResponse:
+    """Return an error in the shape of OpenAI's servers; `headers` have underscores for hyphens."""
+    kind = _KINDS.get(status, "server_error" if status >= 500 else "invalid_request_error")
+    error = {"message": message, "type": kind, "param": param, "code": code}
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return FastJSONResponse({"error": error}, status, named)
+
+
+def readout_routes(collector: Collector, manifest_json: bytes, key: str | None = None) -> list[Route]:
     """Return the routes, over what `collector` has; the manifest is sent as its file holds it.
 
     With a `key`, the routes demand it as `Authorization: Bearer KEY`.
     """
 
-    async def guard(request: Request) -> None:
-        if key is not None and not has_key(request.headers.get("authorization", ""), key):
-            raise HTTPException(401, "the readout routes need their own key", {"WWW-Authenticate": "Bearer"})
-
-    router = APIRouter(dependencies=[Depends(guard)])
-
-    async def manifest() -> Response:
+    async def manifest(request: Request) -> Response:
         """Send the bundle's manifest."""
         return Response(manifest_json, media_type="application/json")
 
-    async def stream(request: Request) -> StreamingResponse:
+    async def stream(request: Request) -> Response:
         """Send each generated token of each request from now on, as server-sent events."""
         if collector.readers.full:
-            raise HTTPException(503, "the stream has as many readers as it takes", {"Retry-After": "10"})
-        return StreamingResponse(_events(collector, request), media_type="text/event-stream", headers=_UNBUFFERED)
+            return refusal(503, "the stream has as many readers as it takes", Retry_After="10")
+        return StreamingResponse(_events(collector, request), media_type="text/event-stream", headers=UNBUFFERED)
 
-    async def of_request(request_id: str) -> StreamingResponse:
+    async def of_request(request: Request) -> Response:
         """Send each position of a request, prompt and generated: the stream at that token, null if it was not computed."""
+        request_id = request.path_params["request_id"]
         entries = collector.store.find(request_id)
         if not entries:
-            raise HTTPException(404, f"request {request_id} is not running and has not recently finished")
+            return refusal(404, f"request {request_id} is not running and has not recently finished")
         if len({(entry.request_id, entry.index) for entry in entries}) < len(entries):
             what = f"several requests have the id {request_id}; give each its own, or read its answer's `readout`"
-            raise HTTPException(409, what)
+            return refusal(409, what)
         return StreamingResponse(_answer(collector, request_id, entries), media_type="application/json")
 
-    for path, handler in (("manifest", manifest), ("stream", stream), ("{request_id}", of_request)):  # first match wins
-        router.add_api_route(PREFIX + path, handler, methods=["GET"], response_model=None)
-    return router
+    def guarded(answer: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+        async def check(request: Request) -> Response:
+            if key is not None and not has_key(request.headers.get("authorization", ""), key):
+                return refusal(401, "the readout routes need their own key", WWW_Authenticate="Bearer")
+            return await answer(request)
+
+        return check
+
+    paths = {"manifest": manifest, "stream": stream, "{request_id}": of_request}  # the first that matches wins
+    return [Route(PREFIX + path, guarded(answer), methods=["GET"]) for path, answer in paths.items()]
 
 
 def has_key(authorization: str, key: str) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amygdala_tl.vllm.rows import Rows, rows_per_piece
+from amygdala_tl.routes.rows import Rows, rows_per_piece
 
 POSITIONS = st.lists(st.integers(0, 200), max_size=40, unique=True)
 

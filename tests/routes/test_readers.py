@@ -6,24 +6,10 @@ import json
 import numpy as np
 import pytest
 
-from amygdala_tl.vllm.events import events_of
-from amygdala_tl.vllm.metrics import Metrics
-from amygdala_tl.vllm.readers import ALL_BYTES, MOST_READERS, READER_BYTES, Readers
-from amygdala_tl.vllm.store import Entry
-
-
-class Counts(Metrics):
-    """Metrics without the client of Prometheus, which comes with vLLM."""
-
-    def __init__(self):
-        self.numbers = {"stream_readers_dropped": 0}
-
-    def count(self, name, times=1):
-        self.numbers[name] += times
-
-    def show(self, name, number):
-        self.numbers[name] = number
-
+from amygdala_tl.routes.events import events_of
+from amygdala_tl.routes.metrics import TextMetrics
+from amygdala_tl.routes.readers import ALL_BYTES, MOST_READERS, READER_BYTES, Readers
+from amygdala_tl.routes.store import Entry
 
 PIECE = 64
 
@@ -44,10 +30,10 @@ def events(one, n, *, with_text, text="secret words"):
 
 def test_a_reader_that_reads_nothing_is_dropped_alone_and_its_events_are_let_go():
     async def run():
-        counts = Counts()
+        counts = TextMetrics()
         readers = Readers(counts)
         with readers.reader() as slow, readers.reader() as quick:
-            assert counts.numbers["stream_readers"] == 2
+            assert counts._numbers["stream_readers"] == 2
             size = READER_BYTES // 100
             for _ in range(200):
                 readers.put(b"x", size)
@@ -55,14 +41,14 @@ def test_a_reader_that_reads_nothing_is_dropped_alone_and_its_events_are_let_go(
                 assert slow.n_bytes <= READER_BYTES
             assert (slow.dropped, slow.n_bytes, quick.dropped) == (True, 0, False)
             assert await slow.next(1.0) is None
-            assert counts.numbers == {"stream_readers_dropped": 1, "stream_readers": 1}
-        assert counts.numbers["stream_readers"] == len(readers) == 0
+            assert (counts._numbers["stream_readers_dropped"], counts._numbers["stream_readers"]) == (1, 1)
+        assert counts._numbers["stream_readers"] == len(readers) == 0
 
     asyncio.run(run())
 
 
 def test_all_readers_together_are_bounded():
-    readers = Readers(Counts())
+    readers = Readers(TextMetrics())
     made = [readers.reader() for _ in range(MOST_READERS)]
     opened = [one.__enter__() for one in made]
     size = READER_BYTES // 2
@@ -73,7 +59,7 @@ def test_all_readers_together_are_bounded():
 
 
 def test_more_readers_than_are_taken_get_a_reader_that_is_dropped():
-    readers = Readers(Counts())
+    readers = Readers(TextMetrics())
     made = [readers.reader() for _ in range(MOST_READERS + 1)]
     opened = [one.__enter__() for one in made]
     assert [one.dropped for one in opened] == [False] * MOST_READERS + [True]

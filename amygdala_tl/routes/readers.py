@@ -5,7 +5,7 @@ import contextlib
 from collections import deque
 from collections.abc import Callable, Iterator
 
-from amygdala_tl.vllm.metrics import Metrics
+from amygdala_tl.routes.metrics import Metrics
 
 MOST_READERS = 32
 READER_BYTES = 8 * 2**20  # what may wait for one reader

@@ -1,4 +1,4 @@
-"""A web application on a loopback port, in a thread, for the length of a `with` block."""
+"""A web application on a port of this machine, in a thread, for the length of a `with` block."""
 
 import asyncio
 import socket
@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 import uvicorn
 from starlette.types import ASGIApp
 
-from amygdala_tl.errors import InputError, MemoryGraphError
+from amygdala_tl.errors import AmygdalaError, InputError
 
 _START_LIMIT = 20.0  # seconds
 _STOP_LIMIT = 5
@@ -47,7 +47,7 @@ def running_app(app: ASGIApp, *, host: str = "127.0.0.1", port: int = 0) -> Iter
 
     Raises:
         InputError: the port is taken, or the host does not belong to this machine.
-        MemoryGraphError: the application did not start.
+        AmygdalaError: the application did not start.
     """
     with _listening(host, port) as listener:
         config = uvicorn.Config(
@@ -60,7 +60,7 @@ def running_app(app: ASGIApp, *, host: str = "127.0.0.1", port: int = 0) -> Iter
             deadline = time.monotonic() + _START_LIMIT
             while not server.started:
                 if not thread.is_alive() or time.monotonic() > deadline:
-                    raise MemoryGraphError("the server did not start", label=host, remedy="see its log above")
+                    raise AmygdalaError("the server did not start", label=host, remedy="see its log above")
                 time.sleep(0.01)
             name = f"[{host}]" if ":" in host else host
             yield f"http://{name}:{listener.getsockname()[1]}"

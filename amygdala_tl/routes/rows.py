@@ -5,9 +5,9 @@ A block holds the rows of neighbouring positions in one array, so that a row of 
 
 from collections.abc import Iterator, Sequence
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
-from pydantic_core import to_json
 
 Row = npt.NDArray[np.float32]
 """[layer, concept]."""
@@ -43,6 +43,11 @@ class Rows:
         """Iterate over the positions that have a row, in ascending order."""
         for number in sorted(self._blocks):
             yield from (number * _BLOCK + int(offset) for offset in np.flatnonzero(self._blocks[number][1]))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Numbers of layers and concepts; (1, 1) before the first row."""
+        return self._shape
 
     @property
     def n_bytes(self) -> int:
@@ -89,7 +94,7 @@ class Rows:
         size = rows_per_piece(*self._shape)  # known apart, because another thread may put rows meanwhile
         for start in range(positions.start, positions.stop, size):
             rows = [self.get(position) for position in range(start, min(start + size, positions.stop))]
-            yield to_json([None if row is None else row.tolist() for row in rows])[1:-1]
+            yield msgspec.json.encode([None if row is None else row.tolist() for row in rows])[1:-1]
 
     def _block(self, number: int, shape: tuple[int, ...]) -> tuple[Scores, npt.NDArray[np.bool_]]:
         if number not in self._blocks:

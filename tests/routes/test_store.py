@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amygdala_tl.vllm.store import Entry, Store
-from amygdala_tl.vllm.wire import Step, decode, encode
+from amygdala_tl.routes.store import Entry, Step, Store
+from amygdala_tl.vllm.wire import decode, encode
 
 
 def step(*requests, scale=1.0):

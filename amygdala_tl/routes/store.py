@@ -16,12 +16,30 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from amygdala_tl.vllm.rows import Rows
-from amygdala_tl.vllm.wire import Step
+from amygdala_tl.routes.rows import Rows
 
 _SLICE = 0.1  # seconds to wait at a time
 _COMPLETION = "cmpl-"  # what vLLM puts before the id of a completion, whose prompts have ids of their own
 _ID_BYTES = 36  # of a token id: an integer and its place in a list
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Rows of one step of an engine.
+
+    Attributes:
+        requests: (engine's name of a sequence, number of rows), in the order of the rows.
+        positions: [token] position of each row's token in its sequence.
+        scores: [token, layer, concept] float32.
+        lost: (engine's name, position) of sequences; no more rows will come before that position.
+        failures: number of steps that have lost their rows since the last message.
+    """
+
+    requests: tuple[tuple[str, int], ...]
+    positions: npt.NDArray[np.int64]
+    scores: npt.NDArray[np.float32]
+    lost: tuple[tuple[str, int], ...] = ()
+    failures: int = 0
 
 
 @dataclass(slots=True)
