@@ -1,4 +1,5 @@
 # make demo      set up .venv, run the whole way on the demo memory graph, into demo-out/
+# make serve     chat with the embedded model in a browser and see the scores of every token; needs what `make demo` has made
 # make test      set up .venv if needed, check style, types and tests
 # make test-tl4  run the tests that touch a model against TransformerLens 4, in its own environment
 # make docs      build the documentation into site/
@@ -36,10 +37,13 @@ COMPILE = $(@D)/bin/python -m compileall -q -j 0 -x '/tests/' $(@D)/lib >/dev/nu
 # Compiled modules are kept: dozens of tests start a Python of their own, which otherwise compiles the whole package again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test tests lint lint-web docs test-tl4 test-vllm bench chaos fuzz audit lock clean
+.PHONY: demo serve test tests lint lint-web docs test-tl4 test-vllm bench chaos fuzz audit lock clean
 
 demo: .venv/.ready
 	.venv/bin/amygdala-tl demo --output-dir demo-out
+
+serve: .venv/.ready
+	.venv/bin/amygdala-tl serve --readout demo-out/readout.safetensors
 
 # Linters use one core, so they run beside the tests.
 test: .venv/.ready

@@ -113,9 +113,19 @@ class ServerLimits:
     patience: int = 10
 
 
+@dataclass(frozen=True, slots=True)
+class ServeSettings:
+    """Where `serve` listens, and how many sequences it generates at once: they take turns, and more get HTTP 429."""
+
+    host: str = "127.0.0.1"
+    port: int = 8010
+    most_sequences: int = 16
+
+
 MODEL = ModelSettings()
 CAPTURE = CaptureOptions()
 FIT = FitSettings()
 OUTPUT = OutputSettings()
 LAYERS = LayerChoice()
 SERVER = ServerLimits()
+SERVE = ServeSettings()

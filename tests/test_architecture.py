@@ -36,6 +36,7 @@ ROOMS = {
     "vllm": BASE | {"lens", "activations", "readout", "routes"},
     "live": BASE | {"readout", "net", "lens"},
     "web": BASE,
+    "serve": BASE | {"lens", "readout", "steering", "routes", "web"},
     "report": BASE | {"corpus", "directions", "readout", "diagnostics", "steering", "web"},
     "demo": BASE | {"memory", "net"},
 }

@@ -25,6 +25,7 @@ PUBLIC = {
     "compare_runs intervene read_run read_settings",
     "live": "Generated ReadoutClient Sequence Served readout_client",
     "demo": "demo_graph_path",
+    "serve": "readout_app",
     "net": "", "api": "", "routes": "", "vllm": "", "web": "", "report": "", "cli": "",
 }  # fmt: skip
 """Room -> its public names. A change here is a change for users: CHANGELOG.md says so too."""

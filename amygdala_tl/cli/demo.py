@@ -80,3 +80,4 @@ def demo(output_dir: Annotated[Path, typer.Option(help="Folder for all results."
     console.print(Rule("done", align="left"))
     console.print(file_list({"corpus": output_dir / "corpus", "readout": output}))
     console.print(stage_times(stages.seconds))
+    console.print(f"next: amygdala-tl serve --readout {output}", soft_wrap=True)

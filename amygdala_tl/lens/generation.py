@@ -1,13 +1,13 @@
 """Generation token by token, with or without a KV cache, the same on both engines."""
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from amygdala_tl.errors import ModelError
+from amygdala_tl.lens.growing import GrowingText
 from amygdala_tl.lens.model import Lens
 
 
@@ -36,44 +36,19 @@ def generate(
         need, remedy = f"{loaded.info.n_ctx} at most", "generate fewer tokens, or choose a model with a longer context"
         raise ModelError("the model's context is too short", label=loaded.info.id, got=length, need=need, remedy=remedy)
     whole = step_input = tokens.to(loaded.device)
-    cache: Any = _empty_cache(loaded.model, len(whole)) if cached and _hooked(loaded) else None
+    text = GrowingText(loaded, len(whole)) if cached else None
     for step in range(new_tokens):
-        logits, cache = _step(loaded, step_input, cache, cached)
+        logits = loaded.model(whole)[:, -1].float() if text is None else text.run(step_input)
         if noise is not None:
             logits = logits / temperature + noise(step, logits.shape[-1]).to(logits.device)
-        chosen = logits.argmax(dim=-1, keepdim=True)
-        whole = torch.cat([whole, chosen], dim=1)
-        step_input = chosen if cached else whole
+        step_input = logits.argmax(dim=-1, keepdim=True)
+        whole = torch.cat([whole, step_input], dim=1)
     return whole[:, tokens.shape[1] :]
 
 
-def _hooked(loaded: Lens) -> bool:
-    return loaded.info.engine == "HookedTransformer"
-
-
-def _empty_cache(model: Any, batch: int) -> Any:
-    """Return HookedTransformer's cache; the bridge makes its own in the first pass."""
-    from transformer_lens.cache.key_value_cache import TransformerLensKeyValueCache
-
-    return TransformerLensKeyValueCache.init_cache(model.cfg, next(model.parameters()).device, batch)
-
-
-def _step(
-    loaded: Lens, tokens: Int[Tensor, "batch position"], cache: Any, cached: bool
-) -> tuple[Float[Tensor, "batch vocab"], Any]:
-    """Return logits after the last token, and the cache that holds these tokens."""
-    model = loaded.model
-    if _hooked(loaded):
-        # With a cache it needs a mask, or a tokenizer to make one.
-        mask = None if cache is None else torch.ones_like(tokens)
-        return model(tokens, past_kv_cache=cache, attention_mask=mask)[:, -1].float(), cache
-    if not cached:
-        return model(tokens)[:, -1].float(), None
-    model._capture_hf_cache = True  # as the bridge's own `generate` asks for it
-    try:
-        logits = model(tokens, use_cache=True, **({} if cache is None else {"past_key_values": cache}))
-        held = model._last_hf_cache
-        del model._last_hf_cache
-    finally:
-        model._capture_hf_cache = False
-    return logits[:, -1].float(), held if held is not None else cache
+def end_tokens(loaded: Lens) -> frozenset[int]:
+    """Return the tokens at which the model ends a text or a turn."""
+    said = getattr(getattr(loaded.model, "original_model", None), "generation_config", None)
+    listed = getattr(said, "eos_token_id", None)
+    several = listed if isinstance(listed, list) else [listed]
+    return frozenset(int(token) for token in (*several, loaded.tokenizer.eos_token_id) if token is not None)

@@ -16,7 +16,7 @@ from torch import Tensor
 from amygdala_tl.errors import InputError, ReadoutError
 from amygdala_tl.readout.bundle import read_bundle, vectors_bytes, write_bundle
 from amygdala_tl.readout.golden import GoldenCheck, compare, golden_of, golden_scores
-from amygdala_tl.readout.manifest import FORMAT_VERSION, About, CombinedRows, Manifest
+from amygdala_tl.readout.manifest import FORMAT_VERSION, About, CombinedRows, Manifest, manifest_json
 from amygdala_tl.readout.provenance import Golden, Provenance, Verdicts
 from amygdala_tl.readout.rounding import as_written
 from amygdala_tl.readout.rows import rows_of, scale_of
@@ -269,6 +269,11 @@ class Readout:
     def sha256(self) -> str:
         """Hash of the vectors' file, as `save` writes it and the manifest names it."""
         return hashlib.sha256(vectors_bytes(self.vectors, self._manifest())).hexdigest()
+
+    def manifest_json(self) -> str:
+        """Return the manifest as `save` writes it."""
+        made = self._manifest()
+        return manifest_json(replace(made, amygdala_tl=replace(made.amygdala_tl, tensors_sha256=self.sha256)))
 
     def _manifest(self) -> Manifest:
         said = {each.name: getattr(self.provenance, each.name) for each in fields(Provenance)}

@@ -95,6 +95,12 @@ def test_every_script_of_the_package_is_part_of_the_report():
     assert inlined == {name for name in names if name.endswith(".js")}
 
 
+def test_every_script_of_the_live_page_is_part_of_it():
+    names = {f"live/{each.name}" for each in (files("amygdala_tl.web") / "live").iterdir()}
+    inlined = set(re.findall(r'^modules\["(.+)"\] = ', script("live/main.js"), re.MULTILINE))
+    assert {name for name in names if name.endswith(".js")} <= inlined
+
+
 def test_no_script_is_longer_than_400_lines():
-    for name in re.findall(r'^modules\["(.+)"\] = ', script("report/main.js"), re.MULTILINE):
+    for name in re.findall(r'^modules\["(.+)"\] = ', script("report/main.js") + script("live/main.js"), re.MULTILINE):
         assert len(asset(name).splitlines()) <= 400, name

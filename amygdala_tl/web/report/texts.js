@@ -5,6 +5,7 @@ import { addConceptPicker, changer, field, indexField, indexPicker } from "../co
 import { byId, el, empty, visible } from "../dom.js";
 import { DASH, MINUS, signed, unpack } from "../numbers.js";
 import { clip, scaleLegend } from "../plots.js";
+import { colourSpan, stepTo, tokenOf, tokenSpan } from "../tokens.js";
 
 /** @param {Diagnosis} diagnosis */
 export function showTexts({ concepts, layers, texts, commonLayer }) {
@@ -56,11 +57,7 @@ export function showTexts({ concepts, layers, texts, commonLayer }) {
     previous.disabled = state.text === 0;
     next.disabled = state.text === all.length - 1;
     const { tokens, labels: positive, id, z } = all[state.text];
-    body.replaceChildren(
-      ...tokens.map((token, index) =>
-        el("span", { class: "tok", "data-at": index, tabindex: -1 }, token.replaceAll("\n", "\u21b5\n")),
-      ),
-    );
+    body.replaceChildren(...tokens.map((token, index) => tokenSpan(token, index)));
     body.scrollTop = 0;
     state.token = Math.max(
       0,
@@ -87,9 +84,7 @@ export function showTexts({ concepts, layers, texts, commonLayer }) {
   function paint() {
     const { z } = all[state.text];
     for (const [at, span] of spans().entries()) {
-      const value = z(at, state.layer, state.concept);
-      span.className = Number.isNaN(value) ? "tok none" : "tok";
-      span.style.background = Number.isNaN(value) ? "" : `var(--t${Math.min(8, Math.max(0, Math.round(value) + 4))})`;
+      colourSpan(span, z(at, state.layer, state.concept));
     }
     look(state.token);
   }
@@ -124,41 +119,14 @@ export function showTexts({ concepts, layers, texts, commonLayer }) {
 
   /** @param {KeyboardEvent} event */
   function walk(event) {
-    const last = body.children.length - 1;
-    const moves = new Map([
-      ["ArrowRight", () => state.token + 1],
-      ["ArrowLeft", () => state.token - 1],
-      ["Home", () => 0],
-      ["End", () => last],
-      ["ArrowDown", () => line(1)],
-      ["ArrowUp", () => line(-1)],
-    ]);
-    const target = moves.get(event.key)?.();
-    if (target === undefined) return;
+    const list = spans();
+    const target = stepTo(event.key, list, state.token);
+    if (target === null) return;
     event.preventDefault();
-    spans()[Math.min(Math.max(target, 0), last)].focus();
-  }
-
-  /** Index of the token above or below, the nearest by its left edge. @param {1 | -1} direction */
-  function line(direction) {
-    const from = body.children[state.token].getBoundingClientRect();
-    let best = state.token;
-    let least = Infinity;
-    for (const [at, span] of spans().entries()) {
-      const box = span.getBoundingClientRect();
-      const rows = (direction * (box.top - from.top)) / 20;
-      const distance = rows * 1000 + Math.abs(box.left - from.left);
-      if (rows > 0.5 && distance < least) [best, least] = [at, distance];
-    }
-    return best;
+    list[target].focus();
   }
 
   openText(0);
-}
-
-/** The token under a pointer or with the focus. @param {Event} event */
-function tokenOf({ target }) {
-  return target instanceof HTMLElement && target.dataset.at ? target : null;
 }
 
 /** @param {number} z packed bytes end at 12.7 */

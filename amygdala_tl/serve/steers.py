@@ -1,0 +1,36 @@
+"""A request's `steer` as edits of the residual stream."""
+
+from collections.abc import Mapping, Sequence
+
+from amygdala_tl.errors import InputError
+from amygdala_tl.readout.record import Readout
+from amygdala_tl.serve.requests import Refused, Steer
+from amygdala_tl.steering.edits import NOT_FIRST, Ablate, Add, Clamp, Edit
+
+
+def edits_of(steers: Sequence[Steer], readout: Readout, norms: Mapping[int, float]) -> dict[int, list[Edit]]:
+    """Return layer -> edits in their order, of every token but the first of a sequence, as in the causal check.
+
+    Args:
+        steers: from the request.
+        readout: whose directions they name.
+        norms: layer -> mean residual norm, the unit of dose.
+
+    Raises:
+        Refused: the readout has no such concept or layer.
+    """
+    edits: dict[int, list[Edit]] = {}
+    for steer in steers:
+        try:
+            direction = readout.direction(steer.concept, steer.layer)
+        except InputError as cause:
+            raise Refused(str(cause), param="steer") from cause
+        amount = steer.dose * norms[steer.layer]
+        if steer.kind == "add":
+            edit: Edit = Add(direction, amount=amount, where=NOT_FIRST)
+        elif steer.kind == "clamp":
+            edit = Clamp(direction, amount, where=NOT_FIRST)
+        else:
+            edit = Ablate(direction, where=NOT_FIRST)
+        edits.setdefault(steer.layer, []).append(edit)
+    return edits

@@ -1,0 +1,76 @@
+// The chosen concepts over the conversation: running means over tokens, with a line where each message begins.
+
+/** @import { Message, View } from "./types.d.ts" */
+/** @import { Scorer } from "./scores.js" */
+import { byId, el, empty } from "../dom.js";
+import { signed } from "../numbers.js";
+
+const SPAN = 8;
+const HEIGHT = 100;
+
+/** @param {string} tag @param {Record<string, string | number>} attributes @param {...Element} children */
+function svg(tag, attributes, ...children) {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, String(value));
+  node.append(...children);
+  return node;
+}
+
+/** Mean of the last tokens at each token, over those that were computed. @param {number[]} values */
+function running(values) {
+  return values.map((_, at) => {
+    const near = values.slice(Math.max(0, at + 1 - SPAN), at + 1).filter(Number.isFinite);
+    return near.length ? near.reduce((sum, value) => sum + value, 0) / near.length : Number.NaN;
+  });
+}
+
+/** @type {(scorer: Scorer, view: View, messages: Message[], followed: number[]) => void} */
+export function drawTimeline(scorer, view, messages, followed) {
+  const box = byId("timeline");
+  const tokens = messages.flatMap((message) => message.tokens);
+  if (tokens.length < 2) {
+    box.replaceChildren(empty("Two tokens and more make a line."));
+    return;
+  }
+  const lines = followed.map((concept) => running(tokens.map(({ scores }) => scorer.value(scores, concept, view))));
+  const all = [0, ...lines.flat().filter(Number.isFinite)];
+  const [low, high] = [Math.min(...all), Math.max(...all)];
+  const x = (/** @type {number} */ at) => ((100 * at) / (tokens.length - 1)).toFixed(2);
+  const y = (/** @type {number} */ value) => (HEIGHT - (HEIGHT * (value - low)) / (high - low || 1)).toFixed(2);
+  const starts = messages.map((_, at) =>
+    messages.slice(0, at).reduce((sum, message) => sum + message.tokens.length, 0),
+  );
+  const names = followed.map((concept) => scorer.concepts[concept]).join(", ");
+  const label = `${names} over ${tokens.length} tokens, from ${signed(low, 1)} to ${signed(high, 1)}`;
+  box.replaceChildren(
+    svg(
+      "svg",
+      {
+        class: "timeline",
+        viewBox: `0 -4 100 ${HEIGHT + 8}`,
+        preserveAspectRatio: "none",
+        role: "img",
+        "aria-label": label,
+      },
+      ...starts.slice(1).map((at) => svg("line", { class: "turn", x1: x(at), x2: x(at), y1: 0, y2: HEIGHT })),
+      svg("line", { class: "zero", x1: 0, x2: 100, y1: y(0), y2: y(0) }),
+      ...lines.map((line, at) => {
+        const points = line.flatMap((value, token) => (Number.isFinite(value) ? [`${x(token)},${y(value)}`] : []));
+        return svg("polyline", { class: `c${at}`, points: points.join(" ") });
+      }),
+    ),
+    el(
+      "ul",
+      { class: "legend" },
+      followed.map((concept, at) =>
+        el(
+          "li",
+          {},
+          svg("svg", { "aria-hidden": "true" }, svg("line", { class: `c${at}`, x1: 0, x2: 26, y1: 4, y2: 4 })),
+          scorer.concepts[concept],
+        ),
+      ),
+      el("li", {}, `${signed(low, 1)} to ${signed(high, 1)}, running mean of ${SPAN} tokens`),
+    ),
+  );
+}

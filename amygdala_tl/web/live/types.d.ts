@@ -1,0 +1,82 @@
+// What the server says to the live page, and what the page keeps.
+
+/** Scores of one token, [layer][concept]; null where they were not computed. */
+export type Scores = (number | null)[][] | null;
+
+/** Tables go [layer][concept]. */
+interface Calibration {
+  mean: number[][];
+  std: number[][];
+}
+
+interface Lengths {
+  floor: number[][];
+  /** One a layer. */
+  reach: number[];
+}
+
+interface Calibrations {
+  tokens?: Calibration | null;
+  lengths?: Lengths | null;
+}
+
+/** The parts of `readout.json` that the page reads. */
+export interface Manifest {
+  concepts: string[];
+  layers: number[];
+  amygdala_tl?: {
+    calibration?: Calibrations;
+    combined?: { weights: number[][]; calibration: Calibrations } | null;
+    verdicts?: Record<string, { verdict: string }>;
+  };
+}
+
+/** What is shown: `layer` is an index, or -1 for the score over all layers. */
+export interface View {
+  layer: number;
+  raw: boolean;
+}
+
+export interface Steer {
+  concept: string;
+  layer: number;
+  dose: number;
+  kind: "add" | "erase" | "clamp";
+}
+
+export interface Token {
+  text: string;
+  scores: Scores;
+}
+
+export interface Message {
+  role: "user" | "assistant";
+  content: string;
+  tokens: Token[];
+  /** Edits that the answer was generated with. */
+  steer: Steer[];
+  /** Why an answer is not whole. */
+  note: string;
+}
+
+/** One event of a streamed chat completion. */
+export interface Chunk {
+  error?: { message: string };
+  choices?: {
+    delta: { content?: string };
+    finish_reason: string | null;
+    readout?: Scores[];
+    tokens?: string[];
+    prompt?: { tokens: string[]; readout: Scores[] };
+  }[];
+}
+
+/** A saved conversation. */
+export interface Saved {
+  format: "amygdala-tl conversation";
+  version: 1;
+  model: string;
+  concepts: string[];
+  layers: number[];
+  messages: Message[];
+}
