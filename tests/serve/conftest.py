@@ -10,6 +10,7 @@ from amygdala_tl.readout.provenance import Provenance
 from amygdala_tl.readout.record import Readout
 from amygdala_tl.readout.scale import Combined, Scale
 from amygdala_tl.records import Calibration
+from tests.report.conftest import browser  # noqa: F401
 from tests.servers import running_app
 
 LAYERS = (6, 14, 23)
@@ -45,4 +46,13 @@ def url(embedded, readout):
     from amygdala_tl.serve.app import readout_app
 
     with running_app(readout_app(readout, embedded)) as address:
+        yield address
+
+
+@pytest.fixture(scope="package")
+def many_url(embedded):
+    """Address of a server with 171 concepts."""
+    from amygdala_tl.serve.app import readout_app
+
+    with running_app(readout_app(readout_of(embedded, 171), embedded)) as address:
         yield address

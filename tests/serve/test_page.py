@@ -1,0 +1,258 @@
+"""The live page in headless Chromium against a real server with the embedded model."""
+
+import json
+import re
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+from amygdala_tl import readout_client
+from amygdala_tl.serve.app import readout_app
+from tests.report.chromium import OVERFLOWING, needs_chromium
+from tests.serve.conftest import CONCEPTS, LAYERS
+from tests.servers import running_app
+
+pytestmark = needs_chromium
+
+WAIT = 60_000
+WORDS = "Her clock stopped <b>today</b> & I wept."
+
+
+@pytest.fixture
+def visit(browser):
+    """Open the page; at the end nothing may have been logged or thrown, and nothing asked of anybody but the server."""
+    wrong, contexts = [], []
+
+    def go(url, *, width=1280, scheme="light", quiet=True):
+        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(WAIT)
+        if quiet:
+            page.on("console", lambda message: wrong.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: wrong.append(f"thrown: {error}"))
+        page.on(
+            "request", lambda request: None if request.url.startswith((url, "blob:")) else wrong.append(request.url)
+        )
+        page.goto(url)
+        page.locator("#most").fill("6")
+        page.locator("#temperature").fill("0")
+        return page
+
+    yield go
+    for context in contexts:
+        context.close()
+    assert not wrong
+
+
+def send(page, words=WORDS):
+    """Send a message and wait for the whole answer."""
+    page.locator("#send:enabled").wait_for()
+    page.locator("#draft").fill(words)
+    page.locator("#draft").press("Enter")
+    answered(page)
+
+
+def answered(page):
+    """Wait for an answer that has begun."""
+    page.locator("#stop:visible").wait_for()
+    page.locator("#stop").wait_for(state="hidden")
+
+
+def tokens(page, message):
+    return page.locator(".message").nth(message).locator(".tok")
+
+
+def colours(page):
+    return page.locator(".tok").evaluate_all("spans => spans.map((span) => span.style.background)")
+
+
+def test_every_token_of_question_and_answer_is_coloured_by_what_the_server_reads(visit, url):
+    page = visit(url)
+    send(page)
+    assert "".join(tokens(page, 0).all_inner_texts()) == WORDS
+    found = httpx.post(
+        f"{url}/v1/chat/completions",
+        json={
+            "messages": [{"role": "user", "content": WORDS}],
+            "temperature": 0,
+            "max_tokens": 6,
+            "return_tokens": True,
+        },
+        timeout=60,
+        trust_env=False,
+    ).json()["choices"][0]
+    assert (
+        page.locator(".message").nth(1).locator(".text").inner_text().replace("\u21b5", "")
+        == found["message"]["content"]
+    )
+    assert tokens(page, 1).count() == len(found["tokens"])
+    page.locator("#view-controls").get_by_label("Layer").select_option("layer 14")
+    page.locator("#view-controls").get_by_label("Unit").select_option("raw")
+    page.locator("#view-controls").get_by_label("Concept").select_option("joy")
+    tokens(page, 1).nth(2).hover()
+    shown = page.locator("#reading b").inner_text().replace("\u2212", "-")
+    expected = found["readout"][2][LAYERS.index(14)][CONCEPTS.index("joy")]
+    assert float(shown) == pytest.approx(expected, abs=0.06)
+    before = colours(page)
+    assert len(set(before)) > 2
+    page.get_by_role("button", name="grief", exact=True).click()
+    assert colours(page) != before
+
+
+def test_z_of_the_page_is_that_of_the_client(visit, url):
+    page = visit(url)
+    send(page)
+    with readout_client(url) as client:
+        served = client.manifest()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save").click()
+    saved = json.loads(Path(download.value.path()).read_text())
+    scores = np.asarray(saved["messages"][1]["tokens"][3]["scores"], dtype=np.float32)
+    for layer, expected in (("all layers", served.combined.z(scores)), ("layer 6", served.z(scores)[0])):
+        page.locator("#view-controls").get_by_label("Layer").select_option(layer)
+        for concept, name in enumerate(CONCEPTS):
+            page.locator("#view-controls").get_by_label("Concept").select_option(name)
+            tokens(page, 1).nth(3).hover()
+            shown = float(page.locator("#reading b").inner_text().replace("\u2212", "-"))
+            assert shown == pytest.approx(float(expected[concept]), abs=0.051)
+
+
+def test_tokens_are_reached_and_read_by_keyboard(visit, url):
+    page = visit(url)
+    send(page)
+    page.locator("#messages").get_by_role("button", name="Edit").focus()
+    page.keyboard.press("Tab")
+    assert page.evaluate("() => document.activeElement.textContent") == "Her"
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#reading code").inner_text().strip() == "clock"
+    page.keyboard.press("End")
+    assert page.evaluate("() => document.activeElement === [...document.querySelectorAll('.tok')].at(-1)")
+    assert page.locator(".tok[tabindex='0']").count() == 1
+    for role in ("banner", "main"):
+        assert page.get_by_role(role).count() >= 1
+    for name in ("Conversation", "Readout", "Steering"):
+        assert page.get_by_role("region", name=name).count() == 1
+
+
+def test_a_slider_steers_the_answers_that_follow_and_edit_and_regenerate_answer_anew(visit, url):
+    page = visit(url)
+    send(page)
+    plain = tokens(page, 1).all_inner_texts()
+    page.get_by_role("button", name="Regenerate").click()
+    answered(page)
+    assert tokens(page, 1).all_inner_texts() == plain
+    page.get_by_role("button", name="Steer a concept").click()
+    steer = page.get_by_role("group", name="Steer")
+    steer.get_by_label("Concept").select_option("joy")
+    slider = steer.get_by_role("slider")
+    for _ in range(8):
+        slider.press("ArrowRight")
+    assert "Dose +0.60" in steer.inner_text()
+    with page.expect_request("**/v1/chat/completions") as asked:
+        page.get_by_role("button", name="Regenerate").click()
+    assert asked.value.post_data_json["steer"] == [{"concept": "joy", "layer": 14, "dose": 0.6, "kind": "add"}]
+    answered(page)
+    assert "steered: add joy at 14, 0.6" in page.locator(".message").nth(1).inner_text()
+    assert tokens(page, 1).all_inner_texts() != plain
+    page.get_by_role("button", name="Remove").click()
+    page.get_by_role("button", name="Edit").click()
+    page.get_by_label("Edited message").fill("Two words")
+    page.get_by_role("button", name="Send edited").click()
+    answered(page)
+    assert page.locator(".message").count() == 2
+    assert "".join(tokens(page, 0).all_inner_texts()) == "Two words"
+
+
+def test_a_saved_conversation_comes_back_with_its_scores_and_another_file_is_refused(visit, url, tmp_path):
+    page = visit(url)
+    send(page)
+    before = colours(page)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save").click()
+    path = tmp_path / "saved.json"
+    download.value.save_as(path)
+    page.get_by_role("button", name="Clear").click()
+    assert page.locator(".message").count() == 0
+    page.locator("#file").set_input_files(path)
+    page.locator(".message").nth(1).wait_for()
+    assert colours(page) == before
+    saved = json.loads(path.read_text())
+    path.write_text(json.dumps(saved | {"concepts": ["other"]}))
+    page.locator("#file").set_input_files(path)
+    page.locator("#said", has_text="other concepts or layers").wait_for()
+    path.write_text("no JSON")
+    page.locator("#file").set_input_files(path)
+    page.locator("#said", has_text="not JSON").wait_for()
+    assert colours(page) == before
+
+
+def test_an_answer_can_be_stopped_and_the_timeline_follows_what_is_chosen(visit, url):
+    page = visit(url)
+    page.locator("#most").fill("2000")
+    page.locator("#send:enabled").wait_for()
+    page.locator("#draft").fill("Count to a thousand, and say nothing else.")
+    page.locator("#send").click()
+    tokens(page, 1).nth(3).wait_for()
+    page.get_by_role("button", name="Stop").click()
+    page.locator(".note", has_text="Stopped").wait_for()
+    assert page.locator(".timeline polyline").count() == 1
+    page.get_by_label("grief in the timeline").check()
+    page.locator(".timeline polyline").nth(1).wait_for()
+    assert "grief" in page.locator("#timeline").inner_text()
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_nothing_overflows_with_171_concepts(visit, many_url, width, scheme):
+    page = visit(many_url, width=width, scheme=scheme)
+    send(page, "One")
+    page.get_by_role("button", name="Steer a concept").click()
+    page.get_by_role("button", name="Show all 171").click()
+    page.locator(".bar-row").nth(170).wait_for()
+    assert page.evaluate(OVERFLOWING) == {"page": 0, "nodes": []}
+    page.get_by_label("Find concept").fill("042")
+    assert page.locator(".bar-row button[aria-pressed='true']").inner_text() == "concept 042"
+    assert page.locator("html").get_attribute("data-theme") == scheme
+
+
+def test_the_page_asks_for_a_key_and_forgets_it_with_the_tab(visit, embedded, readout, browser):
+    app = readout_app(readout, embedded, key="a-key")
+    with running_app(app) as url:
+        page = visit(url, quiet=False)  # Chromium logs every 401
+        page.get_by_label("API key").fill("wrong")
+        page.get_by_role("button", name="Use key").click()
+        page.locator("#server", has_text="asks for an API key").wait_for()
+        page.get_by_label("API key").fill("a-key")
+        page.get_by_role("button", name="Use key").click()
+        send(page, "One")
+        assert tokens(page, 1).count() > 0
+        page.reload()
+        page.locator("#send:enabled").wait_for()
+        assert page.evaluate("() => localStorage.length") == 0
+        other = page.context.new_page()
+        other.goto(url)
+        other.get_by_label("API key").wait_for()
+
+
+def test_the_page_waits_for_a_server_that_went_away(visit, embedded, readout):
+    with running_app(readout_app(readout, embedded)) as url:
+        page = visit(url, quiet=False)  # Chromium logs every refused connection
+        send(page, "One")
+        before = colours(page)
+        port = httpx.URL(url).port
+        page.locator("#most").fill("3000")
+        page.locator("#draft").fill("Tell me a long story.")
+        page.locator("#send").click()
+        tokens(page, 3).nth(1).wait_for()
+    page.locator("#server", has_text="does not answer").wait_for()
+    page.locator(".note", has_text="went away").wait_for()
+    assert page.locator("#send").is_disabled()
+    with running_app(readout_app(readout, embedded), port=port):
+        page.locator("#server", has_text=re.compile("4 concepts")).wait_for()
+        assert colours(page)[: len(before)] == before
+        page.locator("#most").fill("4")
+        page.get_by_role("button", name="Regenerate").click()
+        answered(page)
+        assert tokens(page, 3).count() == 4
