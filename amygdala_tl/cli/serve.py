@@ -20,7 +20,7 @@ def serve(
 ) -> None:
     """Chat with the readout's model in a browser, or with OpenAI's client, and see every token's scores; steer it."""
     try:
-        from amygdala_tl.net.loopback import running_app
+        from amygdala_tl.net.loopback import check_port, running_app
         from amygdala_tl.serve.app import readout_app
         from amygdala_tl.serve.guard import LOCAL_NAMES, key_from_environment
     except ModuleNotFoundError as cause:
@@ -29,10 +29,12 @@ def serve(
     from amygdala_tl.api.models import lens_of
     from amygdala_tl.readout.record import load_readout
 
+    host = "127.0.0.1" if host == "localhost" else host
     key, local, bundle = key_from_environment(), host in LOCAL_NAMES, load_readout(readout)
+    check_port(host, port)  # mistakes come before the model, which takes long
     app = readout_app(bundle, lens_of(bundle, model), key=key, local=local)
     console = printer()
-    with running_app(app, host="127.0.0.1" if host == "localhost" else host, port=port) as url:
+    with running_app(app, host=host, port=port) as url:
         console.print(f"{bundle!r}", soft_wrap=True)
         console.print(f"open {url} in a browser, or run `amygdala-tl watch {url}`", soft_wrap=True)
         if key is None and not local:

@@ -11,10 +11,12 @@ from amygdala_tl.errors import InputError
 def watch(
     url: Annotated[
         str,
-        typer.Argument(help="Address of the vLLM server, http://host:port; AMYGDALA_VLLM_TOKEN holds its API key."),
+        typer.Argument(
+            help="Address of `serve` or of a vLLM server, http://host:port; AMYGDALA_VLLM_TOKEN holds its API key."
+        ),
     ],
 ) -> None:
-    """Show the strongest concepts of each token that a vLLM server generates, live and full-screen."""
+    """Show the strongest concepts of each token that a server generates, live and full-screen."""
     from amygdala_tl.live.client import readout_client
 
     client = readout_client(url)

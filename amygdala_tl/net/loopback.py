@@ -69,6 +69,11 @@ def running_app(app: ASGIApp, *, host: str = "127.0.0.1", port: int = 0) -> Iter
             thread.join(2 * _STOP_LIMIT)
 
 
+def check_port(host: str, port: int) -> None:
+    """Raise InputError, as `running_app` would, if the port cannot be had now."""
+    _listening(host, port).close()
+
+
 def _listening(host: str, port: int) -> socket.socket:
     # Bound here because uvicorn would print and exit the process if the port is taken.
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
