@@ -55,4 +55,5 @@ def _halfway(
     values, axes = torch.linalg.eigh(shrink(covariance, strength).double())
     least = values[-1] * len(values) * torch.finfo(torch.float32).eps
     scale = torch.where(values > least, values.clamp_min(least).rsqrt(), 0.0)
-    return ((difference.double() @ axes * scale) @ axes.T).float()
+    result: Tensor = ((difference.double() @ axes * scale) @ axes.T).float()
+    return result

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from amygdala_tl.errors import InputError
+from amygdala_tl.errors import InputError, ReadoutError
 from amygdala_tl.readout.record import Readout
 from amygdala_tl.serve.requests import Refused, Steer
 from amygdala_tl.steering.edits import NOT_FIRST, Ablate, Add, Clamp, Edit
@@ -17,13 +17,14 @@ def edits_of(steers: Sequence[Steer], readout: Readout, norms: Mapping[int, floa
         norms: layer -> mean residual norm, the unit of dose.
 
     Raises:
-        Refused: the readout has no such concept or layer.
+        Refused: the readout has no such concept or layer, or its write vectors are missing.
     """
     edits: dict[int, list[Edit]] = {}
     for steer in steers:
+        find = readout.write_direction if steer.kind == "add" else readout.direction
         try:
-            direction = readout.direction(steer.concept, steer.layer)
-        except InputError as cause:
+            direction = find(steer.concept, steer.layer)
+        except (InputError, ReadoutError) as cause:
             raise Refused(str(cause), param="steer") from cause
         amount = steer.dose * norms[steer.layer]
         if steer.kind == "add":
