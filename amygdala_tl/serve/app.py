@@ -133,6 +133,8 @@ class _Serving:
             for at, prompt in enumerate(prompts)
             for choice in range(said.choices)
         ]
+        if len(sequences) > (most := self.engine.most_sequences):
+            raise Refused(f"the request asks for {len(sequences)} sequences; this server generates {most}", param="n")
         name = prefix + secrets.token_hex(12)
         try:
             several = isinstance(said, CompletionRequest)

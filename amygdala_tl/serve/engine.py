@@ -79,12 +79,17 @@ class Wanted:
 
 
 class Engine:
-    """A model in a thread of its own; `close` ends it."""
+    """A model in a thread of its own; `close` ends it.
+
+    Attributes:
+        most_sequences: how many sequences take turns.
+    """
 
     def __init__(self, lens: Lens, readout: Readout, most_sequences: int) -> None:
         """Check that the model can continue a text, and start the thread; raises ModelError if it cannot."""
         check_growing(lens, readout.layers)
-        self._lens, self._readout, self._most = lens, readout, most_sequences
+        self.most_sequences = most_sequences
+        self._lens, self._readout = lens, readout
         self._ends = end_tokens(lens)
         self._incoming: queue.SimpleQueue[_Running | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
@@ -104,7 +109,7 @@ class Engine:
             Busy: with them there would be too many.
         """
         with self._lock:
-            if self._count + len(wanted) > self._most:
+            if self._count + len(wanted) > self.most_sequences:
                 raise Busy
             self._count += len(wanted)
         for each in wanted:

@@ -379,3 +379,8 @@ def test_saving_what_was_loaded_changes_nothing(tmp_path_factory, seed):
         one, other = getattr(once, name), getattr(again, name)
         assert torch.equal(one.mean, other.mean)
         assert torch.equal(one.std, other.std)
+
+
+def test_the_manifest_of_a_readout_is_the_file_that_it_saves(tmp_path):
+    path = a_readout(seed=3).save(tmp_path / "r.safetensors")
+    assert load_readout(path).manifest_json() == path.with_suffix(".json").read_text()

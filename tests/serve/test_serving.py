@@ -174,6 +174,7 @@ def test_the_live_client_and_feed_see_the_same_tokens(client, url):
         ({"prompt": "x", "model": "another"}, 404, "model"),
         ({"prompt": "x", "temperature": -1}, 400, None),
         ({"prompt": "x", "logprobs": 3}, 400, "logprobs"),
+        ({"prompt": ["x", "y"], "n": 9}, 400, "n"),
         ({"prompt": "x", "stop": ""}, 400, "stop"),
         ({"prompt": []}, 400, "prompt"),
         ({"prompt": [10**6]}, 400, "prompt"),
