@@ -117,7 +117,7 @@ def test_a_stop_string_ends_the_text_before_it(client):
 def test_a_steered_request_changes_itself_and_no_other(client, readout):
     def ask(**more):
         body = {"return_token_ids": True, **more}
-        chunks = client.completions.create(prompt=LONG, **GREEDY | {"max_tokens": 12, "extra_body": body}, stream=True)
+        chunks = client.completions.create(prompt=PROMPT, **GREEDY | {"max_tokens": 8, "extra_body": body}, stream=True)
         return streamed(chunks)
 
     alone, steered_alone = ask(), ask(steer=[JOY])
