@@ -50,6 +50,7 @@ export interface Evaluation
   averagePrecision: Interval;
   againstWords: Interval;
   againstEmbedding: Interval;
+  atHome: Numbers | null;
   combined: boolean;
 }
 
