@@ -214,8 +214,8 @@ def run_settings(
     from amygdala_tl.steering.words import read_words
 
     steering, source = settings.steering, settings.readout
-    check_settings(settings, out)
     _check_outputs(settings, out, [""] if seed is not None else [f"seed-{each}" for each in steering.seeds])
+    check_settings(settings, out)
     words = None if steering.words is None else read_words(Path(steering.words))
     console = printer()
     file = Path(source.file) if source.file is not None else _trained(console, settings, out)

@@ -21,8 +21,8 @@ from amygdala_tl.steering.results import read_run
 from amygdala_tl.steering.settings import AblationSettings, SteeringSettings
 from tests.cli.conftest import run, workplace  # noqa: F401 (a fixture)
 
-CHEAP = {"concepts": ["joy", "grief"], "layers": [2], "doses": [0.4], "random": 3}
-OPTIONS = ("--concepts", "joy,grief", "--layers", "2", "--doses", "0.4", "--random", 3)
+CHEAP = {"concepts": ["joy", "grief"], "layers": [2], "doses": [0.4], "random": 3, "probe_texts": 4}
+OPTIONS = ("--concepts", "joy,grief", "--layers", "2", "--doses", "0.4", "--random", 3, "--probe-texts", 4)
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def test_a_readout_with_four_keys_has_random_controls_and_no_judgement(
 
 def test_methods_stand_side_by_side_with_their_damage_and_what_a_new_probe_reads(readout, tiny, workplace):  # noqa: F811
     corpus, store = corpus_of(readout, workplace / "corpus"), store_of(readout, workplace / "activations")
-    where = {"corpus": corpus, "store": store, "ablate": ["each", "everywhere"], "probe_texts": 6}
+    where = {"corpus": corpus, "store": store, "ablate": ["each", "everywhere"]}
     found = at.steer(readout, tiny, **where, erase=["leace", "project"], **CHEAP).reports[0].concepts[0]
     assert [(each.method, each.layers) for each in found.ablations] == [
         ("leace", (2,)), ("leace", (2, 3)), ("project", (2,)), ("project", (0, 1, 2, 3)),

@@ -27,7 +27,7 @@ def written(workplace, tiny_checkpoint):
 def config(more="", ablation=""):
     return (
         f'[readout]\nfile = "readout.safetensors"\ncorpus = "corpus"\n[steering]\n{STEERING}\n{more}\n'
-        f"[ablation]\n{ablation}\n"
+        f"[ablation]\nprobe_texts = 4\n{ablation}\n"
     )
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.cli.conftest import run
 
-CHEAP = ("--doses", "0,0.4", "--random", 3, "--layers", "2", "--concepts", "joy,grief")
+CHEAP = ("--doses", "0,0.4", "--random", 3, "--layers", "2", "--concepts", "joy,grief", "--probe-texts", 4)
 
 
 @pytest.fixture
