@@ -51,6 +51,7 @@ export interface Evaluation
   againstWords: Interval;
   againstEmbedding: Interval;
   atHome: Numbers | null;
+  transfer: null;
   combined: boolean;
 }
 
