@@ -19,7 +19,6 @@ from amygdala_tl.lens.parity import TOLERANCES, golden_ids, relative_difference
 from amygdala_tl.lens.residuals import on_resid_post, run_resid_post, stacked
 from amygdala_tl.lens.third_party import library_errors
 
-_SAME = 1e-5  # in float32; rounding gives 1e-6
 _PARTS = (24, 12, 1, 1)  # tokens; the first is longer than the window of any model that the tests run
 
 
@@ -83,7 +82,7 @@ def check_growing(loaded: Lens, layers: Sequence[int]) -> None:
     Raises:
         ModelError: it has not, or the model's cache does not work.
     """
-    allowed = _SAME if loaded.info.dtype == "float32" else TOLERANCES[loaded.info.dtype]
+    allowed = TOLERANCES[loaded.info.dtype]
     ids = golden_ids(loaded.vocabulary, sum(_PARTS))
     what, remedy = "the model cannot continue a text from its cache", "serve another model"
     with library_errors(what, loaded.info.id, remedy):

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from amygdala_tl.lens.model import load_model
+from amygdala_tl.lens.parity import TOLERANCES
 from amygdala_tl.lens.prefix import share_prefix
 from amygdala_tl.lens.residuals import run_resid_post
 from tests.lens.test_residuals import ENGINES, KNOWN_TO_HOOKED_TRANSFORMER, worst_relative
@@ -26,7 +27,7 @@ def test_a_pass_behind_a_shared_prefix_equals_a_whole_pass(model_type, engine, t
         whole = torch.cat([torch.tensor(PREFIX).expand(3, -1), tokens], dim=1)
         expected = run_resid_post(model, whole, LAYERS)[:, len(PREFIX) :]
         for _ in range(2):  # nothing of a pass stays in the prefix
-            assert worst_relative(run_resid_post(model, tokens, LAYERS, behind=shared), expected) < 5e-5
+            assert worst_relative(run_resid_post(model, tokens, LAYERS, behind=shared), expected) < TOLERANCES["float32"]
 
 
 def test_a_model_that_forgets_what_came_before_is_told_and_runs_whole_passes(tiny_checkpoint, monkeypatch):
