@@ -27,7 +27,9 @@ def test_a_pass_behind_a_shared_prefix_equals_a_whole_pass(model_type, engine, t
         whole = torch.cat([torch.tensor(PREFIX).expand(3, -1), tokens], dim=1)
         expected = run_resid_post(model, whole, LAYERS)[:, len(PREFIX) :]
         for _ in range(2):  # nothing of a pass stays in the prefix
-            assert worst_relative(run_resid_post(model, tokens, LAYERS, behind=shared), expected) < TOLERANCES["float32"]
+            assert (
+                worst_relative(run_resid_post(model, tokens, LAYERS, behind=shared), expected) < TOLERANCES["float32"]
+            )
 
 
 def test_a_model_that_forgets_what_came_before_is_told_and_runs_whole_passes(tiny_checkpoint, monkeypatch):
