@@ -80,8 +80,9 @@ def test_every_output_recognises_itself_and_no_other(tmp_path):
     (tmp_path / "cut.safetensors").write_bytes((1 << 62).to_bytes(8, "little"))
     written = bundle.outputs(tmp_path / "r.safetensors")
     check_outputs(written)
-    (vectors, manifest), foreign = written.values(), ("weights.safetensors", "cut.safetensors", "r.json")
-    for name, kind in [(name, vectors) for name in foreign] + [("r.safetensors", manifest)]:
+    (vectors, write, manifest), foreign = written.values(), ("weights.safetensors", "cut.safetensors", "r.json")
+    others = [("r.safetensors", manifest), ("r.safetensors", write)]
+    for name, kind in [(name, vectors) for name in foreign] + others:
         with pytest.raises(StorageError, match="another kind"):
             check_outputs({tmp_path / name: kind})
 

@@ -21,7 +21,7 @@ from amygdala_tl.decode import decode
 from amygdala_tl.errors import InputError, ReadoutError
 from amygdala_tl.files import Kind, atomic_write_bytes, atomic_write_text, check_outputs, make_folder, read_file
 from amygdala_tl.kinds import json_with, safetensors_with
-from amygdala_tl.readout.manifest import Manifest, WriteFile, manifest_json, read_manifest
+from amygdala_tl.readout.manifest import WRITE_ENDING, Manifest, WriteFile, manifest_json, read_manifest
 from amygdala_tl.tensor_files import tensor_bytes
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def write_bundle(path: str | Path, vectors: "Tensor", manifest: Manifest, write:
     if write is not None:
         _check_vectors(write.numpy(force=True), manifest.concepts)
         beside, written = write_path(path), vectors_bytes(write, manifest, "write")
-        about = replace(about, write=WriteFile(beside.name, hashlib.sha256(written).hexdigest()))
+        about = replace(about, write=WriteFile(hashlib.sha256(written).hexdigest()))
         atomic_write_bytes(beside, written, _WRITE)
     atomic_write_bytes(path, data, _VECTORS)
     atomic_write_text(path.with_suffix(".json"), manifest_json(replace(manifest, amygdala_tl=about)), _MANIFEST)
@@ -89,7 +89,7 @@ def read_bundle(
     manifest_path = path.with_suffix(".json") if manifest_path is None else Path(manifest_path)
     manifest = read_manifest(_read(manifest_path, _LARGEST_MANIFEST), str(manifest_path))
     about, written = manifest.amygdala_tl, None
-    if about.write is not None and (beside := path.with_name(about.write.file)).exists():
+    if about.write is not None and (beside := write_path(path)).exists():
         written = _read_vectors(beside, manifest, "write", about.write.sha256)
     return manifest, _read_vectors(path, manifest, "vectors", about.tensors_sha256), written
 
@@ -102,7 +102,7 @@ def outputs(path: str | Path) -> dict[Path, Kind]:
 
 def write_path(path: Path) -> Path:
     """Return where the write vectors of the bundle with its vectors at `path` go."""
-    return path.with_suffix(".write.safetensors")
+    return path.with_suffix(WRITE_ENDING)
 
 
 def vectors_path(path: str | Path) -> Path:

@@ -17,6 +17,8 @@ from amygdala_tl.records import hook_name
 
 FORMAT_VERSION: Literal[1] = 1
 
+WRITE_ENDING: Literal[".write.safetensors"] = ".write.safetensors"
+
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Reach = Annotated[float, msgspec.Meta(ge=1)]
@@ -95,10 +97,10 @@ class CombinedRows:
 
 @dataclass(frozen=True, slots=True)
 class WriteFile:
-    """The file of the write vectors, beside that of the vectors: its name, and the hash of the whole file."""
+    """The file of the write vectors, beside that of the vectors: the end of its name, and the hash of the whole file."""
 
-    file: Annotated[str, msgspec.Meta(pattern=r"\A[^/\\]+\.safetensors\Z")]
     sha256: str
+    ending: Literal[".write.safetensors"] = WRITE_ENDING
 
 
 @dataclass(frozen=True, slots=True)

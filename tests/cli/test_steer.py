@@ -57,8 +57,8 @@ def test_check_fails_if_a_concept_does_not_steer(steer, tmp_path):
     enough = (*CHEAP, "--random", 10)
     code, _, err = steer(*enough, "--check", "--out", tmp_path)
     assert code == 1
-    assert "check: joy" in err
-    assert "grief" in err
+    assert "check: " in err
+    assert "does not steer" in err
     assert steer(*enough, "--out", tmp_path)[0] == 0  # a check is no other setting: nothing is measured differently
 
 
