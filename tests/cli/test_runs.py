@@ -54,7 +54,7 @@ def test_a_run_is_a_folder_with_lines_a_summary_a_page_and_what_it_was_made_of(c
     assert [row["concept"] for row in summary] == ["joy", "grief"]
     assert summary[0]["seeds"] == "2"
     assert float(summary[0]["ablated_everywhere_fall"]) == pytest.approx(
-        next(row["fall"] for row in removed if len(row["layers"]) == 4 and row["concept"] == "joy"), rel=1e-5
+        next(row["fall"] for row in removed if len(row["layers"]) == 2 and row["concept"] == "joy"), rel=1e-5
     )
     about = json.loads((tmp_path / "run.json").read_text())
     assert about["reports"] == {"0": "seed-0/report.json", "4": "seed-4/report.json"}
