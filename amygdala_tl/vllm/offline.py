@@ -137,13 +137,21 @@ class Engine:
 
 @contextmanager
 def _environment(*, beyond: bool) -> Iterator[None]:
-    """Start vLLM quietly and without readouts, and let the sampled token lie `beyond` the model's context."""
-    said = {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1"}
-    kept = {name: os.environ.pop(name, None) for name in (VECTORS, MANIFEST)}
-    os.environ.update({name: value for name, value in said.items() if name not in os.environ})
+    """Start vLLM quietly and without readouts, and let the sampled token lie `beyond` the model's context.
+
+    Programs that are started later find the environment as it was.
+    """
+    quiet, longer = {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1"}, "VLLM_ALLOW_LONG_MAX_MODEL_LEN"
+    before = {name: os.environ.get(name) for name in (*quiet, longer, VECTORS, MANIFEST)}
+    os.environ.update({name: value for name, value in quiet.items() if before[name] is None})
+    for name in (VECTORS, MANIFEST):
+        os.environ.pop(name, None)
     if beyond:
-        os.environ["VLLM_ALLOW_LONG_MAX_MODEL_LEN"] = "1"
+        os.environ[longer] = "1"
     try:
         yield
     finally:
-        os.environ.update({name: value for name, value in kept.items() if value is not None})
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value

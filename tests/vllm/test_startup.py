@@ -104,6 +104,7 @@ def test_a_context_shorter_than_the_golden_texts_still_proves_the_model(golden_c
 def test_other_weights_are_refused_unless_the_operator_accepts_their_difference(
     golden_collector, model, tokenizer, caplog
 ):
+    caplog.set_level("INFO", logger="vllm.amygdala_tl")
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(parameter + 0.02 * parameter.abs().mean() * torch.randn_like(parameter))
@@ -128,6 +129,7 @@ def test_a_tokenizer_that_reads_the_golden_ids_as_another_text_is_refused(golden
 
 
 def test_a_readout_without_golden_texts_is_served_with_a_warning(golden_collector, model, tokenizer, tmp_path, caplog):
+    caplog.set_level("INFO", logger="vllm.amygdala_tl")
     golden_collector.readout = load_readout(write_bundle(tmp_path / "old.safetensors", d_model=64, layers=LAYERS))
     check(Engine(golden_collector, model, tokenizer), golden_collector)
     assert "it has no golden texts" in caplog.text
