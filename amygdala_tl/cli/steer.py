@@ -102,7 +102,7 @@ def steer(
     erase: Annotated[
         str | None,
         typer.Option(
-            help="How to remove concepts: leace (least-squares erasure), project (the readout's direction), mean (the "
+            help="How to remove concepts: leace (least-squares erasure), project (the direction that steers), mean (the "
             "difference of class means) or flip (exchange the classes). Several side by side: comma-separated.",
             show_default=",".join(ABLATION.erase),
         ),

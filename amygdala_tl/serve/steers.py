@@ -13,7 +13,7 @@ def edits_of(steers: Sequence[Steer], readout: Readout, norms: Mapping[int, floa
 
     Args:
         steers: from the request.
-        readout: whose directions they name.
+        readout: the served one.
         norms: layer -> mean residual norm, the unit of dose.
 
     Raises:

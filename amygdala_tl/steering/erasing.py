@@ -1,7 +1,7 @@
 """What is taken out of texts that carry a concept, and how: four methods, each an affine map of the stream.
 
 With d the difference of the concept's class means, S the covariance and m the mean of the training texts' activations, w = S^-1 d
-and v the readout's direction:
+and v the direction that steers:
 
     leace      h - d (w.(h - m)) / (w.d): least-squares erasure
     flip       h - 2 d (w.(h - m)) / (w.d): the two classes change places

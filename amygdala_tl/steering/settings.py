@@ -41,7 +41,7 @@ every layer with activations of the corpus."""
 ABLATION_PLACES: tuple[AblationPlace, ...] = ("each", "together", "everywhere")
 
 EraseMethod = Literal["leace", "project", "mean", "flip"]
-"""How a concept is taken out (see `erasing`): least-squares erasure, the readout's direction projected out, the difference of
+"""How a concept is taken out (see `erasing`): least-squares erasure, the direction that steers projected out, the difference of
 class means projected out, or both classes exchanged."""
 
 ERASE_METHODS: tuple[EraseMethod, ...] = ("leace", "project", "mean", "flip")
