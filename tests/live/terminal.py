@@ -73,13 +73,21 @@ class Terminal:
         )  # fmt: skip
 
     def until_that(self, condition, otherwise, limit=LIMIT):
-        """Read until `condition()` holds."""
+        """Read until `condition()` holds on a screen that is drawn to its end, not in the middle of a frame."""
         deadline = time.monotonic() + limit
-        while not condition():
+        while not (condition() and self._drawn() and condition()):
             alive = self.read(0.1)
             assert alive, f"the program has ended:\n{self.text}"
             assert time.monotonic() < deadline, f"{otherwise}:\n{self.text}"
         return self.text
+
+    def _drawn(self):
+        """Read what is on its way; whether a pause followed it (a program that has ended has drawn its last)."""
+        for _ in range(40):
+            before = len(self.raw)
+            if not self.read(0.05) or len(self.raw) == before:
+                return True
+        return False
 
     def line_with(self, text):
         """The first row in which `text` stands, empty if none."""
