@@ -17,8 +17,10 @@ from amygdala_tl.lazy import lazily
 
 if TYPE_CHECKING:
     from amygdala_tl.api.capture import capture
+    from amygdala_tl.api.control_vector import control_vector
     from amygdala_tl.api.cross_talk import cross_talk
     from amygdala_tl.api.evaluate import evaluate
+    from amygdala_tl.api.export import export
     from amygdala_tl.api.extract import extract
     from amygdala_tl.api.fit import fit
     from amygdala_tl.api.fit_eraser import fit_eraser
@@ -41,16 +43,18 @@ if TYPE_CHECKING:
     from amygdala_tl.steering.hooks import intervene
 
 __all__ = [
-    "Ablate", "Add", "AmygdalaError", "Clamp", "Corpus", "Erase", "Readout", "capture", "cross_talk", "evaluate", "extract",
-    "fit", "fit_eraser", "intervene", "judge", "load_model", "load_ray", "load_readout", "load_vllm", "read_corpus",
-    "read_training_data", "readout_client", "score", "steer", "train", "verify", "wrap", "write_corpus",
+    "Ablate", "Add", "AmygdalaError", "Clamp", "Corpus", "Erase", "Readout", "capture", "control_vector", "cross_talk",
+    "evaluate", "export", "extract", "fit", "fit_eraser", "intervene", "judge", "load_model", "load_ray", "load_readout",
+    "load_vllm", "read_corpus", "read_training_data", "readout_client", "score", "steer", "train", "verify", "wrap",
+    "write_corpus",
 ]  # fmt: skip
 
 __getattr__ = lazily(
-    __name__, api__capture="capture", api__cross_talk="cross_talk", api__evaluate="evaluate", api__extract="extract",
-    api__fit="fit", api__fit_eraser="fit_eraser", api__judge="judge", api__load_ray="load_ray", api__load_vllm="load_vllm",
-    api__score="score", api__steer="steer", api__train="train", api__verify="verify", corpus__loader="read_training_data",
-    corpus__io="read_corpus write_corpus", corpus__record="Corpus", errors="AmygdalaError", lens__model="load_model",
-    lens__wrap="wrap", live__client="readout_client", readout__record="Readout load_readout",
-    steering__edits="Ablate Add Clamp Erase", steering__hooks="intervene",
+    __name__, api__capture="capture", api__control_vector="control_vector", api__cross_talk="cross_talk",
+    api__evaluate="evaluate", api__export="export", api__extract="extract", api__fit="fit", api__fit_eraser="fit_eraser",
+    api__judge="judge", api__load_ray="load_ray", api__load_vllm="load_vllm", api__score="score", api__steer="steer",
+    api__train="train", api__verify="verify", corpus__loader="read_training_data", corpus__io="read_corpus write_corpus",
+    corpus__record="Corpus", errors="AmygdalaError", lens__model="load_model", lens__wrap="wrap",
+    live__client="readout_client", readout__record="Readout load_readout", steering__edits="Ablate Add Clamp Erase",
+    steering__hooks="intervene",
 )  # fmt: skip

@@ -4,6 +4,7 @@ CORPUS_HEAD = Kind("the head of a corpus", json_with("format", "sha256", "concep
 """
 
 import re
+import struct
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
@@ -41,6 +42,17 @@ def safetensors_with(tensor: str, *names: str) -> Callable[[BinaryIO], bool]:
         header = _json(stream.read(size)) if size <= _MOST else {}
         about = _json(header.pop("__metadata__", b"{}"))
         return bool(header) and set(names) <= set(about) and all(re.fullmatch(tensor, name) for name in header)
+
+    return recognises
+
+
+def gguf_with(architecture: str) -> Callable[[BinaryIO], bool]:
+    """Recognise a GGUF file of this architecture, which the header says first."""
+
+    def recognises(stream: BinaryIO) -> bool:
+        head, key = stream.read(_HEAD), b"general.architecture"
+        said = struct.pack(f"<{len(key)}sIQ", key, 8, len(architecture)) + architecture.encode()
+        return head.startswith(b"GGUF") and said in head
 
     return recognises
 

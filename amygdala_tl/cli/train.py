@@ -16,6 +16,7 @@ from amygdala_tl.corpus.io import OUTPUTS, write_corpus
 from amygdala_tl.corpus.loader import read_several, read_training_data
 from amygdala_tl.errors import InputError
 from amygdala_tl.files import check_outputs
+from amygdala_tl.names import named_concepts
 from amygdala_tl.report.progress import capture_progress
 from amygdala_tl.report.summaries import capture_line, corpus_notices, file_list, model_line, stage_times
 from amygdala_tl.settings import CAPTURE, FIT, MODEL, OUTPUT, CaptureEngine, ModelSettings
@@ -121,20 +122,40 @@ def fit(
 
 
 def export(
-    fit_file: Annotated[Path, typer.Option(help="Readout from `fit` or `train`.")],
-    output: options.Output,
+    readout: Annotated[
+        Path,
+        typer.Option("--readout", "--fit-file", help="Readout from `fit` or `train`, or a control vector (.gguf)."),
+    ],
+    output: Annotated[
+        Path, typer.Option(help="File to write: .safetensors for a bundle, .gguf for a control vector of llama.cpp.")
+    ],
+    concept: Annotated[
+        str | None, typer.Option(help="Keep this concept only; a control vector has one.", show_default="all")
+    ] = None,
     only_readable: Annotated[
         bool, typer.Option("--only-readable", help="Keep only concepts with the verdict `readable`.")
     ] = False,
+    model: options.ModelOption = None,
 ) -> None:
-    """Write a readout again, with --only-readable just its readable concepts."""
-    from amygdala_tl.readout.bundle import outputs
+    """Write a readout again: some of its concepts, or one of them for llama.cpp."""
+    from amygdala_tl.readout.formats import files_of
     from amygdala_tl.readout.record import load_readout
 
-    check_outputs(outputs(output), outputs(fit_file))
-    readout = load_readout(fit_file)
-    (readout.only_readable() if only_readable else readout).save(output)
-    printer().print(file_list(_files(output, readout)))
+    check_outputs(files_of(output), files_of(readout))
+    if model is not None and output.suffix != ".gguf":
+        raise InputError("a bundle is written without the model", got="--model", remedy="leave --model out")
+    bundle = load_readout(readout)
+    bundle = bundle.only_readable() if only_readable else bundle
+    if named := named_concepts([concept or ""], bundle.concepts):
+        bundle = bundle.of_concepts(named)
+    if output.suffix == ".gguf":
+        from amygdala_tl.api.export import export as write
+
+        write(bundle, output, model)
+        printer().print(file_list({"control vector": output}))
+    else:
+        bundle.save(output)
+        printer().print(file_list(_files(output, bundle)))
 
 
 def run_train(

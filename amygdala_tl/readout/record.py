@@ -15,7 +15,9 @@ from torch import Tensor
 
 from amygdala_tl.errors import InputError, ReadoutError
 from amygdala_tl.readout.bundle import read_bundle, vectors_bytes, write_bundle
+from amygdala_tl.readout.control_vector import read_control_vector
 from amygdala_tl.readout.golden import GoldenCheck, compare, golden_of, golden_scores
+from amygdala_tl.readout.in_hand import stacked
 from amygdala_tl.readout.manifest import FORMAT_VERSION, About, CombinedRows, Manifest, manifest_json
 from amygdala_tl.readout.provenance import Golden, Provenance, Verdicts
 from amygdala_tl.readout.rounding import as_written
@@ -50,6 +52,19 @@ class Readout:
     length_calibration: LengthCalibration | None = None
     combined: Combined | None = None
     write_vectors: Tensor | None = None
+
+    @classmethod
+    def from_directions(cls, directions: Mapping[str, Mapping[int, Any]]) -> "Readout":
+        """Make a readout of directions in hand; it has raw scores, and no calibration.
+
+        Args:
+            directions: concept -> decoder layer, from 0 -> tensor or array [d_model] of any length above 0. All concepts have
+                the same layers.
+
+        Raises:
+            InputError: there is no direction, layers or sizes differ, or a direction is zero or not finite.
+        """
+        return cls(*stacked(directions), provenance=Provenance(estimator={"imported": "directions in hand"}))
 
     @property
     def d_model(self) -> int:
@@ -353,14 +368,20 @@ def load_readout(path: str | Path, manifest_path: str | Path | None = None) -> R
     A bundle with only the four contracted keys has no calibration and no provenance. One whose write vectors were not copied
     along reads as ever, and `writing` says what is missing.
 
+    A control vector of llama.cpp or repeng, `joy.gguf`, becomes a readout of the concept `joy` without calibrations. It reads and
+    steers with the same vectors, scaled to length 1.
+
     Args:
-        path: of the vectors.
+        path: of the vectors, ending in `.safetensors`, or of a control vector, ending in `.gguf`.
         manifest_path: of the manifest; beside the vectors, with the ending `.json`, if None.
 
     Raises:
         ReadoutError: a file is missing or damaged, or hash, shapes, order, length or finiteness do not fit.
-        InputError: `path` does not end in `.safetensors`.
+        InputError: `path` ends in something else, or all of a control vector is zero.
     """
+    if (path := Path(path)).suffix == ".gguf":
+        said = Provenance(estimator={"imported": "a control vector"})
+        return Readout(*stacked({path.stem: read_control_vector(path)}), provenance=said)
     manifest, vectors, written = read_bundle(path, manifest_path)
     scale, rows = scale_of(manifest.amygdala_tl.calibration), manifest.amygdala_tl.combined
     combined = None if rows is None else Combined(torch.tensor(rows.weights), scale_of(rows.calibration))
