@@ -57,6 +57,19 @@ def gguf_with(architecture: str) -> Callable[[BinaryIO], bool]:
     return recognises
 
 
+def parquet_with(*columns: str) -> Callable[[BinaryIO], bool]:
+    """Recognise a Parquet file with at least these columns, which its end names."""
+
+    def recognises(stream: BinaryIO) -> bool:
+        if stream.read(4) != b"PAR1":
+            return False
+        stream.seek(max(0, stream.seek(0, 2) - _HEAD))
+        tail = stream.read(_HEAD)
+        return tail.endswith(b"PAR1") and all(name.encode() in tail for name in columns)
+
+    return recognises
+
+
 def _json(data: Any) -> dict[str, Any]:
     try:
         return msgspec.json.decode(data, type=dict[str, msgspec.Raw])

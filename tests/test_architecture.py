@@ -11,7 +11,9 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "amygdala_tl"
 
-BASE = {"errors", "records", "files", "kinds", "tensor_files", "show", "names", "settings", "decode", "lazy"}
+BASE = {
+    "errors", "records", "files", "kinds", "tensor_files", "show", "names", "settings", "decode", "lazy", "frames", "table_files",
+}  # fmt: skip
 ROOMS = {
     "errors": {"show"},
     "records": set(),
@@ -23,6 +25,8 @@ ROOMS = {
     "names": {"errors"},
     "settings": {"records"},
     "decode": {"errors"},
+    "frames": {"errors"},
+    "table_files": {"errors", "files", "frames", "kinds"},
     "net": BASE,
     "memory": BASE | {"net"},
     "corpus": BASE | {"memory"},

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import torch
 from einops import rearrange
@@ -14,7 +14,9 @@ from torch import Tensor
 
 from amygdala_tl.activations.runner import BatchResult, pool_texts, run_batches, tokenize_for
 from amygdala_tl.api.models import lens_of
+from amygdala_tl.api.score_tables import score_columns, score_dataset
 from amygdala_tl.errors import InputError
+from amygdala_tl.frames import frame, optional
 from amygdala_tl.lens.model import Lens
 from amygdala_tl.lens.tokenize import TokenizedText, Unreadable
 from amygdala_tl.readout.record import Readout, load_readout
@@ -59,9 +61,32 @@ class Reading:
     windows: tuple[tuple[Window, ...] | None, ...]
 
 
+@overload
 def score(
-    texts: Sequence[str], readout: Readout | str | Path, lens: Lens | str | None = None, *, calibrated: bool = False
-) -> Float[Tensor, "text layer concept"]:
+    texts: Sequence[str],
+    readout: Readout | str | Path,
+    lens: Lens | str | None = None,
+    *,
+    calibrated: bool = False,
+    as_: Literal["tensor"] = "tensor",
+) -> Float[Tensor, "text layer concept"]: ...
+@overload
+def score(
+    texts: Sequence[str],
+    readout: Readout | str | Path,
+    lens: Lens | str | None = None,
+    *,
+    calibrated: bool = False,
+    as_: Literal["pandas", "polars", "xarray"],
+) -> Any: ...
+def score(
+    texts: Sequence[str],
+    readout: Readout | str | Path,
+    lens: Lens | str | None = None,
+    *,
+    calibrated: bool = False,
+    as_: Literal["tensor", "pandas", "polars", "xarray"] = "tensor",
+) -> Any:
     """Project every text's activation onto every direction of a readout.
 
     Args:
@@ -70,16 +95,30 @@ def score(
         lens: a loaded model, or its name; the readout's own model if None.
         calibrated: give z, in standard deviations from the mean over the training texts, instead of raw projections in the
             units of the residual stream. A text with nothing but an attention sink to read has NaN.
+        as_: `tensor`; a `DataFrame` of `pandas` or `polars`, with a row for each text and concept and a column for each layer; or
+            a `Dataset` of `xarray` with the axes text, layer and concept. With `calibrated`, tables also have the score over all
+            layers, `combined`, if the readout has one.
 
     A text that the model cannot run has NaN.
 
     Raises:
         ReadoutError: the bundle is damaged, lacks the calibration, or is of another model.
         ModelError: the model cannot be loaded.
-        InputError: a text is empty.
+        InputError: a text is empty, or the library that `as_` names is not installed.
     """
+    if as_ != "tensor":
+        optional(as_)  # a mistake comes before the model
     readout = readout if isinstance(readout, Readout) else load_readout(readout)
-    return read_texts(texts, readout, lens).z if calibrated else _scored(texts, readout, lens)[0]
+    if calibrated:
+        reading = read_texts(texts, readout, lens)
+        scores, combined = reading.z, reading.combined
+    else:
+        (scores, _), combined = _scored(texts, readout, lens), None
+    if as_ == "tensor":
+        return scores
+    if as_ == "xarray":
+        return score_dataset(texts, readout, scores, combined)
+    return frame(score_columns(texts, readout, scores, combined), as_)
 
 
 def read_texts(texts: Sequence[str], readout: Readout, lens: Lens | str | None = None) -> Reading:

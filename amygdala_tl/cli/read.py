@@ -11,9 +11,10 @@ from rich.console import Console
 from amygdala_tl.cli import options
 from amygdala_tl.cli.printer import print_json, printer
 from amygdala_tl.errors import InputError
-from amygdala_tl.files import LARGEST, read_text
+from amygdala_tl.files import LARGEST, Kind, check_outputs, make_folder, read_text
 from amygdala_tl.names import named_concepts
 from amygdala_tl.report.readings import coloured_tokens, reading_table
+from amygdala_tl.table_files import table_kind, write_table
 
 if TYPE_CHECKING:
     import torch
@@ -40,12 +41,16 @@ def read(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print all scores as JSON: over all layers, and at each.")
     ] = False,
+    output: Annotated[
+        Path | None, typer.Option(help="Also write all scores to this table: .csv, .jsonl or .parquet.")
+    ] = None,
     model: options.ModelOption = None,
 ) -> None:
     """Show the strongest concepts of each text, as z over the training texts."""
     from amygdala_tl.readout.record import load_readout
 
     console = printer()
+    kind = None if output is None else _table_kind(output, [readout, readout.with_suffix(".json"), file])
     wanted = _texts(texts, file)
     bundle = load_readout(readout)
     column = None if layer is None else bundle.column(layer)
@@ -56,10 +61,14 @@ def read(
         bundle.calibration(of)  # mistakes come before the model, which takes long
     from amygdala_tl.api.models import lens_of
     from amygdala_tl.api.score import for_whole_texts, read_texts
+    from amygdala_tl.api.score_tables import score_columns
 
     lens = lens_of(bundle, model)
     bundle = for_whole_texts(bundle, lens)
     reading = read_texts(wanted, bundle, lens)
+    if output is not None and kind is not None:
+        make_folder(output.parent)
+        write_table(output, score_columns(wanted, bundle, reading.z, reading.combined), kind)
     if as_json:
         print_json(_as_json(wanted, reading, bundle))
     elif tokens:
@@ -130,6 +139,13 @@ def _as_json(texts: Sequence[str], reading: "Reading", bundle: "Readout") -> lis
         windows = {} if own is None else {"windows": dict(zip(bundle.concepts, map(asdict, own), strict=True))}
         found.append({"text": text, **combined, **windows, "z": z, **about})
     return found
+
+
+def _table_kind(output: Path, inputs: Sequence[Path | None]) -> Kind:
+    """Return the kind of the table, after a check that it may be written."""
+    kind = table_kind(output, "a table of scores", "text", "concept")
+    check_outputs({output: kind}, inputs)
+    return kind
 
 
 def _texts(texts: list[str] | None, file: Path | None) -> list[str]:

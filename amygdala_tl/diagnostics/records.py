@@ -6,11 +6,12 @@ Axes follow the order of the `concepts` and `layers` in the same record. A numbe
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from amygdala_tl.frames import FrameLibrary, frame
 from amygdala_tl.readout.record import Readout
 from amygdala_tl.show import html_table
 
@@ -113,6 +114,21 @@ class CrossTalk:
     cluster: Int[Tensor, " concept"]
     order: tuple[int, ...]
     warnings: tuple[PairWarning, ...]
+
+    def frame(self, library: FrameLibrary = "pandas") -> Any:
+        """Return a `DataFrame` with a row for each readout and label: `auroc`, `cosine`, and the two correlations.
+
+        Raises:
+            InputError: the library is not installed.
+        """
+        pairs = [(readout, label) for readout in self.concepts for label in self.concepts]
+        columns: dict[str, list[object]] = {
+            "readout": [pair[0] for pair in pairs],
+            "label": [pair[1] for pair in pairs],
+        }
+        for name in ("auroc", "cosine", "label_correlation", "score_correlation"):
+            columns[name] = getattr(self, name).flatten().tolist()
+        return frame(columns, library)
 
     def __repr__(self) -> str:
         return f"CrossTalk(layer {self.layer}, {len(self.concepts)} concepts, {len(self.warnings)} entangled pairs)"

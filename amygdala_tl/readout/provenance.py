@@ -4,9 +4,10 @@ Every field has a default, because a bundle may have the four contracted keys on
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
+from amygdala_tl.frames import FrameLibrary, frame
 from amygdala_tl.records import CaptureSettings, ModelInfo, ReadPosition
 from amygdala_tl.show import html_table
 
@@ -63,6 +64,21 @@ class Verdicts(dict[str, Verdict]):
     def unread(self) -> dict[str, str]:
         """Concept -> verdict, of the concepts that nothing shows to be read."""
         return {name: of.verdict for name, of in self.items() if of.unread}
+
+    def frame(self, library: FrameLibrary = "pandas") -> Any:
+        """Return a `DataFrame` with a row for each concept and the attributes of `Verdict`, the interval as `low` and `high`.
+
+        Raises:
+            InputError: the library is not installed.
+        """
+        columns: dict[str, list[object]] = {"concept": list(self)}
+        for name in (each.name for each in fields(Verdict)):
+            column = [getattr(of, name) for of in self.values()]
+            ends = (
+                {"low": [low for low, _ in column], "high": [high for _, high in column]} if name == "interval" else {}
+            )
+            columns |= ends or {name: column}
+        return frame(columns, library)
 
     def __repr__(self) -> str:
         count = {name: sum(each.verdict == name for each in self.values()) for name in _VERDICTS}

@@ -334,6 +334,7 @@ def precious(tmp_path, monkeypatch):
     Path("run").mkdir()
     Path("run/config.toml").write_text('title = "of another program"\n')
     Path("page.html").write_text("<!doctype html><title>Mine</title>")
+    Path("model.gguf").write_bytes(b"GGUF")
     Path("norms.csv").write_text("word,valence\njoy,1\n")
     Path("link.safetensors").symlink_to("fit.safetensors")
     os.link("fit.safetensors", "hard.safetensors")
@@ -357,6 +358,9 @@ def precious(tmp_path, monkeypatch):
         "export --fit-file fit.safetensors --output link.safetensors",
         "export --fit-file fit.safetensors --output hard.safetensors",
         "export --fit-file fit.safetensors --output model/model.safetensors",
+        "export --readout fit.safetensors --concept joy --output model.gguf",
+        "read text --readout fit.safetensors --output norms.csv",
+        "read --file norms.csv --readout fit.safetensors --output norms.csv",
         "report --training-data-dir corpus --readout fit.safetensors --out fit.json",
         "report --training-data-dir corpus --readout fit.safetensors --out page.html",
         "report --training-data-dir corpus --readout fit.safetensors --norms norms.csv --out norms.csv",
