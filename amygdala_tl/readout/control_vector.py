@@ -87,7 +87,7 @@ def _vectors(data: bytes) -> "dict[int, NDArray[np.float32]]":
         name, (n_axes,) = reader.string(), reader.numbers("I")
         shape = tuple(reader.numbers("Q")[0] for _ in reader.times(n_axes))
         kind, offset = reader.numbers("IQ")
-        if found := re.fullmatch(r"direction\.(\d{1,6})", name):
+        if found := re.fullmatch(r"direction\.([0-9]{1,6})", name):
             if kind != _FLOAT32 or len(shape) != 1 or int(found[1]) in places:
                 raise ValueError(f"{name} of type {kind} and shape {shape}")
             places[int(found[1])] = offset, shape[0]
@@ -119,10 +119,7 @@ class _Reader:
     def string(self) -> str:
         """Read a string."""
         (size,) = self.numbers("Q")
-        if size > len(self.data) - self.at:
-            raise ValueError("a text that ends after the file")
-        self.at += size
-        return self.data[self.at - size : self.at].decode()
+        return self._next(size).decode()
 
     def value(self) -> Any:
         """Read a value after its type; an array is skipped and given as None."""
@@ -131,7 +128,7 @@ class _Reader:
             return self._one(kind)
         of, length = self.numbers("IQ")
         if of in _NUMBERS:
-            self.at += length * struct.calcsize(f"<{_NUMBERS[of]}")
+            self._next(length * struct.calcsize(f"<{_NUMBERS[of]}"))
         else:
             for _ in self.times(length):
                 self._one(of)
@@ -142,6 +139,12 @@ class _Reader:
         if number > len(self.data) - self.at:
             raise ValueError(f"{number} entries")
         return range(number)
+
+    def _next(self, size: int) -> bytes:
+        if size > len(self.data) - self.at:
+            raise ValueError("a value that ends after the file")
+        self.at += size
+        return self.data[self.at - size : self.at]
 
     def _one(self, kind: int) -> Any:
         if kind == _STRING:

@@ -379,7 +379,8 @@ def load_readout(path: str | Path, manifest_path: str | Path | None = None) -> R
         ReadoutError: a file is missing or damaged, or hash, shapes, order, length or finiteness do not fit.
         InputError: `path` ends in something else, or all of a control vector is zero.
     """
-    if (path := Path(path)).suffix == ".gguf":
+    path = Path(path)
+    if path.suffix == ".gguf" and manifest_path is None:
         said = Provenance(estimator={"imported": "a control vector"})
         return Readout(*stacked({path.stem: read_control_vector(path)}), provenance=said)
     manifest, vectors, written = read_bundle(path, manifest_path)

@@ -139,6 +139,22 @@ def bundle() -> Target:
     return run
 
 
+def control_vector() -> Target:
+    """A control vector of llama.cpp or repeng."""
+    from amygdala_tl.readout.record import load_readout
+
+    def run(data: bytes) -> None:
+        folder, _ = folder_of(b"joy.gguf\n")
+        try:
+            (folder / "joy.gguf").write_bytes(data)
+            readout = load_readout(folder / "joy.gguf")
+            assert readout.vectors.isfinite().all()
+        finally:
+            shutil.rmtree(folder)
+
+    return run
+
+
 def shard() -> Target:
     """A store of activations: its description, then a shard's header, then its bytes."""
     from amygdala_tl.activations.store import ActivationStore
@@ -226,7 +242,21 @@ def results() -> Target:
 
 TARGETS: dict[str, Callable[[], Target]] = {
     make.__name__: make
-    for make in (tags, graph, mcp, corpus, texts, manifest, bundle, shard, sse, answers, settings, results)
+    for make in (
+        tags,
+        graph,
+        mcp,
+        corpus,
+        texts,
+        manifest,
+        bundle,
+        control_vector,
+        shard,
+        sse,
+        answers,
+        settings,
+        results,
+    )
 }
 
 
