@@ -76,8 +76,8 @@ def show_result(console: Console, result: "StageResult") -> None:
 
 
 def show_serving(console: Console, vectors: Path, source: str | None) -> None:
-    """Print the command that serves a bundle with vLLM, if vLLM can read the model from `source`."""
-    if source is None or source.endswith(".gguf"):
+    """Print the command that serves a readout with vLLM, if vLLM can read the model from `source`, and the readout."""
+    if source is None or source.endswith(".gguf") or vectors.suffix != ".safetensors":
         return
     from amygdala_tl.lens.checkpoints import readable_source
     from amygdala_tl.report.summaries import serving_command

@@ -70,6 +70,10 @@ def test_the_command_writes_what_the_verb_writes_and_reads_it_back(tiny, tiny_ch
     assert (code, out.split()[:2]) == (0, ["control", "vector"])
     again = at.export(at.load_readout(bundle).of_concepts(["joy"]), tmp_path / "again.gguf", tiny)
     assert again.read_bytes() == file.read_bytes()
+    code, out, _ = run(capsys, "verify", "--readout", file, *model)
+    assert code == 0
+    assert "verified: every layer is the same layer" in out
+    assert "serve it with vLLM" not in out  # which takes bundles only
     assert run(capsys, "export", "--readout", file, "--output", back)[0] == 0
     loaded = at.load_readout(back)
     for layer in LAYERS:
