@@ -1,17 +1,14 @@
 """`steer`: the causal check of directions."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from msgspec.structs import replace
-from rich.console import Console
-from rich.rule import Rule
 
 from amygdala_tl.cli import options
-from amygdala_tl.cli.inputs import training_data
-from amygdala_tl.cli.printer import print_error, printer
+from amygdala_tl.cli.printer import printer
+from amygdala_tl.cli.steering_run import gate, run_settings
 from amygdala_tl.errors import InputError
 from amygdala_tl.settings import OUTPUT
 from amygdala_tl.steering.settings import (
@@ -19,29 +16,21 @@ from amygdala_tl.steering.settings import (
     ABLATION_PLACES,
     DEFAULTS,
     ERASE_METHODS,
-    FEWEST,
     MOST,
-    SETTINGS,
-    SETTINGS_FILE,
     AblationSettings,
     CheckSettings,
     ReadoutSettings,
     RunSettings,
     SteeringSettings,
-    check_settings,
     read_settings,
-    write_settings,
 )
 
 if TYPE_CHECKING:
-    from amygdala_tl.readout.record import Readout
-    from amygdala_tl.steering.results import SteeringRun
+    pass
 
 READOUT = Path("readout.safetensors")
 
 Name = TypeVar("Name", bound=str)
-
-_DOES = {"reads only": "is only read", "neither": "does not steer"}
 
 
 @options.of(OUTPUT)
@@ -134,6 +123,10 @@ def steer(
             "tested with its name as the only word."
         ),
     ] = None,
+    suggest_words: Annotated[
+        Path | None,
+        typer.Option(help="Write words for the concepts to this file, for --words, and test nothing."),
+    ] = None,
     seed: Annotated[
         int | None,
         typer.Option(
@@ -149,14 +142,19 @@ def steer(
         readout=readout, concepts=concepts, layers=layers, doses=doses, random=random, samples=samples, ablate=ablate,
         erase=erase, probe_texts=probe_texts,
         training_data_dir=training_data_dir, activations_dir=activations_dir, words=words, seed=seed, model=model,
+        suggest_words=suggest_words,
     )  # fmt: skip
+    tested = () if concepts is None else tuple(name for name in concepts.split(",") if name.strip())
+    if config is None and suggest_words is not None:
+        _suggest(suggest_words, readout or READOUT, tested, training_data_dir, model)
+        return
     if config is None:
         settings = RunSettings(
             ReadoutSettings(str(readout or READOUT), **_given(corpus=training_data_dir, activations=activations_dir)),
             model,
             SteeringSettings(
                 **_given(
-                    concepts=None if concepts is None else tuple(name for name in concepts.split(",") if name.strip()),
+                    concepts=tested,
                     layers=layers,
                     doses=None if doses is None else _doses(doses),
                     random=random,
@@ -185,7 +183,7 @@ def steer(
         if check and settings.check is None:
             settings = replace(settings, check=CheckSettings())
         run = run_settings(settings, out, config=config)
-    _gate(settings, run)
+    gate(settings, run)
 
 
 @options.of(OUTPUT)
@@ -197,167 +195,26 @@ def ablation_run(
 ) -> None:
     """Run `steer --config`, under its older name."""
     settings = read_settings(config)
-    _gate(settings, run_settings(settings, out, config=config))
+    gate(settings, run_settings(settings, out, config=config))
 
 
-def run_settings(
-    settings: RunSettings, out: Path, *, seed: int | None = None, config: Path | None = None
-) -> "SteeringRun":
-    """Run a check, write its folder, and show what it found.
-
-    Args:
-        settings: with absolute paths, or paths from here.
-        out: results folder.
-        seed: the only one, with its report in the folder itself; the settings' seeds if None.
-        config: the file that the settings come from; it is not written again.
-    """
-    from amygdala_tl.steering.words import read_words
-
-    steering, source = settings.steering, settings.readout
-    _check_outputs(settings, out, [""] if seed is not None else [f"seed-{each}" for each in steering.seeds])
-    check_settings(settings, out)
-    words = None if steering.words is None else read_words(Path(steering.words))
-    console = printer()
-    file = Path(source.file) if source.file is not None else _trained(console, settings, out)
-    from amygdala_tl.readout.record import load_readout
-
-    readout = load_readout(file)
-    _check_plan(readout, settings)
-    corpus = store = None
-    if source.corpus is not None:
-        corpus, store = training_data(readout, file, Path(source.corpus), source.activations)
-    from amygdala_tl.api.models import lens_of
-    from amygdala_tl.api.steer import steer as run
-    from amygdala_tl.files import make_folder, same_file
-    from amygdala_tl.report.page import write_steering_page
-    from amygdala_tl.report.progress import steering_progress
-
-    lens = lens_of(readout, settings.model)
-    make_folder(out, private=True)
-    if config is None or not same_file(config, out / SETTINGS_FILE):
-        write_settings(settings, out)
-    with steering_progress(console) as progress:
-        found = run(
-            readout,
-            lens,
-            corpus=corpus,
-            store=store,
-            concepts=steering.concepts,
-            layers=steering.layers,
-            doses=steering.doses,
-            random=steering.random,
-            ablate=settings.ablation.layers,
-            erase=settings.ablation.erase,
-            probe_texts=settings.ablation.probe_texts,
-            words=words,
-            samples=steering.samples,
-            seeds=steering.seeds if seed is None else seed,
-            out=out,
-            progress=progress,
-        )
-    write_steering_page(found, out / "report.html")
-    _show(console, found, out)
-    return found
-
-
-def _check_outputs(settings: RunSettings, out: Path, places: Sequence[str]) -> None:
-    """Find a file in the way of a result before hours of work."""
+def _suggest(output: Path, file: Path, concepts: tuple[str, ...], corpus: Path | None, model: str | None) -> None:
+    """Write words for the concepts of a readout, and show where they were found."""
+    from amygdala_tl.api.inputs import corpus_of
+    from amygdala_tl.api.suggest_words import suggest_words
     from amygdala_tl.files import check_outputs
-    from amygdala_tl.readout import bundle
-    from amygdala_tl.report.page import PAGE
-    from amygdala_tl.steering import results
-
-    source, words = settings.readout, settings.steering.words
-    written = results.outputs(out, places) | {out / SETTINGS_FILE: SETTINGS, out / "report.html": PAGE}
-    read: list[str | Path | None] = [words]
-    if source.file is None:
-        written |= bundle.outputs(out / "readout.safetensors")
-    else:
-        read += [source.file, Path(source.file).with_suffix(".json")]
-    check_outputs(written, read)
-
-
-def _check_plan(readout: "Readout", settings: RunSettings) -> None:
-    """Find mistakes before a model is loaded, as far as the readout says how many layers its model has."""
-    from amygdala_tl.names import named_concepts
-    from amygdala_tl.steering.plan import make_plan
-
-    model, steering = readout.provenance.model, settings.steering
-    if settings.check is not None:
-        named_concepts(settings.check.concepts, readout.concepts)
-        if steering.random < FEWEST:
-            raise InputError(
-                "a check with so few random directions cannot pass", got=steering.random, need=f"{FEWEST} or more",
-                remedy="raise random, or leave the check out",
-            )  # fmt: skip
-    if model is not None:
-        make_plan(
-            readout, model.n_layers, concepts=steering.concepts, layers=steering.layers, doses=steering.doses,
-            random=steering.random,
-        )  # fmt: skip
-
-
-def _gate(settings: RunSettings, run: "SteeringRun") -> None:
-    """End with 1 if a concept that must steer does not."""
-    failed = () if settings.check is None else run.failed(settings.check.concepts)
-    if failed:
-        print_error(", ".join(f"{found.concept} {_DOES[found.verdict]}" for found in failed), what="check")
-        raise typer.Exit(1)
-
-
-def _show(console: Console, run: "SteeringRun", out: Path) -> None:
-    from amygdala_tl.report.erasures import erasure_table
-    from amygdala_tl.report.runs import summary_table
-    from amygdala_tl.report.steering import steering_table, words_table
+    from amygdala_tl.readout.record import load_readout
+    from amygdala_tl.report.steering import suggested_table
     from amygdala_tl.report.summaries import file_list
+    from amygdala_tl.steering.words import WORDS, write_words
 
-    several = len(run.reports) > 1
-    for report in run.reports:
-        if several:
-            console.print(Rule(f"seed {report.plan.seed}", align="left"))
-        console.print(steering_table(report, wide=console.width >= 110))
-        if (erasures := erasure_table(report)) is not None:
-            console.print(erasures)
-    if several:
-        console.print(Rule("all seeds", align="left"))
-        console.print(summary_table(run.reports))
-    console.print(words_table(run))
-    files = ("report.json", "samples.jsonl", "config.toml", "summary.tsv", "results.jsonl", "report.html")
-    names = ("numbers", "samples", "settings", "summary", "results", "report")
-    console.print(
-        file_list({name: out / file for name, file in zip(names, files, strict=True) if (out / file).exists()})
-    )
-
-
-def _trained(console: Console, settings: RunSettings, out: Path) -> Path:
-    """Train a readout into the results folder; texts that have run do not run again."""
-    from amygdala_tl.cli.stages import Stages
-    from amygdala_tl.cli.train import run_train
-    from amygdala_tl.corpus.loader import read_training_data
-    from amygdala_tl.directions.method import requested_methods
-    from amygdala_tl.names import named_concepts
-    from amygdala_tl.settings import FIT, ModelSettings
-
-    source = settings.readout
-    assert source.corpus is not None
-    requested_methods(source.aggregator, source.denoise, FIT.labels, FIT.read_position)
-    corpus = read_training_data(Path(source.corpus), min_examples=FIT.min_examples)
-    named_concepts(settings.steering.concepts, corpus.concepts)  # mistakes come before the model
-    console.print(Rule("train", align="left"))
-    output, layers = out / "readout.safetensors", source.target_layers
-    run_train(
-        console,
-        Stages(),
-        Path(source.corpus),
-        output,
-        model=ModelSettings(settings.model or "embedded"),
-        activations_dir=source.activations or out / "activations",
-        layers=layers if isinstance(layers, str) else ",".join(map(str, layers)),
-        aggregator=source.aggregator,
-        denoise=source.denoise,
-        labels=source.labels,
-    )
-    return output
+    check_outputs({output: WORDS}, [file, file.with_suffix(".json"), corpus])
+    readout = load_readout(file)
+    texts = None if corpus is None else corpus_of(readout, corpus)
+    found = suggest_words(readout, model, corpus=texts, concepts=concepts)
+    write_words(output, {words.concept: words.near for words in found})
+    printer().print(suggested_table(found))
+    printer().print(file_list({"words": output}))
 
 
 def _given(**options: Any) -> dict[str, Any]:

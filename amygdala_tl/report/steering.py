@@ -1,6 +1,6 @@
 """The causal check in the terminal."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -9,6 +9,7 @@ from rich.text import Text
 from amygdala_tl.report.grid import NARROW, UNKNOWN, fixed, grid, tally
 from amygdala_tl.steering.records import Ablation, ConceptSteering, DoseEffect, SteeringReport, SteeringVerdict
 from amygdala_tl.steering.results import SteeringRun
+from amygdala_tl.steering.suggesting import SuggestedWords
 from amygdala_tl.steering.summary import ConceptSummary, nearest_dose
 
 STYLES: dict[SteeringVerdict, str] = {"steers": "green", "reads only": "yellow", "neither": "red"}
@@ -43,6 +44,16 @@ def words_table(run: SteeringRun) -> RenderableType:
     for found in run.reports[0].concepts:
         said = ", ".join(found.words) or "none that is a token of its own"
         table.add_row(found.concept, said + (" (its name: no word list has it)" if found.concept in alone else ""))
+    return table
+
+
+def suggested_table(found: Sequence[SuggestedWords]) -> RenderableType:
+    """Show the words suggested for every concept, by where they were found."""
+    sources = ["near the name in the model", *(["in its texts"] if any(words.corpus for words in found) else [])]
+    table = grid(["words for", *sources], padding=NARROW)
+    for words in found:
+        cells = [", ".join(words.near) or "none", ", ".join(words.corpus)]
+        table.add_row(words.concept, *cells[: len(sources)])
     return table
 
 

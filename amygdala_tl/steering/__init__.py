@@ -8,6 +8,7 @@ The files, in the order in which a check passes through them; each imports only 
     edits          Add, Ablate, Clamp, Erase: tensors in, tensors out
     prompts        what a steered model is given
     words          what it is expected to say
+    suggesting     words for concepts that no list has
     norms          the unit of dose
     hooks          `intervene`: edits on a running model
     settings       settings with their defaults, and the TOML file

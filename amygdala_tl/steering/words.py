@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO
 
+import msgspec
 import torch
 from jaxtyping import Float, Int
 from msgspec import Meta
@@ -19,12 +20,22 @@ from torch import Tensor
 
 from amygdala_tl.decode import decode
 from amygdala_tl.errors import InputError
-from amygdala_tl.files import read_file
+from amygdala_tl.files import Kind, atomic_write_bytes, read_file
 from amygdala_tl.lens.tokenize import is_space
 
 _BEFORE = "I feel"
 
 WordList = dict[str, Annotated[tuple[Annotated[str, Meta(pattern=r"\S")], ...], Meta(min_length=1)]]
+
+
+def _is_word_list(stream: BinaryIO) -> bool:
+    try:
+        return bool(msgspec.json.decode(stream.read(16 << 20), type=WordList))
+    except (ValueError, RecursionError):
+        return False
+
+
+WORDS = Kind("a word list", _is_word_list, private=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +93,16 @@ def read_words(path: Path) -> Mapping[str, tuple[str, ...]]:
     return {concept: tuple(word.strip() for word in words) for concept, words in found.items()}
 
 
+def write_words(path: Path, words: Mapping[str, Sequence[str]]) -> None:
+    """Write a word list that `read_words` reads; a concept without words is left out.
+
+    Raises:
+        StorageError: the disk refused, or another kind of file is in the way.
+    """
+    data = msgspec.json.encode({concept: some for concept, some in words.items() if some})
+    atomic_write_bytes(path, msgspec.json.format(data, indent=2) + b"\n", WORDS)
+
+
 def concept_words(
     tokenizer: Any,
     concepts: Sequence[str],
@@ -104,7 +125,7 @@ def concept_words(
     found: dict[str, dict[int, str]] = {}
     for concept in concepts:
         own_words = known.get(concept.casefold(), (concept.replace("_", " "),))
-        split = {word: ids for word in own_words if (ids := _behind_a_space(tokenizer, word))}
+        split = {word: ids for word in own_words if (ids := tokens_in_a_sentence(tokenizer, word))}
         whole = {ids[0]: word for word, ids in split.items() if len(ids) == 1}
         found[concept] = whole or {ids[0]: word for word, ids in split.items()}
     shared = Counter(token for tokens in found.values() for token in tokens)
@@ -130,8 +151,8 @@ def concept_words(
     )
 
 
-def _behind_a_space(tokenizer: Any, word: str) -> list[int]:
-    """Return the tokens of a word within a sentence; none if the first is a space alone, or part of the words before.
+def tokens_in_a_sentence(tokenizer: Any, word: str) -> list[int]:
+    """Return the tokens of a word within a sentence; none if the first is a space alone, or part of the words before it.
 
     On its own, " word" would get a second space from tokenizers that put a mark of one before every text.
     """

@@ -143,3 +143,17 @@ def test_the_settings_of_a_run_repeat_it(steer, capsys, workplace, tmp_path):
     assert (second / "seed-3" / "report.json").read_bytes() == (first / "report.json").read_bytes()
     assert (second / "summary.tsv").read_bytes() == (first / "summary.tsv").read_bytes()
     assert "Causal check" in (first / "report.html").read_text()
+
+
+def test_suggested_words_are_shown_and_written_for_a_later_check_and_nothing_is_tested(steer, workplace, tmp_path):
+    words = tmp_path / "words.json"
+    code, out, err = steer(
+        "--concepts", "joy,grief", "--training-data-dir", workplace / "corpus", "--suggest-words", words
+    )
+    assert code == 0, err
+    assert "near the name in the model" in out
+    assert set(json.loads(words.read_text())) <= {"joy", "grief"}
+    assert sorted(tmp_path.iterdir()) == [words]
+    code, _, err = steer("--suggest-words", workplace / "readout.json")
+    assert code == 2
+    assert "would replace an input" in err
