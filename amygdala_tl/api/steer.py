@@ -26,12 +26,13 @@ from amygdala_tl.steering.check import Progress, about_check, run_check
 from amygdala_tl.steering.controls import TrainingTexts, directions_of
 from amygdala_tl.steering.edits import Edit
 from amygdala_tl.steering.erasing import LayerEraser, fit_erasers
+from amygdala_tl.steering.hearing import hear
 from amygdala_tl.steering.hooks import intervene
 from amygdala_tl.steering.journal import Journal
 from amygdala_tl.steering.plan import SteeringCheck, make_plan
 from amygdala_tl.steering.probing import ProbeTexts, choose_texts
 from amygdala_tl.steering.prompts import Tokens, carrier_tokens
-from amygdala_tl.steering.records import Sample, SteeringPlan
+from amygdala_tl.steering.records import Heard, Sample, SteeringPlan
 from amygdala_tl.steering.results import BLOCKS_FILE, SteeringRun, claim, outputs, write_run, write_seed
 from amygdala_tl.steering.settings import ABLATION, ABLATION_PLACES, DEFAULTS, FEWEST, AblationPlace, EraseMethod
 from amygdala_tl.steering.words import ConceptWords, concept_words
@@ -77,7 +78,7 @@ def steer(
         probe_texts: texts of each class and concept that probes are fitted on anew, at every layer from where a concept has been
             taken out, to see whether it can still be read; 0 for no probes. They need `store`.
         words: concept -> words that count, instead of those in the package.
-        samples: generations for each concept, prompt and dose.
+        samples: generations for each concept, prompt and dose, which a bag of words of `corpus` judges (see `steering.hearing`).
         seeds: of random directions, halves of the texts, intervals and generations. The check runs once for each.
         out: results folder, new or of the same run; finished blocks in it are not measured again. One seed writes its report into
             the folder itself, a sequence of seeds into `seed-0`, `seed-1`, ...
@@ -128,6 +129,7 @@ def steer(
             readable={name: verdict.readable for name, verdict in readout.verdicts.items()},
             progress=partial(_over_seeds, progress, number, len(plans)),
         )  # fmt: skip
+        report = replace(report, heard=_heard(corpus, generated, bare.plan))
         reports.append(report)
         said += generated
         if folder is not None:
@@ -136,6 +138,18 @@ def steer(
     if folder is not None:
         write_run(folder, run, places)
     return run
+
+
+def _heard(corpus: Corpus | None, samples: Sequence[Sample], plan: SteeringPlan) -> tuple[Heard, ...]:
+    """What a bag of words of the corpus hears in the generations."""
+    if corpus is None or not samples:
+        return ()
+    texts = [text for text in corpus.texts if text.positive or text.negative]
+    positive, negative = (
+        torch.tensor([[concept in getattr(text, side) for concept in plan.concepts] for text in texts])
+        for side in ("positive", "negative")
+    )
+    return hear(samples, plan.concepts, [text.text for text in texts], positive, negative, plan.seed)
 
 
 def _warn(words: ConceptWords, plan: SteeringPlan) -> None:

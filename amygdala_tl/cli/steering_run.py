@@ -128,7 +128,7 @@ def gate(settings: RunSettings, run: "SteeringRun") -> None:
 def _show(console: Console, run: "SteeringRun", out: Path) -> None:
     from amygdala_tl.report.erasures import erasure_table
     from amygdala_tl.report.runs import summary_table
-    from amygdala_tl.report.steering import steering_table, words_table
+    from amygdala_tl.report.steering import heard_table, steering_table, words_table
     from amygdala_tl.report.summaries import file_list
 
     several = len(run.reports) > 1
@@ -138,6 +138,8 @@ def _show(console: Console, run: "SteeringRun", out: Path) -> None:
         console.print(steering_table(report, wide=console.width >= 110))
         if (erasures := erasure_table(report)) is not None:
             console.print(erasures)
+        if (heard := heard_table(report)) is not None:
+            console.print(heard)
     if several:
         console.print(Rule("all seeds", align="left"))
         console.print(summary_table(run.reports))

@@ -1,5 +1,6 @@
 """The causal check in the terminal."""
 
+import math
 from collections.abc import Iterable, Sequence
 
 from rich.console import Group, RenderableType
@@ -11,6 +12,11 @@ from amygdala_tl.steering.records import Ablation, ConceptSteering, DoseEffect, 
 from amygdala_tl.steering.results import SteeringRun
 from amygdala_tl.steering.suggesting import SuggestedWords
 from amygdala_tl.steering.summary import ConceptSummary, nearest_dose
+
+HEARD = (
+    "AUROC of the corpus's bag of words on what the model says with the concept added, against what it says with another concept "
+    "added in the same dose; .5 is chance."
+)
 
 STYLES: dict[SteeringVerdict, str] = {"steers": "green", "reads only": "yellow", "neither": "red"}
 
@@ -45,6 +51,19 @@ def words_table(run: SteeringRun) -> RenderableType:
         said = ", ".join(found.words) or "none that is a token of its own"
         table.add_row(found.concept, said + (" (its name: no word list has it)" if found.concept in alone else ""))
     return table
+
+
+def heard_table(report: SteeringReport) -> RenderableType | None:
+    """Show at which doses the corpus's bag of words tells each concept's continuations from the others'; None without them."""
+    doses = sorted({each.dose for each in report.heard})
+    table = grid(["heard in continuations", *(f"dose {dose:g}" for dose in doses)], padding=NARROW)
+    for concept in report.plan.concepts:
+        cells = [
+            UNKNOWN if math.isnan(each.auroc) else f"{each.auroc:.2f} [{each.low:.2f}, {each.high:.2f}]"
+            for each in report.heard if each.concept == concept
+        ]  # fmt: skip
+        table.add_row(concept, *cells)
+    return Group(table, Text(HEARD, style="dim")) if doses else None
 
 
 def suggested_table(found: Sequence[SuggestedWords]) -> RenderableType:

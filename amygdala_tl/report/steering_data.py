@@ -46,6 +46,7 @@ def steering_data(run: SteeringRun) -> dict[str, Any]:
         "spearman": plain([[of.spearman for of in layers] for layers in by_layer]),
         "ablations": ablation_figures(report),
         "crosstalk": [_crosstalk(found) for found in report.crosstalk],
+        "heard": plain(report.heard),
         "samples": [asdict(sample) for sample in run.samples],
     }
 

@@ -26,6 +26,7 @@ The files, in the order in which a check passes through them; each imports only 
     significance   p-values and intervals
     verdict        what to believe of one concept
     judge          raw numbers to a report
+    hearing        what a bag of words hears in generations
     summary        one line a concept, over seeds
     results        the folder, written and read back
     check          all of it in one call

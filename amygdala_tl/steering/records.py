@@ -245,6 +245,24 @@ class CausalCrossTalk(_Measured):
 
 
 @dataclass(frozen=True, slots=True)
+class Heard(_Measured):
+    """How well a bag of words of the corpus tells a concept's continuations from the other concepts' at the same dose.
+
+    Attributes:
+        concept, dose: what was added, and how much.
+        texts: number of the concept's continuations.
+        auroc, low, high: with its 95% interval over prompts and noises; NaN where the corpus has no example of the concept.
+    """
+
+    concept: str
+    dose: float
+    texts: int
+    auroc: Number
+    low: Number
+    high: Number
+
+
+@dataclass(frozen=True, slots=True)
 class SteeringReport:
     """The causal check of a readout.
 
@@ -256,6 +274,7 @@ class SteeringReport:
         controls: kind of control -> how many directions a layer.
         concepts: in the plan's order.
         crosstalk: one a layer and dose.
+        heard: one a concept and dose above 0; empty without generations or without a corpus.
     """
 
     plan: SteeringPlan
@@ -265,6 +284,7 @@ class SteeringReport:
     controls: Mapping[str, int]
     concepts: tuple[ConceptSteering, ...]
     crosstalk: tuple[CausalCrossTalk, ...]
+    heard: tuple[Heard, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The report as JSON-ready values; a number that was not measured is None."""

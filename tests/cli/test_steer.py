@@ -35,6 +35,10 @@ def test_steer_shows_a_verdict_a_concept_and_writes_a_report_and_samples(steer, 
     assert layer["doses"][0]["reads"] is not None
     samples = [json.loads(line) for line in (tmp_path / "samples.jsonl").read_text().splitlines()]
     assert len(samples) == 2 * 2 * 2 * 2  # concepts, doses, prompts, samples
+    assert [(each["concept"], each["dose"], each["texts"]) for each in report["heard"]] == [
+        ("joy", 0.4, 4), ("grief", 0.4, 4),
+    ]  # fmt: skip
+    assert "heard in continuations" in out
     plain = {
         (row["prompt"], row["seed"]): row["text"] for row in samples if row["dose"] == 0 and row["concept"] == "joy"
     }

@@ -1,6 +1,6 @@
 // Generations: what the model says to one prompt with the same noise, in every dose of one concept's direction.
 
-/** @import { Steering } from "./types.d.ts" */
+/** @import { Heard, Steering } from "./types.d.ts" */
 import { addConceptPicker, changer, field, indexPicker } from "../controls.js";
 import { byId, el, empty, visible } from "../dom.js";
 import { clip } from "../plots.js";
@@ -8,7 +8,7 @@ import { doseName, strongest } from "./steering.js";
 
 /** @param {Steering} run */
 export function showSaid(run) {
-  const { samples, concepts } = run;
+  const { samples, concepts, heard } = run;
   const view = byId("said-view");
   if (!samples.length) {
     view.append(empty("Nothing was generated: the check ran without samples."));
@@ -52,8 +52,25 @@ export function showSaid(run) {
         ` added at layer ${layers.join(" and ")}. The model goes on from `,
         el("code", { class: "prompt" }, visible(state.prompt)),
       ),
+      ...judged(heard.filter(({ concept }) => concept === name)),
       ...said,
     );
   }
   draw();
+}
+
+/**
+ * What the corpus's bag of words hears in all continuations of a concept.
+ *
+ * @param {Heard[]} heard
+ */
+function judged(heard) {
+  const known = heard.flatMap(({ dose, auroc, low, high }) =>
+    auroc === null || low === null || high === null
+      ? []
+      : [`${auroc.toFixed(2)} [${low.toFixed(2)}, ${high.toFixed(2)}] at dose ${doseName(dose)}`],
+  );
+  if (!known.length) return [];
+  const said = "A bag of words of the corpus tells its continuations from those of the other concepts with AUROC ";
+  return [el("p", { class: "status" }, `${said}${known.join(", ")}. Chance is 0.5.`)];
 }

@@ -125,6 +125,7 @@ export interface Steering {
   ablations: { name: string; figure: RowFigure }[];
   /** One entry a layer and dose. */
   crosstalk: CausalCrossTalk[];
+  heard: Heard[];
   samples: Sample[];
 }
 
@@ -145,6 +146,15 @@ export interface CausalCrossTalk {
   most: number | null;
   effect: Packed;
   p: Packed;
+}
+
+export interface Heard {
+  concept: string;
+  dose: number;
+  texts: number;
+  auroc: number | null;
+  low: number | null;
+  high: number | null;
 }
 
 export interface Sample
