@@ -14,6 +14,8 @@ from amygdala_tl.errors import InputError
 from amygdala_tl.steering.settings import FEWEST, SETTINGS, SETTINGS_FILE, RunSettings, check_settings, write_settings
 
 if TYPE_CHECKING:
+    from amygdala_tl.activations.store import ActivationStore
+    from amygdala_tl.corpus.record import Corpus
     from amygdala_tl.readout.record import Readout
     from amygdala_tl.steering.results import SteeringRun
 
@@ -45,9 +47,10 @@ def run_settings(
     _check_plan(readout, settings)
     corpus = store = None
     if source.corpus is not None:
-        corpus, store = training_data(readout, file, Path(source.corpus), source.activations)
+        corpus, store = _training_data(console, readout, file, settings, out, again=config is not None)
     from amygdala_tl.api.models import lens_of
     from amygdala_tl.api.steer import steer as run
+    from amygdala_tl.cli.archive import archived
     from amygdala_tl.files import make_folder, same_file
     from amygdala_tl.report.page import write_steering_page
     from amygdala_tl.report.progress import steering_progress
@@ -55,7 +58,7 @@ def run_settings(
     lens = lens_of(readout, settings.model)
     make_folder(out, private=True)
     if config is None or not same_file(config, out / SETTINGS_FILE):
-        write_settings(settings, out)
+        write_settings(archived(settings, corpus, out), out)
     with steering_progress(console) as progress:
         found = run(
             readout,
@@ -78,6 +81,28 @@ def run_settings(
     write_steering_page(found, out / "report.html")
     _show(console, found, out)
     return found
+
+
+def _training_data(
+    console: Console, readout: "Readout", file: Path, settings: RunSettings, out: Path, *, again: bool
+) -> "tuple[Corpus, ActivationStore]":
+    """Read the corpus and open its activations; where a settings file names some that are not here, compute them `again`."""
+    source = settings.readout
+    assert source.corpus is not None
+    kept = source.activations
+    if not again or kept is None or "://" in kept or Path(kept).exists():
+        return training_data(readout, file, Path(source.corpus), kept)
+    from amygdala_tl.api.inputs import capture_again, corpus_of
+    from amygdala_tl.api.models import lens_of
+    from amygdala_tl.report.progress import capture_progress
+    from amygdala_tl.report.summaries import capture_line
+
+    corpus = corpus_of(readout, source.corpus)
+    console.print(Rule("capture", align="left"))
+    with capture_progress(console) as progress:
+        store, summary = capture_again(readout, corpus, lens_of(readout, settings.model), out / "activations", progress)
+    console.print(capture_line(summary))
+    return corpus, store
 
 
 def _check_outputs(settings: RunSettings, out: Path, places: Sequence[str]) -> None:

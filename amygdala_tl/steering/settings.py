@@ -178,7 +178,7 @@ def read_settings(path: Path) -> RunSettings:
     found = _decoded(path)
     folder = path.resolve().parent
     for key, place in _paths(found):
-        if not (folder / place).exists():
+        if key != "readout.activations" and not (folder / place).exists():  # activations can be computed again
             raise InputError("there is no such file", label=f"{path}: {key}", got=place, remedy=REMEDY)
     if found.model is not None and found.model != "embedded" and (folder / found.model).exists():
         found = replace(found, model=str(folder / found.model))
@@ -186,7 +186,7 @@ def read_settings(path: Path) -> RunSettings:
 
 
 def write_settings(settings: RunSettings, folder: Path) -> Path:
-    """Write `config.toml` into `folder`: all settings, defaults included, with paths relative to it.
+    """Write `config.toml` into `folder`: all settings, defaults included, with paths relative to it, but for the model's.
 
     Raises:
         StorageError: the disk refused.
@@ -221,18 +221,19 @@ def _decoded(path: Path) -> RunSettings:
 
 
 def _relative(settings: RunSettings, folder: Path) -> RunSettings:
-    """The settings with paths relative to `folder`."""
+    """The settings with paths relative to `folder`; that of a model is absolute, because a moved folder leaves it behind."""
 
     def relative(place: str) -> str:
         return os.path.relpath(place, folder.resolve())
 
     if settings.model is not None and settings.model != "embedded" and os.path.exists(settings.model):
-        settings = replace(settings, model=relative(settings.model))
+        settings = replace(settings, model=os.path.abspath(settings.model))
     return _with_paths(settings, relative)
 
 
 def _flat(settings: RunSettings) -> dict[str, Any]:
-    """Key as in the file -> value."""
+    """Key as in the file -> value; of a path only whether there is one: hashes say whether files are the same."""
+    settings = _with_paths(replace(settings, readout=replace(settings.readout, activations=None)), lambda _: "given")
     values = msgspec.to_builtins(settings)
     tables = {name: value for name, value in values.items() if isinstance(value, dict)}
     inside = {f"{name}.{key}": value for name, table in tables.items() for key, value in table.items()}

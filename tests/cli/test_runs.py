@@ -103,6 +103,49 @@ def test_a_second_run_measures_nothing_and_its_copied_settings_give_the_same(cap
     assert "have the same settings" in run(capsys, "compare", first, second)[1]
 
 
+def test_a_folder_that_was_moved_can_be_run_again_with_nothing_else_at_hand(capsys, written, workplace, tmp_path):
+    (tmp_path / "words.json").write_text('{"joy": ["sun", "happy"]}')
+    settings = written(config(f'words = "{tmp_path / "words.json"}"'))
+    assert run(capsys, "steer", "--config", settings, "--out", tmp_path / "first")[0] == 0
+    kept = {path.name: path.read_bytes() for path in (tmp_path / "first" / "inputs").iterdir() if path.is_file()}
+    assert kept["readout.safetensors"] == (workplace / "readout.safetensors").read_bytes()
+    assert "words.json" in kept
+    elsewhere = tmp_path / "elsewhere" / "moved"
+    elsewhere.parent.mkdir()
+    (tmp_path / "first").rename(elsewhere)
+    (tmp_path / "words.json").unlink()
+    saved = elsewhere / "config.toml"
+    there = tomllib.loads(saved.read_text())["readout"]
+    assert (there["file"], there["corpus"]) == ("inputs/readout.safetensors", "inputs/corpus")
+    saved.write_text(saved.read_text().replace(there["activations"], "gone"))  # as on another machine
+    code, out, err = run(capsys, "steer", "--config", saved, "--out", tmp_path / "second")
+    assert code == 0, err
+    assert "capture" in out
+    code, out, err = run(capsys, "compare", elsewhere, tmp_path / "second", "--json")
+    assert json.loads(out)["differs"] == []
+    assert all(
+        at["difference"] == pytest.approx(0, abs=1e-4)
+        for concept in json.loads(out)["concepts"] for at in concept["differences"]
+    )  # fmt: skip
+
+
+def test_a_folder_keeps_the_files_of_its_own_run(capsys, written, workplace, tmp_path):
+    assert run(capsys, "steer", "--config", written(config()), "--out", tmp_path / "out")[0] == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    other = workplace / "other"
+    other.mkdir()
+    for path in workplace.glob("readout.*"):
+        (other / path.name).write_bytes(path.read_bytes())
+    manifest = json.loads((other / "readout.json").read_text())
+    (other / "readout.json").write_text(json.dumps(manifest, indent=1))
+    text = config().replace('"readout.safetensors"', '"other/readout.safetensors"')
+    text = text.replace('corpus = "corpus"', 'corpus = "corpus"\nactivations = "activations"')
+    code, _, err = run(capsys, "steer", "--config", written(text, "other.toml"), "--out", tmp_path / "out")
+    assert code == 2
+    assert "another inputs/readout.json" in err
+    assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()} == before
+
+
 def test_a_readout_is_trained_where_none_is_given(capsys, written, tmp_path):
     source = 'corpus = "corpus"\nactivations = "activations"\ntarget_layers = [2]\naggregator = "mean"'
     text = f"[readout]\n{source}\n[steering]\n{STEERING}"

@@ -79,7 +79,7 @@ def test_with_too_few_random_directions_nothing_can_pass_and_it_says_so(steer, t
 
 def test_a_folder_of_other_settings_is_refused_and_stays_as_it_is(steer, workplace, tmp_path):
     assert steer(*CHEAP, "--out", tmp_path)[0] == 0
-    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     (tmp_path.parent / "words.json").write_text('{"joy": ["sun"]}')
     for other, said in (
         (("--doses", "0,0.2"), "steering.doses"),
@@ -90,7 +90,7 @@ def test_a_folder_of_other_settings_is_refused_and_stays_as_it_is(steer, workpla
         assert code == 2
         assert "other settings" in err
         assert said in err
-        assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+        assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 def test_the_words_that_count_are_shown(steer, tmp_path):

@@ -91,7 +91,6 @@ def test_a_model_that_is_a_path_is_found_from_the_file_and_from_its_copy(written
         ('[readout]\nfile = "nowhere.safetensors"', "nowhere.safetensors"),
         ('[readout]\ncorpus = "nowhere"', "nowhere"),
         ('[readout]\nfile = "readout.safetensors"\naggregator = "mean"', "readout.aggregator"),
-        ('[readout]\nfile = "readout.safetensors"\nactivations = "nowhere"', "nowhere"),
         ('[readout]\nfle = "readout.safetensors"', "readout.*`fle`"),
         ('[readout]\nfile = 3', "readout.file"),
         ('[reedout]\nfile = "readout.safetensors"', "reedout"),

@@ -1,0 +1,72 @@
+"""What a run of `steer` reads, copied into its results folder, so that the folder can be run again from anywhere."""
+
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from amygdala_tl.corpus.io import read_corpus, write_corpus
+from amygdala_tl.corpus.record import Corpus
+from amygdala_tl.errors import InputError
+from amygdala_tl.files import Kind, atomic_write_bytes, make_folder, read_file
+from amygdala_tl.steering.results import RUN_FILE
+from amygdala_tl.steering.settings import RunSettings
+
+INPUTS = "inputs"
+
+
+def archived(settings: RunSettings, corpus: Corpus | None, out: Path) -> RunSettings:
+    """Copy the readout, the word list and the corpus to `out/inputs`, and return settings that name the copies.
+
+    Activations are not copied: they can be computed again.
+
+    Args:
+        settings: with absolute paths, or paths from here.
+        corpus: of the settings, as it was read.
+        out: results folder; one of an earlier version, without copies, stays as it is.
+
+    Raises:
+        InputError: the folder holds copies of other files.
+        StorageError: the disk refused.
+    """
+    from amygdala_tl.readout import bundle
+    from amygdala_tl.steering.words import WORDS
+
+    source, words, folder = settings.readout, settings.steering.words, out / INPUTS
+    if (out / RUN_FILE).exists() and not folder.exists():
+        return settings
+    files: dict[Path, Kind] = {}
+    if source.file is not None:
+        files |= bundle.outputs(source.file)
+        activations = source.activations or str(Path(source.file).parent / "activations")
+        source = replace(source, file=str(folder / Path(source.file).name), activations=activations)
+    if words is not None:
+        files[Path(words)] = WORDS
+        words = str(folder / Path(words).name)
+    copies = {
+        folder / path.name: (read_file(path, remedy="check the path"), kind)
+        for path, kind in files.items()
+        if path.is_file()
+    }
+    for copy, (data, _) in copies.items():
+        if copy.exists() and read_file(copy, remedy="choose another folder") != data:
+            raise _other(out, copy)
+    there = folder / "corpus"
+    if corpus is not None:
+        if there.exists() and read_corpus(there).sha256 != corpus.sha256:
+            raise _other(out, there)
+        make_folder(folder, private=True)
+        if not there.exists():
+            write_corpus(corpus, there)
+        source = replace(source, corpus=str(there))
+    make_folder(folder, private=True)
+    for copy, (data, kind) in copies.items():
+        if not copy.exists():
+            atomic_write_bytes(copy, data, kind)
+    return replace(settings, readout=source, steering=replace(settings.steering, words=words))
+
+
+def _other(out: Path, copy: Path) -> InputError:
+    return InputError(
+        "the folder holds the results of another run", label=str(out), got=f"another {copy.relative_to(out)}",
+        need="the same run, or a folder of its own for each run", remedy="choose another folder",
+    )  # fmt: skip
