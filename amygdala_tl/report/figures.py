@@ -20,7 +20,8 @@ from amygdala_tl.report.erasures import place_of, read_again
 from amygdala_tl.report.grid import counted, fixed
 from amygdala_tl.report.packing import plain
 from amygdala_tl.report.page_text import slug
-from amygdala_tl.steering.records import Ablation, SteeringReport
+from amygdala_tl.steering.records import Ablation, ConceptSteering, DoseEffect, SteeringReport
+from amygdala_tl.steering.summary import ConceptSummary
 
 BAND = 1.96
 """Deviations of random directions that hold 95% of them."""
@@ -107,6 +108,39 @@ def _ablation(report: SteeringReport, found: Sequence[Ablation | None]) -> dict[
     room = 0.04 * (max(known) - min(known) or 1)
     axis = {"range": [min(known) - room, max(known) + room], "tickformat": ".2~f"}
     return _figure(fall, traces, origin=0.0, title="fall of the concept's words, nats", **axis)
+
+
+def seeds_figure(reports: Sequence[SteeringReport], summaries: Sequence[ConceptSummary]) -> dict[str, Any] | None:
+    """Draw each concept's effect at its summary's layer and dose, in deviations of each seed's random directions.
+
+    None for one seed.
+
+    A concept's own effect is the same with every seed: what differs is what it is held against.
+    """
+    if len(reports) == 1:
+        return None
+    found = [[_at(report.concepts[place], of) for place, of in enumerate(summaries)] for report in reports]
+    t = torch.tensor([[torch.nan if at.t is None else at.t for at in row] for row in found])
+    traces = [_bars(torch.full_like(t[0], -BAND), torch.full_like(t[0], BAND))]
+    for report, row, values in zip(reports, found, t, strict=True):
+        hover = [
+            f"{_heading(concept.concept)}, seed {report.plan.seed}: {concept.verdict}<br>effect {at.effect:+.2f} nats, random "
+            f"{at.random_mean:+.2f} \u00b1 {at.random_deviation:.2f}, p {fixed(at.p_value)}"
+            for concept, at in zip(report.concepts, row, strict=True)
+        ]  # fmt: skip
+        symbols = ["circle" if concept.verdict == "steers" else "circle-open" for concept in report.concepts]
+        zero = torch.zeros_like(values)
+        traces.append(
+            _dots(values, values - zero, values + zero, hover, "var(--accent)", {"symbol": symbols, "size": 8})
+        )
+    known = [-BAND, BAND, *_finite(t)]
+    axis = {"range": [min(known) - 0.3, max(known) + 0.3], "tickformat": ".2~f"}
+    return _figure(t.nan_to_num(0.0).mean(dim=0), traces, origin=0.0, title="deviations of random directions", **axis)
+
+
+def _at(found: ConceptSteering, of: ConceptSummary) -> DoseEffect:
+    layer = next(each for each in found.layers if each.layer == of.layer)
+    return next(at for at in layer.doses if at.dose == of.at.dose)
 
 
 def _refitted(found: Ablation) -> str:

@@ -1,7 +1,7 @@
 """A run of the causal check as the values that the page's scripts read; `web/report/types.d.ts` describes them.
 
-Figures show the first seed. A concept's own effects are the same with every seed; only the controls are drawn again. The table
-sums up all seeds.
+The table and the figure of seeds are of all seeds, the other figures of the first one. A concept's own effects are the same with
+every seed; only the controls are drawn again.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from amygdala_tl.report.figures import ablation_figures
+from amygdala_tl.report.figures import ablation_figures, seeds_figure
 from amygdala_tl.report.packing import camel, packed, plain
 from amygdala_tl.steering.records import CausalCrossTalk, ConceptSteering
 from amygdala_tl.steering.results import SteeringRun
@@ -44,6 +44,7 @@ def steering_data(run: SteeringRun) -> dict[str, Any]:
         },
         "breaksAt": [[of.breaks_at for of in layers] for layers in by_layer],
         "spearman": plain([[of.spearman for of in layers] for layers in by_layer]),
+        "seedsFigure": seeds_figure(run.reports, summaries),
         "ablations": ablation_figures(report),
         "crosstalk": [_crosstalk(found) for found in report.crosstalk],
         "heard": plain(report.heard),

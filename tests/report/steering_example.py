@@ -13,6 +13,7 @@ from amygdala_tl.steering.records import (
     CausalCrossTalk,
     ConceptSteering,
     DoseEffect,
+    Heard,
     LayerSteering,
     Sample,
     SteeringPlan,
@@ -75,6 +76,9 @@ def _report(concepts: tuple[str, ...], layers: tuple[int, ...], seed: int) -> St
         controls={"half 0": n, "half 1": n, "random": 40, "orthogonal": 40, "shuffled": 80},
         concepts=found,
         crosstalk=tuple(crosstalk),
+        heard=tuple(
+            Heard(concept, dose, 4, 0.5 + dose, 0.3 + dose, 0.8) for concept in concepts[:2] for dose in DOSES[1:]
+        ),
     )
 
 

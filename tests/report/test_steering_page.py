@@ -203,3 +203,25 @@ def test_the_crosstalk_of_the_page_is_that_of_the_report_to_a_127th():
     torch.testing.assert_close(
         steps.double().reshape(6, 6) * entry["effect"]["step"], effect.double(), atol=entry["most"] / 254 + 1e-4, rtol=0
     )
+
+
+@needs_chromium
+def test_every_seed_has_a_dot_for_each_concept_and_one_seed_has_no_figure(visit):
+    page = visit()
+    run = example_run(16, seeds=(0, 1))
+    dots = page.locator("#seeds-figure [role=img] .scatterlayer .trace")
+    dots.nth(1).wait_for()
+    assert dots.count() == 2
+    steering = [sum(found.verdict == "steers" for found in report.concepts) for report in run.reports]
+    drawn = steering_data(run)["seedsFigure"]["data"][1:]
+    assert [each["marker"]["symbol"].count("circle") for each in drawn] == steering
+    assert steering_data(example_run(16))["seedsFigure"] is None
+    assert visit(200).locator("#seeds").is_hidden()
+
+
+@needs_chromium
+def test_what_a_bag_of_words_hears_stands_above_the_generations(visit):
+    page = visit()
+    text = page.locator("#said-view .say").inner_text()
+    assert "0.55 [0.35, 0.80] at dose 0.05" in text
+    assert "0.90 [0.70, 0.80] at dose 0.4" in text

@@ -11,6 +11,7 @@ import { showMap } from "./map.js";
 import { showMoves } from "./moves.js";
 import { showRemoved } from "./removed.js";
 import { showSaid } from "./said.js";
+import { showSeeds } from "./seeds.js";
 import { showSteering } from "./steering.js";
 import { showTexts } from "./texts.js";
 import { showVerdicts } from "./verdicts.js";
@@ -22,5 +23,5 @@ followTheme();
 if (diagnosis) {
   for (const show of [showVerdicts, showHeldOut, showLayers, showCrosstalk, showMap, showTexts]) show(diagnosis);
 }
-if (steering) for (const show of [showSteering, showDoses, showMoves, showRemoved, showSaid]) show(steering);
+if (steering) for (const show of [showSteering, showSeeds, showDoses, showMoves, showRemoved, showSaid]) show(steering);
 followWidth();

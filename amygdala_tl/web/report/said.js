@@ -72,5 +72,5 @@ function judged(heard) {
   );
   if (!known.length) return [];
   const said = "A bag of words of the corpus tells its continuations from those of the other concepts with AUROC ";
-  return [el("p", { class: "status" }, `${said}${known.join(", ")}. Chance is 0.5.`)];
+  return [el("p", { class: "say" }, `${said}${known.join(", ")}. Chance is 0.5.`)];
 }

@@ -115,6 +115,8 @@ export interface Steering {
   mostLoss: number;
   seeds: number[];
   summary: Summary[];
+  /** Null for a single seed. */
+  seedsFigure: RowFigure | null;
   /** [concept][layer][dose] */
   effects: Record<Effect, Numbers[][]>;
   /** [concept][layer] */
