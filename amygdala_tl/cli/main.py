@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         except BaseException as error:
             code = 0 if received else _failed(error, given)
     # A library may turn the interruption of its import into an exception of its own, and typer turns it into an exit code.
-    sys.exit(_stopped(received[0]) if received else code)
+    sys.exit(_stopped(received[0], given) if received else code)
 
 
 def _failed(error: BaseException, arguments: Sequence[str]) -> int:
@@ -90,10 +90,11 @@ def _reported(error: BaseException, arguments: Sequence[str]) -> str:
     return f"{name}; please report it with {path}"
 
 
-def _stopped(number: int) -> int:
+def _stopped(number: int, arguments: Sequence[str]) -> int:
     name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
     signal.signal(number, signal.SIG_DFL)  # a second one ends the program at once
-    _say("finished work is kept, and the same command goes on from there.", what=f"stopped by {name}")
+    kept = "finished work is kept, and the same command goes on from there."
+    _say("the server is closed." if arguments[:1] == ["serve"] else kept, what=f"stopped by {name}")
     return 128 + number
 
 
