@@ -36,7 +36,7 @@ ROOMS = {
     "readout": BASE | {"directions"},
     "diagnostics": BASE | {"directions", "readout"},
     "steering": BASE | {"lens", "directions", "readout", "diagnostics"},
-    "routes": BASE | {"readout"},
+    "routes": BASE | {"readout", "net"},
     "vllm": BASE | {"lens", "activations", "readout", "routes"},
     "live": BASE | {"readout", "net", "lens"},
     "web": BASE,

@@ -2,6 +2,7 @@
 
 import sys
 import threading
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,10 +18,22 @@ def serve(
     model: options.ModelOption = None,
     host: Annotated[str, typer.Option(help="Address to listen at; AMYGDALA_SERVE_KEY sets an API key.")] = SERVE.host,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = SERVE.port,
+    alert: Annotated[
+        list[str] | None,
+        typer.Option(help="Raise an alert when a concept's score rises: `grief>3@window=64`; may be given again."),
+    ] = None,
+    alerts: Annotated[
+        Path | None, typer.Option(help="File of alerts, as `thresholds` writes it.", show_default=False)
+    ] = None,
+    alert_webhook: Annotated[
+        str | None, typer.Option(help="Address that gets every event of an alert, as JSON.")
+    ] = None,
 ) -> None:
     """Chat with the readout's model in a browser, or with OpenAI's client, and see every token's scores; steer it."""
     try:
         from amygdala_tl.net.loopback import check_port, running_app
+        from amygdala_tl.routes.rules import caution, checked_rules, rule_of, rules_of_file
+        from amygdala_tl.routes.webhook import check_webhook
         from amygdala_tl.serve.app import readout_app
         from amygdala_tl.serve.guard import LOCAL_NAMES, key_from_environment
     except ModuleNotFoundError as cause:
@@ -31,12 +44,20 @@ def serve(
 
     host = "127.0.0.1" if host == "localhost" else host
     key, local, bundle = key_from_environment(), host in LOCAL_NAMES, load_readout(readout)
+    rules = [*(rule_of(each) for each in alert or []), *(rules_of_file(alerts) if alerts else ())]
+    rules = list(checked_rules(rules, bundle))
+    check_webhook(alert_webhook, len(rules))
     check_port(host, port)  # mistakes come before the model, which takes long
-    app = readout_app(bundle, lens_of(bundle, model), key=key, local=local)
+    said, lens = [str(rule) for rule in rules], lens_of(bundle, model)
+    app = readout_app(bundle, lens, key=key, local=local, alerts=said, alert_webhook=alert_webhook)
     console = printer()
     with running_app(app, host=host, port=port) as url:
         console.print(f"{bundle!r}", soft_wrap=True)
         console.print(f"open {url} in a browser, or run `amygdala-tl watch {url}`", soft_wrap=True)
+        if said:
+            console.print(f"alerts: {', '.join(said)}; events are at {url}/v1/readout/events", soft_wrap=True)
+        if (known := caution(rules, bundle)) is not None:
+            console.print(known, soft_wrap=True)
         if key is None and not local:
             console.print("whoever reaches this address may use it; AMYGDALA_SERVE_KEY sets a key", soft_wrap=True)
         sys.stdout.flush()  # a parent process may wait for the address at a pipe

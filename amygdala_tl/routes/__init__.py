@@ -5,6 +5,11 @@ store.py       running sequences and the last finished ones
 events.py      newly generated tokens as JSON, for the stream
 readers.py     readers of the stream, within bounds
 metrics.py     counts for `/metrics`
+rules.py       rules of alerts, as text and TOML
+running.py     running means of the last tokens, of all sequences at once
+webhook.py     events to an address, from a thread of their own
+alerts.py      events of rules: fired, kept, handed out
+watch.py       from rows that arrive to windows and alerts
 collector.py   all of these for one served readout
 endpoints.py   the routes
 

@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import Sequence
 
 from amygdala_tl.readout.record import Readout
+from amygdala_tl.routes.alerts import Alerts
 from amygdala_tl.routes.events import events_of
 from amygdala_tl.routes.metrics import Metrics
 from amygdala_tl.routes.readers import Readers
 from amygdala_tl.routes.rows import rows_per_piece
 from amygdala_tl.routes.store import Entry, Store
+from amygdala_tl.routes.watch import Watch
 
 _PATIENCE = 5.0  # seconds to wait for a row that the engine has computed; it usually arrives within milliseconds
 
@@ -20,14 +22,23 @@ class Collector:
         readout: the bundle.
         metrics, store, readers: see their classes.
         with_text: whether the routes show token ids and text.
+        alerts: what has come of the alerts; None for a server without any.
     """
 
-    def __init__(self, readout: Readout, metrics: Metrics, *, with_text: bool = False) -> None:
+    def __init__(
+        self, readout: Readout, metrics: Metrics, *, with_text: bool = False, alerts: Alerts | None = None
+    ) -> None:
         self.readout = readout
         self.metrics = metrics
         self.with_text = with_text
         self.store = Store(changed=metrics.follow)
         self.readers = Readers(metrics)
+        self.alerts = alerts
+
+    def watch(self) -> None:
+        """Look out for alerts from now on, if there are any."""
+        if self.alerts is not None:
+            self.store.watcher = Watch(self.readout, self.alerts, self.metrics)
 
     async def of_output(self, entry: Entry, token_ids: Sequence[int], text: str, *, delta: bool) -> bytes:
         """Return the readouts of generated tokens: the stream that each was sampled from, one position before it.

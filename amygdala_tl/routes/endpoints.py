@@ -11,8 +11,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from amygdala_tl.routes.alerts import KEPT
 from amygdala_tl.routes.collector import Collector
-from amygdala_tl.routes.readers import READER_BYTES
+from amygdala_tl.routes.readers import READER_BYTES, Readers
 from amygdala_tl.routes.store import Entry
 
 PREFIX = "/v1/readout/"
@@ -56,7 +57,20 @@ def readout_routes(collector: Collector, manifest_json: bytes, key: str | None =
         """Send each generated token of each request from now on, as server-sent events."""
         if collector.readers.full:
             return refusal(503, "the stream has as many readers as it takes", Retry_After="10")
-        return StreamingResponse(_events(collector, request), media_type="text/event-stream", headers=UNBUFFERED)
+        return _streamed(collector.readers, request)
+
+    async def events(request: Request) -> Response:
+        """Send each event of an alert from now on, as server-sent events; or the last ones as JSON, with `?last=N`."""
+        alerts, last = collector.alerts, request.query_params.get("last")
+        if alerts is None:
+            return refusal(404, "this server has no alerts; docs/alerts.md says how to set them")
+        if last is not None:
+            if not last.isdecimal() or len(last) > len(str(KEPT)) or int(last) > KEPT:
+                return refusal(400, f"`last` is a number from 0 to {KEPT}", param="last")
+            return FastJSONResponse({"events": [msgspec.Raw(event) for event in alerts.latest(int(last))]})
+        if alerts.readers.full:
+            return refusal(503, "the events have as many readers as they take", Retry_After="10")
+        return _streamed(alerts.readers, request)
 
     async def of_request(request: Request) -> Response:
         """Send each position of a request, prompt and generated: the stream at that token, null if it was not computed."""
@@ -77,7 +91,12 @@ def readout_routes(collector: Collector, manifest_json: bytes, key: str | None =
 
         return check
 
-    paths = {"manifest": manifest, "stream": stream, "{request_id}": of_request}  # the first that matches wins
+    paths = {
+        "manifest": manifest,
+        "stream": stream,
+        "events": events,
+        "{request_id}": of_request,
+    }  # the first that matches wins
     return [Route(PREFIX + path, guarded(answer), methods=["GET"]) for path, answer in paths.items()]
 
 
@@ -117,8 +136,12 @@ def _answer(collector: Collector, request_id: str, entries: list[Entry]) -> Iter
     yield b"]}"
 
 
-async def _events(collector: Collector, request: Request) -> AsyncGenerator[bytes, None]:
-    with collector.readers.reader() as reader:
+def _streamed(readers: Readers, request: Request) -> StreamingResponse:
+    return StreamingResponse(_events(readers, request), media_type="text/event-stream", headers=UNBUFFERED)
+
+
+async def _events(readers: Readers, request: Request) -> AsyncGenerator[bytes, None]:
+    with readers.reader() as reader:
         yield b": readouts\n\n"
         while not await request.is_disconnected():
             try:
@@ -129,7 +152,7 @@ async def _events(collector: Collector, request: Request) -> AsyncGenerator[byte
             said = event if isinstance(event, bytes | None) else await asyncio.to_thread(event)
             if said is None:
                 if not reader.dropped:
-                    collector.readers.drop(reader)
+                    readers.drop(reader)
                 yield b"event: dropped\ndata: " + msgspec.json.encode({"reason": _BEHIND}) + b"\n\n"
                 return
             yield b"data: " + said + b"\n\n"

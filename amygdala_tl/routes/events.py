@@ -47,7 +47,7 @@ def _later(entry: Entry, first: int, n_tokens: int, text: str, with_text: bool) 
 
 def _event(entry: Entry, first: int, token_ids: Sequence[int], text: str, fragment: bytes, with_text: bool) -> bytes:
     said = {
-        "request_id": entry.request_id if with_text else _opaque(entry),
+        "request_id": shown_id(entry, with_text),
         "index": entry.index,
         "first": first,
         **({"token_ids": list(token_ids), "text": text} if with_text else {}),
@@ -57,7 +57,9 @@ def _event(entry: Entry, first: int, token_ids: Sequence[int], text: str, fragme
     return msgspec.json.encode(said)
 
 
-def _opaque(entry: Entry) -> str:
-    """Return a name of the entry's request that does not lead to it; the choices of a request have the same one."""
+def shown_id(entry: Entry, with_text: bool) -> str:
+    """Return the client's id of the entry's request, or a name that does not lead to it; all its choices have the same one."""
+    if with_text:
+        return entry.request_id
     name = entry.engine_id.removeprefix(f"{entry.index}_")
     return hashlib.blake2b(name.encode(), key=_SECRET, digest_size=8).hexdigest()

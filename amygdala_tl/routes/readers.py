@@ -57,9 +57,10 @@ class Reader:
 class Readers:
     """All readers. A reader that falls too far behind is dropped: it holds nobody up, and its events take no more memory."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, name: str = "stream_readers") -> None:
+        """Start without readers; `name` is that of their gauge, and of the count of dropped ones."""
         self._readers: set[Reader] = set()
-        self._metrics = metrics
+        self._metrics, self._name = metrics, name
 
     def __len__(self) -> int:
         return len(self._readers)
@@ -77,7 +78,7 @@ class Readers:
             reader.drop()
         else:
             self._readers.add(reader)
-            self._metrics.show("stream_readers", len(self))
+            self._metrics.show(self._name, len(self))
         try:
             yield reader
         finally:
@@ -95,9 +96,9 @@ class Readers:
     def drop(self, reader: Reader) -> None:
         """Drop a reader that has fallen behind."""
         reader.drop()
-        self._metrics.count("stream_readers_dropped")
+        self._metrics.count(f"{self._name}_dropped")
         self._remove(reader)
 
     def _remove(self, reader: Reader) -> None:
         self._readers.discard(reader)
-        self._metrics.show("stream_readers", len(self))
+        self._metrics.show(self._name, len(self))

@@ -10,8 +10,9 @@ import asyncio
 import math
 import re
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -93,11 +94,26 @@ class Entry:
         self.arrived.set()
 
 
+Arrival = tuple[Entry, int, int]
+"""A sequence, its first row in a step, and the one behind its last."""
+
+
+class Watcher(Protocol):
+    """Looks at rows of generated tokens as they arrive."""
+
+    def arrived(self, step: Step, finite: npt.NDArray[np.bool_], arrivals: Sequence[Arrival]) -> None:
+        """Look at sequences with rows behind their prompts; `finite` are the rows of the step that count."""
+
+    def ended(self, entry: Entry) -> None:
+        """Expect no more rows of a sequence."""
+
+
 class Store:
     """All running sequences, and the last few finished ones.
 
     Attributes:
         running, done: sequences by the engine's name.
+        watcher: sees rows as they arrive; None for nobody.
         taken: number of rows that have arrived.
         forgotten: number of rows that were dropped.
         missing_cached: positions of finished sequences before their first row; their prefix was in the cache.
@@ -110,6 +126,7 @@ class Store:
         """Make an empty store, which keeps at most so many finished sequences and bytes of their rows, and reports changes."""
         self.running: dict[str, Entry] = {}
         self.done: OrderedDict[str, Entry] = OrderedDict()
+        self.watcher: Watcher | None = None
         self.taken = self.forgotten = self.missing_cached = self.missing_lost = 0
         self._keep_requests, self._keep_bytes, self._changed = keep_requests, keep_bytes, changed
         self._done_bytes = 0
@@ -129,7 +146,7 @@ class Store:
         """Add the rows of a step, except those of unknown sequences and those that are not finite."""
         self._silent = False
         finite: npt.NDArray[np.bool_] = np.asarray(np.isfinite(step.scores).all(axis=(1, 2)))
-        start = 0
+        start, arrivals = 0, list[Arrival]()
         for engine_id, count in step.requests:
             entry = self.running.get(engine_id)
             if entry is not None and count:
@@ -140,10 +157,14 @@ class Store:
                 if entry.reason is None and len(positions):
                     self.taken += len(positions)
                     self.forgotten += len(positions) - entry.rows.put(positions.tolist(), scores)
+                    if positions[-1] >= len(entry.prompt_ids) - 1:
+                        arrivals.append((entry, start, start + count))
             start += count
         for engine_id, end in step.lost:
             if entry := self.running.get(engine_id):
                 entry.advance(end)
+        if self.watcher is not None and arrivals:
+            self.watcher.arrived(step, finite, arrivals)
         self._changed(self)
 
     async def wait(self, entry: Entry, end: int, patience: float) -> None:
@@ -171,6 +192,7 @@ class Store:
         if entry is None:
             return
         entry.finished = True
+        self._end_watch(entry)
         last = len(entry.prompt_ids) + len(entry.output_ids) - 1
         self.forgotten += entry.rows.cut(last)  # the engine may have run a step past the end
         if entry.reason is None:
@@ -188,6 +210,7 @@ class Store:
     def drop(self, engine_id: str) -> None:
         """Drop a cancelled sequence, unless it has finished."""
         if entry := self.running.pop(engine_id, None):
+            self._end_watch(entry)
             self.forgotten += entry.forget()
             self._changed(self)
 
@@ -197,6 +220,10 @@ class Store:
             self._done_bytes -= entry.n_bytes
             self.forgotten += entry.forget()
             self._changed(self)
+
+    def _end_watch(self, entry: Entry) -> None:
+        if self.watcher is not None:
+            self.watcher.ended(entry)
 
     def find(self, request_id: str) -> list[Entry]:
         """Find the sequences of a request, in order, running or finished.

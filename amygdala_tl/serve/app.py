@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, final
 
@@ -17,9 +17,11 @@ from starlette.types import Receive, Scope, Send
 from amygdala_tl.lens.decoder import decoder_of
 from amygdala_tl.lens.model import Lens
 from amygdala_tl.readout.record import Readout
+from amygdala_tl.routes.alerts import alerts_of
 from amygdala_tl.routes.collector import Collector
 from amygdala_tl.routes.endpoints import UNBUFFERED, FastJSONResponse, readout_routes, refusal
 from amygdala_tl.routes.metrics import TextMetrics
+from amygdala_tl.routes.rules import checked_rules, rule_of
 from amygdala_tl.serve.answers import Answer
 from amygdala_tl.serve.engine import Busy, Engine, Wanted
 from amygdala_tl.serve.generation import Generation
@@ -49,6 +51,8 @@ def readout_app(
     key: str | None = None,
     local: bool = True,
     most_sequences: int = SERVE.most_sequences,
+    alerts: Sequence[str] = (),
+    alert_webhook: str | None = None,
 ) -> Starlette:
     """Return an ASGI application that serves a model with the readout of every token.
 
@@ -59,11 +63,18 @@ def readout_app(
         local: only this machine reaches the server. It then answers to this machine's names only, and the readout routes show
             token ids and text.
         most_sequences: how many sequences take turns; requests for more get HTTP 429.
+        alerts: rules, such as `grief>3@window=64`; their events are at `/v1/readout/events`.
+        alert_webhook: address that gets every event.
 
     Raises:
         ModelError: the model cannot continue a text from its cache.
+        InputError, ReadoutError: an alert or its webhook is invalid, or the readout lacks the calibration of one.
     """
-    collector = Collector(readout, TextMetrics(), with_text=local)
+    rules = checked_rules([rule_of(each) for each in alerts], readout)
+    metrics = TextMetrics([str(rule) for rule in rules])
+    watched = alerts_of(rules, metrics, with_text=local, webhook=alert_webhook)
+    collector = Collector(readout, metrics, with_text=local, alerts=watched)
+    collector.watch()
     serving = _Serving(collector, lens, Engine(lens, readout, most_sequences))
     manifest = readout.manifest_json().encode()
 
@@ -71,6 +82,8 @@ def readout_app(
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         yield
         await asyncio.to_thread(serving.engine.close)
+        if watched is not None:
+            await asyncio.to_thread(watched.close)
 
     routes = [
         Route("/v1/models", serving.models, methods=["GET"]),

@@ -5,21 +5,22 @@ set, the files of all processes; these metrics are in both. Their names do not b
 metrics from the registry when it starts.
 """
 
+from collections.abc import Sequence
 from typing import Any, final
 
-from amygdala_tl.routes.metrics import COUNTERS, GAUGES, PREFIX, Metrics, Table
+from amygdala_tl.routes.metrics import PREFIX, Metrics, Table
 
 
 @final
 class PrometheusMetrics(Metrics):
     """Metrics of a serving process, made once."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, rules: Sequence[str] = ()) -> None:
+        super().__init__(rules)
         from prometheus_client import Counter, Gauge
 
-        self._counters = _made(COUNTERS, Counter)
-        self._gauges = _made(GAUGES, Gauge, multiprocess_mode="mostrecent")
+        self._counters = _made(self.counters, Counter)
+        self._gauges = _made(self.gauges, Gauge, multiprocess_mode="mostrecent")
 
     def count(self, name: str, times: int = 1) -> None:
         self._counters[name].inc(times)

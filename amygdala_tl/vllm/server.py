@@ -9,7 +9,9 @@ import tempfile
 from typing import Any
 
 from amygdala_tl.errors import ModelError
+from amygdala_tl.routes.alerts import alerts_of
 from amygdala_tl.routes.collector import Collector
+from amygdala_tl.routes.rules import caution, checked_rules
 from amygdala_tl.vllm.metrics import PrometheusMetrics
 from amygdala_tl.vllm.receiver import Receiver
 from amygdala_tl.vllm.settings import KEY, SOCKET, STREAM_TEXT, Settings
@@ -31,12 +33,21 @@ def install_in_servers(settings: Settings) -> None:
             folder = tempfile.mkdtemp(prefix="amygdala-tl-")  # readable by this user only
             atexit.register(_remove, folder, os.getpid())
             addresses.append(f"ipc://{folder}/rows")
-            collector = Collector(settings.load(), PrometheusMetrics(), with_text=settings.with_text)
-            _install(settings, Receiver(collector, addresses[0]))
+            _install(settings, Receiver(_collector(settings), addresses[0]))
         os.environ[SOCKET] = addresses[0]  # the engine processes that this starts inherit it
         start(*args, **kwargs)
 
     AsyncLLM.__init__ = and_listen
+
+
+def _collector(settings: Settings) -> Collector:
+    readout = settings.load()
+    rules = checked_rules(settings.rules, readout)
+    metrics = PrometheusMetrics([str(rule) for rule in rules])
+    if (known := caution(rules, readout)) is not None:
+        logger.warning("readouts: %s", known)
+    alerts = alerts_of(rules, metrics, with_text=settings.with_text, webhook=settings.webhook)
+    return Collector(readout, metrics, with_text=settings.with_text, alerts=alerts)
 
 
 def _remove(folder: str, pid: int) -> None:
@@ -58,6 +69,7 @@ def _install(settings: Settings, receiver: Receiver) -> None:
     async def and_check(engine_client: Any, *args: Any, **kwargs: Any) -> None:
         await prepare(engine_client, *args, **kwargs)
         await refuse_other_model(engine_client, collector, settings.tolerance)
+        collector.watch()  # not of the golden texts
 
     @functools.wraps(attach)
     def and_readouts(app: Any, supported_tasks: Any) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from amygdala_tl.errors import InputError
 from amygdala_tl.readout.record import Readout, load_readout
+from amygdala_tl.routes.rules import Rule, rules_of_text
 
 VECTORS = "VLLM_READOUT_VECTORS"
 MANIFEST = "VLLM_READOUT_MANIFEST"
@@ -16,6 +17,8 @@ TOLERANCE = "VLLM_READOUT_TOLERANCE"
 _REPLACED = "VLLM_READOUT_ANY_MODEL"
 KEY = "VLLM_READOUT_KEY"
 STREAM_TEXT = "VLLM_READOUT_STREAM_TEXT"
+ALERTS = "VLLM_READOUT_ALERTS"
+WEBHOOK = "VLLM_READOUT_ALERT_WEBHOOK"
 SOCKET = "AMYGDALA_TL_READOUT_SOCKET"
 """Address to which engine processes send their rows. A serving process sets it before it starts them, and they inherit it."""
 
@@ -29,6 +32,8 @@ class Settings:
         tolerance: largest difference of the golden check, in standard deviations of a token's score; None for the usual one.
         key: what clients of the readout routes must know; None for the server's own key, if it has one.
         with_text: let the routes show token ids and text.
+        rules: of alerts.
+        webhook: address that gets the events of alerts.
     """
 
     vectors: Path
@@ -36,6 +41,8 @@ class Settings:
     tolerance: float | None = None
     key: str | None = field(default=None, repr=False)
     with_text: bool = False
+    rules: tuple[Rule, ...] = ()
+    webhook: str | None = field(default=None, repr=False)
 
     def load(self) -> Readout:
         """Load the bundle; raises as `load_readout`."""
@@ -46,7 +53,8 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings | No
     """Read the settings from the environment; None if neither variable is set, so readouts are off.
 
     Raises:
-        InputError: only one of the two is set, the tolerance is not a positive number, or no header can carry the key.
+        InputError: only one of the two is set, the tolerance is not a positive number, no header can carry the key, or an alert
+            is not a rule.
     """
     environment = os.environ if environment is None else environment
     vectors, manifest = environment.get(VECTORS), environment.get(MANIFEST)
@@ -68,6 +76,8 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings | No
         tolerance=_tolerance(environment),
         key=key,
         with_text=_is_on(environment.get(STREAM_TEXT)),
+        rules=rules_of_text(environment.get(ALERTS, "")),
+        webhook=environment.get(WEBHOOK) or None,
     )
 
 

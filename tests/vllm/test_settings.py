@@ -42,3 +42,18 @@ def test_a_tolerance_is_a_positive_number(wrong):
 def test_the_variable_that_the_tolerance_replaces_is_named_with_what_to_do():
     with pytest.raises(InputError, match=r"VLLM_READOUT_ANY_MODEL is no longer known. Set VLLM_READOUT_TOLERANCE"):
         read_settings(ON | {"VLLM_READOUT_ANY_MODEL": "1"})
+
+
+def test_alerts_are_rules_with_commas_between_or_a_file(tmp_path):
+    assert read_settings(ON).rules == read_settings(ON | {"VLLM_READOUT_ALERTS": ""}).rules == ()
+    (tmp_path / "alerts.toml").write_text(
+        "[[alert]]\nconcept = 'grief'\nabove = 3\n[[alert]]\nconcept = 'joy'\nabove = 2\n"
+    )
+    for said in ("grief>3, joy>2@window=64", str(tmp_path / "alerts.toml")):
+        rules = read_settings(ON | {"VLLM_READOUT_ALERTS": said}).rules
+        assert [str(rule) for rule in rules] == ["grief>3@window=64", "joy>2@window=64"]
+    with pytest.raises(InputError, match="not a rule"):
+        read_settings(ON | {"VLLM_READOUT_ALERTS": "grief"})
+    found = read_settings(ON | {"VLLM_READOUT_ALERT_WEBHOOK": "http://user:opensesame@host/"})
+    assert found.webhook == "http://user:opensesame@host/"
+    assert "opensesame" not in repr(found)

@@ -1,0 +1,98 @@
+"""Windows of many sequences at once equal the running means of each."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from amygdala_tl.readout.windows import running_means
+from amygdala_tl.routes.rules import Rule
+from amygdala_tl.routes.running import RunningWindows
+from tests.readout.example import a_readout
+
+RULES = (
+    Rule("grief", 3, 5),
+    Rule("joy", 3, 5, layer=10),
+    Rule("grief", 3, 12),
+    Rule("joy", 3, 1),
+    Rule("awe", 3, 8, layer=3),
+)
+
+
+def expected(readout, scores, rule):
+    """z of one rule at every token of a sequence, and the tokens of its windows."""
+    means, counts = running_means(scores, rule.window)
+    means, many = torch.from_numpy(means).float(), torch.from_numpy(counts)[:, None].expand(-1, len(readout.layers))
+    at = readout.concepts.index(rule.concept)
+    if rule.layer is None:
+        z = readout.combined_z(means, tokens=many)[:, at]
+    else:
+        z = readout.calibrated(means, of="tokens", tokens=many)[:, readout.column(rule.layer), at]
+    return np.where(counts < rule.window / 4, -np.inf, z.numpy()), counts
+
+
+def without_lengths():
+    """A readout that does not say how means vary with the number of tokens."""
+    readout = a_readout()
+    combined = replace(readout.combined, scale=replace(readout.combined.scale, lengths=None))
+    return replace(readout, length_calibration=None, combined=combined)
+
+
+@pytest.mark.parametrize("readout", [a_readout(), without_lengths()], ids=["lengths", "no lengths"])
+def test_every_window_of_interleaved_sequences_is_their_running_mean(readout):
+    random = np.random.default_rng(0)
+    lengths = (40, 3, 27, 40)
+    sequences = [random.normal(size=(n, 2, 3)).astype(np.float32) for n in lengths]
+    windows = RunningWindows(readout, RULES)
+    found = [np.empty((n, len(RULES))) for n in lengths]
+    places, done = {}, [0] * len(lengths)
+    while any(done[each] < lengths[each] for each in range(len(lengths))):
+        left = [each for each in range(len(lengths)) if done[each] < lengths[each]]
+        now = random.permutation(left)[: random.integers(1, len(left) + 1)].tolist()
+        for each in now:
+            places.setdefault(each, windows.open())
+        z, held = windows.push(
+            np.array([places[each] for each in now]), np.stack([sequences[each][done[each]] for each in now])
+        )
+        for row, each in enumerate(now):
+            found[each][done[each]] = z[row]
+            assert held[row].tolist() == [min(done[each] + 1, rule.window) for rule in RULES]
+            done[each] += 1
+            if done[each] == lengths[each]:
+                windows.close(places[each])
+    for each, scores in enumerate(sequences):
+        for column, rule in enumerate(RULES):
+            np.testing.assert_allclose(found[each][:, column], expected(readout, scores, rule)[0], rtol=1e-4, atol=1e-4)
+
+
+def test_a_place_that_is_used_again_has_forgotten_the_sequence_before():
+    windows = RunningWindows(a_readout(), RULES)
+    scores = np.random.default_rng(1).normal(size=(30, 1, 2, 3)).astype(np.float32)
+    runs = []
+    for _ in range(2):
+        place = windows.open()
+        runs.append(np.concatenate([windows.push(np.array([place]), row)[0] for row in scores]))
+        windows.close(place)
+    np.testing.assert_array_equal(*runs)
+
+
+def test_a_huge_score_leaves_no_trace_once_it_has_left_the_window():
+    windows = RunningWindows(a_readout(), RULES)
+    scores = np.random.default_rng(2).normal(size=(60, 1, 2, 3)).astype(np.float32)
+    clean, place = windows.open(), windows.open()
+    spoilt = scores.copy()
+    spoilt[3] = 1e30
+    for row in range(60):
+        want, got = windows.push(np.array([clean]), scores[row])[0], windows.push(np.array([place]), spoilt[row])[0]
+    np.testing.assert_allclose(got, want, rtol=1e-6)
+
+
+def test_memory_of_a_sequence_does_not_grow_with_its_length():
+    windows = RunningWindows(a_readout(), RULES)
+    place, row = np.array([windows.open()]), np.ones((1, 2, 3), dtype=np.float32)
+    windows.push(place, row)
+    before = windows._ring.nbytes
+    for _ in range(1000):
+        windows.push(place, row)
+    assert windows._ring.nbytes == before == 8 * 12 * 4 * 4
