@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from amygdala_tl.api.score import score
     from amygdala_tl.api.steer import steer
     from amygdala_tl.api.suggest_words import suggest_words
+    from amygdala_tl.api.thresholds import thresholds
     from amygdala_tl.api.train import train
     from amygdala_tl.api.verify import verify
     from amygdala_tl.corpus.io import read_corpus, write_corpus
@@ -46,16 +47,16 @@ if TYPE_CHECKING:
 __all__ = [
     "Ablate", "Add", "AmygdalaError", "Clamp", "Corpus", "Erase", "Readout", "capture", "control_vector", "cross_talk",
     "evaluate", "export", "extract", "fit", "fit_eraser", "intervene", "judge", "load_model", "load_ray", "load_readout",
-    "load_vllm", "read_corpus", "read_training_data", "readout_client", "score", "steer", "suggest_words", "train", "verify", "wrap",
-    "write_corpus",
+    "load_vllm", "read_corpus", "read_training_data", "readout_client", "score", "steer", "suggest_words", "thresholds", "train",
+    "verify", "wrap", "write_corpus",
 ]  # fmt: skip
 
 __getattr__ = lazily(
     __name__, api__capture="capture", api__control_vector="control_vector", api__cross_talk="cross_talk",
     api__evaluate="evaluate", api__export="export", api__extract="extract", api__fit="fit", api__fit_eraser="fit_eraser",
     api__judge="judge", api__load_ray="load_ray", api__load_vllm="load_vllm", api__score="score", api__steer="steer",
-    api__suggest_words="suggest_words", api__train="train", api__verify="verify", corpus__loader="read_training_data",
-    corpus__io="read_corpus write_corpus", corpus__record="Corpus", errors="AmygdalaError", lens__model="load_model",
-    lens__wrap="wrap", live__client="readout_client", readout__record="Readout load_readout",
-    steering__edits="Ablate Add Clamp Erase", steering__hooks="intervene",
+    api__suggest_words="suggest_words", api__thresholds="thresholds", api__train="train", api__verify="verify",
+    corpus__loader="read_training_data", corpus__io="read_corpus write_corpus", corpus__record="Corpus",
+    errors="AmygdalaError", lens__model="load_model", lens__wrap="wrap", live__client="readout_client",
+    readout__record="Readout load_readout", steering__edits="Ablate Add Clamp Erase", steering__hooks="intervene",
 )  # fmt: skip

@@ -18,6 +18,7 @@ from amygdala_tl.cli.printer import print_error, printer, set_up
 from amygdala_tl.cli.read import read
 from amygdala_tl.cli.serve import serve
 from amygdala_tl.cli.steer import ablation_run, steer
+from amygdala_tl.cli.thresholds import thresholds
 from amygdala_tl.cli.train import capture, export, fit, train
 from amygdala_tl.cli.verify import verify
 from amygdala_tl.cli.watch import watch
@@ -50,7 +51,7 @@ app = typer.Typer(
 )
 for command in (
     extract, train, read, inspect, report, quality, evaluate, crosstalk, layers, steer, ablation_run, compare, verify,
-    serve, watch, capture, fit, export, demo,
+    serve, watch, thresholds, capture, fit, export, demo,
 ):  # fmt: skip
     app.command(cls=Command)(command)
 

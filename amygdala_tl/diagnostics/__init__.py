@@ -8,9 +8,11 @@ from amygdala_tl.diagnostics.nulls import holm, permutation_null, random_directi
 from amygdala_tl.diagnostics.records import CrossTalk, Diagnosis, Evaluation, Interval, LayerSeparation
 from amygdala_tl.diagnostics.scored import ScoredTexts
 from amygdala_tl.diagnostics.separation import best_layers, layer_separation
+from amygdala_tl.diagnostics.thresholds import Thresholds, alert_thresholds
 
 __all__ = [
-    "CrossTalk", "Diagnosis", "Evaluation", "Interval", "LayerSeparation", "ScoredTexts",
+    "CrossTalk", "Diagnosis", "Evaluation", "Interval", "LayerSeparation", "ScoredTexts", "Thresholds",
+    "alert_thresholds",
     "auroc_interval", "average_precision_interval", "bag_of_words_scores", "best_layers", "cross_fitted_scores",
     "cross_talk", "holm", "layer_separation", "permutation_null", "random_direction_null",
 ]  # fmt: skip

@@ -164,8 +164,8 @@ class ReadoutClient:
                 failures += 1
                 time.sleep(pause_after(failures))
 
-    def stream_of(self, served: Served) -> Iterator[Generated]:
-        """Yield the events of one connection to the stream of `served`, the answer of `manifest`.
+    def stream_of(self, served: Served, *, seconds: float = math.inf) -> Iterator[Generated]:
+        """Yield the events of one connection to the stream of `served`, the answer of `manifest`, for so many seconds.
 
         Raises:
             LiveUnreachable: no answer, the stream ended, or an event is not of `served`.
@@ -176,10 +176,15 @@ class ReadoutClient:
         with self._answers():
             with self._client.stream("GET", "/v1/readout/stream", timeout=timeout) as response:
                 self._check(response)
-                patience.deadline = math.inf  # of the answer's head; the stream itself has no end
-                for event in events(chunks_of(response, endless), self._limits.event_bytes):
-                    if event.data:
-                        yield generated_of(event.data, served, self.label, self._limits)
+                patience.deadline = time.monotonic() + seconds  # the one before was of the answer's head
+                try:
+                    for event in events(chunks_of(response, endless), self._limits.event_bytes):
+                        if event.data:
+                            yield generated_of(event.data, served, self.label, self._limits)
+                except httpx.ReadTimeout:
+                    if patience.left > 0:
+                        raise
+                    return
             raise httpx.RemoteProtocolError("the stream ended")
 
     def _get(self, path: str, limit: int) -> bytes:

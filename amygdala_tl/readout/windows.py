@@ -135,6 +135,32 @@ def largest_windows(
     return LargestWindows(of_the_largest(peak, len(rows), fitting), peak, places[first], places[last] + 1)
 
 
+def largest_running(
+    scores: Float[Scores, "token *axes"],
+    z: Callable[..., Any],
+    width: int,
+    *,
+    least: int = 1,
+    readable: Readable | None = None,
+) -> Scores | None:
+    """Find the highest z that a running mean of a turn reaches, as an alert sees it.
+
+    Args:
+        scores, width, readable: as in `running_means`.
+        z: as in `largest_windows`; `tokens=` is an array, one number for each mean.
+        least: tokens that a mean needs to count.
+
+    Returns:
+        z, with the axes of what `z` gives; None for a turn with fewer readable tokens than `least`.
+    """
+    means, counts = running_means(scores, width, readable=readable)
+    full = counts >= least
+    if not full.any():
+        return None
+    found: Scores = np.asarray(z(means[full].astype(scores.dtype), tokens=counts[full])).max(axis=0)
+    return found
+
+
 def of_the_largest(peak: Float[Scores, "*axes"], tokens: int, widths: Sequence[int] = WIDTHS) -> Float[Floats, "*axes"]:
     """Correct the highest z of all windows of a turn for their number: the z that one score exceeds as rarely.
 

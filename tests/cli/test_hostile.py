@@ -50,6 +50,7 @@ BOUNDS = {"n_devices": (1, 1024), "token_components": (0, 1024), "max_examples_p
 BOUNDS |= dict.fromkeys(["max_tokens", "batch_size", "workers", "min_examples", "top_emotions"], (1, LARGEST_SEED))
 BOUNDS |= dict.fromkeys(["slots", "strongest", "passages"], (1, LARGEST_SEED))
 BOUNDS |= dict.fromkeys(["max_negative_mentions", "min_content_chars", "warnings", "seed"], (0, LARGEST_SEED))
+BOUNDS |= {"window": (1, 4096)}
 BOUNDS |= {"random": (3, 1_000_000), "samples": (0, 1_000_000), "probe_texts": (0, 1_000_000), "port": (0, 65_535)}
 OUTPUTS = {"output", "output_dir", "out"}
 MADE = {("train", "activations_dir"), ("capture", "activations_dir")}

@@ -79,6 +79,7 @@ def prepared(once, tiny_cache):
         (folder / "other.jsonl").write_text(
             "".join(json.dumps({"text": text.text, "labels": list(text.positive)}) + "\n" for text in texts[:40])
         )
+        (folder / "quiet.txt").write_text("\n".join(" ".join(text.text.split()) for text in texts[:12]))
         (folder / "diary").mkdir()
         for number, text in enumerate(texts):
             tags = " ".join(f"{name}:{score:g}" for name, score in text.scores.items())

@@ -15,6 +15,7 @@ from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.directions import method
 from amygdala_tl.directions.denoise import chain
 from amygdala_tl.errors import ModelError
+from amygdala_tl.routes.rules import rules_of_file
 from amygdala_tl.steering.settings import read_settings
 from amygdala_tl.vllm import mapping
 from amygdala_tl.vllm.projection import Projection
@@ -136,6 +137,10 @@ def follow_toml(block, servers, names):
     if "entry-points" in block.code:
         (plugins,) = tomllib.loads(block.code)["project"]["entry-points"].values()
         assert all(target.endswith(":register") for target in plugins.values())
+        return
+    if "[[alert]]" in block.code:
+        Path("alerts.toml").write_text(block.code)
+        assert rules_of_file("alerts.toml")
         return
     with open("validation.toml", "w") as file:
         file.write(block.code)

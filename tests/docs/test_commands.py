@@ -82,7 +82,7 @@ def test_every_command_and_option_exists(where, command):
     while "=" in words[0]:
         from amygdala_tl.vllm import settings
 
-        assert words.pop(0).split("=")[0] in (settings.VECTORS, settings.MANIFEST)
+        assert words.pop(0).split("=")[0] in (settings.VECTORS, settings.MANIFEST, settings.ALERTS)
     CHECKS[words[0]](words[1:])
 
 

@@ -1,0 +1,86 @@
+"""`thresholds`: where alerts should fire."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from amygdala_tl.cli import options
+from amygdala_tl.cli.printer import printer
+from amygdala_tl.errors import InputError
+from amygdala_tl.files import check_outputs, read_text
+
+_UNITS = {"s": 1, "m": 60, "h": 3600}
+
+
+def thresholds(
+    readout: options.ReadoutFile = options.READOUT,
+    texts: Annotated[
+        Path | None, typer.Option(help="File with one quiet text per line; or listen to a server.", show_default=False)
+    ] = None,
+    from_stream: Annotated[
+        str | None, typer.Option(help="Listen to the server at --url for this long: 90s, 10m, 2h.", show_default=False)
+    ] = None,
+    url: Annotated[
+        str | None,
+        typer.Option(help="Address of the server; AMYGDALA_VLLM_TOKEN holds its API key.", show_default=False),
+    ] = None,
+    concepts: Annotated[
+        str | None, typer.Option(help="Comma-separated concepts.", show_default="all of the readout's")
+    ] = None,
+    window: Annotated[int, typer.Option(min=1, max=4096, help="Tokens of the alerts' windows.")] = 64,
+    layer: Annotated[
+        int | None, typer.Option(help="Layer that the alerts read.", show_default="all layers in one score")
+    ] = None,
+    false_alarms: Annotated[float, typer.Option(help="Share of quiet turns that may raise an alert.")] = 0.01,
+    output: Annotated[
+        Path | None, typer.Option(help="Write the alerts to this file, for `serve --alerts`.", show_default=False)
+    ] = None,
+    model: options.ModelOption = None,
+) -> None:
+    """Choose the thresholds of alerts from quiet turns, for a rate of false alarms."""
+    from amygdala_tl.api.thresholds import thresholds as choose
+    from amygdala_tl.api.thresholds import write_alerts
+    from amygdala_tl.readout.record import load_readout
+    from amygdala_tl.report.thresholds import thresholds_table
+    from amygdala_tl.routes.rules import ALERTS
+
+    if output is not None:
+        check_outputs({output: ALERTS}, [readout, readout.with_suffix(".json"), texts])
+    if (from_stream is None) != (url is None) or (texts is None) == (url is None):
+        need = "--texts, or --from-stream and --url"
+        raise InputError("turns come from texts or from a server", need=need, remedy="give one of the two")
+    seconds = _seconds(from_stream or "10m")
+    bundle, lines = load_readout(readout), None if texts is None else _lines(texts)
+    console = printer()
+    if url is not None:
+        console.print(f"listening for {from_stream}", soft_wrap=True)
+    found = choose(
+        bundle,
+        lines,
+        model,
+        url=url,
+        seconds=seconds,
+        concepts=None if concepts is None else concepts.split(","),
+        window=window,
+        layer=layer,
+        false_alarms=false_alarms,
+    )
+    console.print(thresholds_table(found))
+    if output is not None:
+        write_alerts(output, found)
+
+
+def _seconds(said: str) -> float:
+    found = re.fullmatch(r"(\d{1,6}(?:\.\d{1,3})?)([smh])", said)
+    if found is None:
+        raise InputError("not a time", label="--from-stream", got=said, need="90s, 10m or 2h", remedy="write it so")
+    return float(found[1]) * _UNITS[found[2]]
+
+
+def _lines(path: Path) -> list[str]:
+    lines = [line.strip() for line in read_text(path, remedy="check --texts").splitlines() if line.strip()]
+    if not lines:
+        raise InputError("has no text", label=str(path), need="a text a line", remedy="check --texts")
+    return lines
