@@ -122,6 +122,15 @@ class ServeSettings:
     most_sequences: int = 16
 
 
+@dataclass(frozen=True, slots=True)
+class AlertSettings:
+    """Tokens of an alert's window, and for `thresholds` the rate of false alarms a turn and the seconds to listen."""
+
+    window: int = 64
+    false_alarms: float = 0.01
+    seconds: float = 600.0
+
+
 MODEL = ModelSettings()
 CAPTURE = CaptureOptions()
 FIT = FitSettings()
@@ -129,3 +138,4 @@ OUTPUT = OutputSettings()
 LAYERS = LayerChoice()
 SERVER = ServerLimits()
 SERVE = ServeSettings()
+ALERT = AlertSettings()

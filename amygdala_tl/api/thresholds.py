@@ -22,7 +22,8 @@ from amygdala_tl.live.records import Served
 from amygdala_tl.names import named_concepts
 from amygdala_tl.readout.record import Readout, load_readout
 from amygdala_tl.readout.windows import largest_running
-from amygdala_tl.routes.rules import ALERTS, WIDTH, Rule, checked_rules
+from amygdala_tl.routes.rules import ALERTS, Rule, checked_rules
+from amygdala_tl.settings import ALERT
 
 _DIGITS = 3
 LONGEST = 7 * 86_400.0
@@ -35,11 +36,11 @@ def thresholds(
     lens: Lens | str | None = None,
     *,
     url: str | None = None,
-    seconds: float = 600.0,
+    seconds: float = ALERT.seconds,
     concepts: Sequence[str] | None = None,
-    window: int = WIDTH,
+    window: int = ALERT.window,
     layer: int | None = None,
-    false_alarms: float = 0.01,
+    false_alarms: float = ALERT.false_alarms,
 ) -> Thresholds:
     """Choose thresholds for alerts, which a stated share of quiet turns exceeds.
 

@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperCommand
 
 from amygdala_tl.cli.compare import compare
+from amygdala_tl.cli.dashboard import dashboard
 from amygdala_tl.cli.demo import demo
 from amygdala_tl.cli.diagnose import crosstalk, evaluate, layers, quality, report
 from amygdala_tl.cli.extract import extract
@@ -51,7 +52,7 @@ app = typer.Typer(
 )
 for command in (
     extract, train, read, inspect, report, quality, evaluate, crosstalk, layers, steer, ablation_run, compare, verify,
-    serve, watch, thresholds, capture, fit, export, demo,
+    serve, watch, thresholds, dashboard, capture, fit, export, demo,
 ):  # fmt: skip
     app.command(cls=Command)(command)
 

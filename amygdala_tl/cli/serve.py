@@ -28,10 +28,14 @@ def serve(
     alert_webhook: Annotated[
         str | None, typer.Option(help="Address that gets every event of an alert, as JSON.")
     ] = None,
+    metrics_concepts: Annotated[
+        str | None, typer.Option(help="Comma-separated concepts with metrics of their own, at most 32.")
+    ] = None,
 ) -> None:
     """Chat with the readout's model in a browser, or with OpenAI's client, and see every token's scores; steer it."""
     try:
         from amygdala_tl.net.loopback import check_port, running_app
+        from amygdala_tl.routes.concepts import metrics_rules
         from amygdala_tl.routes.rules import caution, checked_rules, rule_of, rules_of_file
         from amygdala_tl.routes.webhook import check_webhook
         from amygdala_tl.serve.app import readout_app
@@ -47,9 +51,12 @@ def serve(
     rules = [*(rule_of(each) for each in alert or []), *(rules_of_file(alerts) if alerts else ())]
     rules = list(checked_rules(rules, bundle))
     check_webhook(alert_webhook, len(rules))
+    counted = [rule.concept for rule in metrics_rules((metrics_concepts or "").split(","), bundle)]
     check_port(host, port)  # mistakes come before the model, which takes long
     said, lens = [str(rule) for rule in rules], lens_of(bundle, model)
-    app = readout_app(bundle, lens, key=key, local=local, alerts=said, alert_webhook=alert_webhook)
+    app = readout_app(
+        bundle, lens, key=key, local=local, alerts=said, alert_webhook=alert_webhook, metrics_concepts=counted
+    )
     console = printer()
     with running_app(app, host=host, port=port) as url:
         console.print(f"{bundle!r}", soft_wrap=True)

@@ -10,6 +10,7 @@ from amygdala_tl.cli import options
 from amygdala_tl.cli.printer import printer
 from amygdala_tl.errors import InputError
 from amygdala_tl.files import check_outputs, read_text
+from amygdala_tl.settings import ALERT
 
 _UNITS = {"s": 1, "m": 60, "h": 3600}
 
@@ -29,11 +30,13 @@ def thresholds(
     concepts: Annotated[
         str | None, typer.Option(help="Comma-separated concepts.", show_default="all of the readout's")
     ] = None,
-    window: Annotated[int, typer.Option(min=1, max=4096, help="Tokens of the alerts' windows.")] = 64,
+    window: Annotated[int, typer.Option(min=1, max=4096, help="Tokens of the alerts' windows.")] = ALERT.window,
     layer: Annotated[
         int | None, typer.Option(help="Layer that the alerts read.", show_default="all layers in one score")
     ] = None,
-    false_alarms: Annotated[float, typer.Option(help="Share of quiet turns that may raise an alert.")] = 0.01,
+    false_alarms: Annotated[
+        float, typer.Option(help="Share of quiet turns that may raise an alert.")
+    ] = ALERT.false_alarms,
     output: Annotated[
         Path | None, typer.Option(help="Write the alerts to this file, for `serve --alerts`.", show_default=False)
     ] = None,
@@ -51,7 +54,7 @@ def thresholds(
     if (from_stream is None) != (url is None) or (texts is None) == (url is None):
         need = "--texts, or --from-stream and --url"
         raise InputError("turns come from texts or from a server", need=need, remedy="give one of the two")
-    seconds = _seconds(from_stream or "10m")
+    seconds = ALERT.seconds if from_stream is None else _seconds(from_stream)
     bundle, lines = load_readout(readout), None if texts is None else _lines(texts)
     console = printer()
     if url is not None:

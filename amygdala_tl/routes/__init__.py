@@ -9,6 +9,8 @@ rules.py       rules of alerts, as text and TOML
 running.py     running means of the last tokens, of all sequences at once
 webhook.py     events to an address, from a thread of their own
 alerts.py      events of rules: fired, kept, handed out
+concepts.py    metrics of some concepts
+dashboard.py   a Grafana dashboard and Prometheus rules of these metrics
 watch.py       from rows that arrive to windows and alerts
 collector.py   all of these for one served readout
 endpoints.py   the routes

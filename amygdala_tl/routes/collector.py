@@ -1,14 +1,16 @@
 """Collector of a serving process: rows come in from an engine, readouts go out to responses, requests and streams."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from amygdala_tl.readout.record import Readout
-from amygdala_tl.routes.alerts import Alerts
+from amygdala_tl.routes.alerts import Alerts, alerts_of
+from amygdala_tl.routes.concepts import ConceptMetrics, metrics_rules
 from amygdala_tl.routes.events import events_of
 from amygdala_tl.routes.metrics import Metrics
 from amygdala_tl.routes.readers import Readers
 from amygdala_tl.routes.rows import rows_per_piece
+from amygdala_tl.routes.rules import Rule, checked_rules
 from amygdala_tl.routes.store import Entry, Store
 from amygdala_tl.routes.watch import Watch
 
@@ -23,10 +25,17 @@ class Collector:
         metrics, store, readers: see their classes.
         with_text: whether the routes show token ids and text.
         alerts: what has come of the alerts; None for a server without any.
+        concepts: metrics of some concepts, or None.
     """
 
     def __init__(
-        self, readout: Readout, metrics: Metrics, *, with_text: bool = False, alerts: Alerts | None = None
+        self,
+        readout: Readout,
+        metrics: Metrics,
+        *,
+        with_text: bool = False,
+        alerts: Alerts | None = None,
+        concepts: ConceptMetrics | None = None,
     ) -> None:
         self.readout = readout
         self.metrics = metrics
@@ -34,11 +43,12 @@ class Collector:
         self.store = Store(changed=metrics.follow)
         self.readers = Readers(metrics)
         self.alerts = alerts
+        self.concepts = concepts
 
     def watch(self) -> None:
-        """Look out for alerts from now on, if there are any."""
-        if self.alerts is not None:
-            self.store.watcher = Watch(self.readout, self.alerts, self.metrics)
+        """Look out for alerts, and count what metrics of concepts show, from now on."""
+        if self.alerts is not None or self.concepts is not None:
+            self.store.watcher = Watch(self.readout, self.alerts, self.concepts, self.metrics)
 
     async def of_output(self, entry: Entry, token_ids: Sequence[int], text: str, *, delta: bool) -> bytes:
         """Return the readouts of generated tokens: the stream that each was sampled from, one position before it.
@@ -62,3 +72,32 @@ class Collector:
             for event, n_bytes in said:
                 self.readers.put(event, n_bytes)
         return fragment
+
+
+def collector_of(
+    readout: Readout,
+    metrics: Callable[[Sequence[str], Sequence[str]], Metrics],
+    *,
+    with_text: bool,
+    rules: Sequence[Rule] = (),
+    webhook: str | None = None,
+    concepts: Sequence[str] = (),
+) -> Collector:
+    """Return the collector of a server, which does not watch yet.
+
+    Args:
+        readout, with_text: see `Collector`.
+        metrics: makes the metrics for rules and concepts.
+        rules: of alerts.
+        webhook: address that gets their events.
+        concepts: names of those with metrics of their own.
+
+    Raises:
+        InputError: a rule, a concept or the address is wrong.
+        ReadoutError: the readout lacks the calibration of a rule.
+    """
+    rules, windows = checked_rules(rules, readout), metrics_rules(concepts, readout)
+    made = metrics([str(rule) for rule in rules], [window.concept for window in windows])
+    alerts = alerts_of(rules, made, with_text=with_text, webhook=webhook)
+    counted = ConceptMetrics(windows, made) if windows else None
+    return Collector(readout, made, with_text=with_text, alerts=alerts, concepts=counted)

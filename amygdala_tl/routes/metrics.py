@@ -1,13 +1,18 @@
 """Counts of the readouts for a server's `/metrics`, in the text format of Prometheus."""
 
+import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import final
 
 from amygdala_tl.routes.store import Store
+from amygdala_tl.settings import ALERT
 
 Table = dict[str, tuple[str, dict[str, tuple[str, ...]]]]
-"""Name -> help, and the values of its label, each of which is counted apart."""
+"""Name -> help, and the values of each of its labels, all combinations of which are counted apart."""
+
+Key = str | tuple[str, ...]
+"""Of a number: the metric's name, or the value of its label, or the values of its labels."""
 
 _DROPPED = "Rows of scores that were dropped: of cancelled and old requests, computed again, or past a request's end."
 _MISSING = "Positions of finished requests without scores: from the prefix cache, or lost."
@@ -32,14 +37,26 @@ GAUGES: Table = {
     "stream_readers": ("Readers of the stream.", {}),
 }
 ALERT_GAUGES: Table = {"alert_readers": ("Readers of events.", {})}
+EDGES, ANY = (0, 1, 2, 3, 4), "any"
+"""Thresholds of z that tokens of a concept are counted by, and the label of all tokens with a z."""
+
+_TOKENS = f"Generated tokens by the z of the last {ALERT.window} tokens' mean that they end."
+_Z = f"Mean of the z of the last {ALERT.window} tokens, over the tokens of the last second with any."
 PREFIX = "amygdala_tl_"
 
 
-class Metrics(ABC):
-    """Metrics of a serving process; a metric without a label goes by its name, the others by their label's values."""
+def series(name: str, labels: dict[str, tuple[str, ...]]) -> Iterator[tuple[Key, dict[str, str]]]:
+    """Yield the key of every number of a metric, and its labels."""
+    for values in itertools.product(*labels.values()):
+        key: Key = name if not values else values[0] if len(values) == 1 else values
+        yield key, dict(zip(labels, values, strict=True))
 
-    def __init__(self, rules: Sequence[str] = ()) -> None:
-        """Start at zero; the events of each of `rules` are counted apart.
+
+class Metrics(ABC):
+    """Metrics of a serving process."""
+
+    def __init__(self, rules: Sequence[str] = (), concepts: Sequence[str] = ()) -> None:
+        """Start at zero; the events of each of `rules` are counted apart, and the tokens of each of `concepts`.
 
         Attributes:
             counters, gauges: the metrics there are.
@@ -49,13 +66,17 @@ class Metrics(ABC):
         if rules:
             fired: Table = {"alerts": ("Events of alerts.", {"rule": tuple(rules)})}
             self.counters, self.gauges = COUNTERS | fired | ALERT_COUNTERS, GAUGES | ALERT_GAUGES
+        if concepts:
+            name, window = {"concept": tuple(concepts)}, {"window": (str(ALERT.window),)}
+            self.counters = self.counters | {"concept_tokens": (_TOKENS, {**name, "above": (ANY, *map(str, EDGES))})}
+            self.gauges = self.gauges | {"concept_z": (_Z, {**name, **window})}
 
     @abstractmethod
-    def count(self, name: str, times: int = 1) -> None:
+    def count(self, name: Key, times: int = 1) -> None:
         """Count something that happened `times` more."""
 
     @abstractmethod
-    def show(self, name: str, number: int) -> None:
+    def show(self, name: Key, number: int | float) -> None:
         """Set a number that rises and falls."""
 
     def follow(self, store: Store) -> None:
@@ -73,18 +94,19 @@ class Metrics(ABC):
 class TextMetrics(Metrics):
     """Metrics that this process writes itself, for a server without a client of Prometheus."""
 
-    def __init__(self, rules: Sequence[str] = ()) -> None:
-        super().__init__(rules)
-        names = {name: labels for table in (self.counters, self.gauges) for name, (_, labels) in table.items()}
-        keys = [
-            key for name, labels in names.items() for key in (*sum(labels.values(), ()), *([] if labels else [name]))
-        ]
-        self._numbers = dict.fromkeys(keys, 0)
+    def __init__(self, rules: Sequence[str] = (), concepts: Sequence[str] = ()) -> None:
+        super().__init__(rules, concepts)
+        self._numbers: dict[Key, int | float] = {
+            key: 0
+            for table in (self.counters, self.gauges)
+            for name, (_, labels) in table.items()
+            for key, _ in series(name, labels)
+        }
 
-    def count(self, name: str, times: int = 1) -> None:
+    def count(self, name: Key, times: int = 1) -> None:
         self._numbers[name] += times
 
-    def show(self, name: str, number: int) -> None:
+    def show(self, name: Key, number: int | float) -> None:
         self._numbers[name] = number
 
     def text(self) -> str:
@@ -94,9 +116,11 @@ class TextMetrics(Metrics):
             for name, (said, labels) in table.items():
                 whole = f"{PREFIX}{name}{ending}"
                 lines += [f"# HELP {whole} {said}", f"# TYPE {whole} {kind}"]
-                lines += [] if labels else [f"{whole} {self._numbers[name]}"]
-                for label, values in labels.items():
-                    lines += [f'{whole}{{{label}="{_escaped(value)}"}} {self._numbers[value]}' for value in values]
+                for key, own in series(name, labels):
+                    said_of = ",".join(f'{label}="{_escaped(value)}"' for label, value in own.items())
+                    lines.append(
+                        f"{whole}{{{said_of}}} {self._numbers[key]}" if own else f"{whole} {self._numbers[key]}"
+                    )
         return "\n".join(lines) + "\n"
 
 

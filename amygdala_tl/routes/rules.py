@@ -26,9 +26,7 @@ from amygdala_tl.kinds import text_with
 from amygdala_tl.names import named_concepts
 from amygdala_tl.readout.record import Readout
 from amygdala_tl.readout.scale import Scale
-
-WIDTH = 64
-"""Tokens of a window, where a rule does not say."""
+from amygdala_tl.settings import ALERT
 
 MOST_RULES, WIDEST = 256, 4096
 ALERTS = Kind("a file of alerts", text_with(r"^\[\[alert\]\]"), private=False)
@@ -51,7 +49,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
 
     concept: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
     above: Annotated[float, msgspec.Meta(ge=-1e6, le=1e6)]
-    window: Annotated[int, msgspec.Meta(ge=1, le=WIDEST)] = WIDTH
+    window: Annotated[int, msgspec.Meta(ge=1, le=WIDEST)] = ALERT.window
     layer: int | None = None
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Watch over running sequences: each newly generated token's scores go through the running windows, and to the alerts.
+"""Watch over running sequences: each newly generated token's scores go through the running windows, to alerts and metrics.
 
 Only positions that a generated token was sampled from count, each once: not the prompt, not what is computed again after
 preemption, not the first position of all, an attention sink.
@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from amygdala_tl.readout.record import Readout
 from amygdala_tl.routes.alerts import Alerts
+from amygdala_tl.routes.concepts import ConceptMetrics
 from amygdala_tl.routes.metrics import Metrics
 from amygdala_tl.routes.running import RunningWindows
 from amygdala_tl.routes.store import Arrival, Entry, Step
@@ -31,10 +32,15 @@ class _Watched:
 class Watch:
     """Takes rows as they arrive in the store; see `Store.watcher`."""
 
-    def __init__(self, readout: Readout, alerts: Alerts, metrics: Metrics) -> None:
-        self._alerts, self._metrics = alerts, metrics
+    def __init__(
+        self, readout: Readout, alerts: Alerts | None, concepts: ConceptMetrics | None, metrics: Metrics
+    ) -> None:
+        """Watch for alerts, for metrics of concepts, or both."""
+        self._alerts, self._concepts, self._metrics = alerts, concepts, metrics
+        rules = () if alerts is None else alerts.rules
+        self._n_rules = len(rules)
         self._failed = False
-        self._windows = RunningWindows(readout, alerts.rules)
+        self._windows = RunningWindows(readout, [*rules, *(() if concepts is None else concepts.rules)])
         self._watched: dict[str, _Watched] = {}
 
     def __len__(self) -> int:
@@ -63,6 +69,8 @@ class Watch:
         """Forget a sequence."""
         if watched := self._watched.pop(entry.engine_id, None):
             self._windows.close(watched.place)
+            if self._concepts is not None and not self._watched:
+                self._concepts.write()
 
     def _look_at(self, step: Step, finite: npt.NDArray[np.bool_], arrivals: Sequence[Arrival]) -> None:
         rounds: list[list[tuple[Entry, int]]] = []  # each sequence has one row in a round, almost always the only one
@@ -82,10 +90,15 @@ class Watch:
     def _begin(self, entry: Entry) -> _Watched:
         watched = _Watched(self._windows.open(), max(1, len(entry.prompt_ids) - 1))
         self._watched[entry.engine_id] = watched
-        self._alerts.begin(watched.place)
+        if self._alerts is not None:
+            self._alerts.begin(watched.place)
         return watched
 
     def _look(self, step: Step, entries: list[Entry], rows: list[int]) -> None:
         places = np.array([self._watched[entry.engine_id].place for entry in entries])
         z, held = self._windows.push(places, step.scores[rows])
-        self._alerts.look(entries, step.positions[rows].tolist(), places, z, held)
+        if self._alerts is not None:
+            own = slice(self._n_rules)
+            self._alerts.look(entries, step.positions[rows].tolist(), places, z[:, own], held[:, own])
+        if self._concepts is not None:
+            self._concepts.look(z[:, self._n_rules :])

@@ -17,11 +17,10 @@ from starlette.types import Receive, Scope, Send
 from amygdala_tl.lens.decoder import decoder_of
 from amygdala_tl.lens.model import Lens
 from amygdala_tl.readout.record import Readout
-from amygdala_tl.routes.alerts import alerts_of
-from amygdala_tl.routes.collector import Collector
+from amygdala_tl.routes.collector import Collector, collector_of
 from amygdala_tl.routes.endpoints import UNBUFFERED, FastJSONResponse, readout_routes, refusal
 from amygdala_tl.routes.metrics import TextMetrics
-from amygdala_tl.routes.rules import checked_rules, rule_of
+from amygdala_tl.routes.rules import rule_of
 from amygdala_tl.serve.answers import Answer
 from amygdala_tl.serve.engine import Busy, Engine, Wanted
 from amygdala_tl.serve.generation import Generation
@@ -53,6 +52,7 @@ def readout_app(
     most_sequences: int = SERVE.most_sequences,
     alerts: Sequence[str] = (),
     alert_webhook: str | None = None,
+    metrics_concepts: Sequence[str] = (),
 ) -> Starlette:
     """Return an ASGI application that serves a model with the readout of every token.
 
@@ -65,15 +65,16 @@ def readout_app(
         most_sequences: how many sequences take turns; requests for more get HTTP 429.
         alerts: rules, such as `grief>3@window=64`; their events are at `/v1/readout/events`.
         alert_webhook: address that gets every event.
+        metrics_concepts: concepts with metrics of their own, at most 32.
 
     Raises:
         ModelError: the model cannot continue a text from its cache.
         InputError, ReadoutError: an alert or its webhook is invalid, or the readout lacks the calibration of one.
     """
-    rules = checked_rules([rule_of(each) for each in alerts], readout)
-    metrics = TextMetrics([str(rule) for rule in rules])
-    watched = alerts_of(rules, metrics, with_text=local, webhook=alert_webhook)
-    collector = Collector(readout, metrics, with_text=local, alerts=watched)
+    rules = [rule_of(each) for each in alerts]
+    collector = collector_of(
+        readout, TextMetrics, with_text=local, rules=rules, webhook=alert_webhook, concepts=metrics_concepts
+    )
     collector.watch()
     serving = _Serving(collector, lens, Engine(lens, readout, most_sequences))
     manifest = readout.manifest_json().encode()
@@ -82,8 +83,8 @@ def readout_app(
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         yield
         await asyncio.to_thread(serving.engine.close)
-        if watched is not None:
-            await asyncio.to_thread(watched.close)
+        if collector.alerts is not None:
+            await asyncio.to_thread(collector.alerts.close)
 
     routes = [
         Route("/v1/models", serving.models, methods=["GET"]),

@@ -9,9 +9,8 @@ import tempfile
 from typing import Any
 
 from amygdala_tl.errors import ModelError
-from amygdala_tl.routes.alerts import alerts_of
-from amygdala_tl.routes.collector import Collector
-from amygdala_tl.routes.rules import caution, checked_rules
+from amygdala_tl.routes.collector import Collector, collector_of
+from amygdala_tl.routes.rules import caution
 from amygdala_tl.vllm.metrics import PrometheusMetrics
 from amygdala_tl.vllm.receiver import Receiver
 from amygdala_tl.vllm.settings import KEY, SOCKET, STREAM_TEXT, Settings
@@ -42,12 +41,17 @@ def install_in_servers(settings: Settings) -> None:
 
 def _collector(settings: Settings) -> Collector:
     readout = settings.load()
-    rules = checked_rules(settings.rules, readout)
-    metrics = PrometheusMetrics([str(rule) for rule in rules])
-    if (known := caution(rules, readout)) is not None:
+    collector = collector_of(
+        readout,
+        PrometheusMetrics,
+        with_text=settings.with_text,
+        rules=settings.rules,
+        webhook=settings.webhook,
+        concepts=settings.metrics_concepts,
+    )
+    if (known := caution(settings.rules, readout)) is not None:
         logger.warning("readouts: %s", known)
-    alerts = alerts_of(rules, metrics, with_text=settings.with_text, webhook=settings.webhook)
-    return Collector(readout, metrics, with_text=settings.with_text, alerts=alerts)
+    return collector
 
 
 def _remove(folder: str, pid: int) -> None:

@@ -19,6 +19,7 @@ KEY = "VLLM_READOUT_KEY"
 STREAM_TEXT = "VLLM_READOUT_STREAM_TEXT"
 ALERTS = "VLLM_READOUT_ALERTS"
 WEBHOOK = "VLLM_READOUT_ALERT_WEBHOOK"
+METRICS_CONCEPTS = "VLLM_READOUT_METRICS_CONCEPTS"
 SOCKET = "AMYGDALA_TL_READOUT_SOCKET"
 """Address to which engine processes send their rows. A serving process sets it before it starts them, and they inherit it."""
 
@@ -34,6 +35,7 @@ class Settings:
         with_text: let the routes show token ids and text.
         rules: of alerts.
         webhook: address that gets the events of alerts.
+        metrics_concepts: names of concepts with metrics of their own.
     """
 
     vectors: Path
@@ -43,6 +45,7 @@ class Settings:
     with_text: bool = False
     rules: tuple[Rule, ...] = ()
     webhook: str | None = field(default=None, repr=False)
+    metrics_concepts: tuple[str, ...] = ()
 
     def load(self) -> Readout:
         """Load the bundle; raises as `load_readout`."""
@@ -78,6 +81,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings | No
         with_text=_is_on(environment.get(STREAM_TEXT)),
         rules=rules_of_text(environment.get(ALERTS, "")),
         webhook=environment.get(WEBHOOK) or None,
+        metrics_concepts=tuple(name for name in environment.get(METRICS_CONCEPTS, "").split(",") if name.strip()),
     )
 
 

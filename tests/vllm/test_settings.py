@@ -57,3 +57,8 @@ def test_alerts_are_rules_with_commas_between_or_a_file(tmp_path):
     found = read_settings(ON | {"VLLM_READOUT_ALERT_WEBHOOK": "http://user:opensesame@host/"})
     assert found.webhook == "http://user:opensesame@host/"
     assert "opensesame" not in repr(found)
+
+
+def test_concepts_with_metrics_are_names_with_commas_between():
+    assert read_settings(ON).metrics_concepts == ()
+    assert read_settings(ON | {"VLLM_READOUT_METRICS_CONCEPTS": "grief,joy,"}).metrics_concepts == ("grief", "joy")
