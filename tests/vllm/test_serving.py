@@ -5,6 +5,7 @@ import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -13,6 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from amygdala_tl.lens.residuals import run_resid_post
 from amygdala_tl.readout.record import load_readout
+from amygdala_tl.records import Calibration
 from tests.vllm.bundles import add_golden, write_bundle
 from tests.vllm.serving import refusal, stream, vllm_server
 
@@ -42,6 +44,9 @@ def before(model, n_layers):
 
 mapping.find_layers = before
 """
+ALERTED, ALERT_LAYER = "concept3", 14
+ALERT = f"{ALERTED}>-1000000@window=4@layer={ALERT_LAYER}"
+"""Fires at the first generated token of every answer."""
 CHUNK = 64
 SMALL_CHUNKS = ("--max-num-batched-tokens", str(CHUNK))
 SETTINGS = {
@@ -55,6 +60,8 @@ def bundle(tmp_path_factory, embedded):
     """Random directions at every layer of the embedded model."""
     path = tmp_path_factory.mktemp("bundle") / "r.safetensors"
     readout = load_readout(write_bundle(path, d_model=576, layers=LAYERS, concepts=CONCEPTS))
+    shape = len(LAYERS), len(CONCEPTS)
+    readout = replace(readout, token_calibration=Calibration(torch.zeros(shape), torch.ones(shape), 100))
     ids = [embedded.tokenizer(text).input_ids for text in PROMPTS[:4]]  # the fourth is longer than a chunk
     streams = [run_resid_post(embedded.model, torch.tensor([one]), LAYERS)[0] for one in ids]
     return readout.with_golden(PROMPTS[:4], ids, torch.cat(streams)).save(path)
@@ -63,7 +70,8 @@ def bundle(tmp_path_factory, embedded):
 @pytest.fixture(scope="module", params=SETTINGS, ids=lambda name: name.replace(", ", "-").replace(" ", "-"))
 def server(request, bundle):
     """A server with readouts on."""
-    with vllm_server(*SETTINGS[request.param], bundle=bundle, VLLM_READOUT_STREAM_TEXT="1") as running:
+    more = {"VLLM_READOUT_STREAM_TEXT": "1", "VLLM_READOUT_ALERTS": ALERT, "VLLM_READOUT_METRICS_CONCEPTS": ALERTED}
+    with vllm_server(*SETTINGS[request.param], bundle=bundle, **more) as running:
         yield request.param, running
 
 
@@ -137,6 +145,21 @@ def test_every_position_of_a_request_equals_the_lens_and_uncomputed_ones_are_nul
     assert metrics['positions_missing_total{reason="cached"}'] >= cached
     assert metrics['positions_missing_total{reason="lost"}'] == 0
     assert all(value == 0 for name, value in metrics.items() if name.startswith("failures_total"))
+
+
+def test_every_answer_fires_the_alert_once_with_the_z_of_its_first_token(server, answers):
+    _, running = server
+    found = running.client.get("/v1/readout/events", params={"last": 1000}).json()
+    fired = {event["request_id"]: event for event in found["events"]}
+    for answer, _ in [pair for round_ in answers for pair in round_]:
+        event = fired[f"{answer['id']}-0"]  # vLLM's name of the completion's first prompt
+        (choice,) = answer["choices"]
+        first = int(len(choice["prompt_token_ids"]) == 1)  # the first position of all is an attention sink
+        expected = choice["readout"][first][LAYERS.index(ALERT_LAYER)][CONCEPTS.index(ALERTED)]
+        assert (event["token"], event["tokens"], event["rule"]) == (first, 1, ALERT)
+        assert event["z"] == pytest.approx(expected, abs=1e-3)
+    assert len(fired) == len(found["events"]), "no answer fired twice"
+    assert running.metrics()[f'alerts_total{{rule="{ALERT}"}}'] >= len(found["events"])
 
 
 def test_the_manifest_is_the_bundles_and_unknown_requests_are_404(server, bundle):
