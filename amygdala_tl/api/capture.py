@@ -11,6 +11,7 @@ from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.lens.hooks import parse_layers
 from amygdala_tl.lens.model import Lens
 from amygdala_tl.lens.template import rendered_template
+from amygdala_tl.readout.record import Readout
 from amygdala_tl.records import (
     CaptureSettings,
     CaptureSummary,
@@ -70,3 +71,15 @@ def capture(
     texts = {text.id: text.text for text in corpus.texts}
     summary = capture_texts(lens, texts, indices, store, batch_size=batch_size, progress=progress)
     return store, summary
+
+
+def capture_again(
+    readout: Readout, corpus: Corpus, lens: Lens, folder: Path, progress: ProgressCallback | None = None
+) -> tuple[ActivationStore, CaptureSummary]:
+    """Run the texts of a readout's corpus as they were run for it, at its layers; arguments and errors as in `capture`."""
+    said = readout.provenance.capture
+    return capture(
+        corpus, lens, folder, layers=readout.layers, chat_template=said.chat_template, max_tokens=said.max_tokens,
+        token_components=said.token_components, store_dtype=said.store_dtype, keep_position=said.read_position,
+        progress=progress,
+    )  # fmt: skip

@@ -3,13 +3,10 @@
 from pathlib import Path
 
 from amygdala_tl.activations.store import ActivationStore
-from amygdala_tl.api.capture import capture
 from amygdala_tl.corpus.loader import read_again
 from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.errors import InputError, ReadoutError
-from amygdala_tl.lens.model import Lens
 from amygdala_tl.readout.record import Readout
-from amygdala_tl.records import CaptureSummary, ProgressCallback
 
 
 def corpus_of(readout: Readout, folder: str | Path) -> Corpus:
@@ -56,15 +53,3 @@ def store_of(readout: Readout, folder: str | Path) -> ActivationStore:
     if said.model is None:
         raise ReadoutError("the readout names no model", remedy="use it without activations")
     return ActivationStore.for_model(folder, said.model, said.capture, make=False)
-
-
-def capture_again(
-    readout: Readout, corpus: Corpus, lens: Lens, folder: Path, progress: ProgressCallback | None = None
-) -> tuple[ActivationStore, CaptureSummary]:
-    """Run the texts of a readout's corpus as they were run for it, at its layers; arguments and errors as in `capture`."""
-    said = readout.provenance.capture
-    return capture(
-        corpus, lens, folder, layers=readout.layers, chat_template=said.chat_template, max_tokens=said.max_tokens,
-        token_components=said.token_components, store_dtype=said.store_dtype, keep_position=said.read_position,
-        progress=progress,
-    )  # fmt: skip

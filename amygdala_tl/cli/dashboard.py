@@ -1,12 +1,12 @@
 """`dashboard`: what to show of a server's metrics, and what to be alerted about."""
 
-import sys
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from amygdala_tl.cli import options
-from amygdala_tl.cli.printer import print_json
+from amygdala_tl.cli.printer import print_json, printer
 
 
 def dashboard(
@@ -27,6 +27,6 @@ def dashboard(
 
     named = [rule.concept for rule in metrics_rules((concepts or "").split(","), load_readout(readout))]
     if rules:
-        sys.stdout.write(prometheus_rules(named))
+        printer().print(Text(prometheus_rules(named)), end="", soft_wrap=True)
     else:
         print_json(grafana_dashboard(named), indent=2)

@@ -92,7 +92,8 @@ def _training_data(
     kept = source.activations
     if not again or kept is None or "://" in kept or Path(kept).exists():
         return training_data(readout, file, Path(source.corpus), kept)
-    from amygdala_tl.api.inputs import capture_again, corpus_of
+    from amygdala_tl.api.capture import capture_again
+    from amygdala_tl.api.inputs import corpus_of
     from amygdala_tl.api.models import lens_of
     from amygdala_tl.report.progress import capture_progress
     from amygdala_tl.report.summaries import capture_line

@@ -222,6 +222,7 @@ class _Stream(httpcore.NetworkStream):
 def _bounded(timeout: float | None, late: type[httpcore.TimeoutException]) -> float:
     if not isinstance(timeout, Patience):
         return _SILENCE if timeout is None else timeout
-    if timeout.left <= 0:
+    left = timeout.left  # read once: it falls with the clock, and a socket refuses a negative number
+    if left <= 0:
         raise late(f"no whole answer within {timeout.total:g} s")
-    return min(float(timeout), timeout.left)
+    return min(float(timeout), left)
