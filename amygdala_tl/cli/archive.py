@@ -28,25 +28,21 @@ def archived(settings: RunSettings, corpus: Corpus | None, out: Path) -> RunSett
         InputError: the folder holds copies of other files.
         StorageError: the disk refused.
     """
-    from amygdala_tl.readout import bundle
+    from amygdala_tl.readout.formats import files_of
     from amygdala_tl.steering.words import WORDS
 
     source, words, folder = settings.readout, settings.steering.words, out / INPUTS
     if (out / RUN_FILE).exists() and not folder.exists():
         return settings
-    files: dict[Path, Kind] = {}
+    files: dict[Path, tuple[Path, Kind]] = {}  # copy -> file, and its kind
     if source.file is not None:
-        files |= bundle.outputs(source.file)
-        activations = source.activations or str(Path(source.file).parent / "activations")
-        source = replace(source, file=str(folder / Path(source.file).name), activations=activations)
+        files |= {folder / path.name: (path, kind) for path, kind in files_of(source.file).items() if path.is_file()}
+        kept = source.activations or (None if corpus is None else str(Path(source.file).parent / "activations"))
+        source = replace(source, file=str(folder / Path(source.file).name), activations=kept)
     if words is not None:
-        files[Path(words)] = WORDS
-        words = str(folder / Path(words).name)
-    copies = {
-        folder / path.name: (read_file(path, remedy="check the path"), kind)
-        for path, kind in files.items()
-        if path.is_file()
-    }
+        copy = folder / "words" / Path(words).name  # apart, for it may have the name of a manifest
+        files[copy], words = (Path(words), WORDS), str(copy)
+    copies = {copy: (read_file(path, remedy="check the path"), kind) for copy, (path, kind) in files.items()}
     for copy, (data, _) in copies.items():
         if copy.exists() and read_file(copy, remedy="choose another folder") != data:
             raise _other(out, copy)
@@ -61,6 +57,7 @@ def archived(settings: RunSettings, corpus: Corpus | None, out: Path) -> RunSett
     make_folder(folder, private=True)
     for copy, (data, kind) in copies.items():
         if not copy.exists():
+            make_folder(copy.parent, private=True)
             atomic_write_bytes(copy, data, kind)
     return replace(settings, readout=source, steering=replace(settings.steering, words=words))
 

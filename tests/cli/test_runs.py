@@ -3,10 +3,17 @@
 import csv
 import json
 import tomllib
+from pathlib import Path
 
+import numpy as np
 import pytest
 
+from amygdala_tl.cli.archive import archived
+from amygdala_tl.readout.control_vector import control_vector_bytes
+from amygdala_tl.readout.record import load_readout
 from amygdala_tl.steering.results import write_run, write_seed
+from amygdala_tl.steering.settings import ReadoutSettings, RunSettings, SteeringSettings
+from amygdala_tl.steering.words import read_words
 from tests.cli.conftest import run
 from tests.report.steering_example import example_run
 
@@ -107,9 +114,9 @@ def test_a_folder_that_was_moved_can_be_run_again_with_nothing_else_at_hand(caps
     (tmp_path / "words.json").write_text('{"joy": ["sun", "happy"]}')
     settings = written(config(f'words = "{tmp_path / "words.json"}"'))
     assert run(capsys, "steer", "--config", settings, "--out", tmp_path / "first")[0] == 0
-    kept = {path.name: path.read_bytes() for path in (tmp_path / "first" / "inputs").iterdir() if path.is_file()}
-    assert kept["readout.safetensors"] == (workplace / "readout.safetensors").read_bytes()
-    assert "words.json" in kept
+    inputs = tmp_path / "first" / "inputs"
+    assert (inputs / "readout.safetensors").read_bytes() == (workplace / "readout.safetensors").read_bytes()
+    assert (inputs / "words" / "words.json").read_bytes() == (tmp_path / "words.json").read_bytes()
     elsewhere = tmp_path / "elsewhere" / "moved"
     elsewhere.parent.mkdir()
     (tmp_path / "first").rename(elsewhere)
@@ -144,6 +151,20 @@ def test_a_folder_keeps_the_files_of_its_own_run(capsys, written, workplace, tmp
     assert code == 2
     assert "another inputs/readout.json" in err
     assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()} == before
+
+
+def test_copies_keep_apart_what_has_one_name_and_take_every_format_of_a_readout(workplace, tmp_path):
+    words = tmp_path / "readout.json"
+    words.write_text('{"joy": ["sun"]}')
+    vector = tmp_path / "joy.gguf"
+    vector.write_bytes(control_vector_bytes({2: np.ones(64, np.float32)}, "llama"))
+    for number, file in enumerate((workplace / "readout.safetensors", vector)):
+        settings = RunSettings(ReadoutSettings(str(file)), steering=SteeringSettings(words=str(words)))
+        found = archived(settings, None, tmp_path / str(number))
+        assert load_readout(found.readout.file).concepts == load_readout(file).concepts
+        assert read_words(Path(found.steering.words)) == {"joy": ("sun",)}
+        assert found.readout.activations is None, "there is no corpus that they could be of"
+        assert archived(settings, None, tmp_path / str(number)) == found, "a second time changes nothing"
 
 
 def test_a_readout_is_trained_where_none_is_given(capsys, written, tmp_path):
