@@ -58,7 +58,7 @@ def read_control_vector(path: str | Path) -> "dict[int, NDArray[np.float32]]":
     """Read the vectors of a file: layer -> [d_model], in the order of the layers, without those that are all zero.
 
     Raises:
-        ReadoutError: the file cannot be read or is no control vector, or its vectors are not finite float32 of one length.
+        ReadoutError: the file cannot be read, or it does not hold finite float32 vectors of one length.
     """
     data = read_file(path, remedy="check the path", error=ReadoutError)
     try:

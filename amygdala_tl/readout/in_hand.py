@@ -16,7 +16,7 @@ def stacked(directions: Mapping[str, Mapping[int, Any]]) -> tuple[tuple[str, ...
     """
     layers = sorted({layer for of in directions.values() for layer in of})
     if not layers:
-        raise InputError("there is no direction", need="concept -> layer -> vector", remedy="look at its source")
+        raise InputError("no directions were given", need="concept -> layer -> vector", remedy="look at its source")
     if negative := [layer for layer in layers if layer < 0]:
         raise InputError("a layer is negative", got=negative[0], need="a decoder layer, from 0", remedy="count from 0")
     for concept, of in directions.items():
@@ -37,6 +37,8 @@ def _unit(vector: Any, label: str) -> Tensor:
     found = torch.as_tensor(vector).detach().cpu().double()
     if found.ndim != 1 or not found.isfinite().all() or not found.any():
         need, remedy = "a finite vector [d_model] that is not zero", "leave its layer or concept out"
-        raise InputError("is no direction", label=label, got=f"shape {list(found.shape)}", need=need, remedy=remedy)
+        raise InputError(
+            "cannot be used as a direction", label=label, got=f"shape {list(found.shape)}", need=need, remedy=remedy
+        )
     unit: Tensor = found / found.norm()
     return unit.float()

@@ -62,7 +62,7 @@ class Readout:
                 the same layers.
 
         Raises:
-            InputError: there is no direction, layers or sizes differ, or a direction is zero or not finite.
+            InputError: no directions were given, layers or sizes differ, or a direction is zero or not finite.
         """
         return cls(*stacked(directions), provenance=Provenance(estimator={"imported": "directions in hand"}))
 

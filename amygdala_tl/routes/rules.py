@@ -89,7 +89,7 @@ def rule_of(text: str) -> Rule:
 
 
 def rules_of_file(path: str | Path) -> tuple[Rule, ...]:
-    """Read the rules in a TOML file; raises InputError if there are none, or one is wrong."""
+    """Read the rules in a TOML file; raises InputError if the file has none, or a rule is wrong."""
     data = read_file(path, remedy="name a file of alerts", most=_LARGEST)
     return tuple(decode(data, _File, label=str(path), remedy=_REMEDY, format="toml").alert)
 

@@ -27,7 +27,7 @@ def check_webhook(url: str | None, n_rules: int) -> None:
     """Check the address of a server's webhook.
 
     Raises:
-        InputError: `url` is not an http(s) address, there is no rule that would send to it, or httpx is missing.
+        InputError: `url` is not an http(s) address, no rule would send to it, or httpx is not installed.
     """
     if url is None:
         return

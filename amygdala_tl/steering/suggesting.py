@@ -1,6 +1,6 @@
 """Words for concepts that no word list has, found in the model and in the corpus.
 
-A concept's name is in the model's vocabulary, and words whose unembeddings lie near it are mostly words of the same feeling
+A concept's name is in the model's vocabulary. The words nearest to it in the unembedding are mostly words of the same feeling
 ("grief": grieving, sorrow, mourning). They depend on neither the corpus nor the direction, so a direction can be tested on them.
 """
 
@@ -35,7 +35,7 @@ class SuggestedWords:
 
     Attributes:
         concept: its name.
-        near: the name, if it is one token, and words whose unembeddings lie nearest to it; for a word list.
+        near: the name, if it is one token, and the words nearest to it in the unembedding; for a word list.
         corpus: words that stand in more of the concept's texts than elsewhere; topics may be among them.
     """
 
@@ -46,7 +46,7 @@ class SuggestedWords:
 
 @torch.no_grad()
 def near_names(lens: Lens, names: Sequence[str]) -> list[tuple[str, ...]]:
-    """Return for every name the words whose unembeddings have the largest cosine with the name's, the name first.
+    """Return the words nearest to every name, by the cosine of their unembeddings, the name first.
 
     A word counts if it is one token behind a space and the model does not expect it to go on. A word near two names belongs to
     the nearer one.

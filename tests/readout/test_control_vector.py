@@ -134,14 +134,14 @@ def test_directions_in_hand_become_a_readout():
 @pytest.mark.parametrize(
     ("directions", "message"),
     [
-        ({}, "there is no direction"),
-        ({"joy": {}}, "there is no direction"),
+        ({}, "no directions were given"),
+        ({"joy": {}}, "no directions were given"),
         ({"joy": {-1: torch.ones(4)}}, "a layer is negative"),
         ({"joy": {1: torch.ones(4)}, "awe": {2: torch.ones(4)}}, "awe|joy"),
         ({"joy": {1: torch.ones(4), 2: torch.ones(5)}}, "differ in size"),
-        ({"joy": {1: torch.zeros(4)}}, "joy, layer 1: is no direction"),
-        ({"joy": {1: torch.tensor([1.0, torch.nan])}}, "is no direction"),
-        ({"joy": {1: torch.ones(2, 4)}}, "is no direction"),
+        ({"joy": {1: torch.zeros(4)}}, "joy, layer 1: cannot be used as a direction"),
+        ({"joy": {1: torch.tensor([1.0, torch.nan])}}, "cannot be used as a direction"),
+        ({"joy": {1: torch.ones(2, 4)}}, "cannot be used as a direction"),
     ],
 )
 def test_directions_that_make_no_readout_are_refused(directions, message):
