@@ -30,7 +30,7 @@ DATA ?= ../shared/data/goemotions
 # A worker a core, one thread each (tests/conftest.py). `make test WORKERS=0` runs in one process.
 WORKERS ?= logical
 PYTEST := -m pytest --numprocesses $(WORKERS) --maxprocesses 8
-MODEL_TESTS := tests/lens tests/activations tests/api tests/steering
+MODEL_TESTS := -m model tests/lens tests/activations tests/api tests/steering
 # pip compiles on one core, tests of packages included: a minute an environment. COMPILE does it on all cores, and does not mind the
 # templates that some packages carry.
 PIP := -m pip install --quiet --disable-pip-version-check --no-compile

@@ -22,6 +22,7 @@ from torch import Tensor
 
 import amygdala_tl as at
 from amygdala_tl.api.judge import with_verdicts
+from amygdala_tl.corpus.labels import LabelRules
 from amygdala_tl.demo import demo_graph_path
 from amygdala_tl.diagnostics.cross_fit import cross_fitted_scores
 from amygdala_tl.diagnostics.intervals import auroc_interval
@@ -37,6 +38,12 @@ from amygdala_tl.readout.provenance import Verdict
 
 GOEMOTIONS_ROWS, XED_ROWS = 6000, 4000
 XED = ("anger", "anticipation", "disgust", "fear", "joy", "sadness", "surprise", "trust")
+HELD_OUT = 0.2
+
+
+def demo() -> at.Corpus:
+    """Notes of the demo graph."""
+    return at.extract(memory_file=demo_graph_path(), rules=LabelRules(heldout_fraction=HELD_OUT))
 
 
 def goemotions(folder: Path) -> at.Corpus:
@@ -48,7 +55,12 @@ def goemotions(folder: Path) -> at.Corpus:
         texts.append(text)
         labels.append([int(str(place) in numbers.split(",")) for place in range(len(names))])
     emotions = [place for place, name in enumerate(names) if name != "neutral"]
-    return at.Corpus.from_texts(texts, torch.tensor(labels)[:, emotions], concepts=[names[place] for place in emotions])
+    return at.Corpus.from_texts(
+        texts,
+        torch.tensor(labels)[:, emotions],
+        concepts=[names[place] for place in emotions],
+        heldout_fraction=HELD_OUT,
+    )
 
 
 def xed(folder: Path) -> at.Corpus:
@@ -58,13 +70,13 @@ def xed(folder: Path) -> at.Corpus:
         text, numbers = line.split("\t")
         texts.append(text)
         labels.append([XED[int(number) - 1] for number in numbers.split(",")])
-    return at.Corpus.from_texts(texts, labels, concepts=XED)
+    return at.Corpus.from_texts(texts, labels, concepts=XED, heldout_fraction=HELD_OUT)
 
 
 def real(data: Path, activations: Path, console: Console) -> Table:
     """A readout of every corpus on every other one."""
     corpora = {
-        "demo": at.extract(memory_file=demo_graph_path()),
+        "demo": demo(),
         "GoEmotions": goemotions(data / "goemotions"),
         "XED": xed(data / "xed"),
     }
@@ -213,7 +225,10 @@ def transferred(
 def tried(data: Path, activations: Path) -> Table:
     """What might carry a readout to other texts, without labels of theirs."""
     lens, layers = at.load_model("embedded"), sorted({*LAYERS, *DEEPER})
-    corpora = {"demo": at.extract(memory_file=demo_graph_path()), "GoEmotions": goemotions(data / "goemotions")}
+    corpora = {
+        "demo": demo(),
+        "GoEmotions": goemotions(data / "goemotions"),
+    }
     corpora["XED"] = xed(data / "xed")
     domains = {name: domain(corpus, lens, activations, layers) for name, corpus in corpora.items()}
     places = [layers.index(layer) for layer in LAYERS]

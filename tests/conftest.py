@@ -13,12 +13,24 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 import pytest
 from hypothesis import settings
 
-# How long an example takes says more of the machine than of the code.
-settings.register_profile("no deadline", deadline=None)
-settings.load_profile("no deadline")
+# How long an example takes says more of the machine than of the code. Every run draws other examples, so half of hypothesis's 100
+# are as good in the long run; `make fuzz` is for more.
+settings.register_profile("suite", deadline=None, max_examples=50)
+settings.load_profile("suite")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Load the fixtures with models, but not into the process that only hands tests to workers: importing them takes seconds."""
     if hasattr(config, "workerinput") or not config.getoption("numprocesses", default=None):
         config.pluginmanager.import_plugin("tests.models")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that touch a model: with a fixture that is made of one, or in a file that imports the door to models."""
+    for item in items:
+        module = getattr(item, "module", None)
+        homes = (getattr(each, "__module__", None) or "" for each in vars(module).values()) if module else ()
+        if "converted" in getattr(item, "fixturenames", ()) or any(
+            home.startswith(("amygdala_tl.lens", "tests.models")) for home in homes
+        ):
+            item.add_marker("model")

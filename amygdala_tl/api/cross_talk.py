@@ -5,13 +5,14 @@ from statistics import mode
 from typing import Any
 
 import torch
+from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from amygdala_tl.activations.store import ActivationStore
-from amygdala_tl.api.labelled import judged_texts, no_known_label
+from amygdala_tl.api.labelled import examples, judged_texts, neutral_activations, no_known_label, runnable
 from amygdala_tl.corpus.record import Corpus
-from amygdala_tl.diagnostics.diagnose import layer_cross_talk
+from amygdala_tl.diagnostics.diagnose import Diagnoser, layer_cross_talk
 from amygdala_tl.diagnostics.records import CrossTalk
 from amygdala_tl.directions import LabelledActivations
 from amygdala_tl.directions.labels import group_numbers, label_matrix
@@ -37,7 +38,7 @@ def cross_talk(
     Args:
         readout: from `train` or `load_readout`.
         activations: of texts that the readout was not fitted on, at its layers; or a store, with a corpus as `labels`, of
-            which the held-out texts are taken.
+            which the held-out texts are taken if there are some; else all, each scored by directions of other groups.
         labels: names of every text's concepts, or a 0/1 matrix [text, concept] in the readout's order (a tensor, an array or
             nested lists). A text is a negative of every concept that it does not have.
         groups: equal for texts that are not independent; every text alone if None. Not for a corpus, which has its own.
@@ -49,13 +50,10 @@ def cross_talk(
         ActivationStoreError: texts have not been captured.
     """
     layer = mode(readout.reading_layers.values()) if layer is None else layer
-    verdicts = readout.provenance.verdicts
-    read = [name for name in readout.concepts if name not in verdicts or not verdicts[name].unread]
     if isinstance(labels, Corpus):
         if not isinstance(activations, ActivationStore):
             raise InputError("a corpus needs a store of its activations", remedy="pass the store, or labels")
-        held_out = judged_texts(readout, labels, activations, "heldout").data
-        return layer_cross_talk(readout, layer, held_out, seed, read=read)
+        return cross_talks(readout, activations, labels, [layer], seed=seed)[0]
     if isinstance(activations, ActivationStore):
         raise InputError("a store needs the corpus that it is of", remedy="pass the corpus as labels")
     positive, n_texts = _positive(labels, readout), len(activations)
@@ -69,7 +67,37 @@ def cross_talk(
             remedy="pass one row a text and one column a concept of the readout",
         )
     texts = LabelledActivations(activations, positive, ~positive, numbers)
-    return layer_cross_talk(readout, layer, texts, seed, read=read)
+    return layer_cross_talk(readout, layer, texts, seed, read=_read(readout))
+
+
+def cross_talks(
+    readout: Readout, store: ActivationStore, corpus: Corpus, layers: Sequence[int], *, seed: int = FIT.seed
+) -> tuple[CrossTalk, ...]:
+    """Measure at several layers what `cross_talk` measures at one, from a corpus and its activations.
+
+    Raises:
+        InputError: the readout does not have a layer.
+        ActivationStoreError: texts have not been captured.
+        ReadoutError: no text is held out, and the readout does not say how it was fitted.
+        FitError: a fold cannot be fitted.
+    """
+    corpus, scores = runnable(corpus, store), None
+    if unseen := bool(examples(corpus, "heldout")):
+        data = judged_texts(readout, corpus, store, "heldout").data
+    else:
+        train = judged_texts(readout, corpus, store, "train")
+        diagnoser = Diagnoser(readout, train, neutral_activations(readout, corpus, store), halves=False, seed=seed)
+        data, scores = train.data, rearrange(diagnoser.nested_scores(), "layer text concept -> text layer concept")
+    read = _read(readout)
+    return tuple(
+        layer_cross_talk(readout, layer, data, seed, scores, read, cross_fitted=not unseen) for layer in layers
+    )
+
+
+def _read(readout: Readout) -> list[str]:
+    """Return the concepts of which no verdict says that nothing shows them to be read."""
+    verdicts = readout.provenance.verdicts
+    return [name for name in readout.concepts if name not in verdicts or not verdicts[name].unread]
 
 
 def _positive(labels: Any, readout: Readout) -> Bool[Tensor, "text concept"]:

@@ -129,6 +129,7 @@ def evaluation_data(data: Corpus | str | Path, readout: Readout) -> Corpus:
     """Read texts to evaluate on; of the readout's own corpus the held-out ones only.
 
     Raises:
+        InputError: it was trained on all of them.
         InputError, CorpusError: the texts cannot be read.
     """
     if isinstance(data, str | Path):
@@ -136,6 +137,12 @@ def evaluation_data(data: Corpus | str | Path, readout: Readout) -> Corpus:
         data = _own(readout, Path(data)) or read_texts(data, among=among)
     if data.sha256 == readout.provenance.corpus_sha256:
         data = replace(data, texts=tuple(text for text in data.texts if text.split == "heldout"))
+        if not data.texts:
+            raise InputError(
+                "the readout was trained on all of these texts",
+                need="other texts, or a corpus with a heldout_fraction",
+                remedy="see its verdicts, for which every text is scored by directions of other groups",
+            )
     return data
 
 

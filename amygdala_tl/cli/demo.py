@@ -12,6 +12,7 @@ from amygdala_tl.cli.read import show_reading, show_tokens
 from amygdala_tl.cli.stages import Stages, show_result
 from amygdala_tl.cli.train import run_train
 from amygdala_tl.corpus.io import OUTPUTS, write_corpus
+from amygdala_tl.corpus.labels import LabelRules
 from amygdala_tl.errors import InputError
 from amygdala_tl.files import check_outputs
 from amygdala_tl.report.progress import extract_progress
@@ -26,6 +27,9 @@ SENTENCES = (
     "It works! Three months, and it works, and the whole room is shouting and someone has found a trumpet.",
     "He brought soup for everyone, remembered who cannot eat onions, and asked how my night had been.",
 )
+
+HELD_OUT = 0.2
+"""Share of the groups that the demo's readout is not trained on, to show beside the verdicts what the file itself reaches."""
 
 
 @options.of(OUTPUT)
@@ -56,7 +60,7 @@ def demo(output_dir: Annotated[Path, typer.Option(help="Folder for all results."
     with stages("extract"), running_demo_server() as url:
         console.print(f"memory server at {url}")
         with extract_progress(console) as progress:
-            corpus = extract(memory_mcp_url=url, progress=progress)
+            corpus = extract(memory_mcp_url=url, rules=LabelRules(heldout_fraction=HELD_OUT), progress=progress)
         write_corpus(corpus, output_dir / "corpus")
     console.print(corpus_summary(corpus))
     console.print(Rule("train", align="left"))

@@ -88,7 +88,7 @@ def crosstalk(
     warnings: Annotated[int, typer.Option(min=0, help="Show at most this many entangled pairs per layer.")] = 10,
 ) -> None:
     """Show how much each readout responds to other concepts, and which pairs are not independent axes."""
-    from amygdala_tl.api.cross_talk import cross_talk
+    from amygdala_tl.api.cross_talk import cross_talks
     from amygdala_tl.readout.record import load_readout
     from amygdala_tl.report.tables import crosstalk_table
 
@@ -96,8 +96,8 @@ def crosstalk(
     wanted = bundle.layers if layer is None else [bundle.layers[bundle.column(layer)]]
     corpus, store = training_data(bundle, readout, training_data_dir, activations_dir)
     console = printer()
-    for each in wanted:
-        console.print(crosstalk_table(cross_talk(bundle, store, corpus, layer=each), warnings))
+    for found in cross_talks(bundle, store, corpus, wanted):
+        console.print(crosstalk_table(found, warnings))
 
 
 def quality(

@@ -39,7 +39,7 @@ class LabelRules:
         min_content_chars: shorter texts are dropped.
         max_examples_per_emotion: cap for each concept, polarity and split.
         min_examples: concepts with fewer positive or negative training texts are left out.
-        heldout_fraction: expected share of groups that are held out, 0 <= f < 1.
+        heldout_fraction: expected share of groups that nothing is fitted on, 0 <= f < 1. Verdicts need none.
         seed: seed of the split and of the choice of examples.
         top_emotions: take this many of the most common tags; None takes all, unless `emotions` is given.
         emotions: names of further concepts, in any case.
@@ -55,7 +55,7 @@ class LabelRules:
     min_content_chars: int = 40
     max_examples_per_emotion: int = 500
     min_examples: int = 5
-    heldout_fraction: float = 0.2
+    heldout_fraction: float = 0.0
     seed: int = 0
     top_emotions: int | None = None
     emotions: tuple[str, ...] | None = None

@@ -23,9 +23,12 @@ LEFT_OUT_SHOWN = 3
 
 def corpus_summary(corpus: Corpus) -> RenderableType:
     """Show the counts of each concept, and what was dropped and why."""
-    table = grid(["concept"], ["positive", "negative", "held-out pos.", "held-out neg."], wrap=True)
+    held_out = any(text.split == "heldout" for text in corpus.texts)
+    columns = ["positive", "negative", *(["held-out pos.", "held-out neg."] if held_out else [])]
+    table = grid(["concept"], columns, wrap=True)
     for concept, counts in count_examples(corpus).items():
-        table.add_row(concept, *(str(count) for split in counts.values() for count in split.values()))
+        numbers = [str(count) for split in counts.values() for count in split.values()]
+        table.add_row(concept, *numbers[: len(columns)])
     neutral = sum(text.neutral for text in corpus.texts)
     groups = len({text.group for text in corpus.texts})
     lines = [Text(f"{len(corpus.texts)} texts ({neutral} neutral) in {groups} groups, {len(corpus.concepts)} concepts")]

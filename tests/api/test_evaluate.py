@@ -21,7 +21,9 @@ SHORT = CorpusText("a", "a", "one token", "heldout", {}, ("joy",), ("grief", "ca
 
 @pytest.fixture(scope="module")
 def corpus(some_graph):
-    return build_corpus(read_graph_file(some_graph), LabelRules(emotions=("calm", "grief", "joy")))
+    return build_corpus(
+        read_graph_file(some_graph), LabelRules(emotions=("calm", "grief", "joy"), heldout_fraction=0.2)
+    )
 
 
 @pytest.fixture(scope="module")

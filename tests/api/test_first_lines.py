@@ -7,6 +7,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import amygdala_tl as at
+from amygdala_tl.corpus.labels import LabelRules
 from amygdala_tl.lens.engines import has_hooked_transformer
 from amygdala_tl.lens.model import load_model
 
@@ -33,7 +34,7 @@ def model_of(kind, folder):
 @pytest.fixture(scope="module")
 def notes(some_graph):
     """Real notes with their emotions and days, as a user holds them."""
-    corpus = at.extract(memory_file=some_graph)
+    corpus = at.extract(memory_file=some_graph, rules=LabelRules(emotions=("calm", "grief", "joy")))
     texts = [text for text in corpus.texts if "joy" in text.positive + text.negative][:100]
     return [text.text for text in texts], [list(text.positive) for text in texts], [text.group for text in texts]
 

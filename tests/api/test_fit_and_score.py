@@ -12,7 +12,6 @@ from amygdala_tl.api.evaluate import passages
 from amygdala_tl.api.score import score_tokens
 from amygdala_tl.corpus.build import build_corpus
 from amygdala_tl.corpus.labels import LabelRules
-from amygdala_tl.demo import demo_graph_path
 from amygdala_tl.directions.choice import CANDIDATES
 from amygdala_tl.directions.method import Method, parse_method
 from amygdala_tl.errors import ActivationStoreError, FitError, InputError, ModelError, ReadoutError
@@ -21,17 +20,18 @@ from amygdala_tl.memory.graph_file import read_graph_file
 from amygdala_tl.records import Node
 
 LAYERS = "0,2"
+RULES = LabelRules(heldout_fraction=0.2)
 SENTENCES = ["The lamp went out and nobody lit it again.", "Four gulls.", "We laughed until Hal came in, twice!"]
 
 
 @pytest.fixture(scope="module")
-def nodes():
-    return read_graph_file(demo_graph_path())
+def nodes(some_graph):
+    return read_graph_file(some_graph)
 
 
 @pytest.fixture(scope="module")
 def corpus(nodes):
-    return build_corpus(nodes, LabelRules())
+    return build_corpus(nodes, RULES)
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +121,7 @@ def test_removing_a_concepts_texts_or_adding_ten_nodes_runs_only_new_texts(nodes
     seen = []
     handle = tiny.model.embed.register_forward_pre_hook(lambda _module, args: seen.append(int((args[0] != 0).sum())))
     capture(corpus, tiny, store.folder.parent, layers=LAYERS, chat_template="none")
-    without = build_corpus([node for node in nodes if "grief:" not in node.content], LabelRules())
+    without = build_corpus([node for node in nodes if "grief:" not in node.content], RULES)
     assert len(without.texts) < len(corpus.texts)
     capture(without, tiny, store.folder.parent, layers=LAYERS, chat_template="none")
     golden = sum(map(len, read_golden(store).ids))
@@ -130,9 +130,7 @@ def test_removing_a_concepts_texts_or_adding_ten_nodes_runs_only_new_texts(nodes
         f"Entry {index}. The harbour froze over in the night and {'nobody ' * index}noticed." for index in range(10)
     ]
     added = [Node(f"journal-2032-01-{10 + index}.md#x", "episodicSession", text) for index, text in enumerate(news)]
-    more = build_corpus(
-        [*nodes, *[Node(node.key, node.kind, f"{node.content}\n\nawe:9") for node in added]], LabelRules()
-    )
+    more = build_corpus([*nodes, *[Node(node.key, node.kind, f"{node.content}\n\nawe:9") for node in added]], RULES)
     _, summary = capture(more, tiny, store.folder.parent, layers=LAYERS, chat_template="none")
     handle.remove()
     expected = sum(len(tiny.tokenizer(text).input_ids) for text in news)

@@ -110,7 +110,9 @@ def exactly(one, other):
 
 @pytest.fixture(scope="module")
 def corpus(some_graph):
-    made = build_corpus(read_graph_file(some_graph), LabelRules(emotions=(NOTHING, EARLY, *OTHERS)))
+    made = build_corpus(
+        read_graph_file(some_graph), LabelRules(emotions=(NOTHING, EARLY, *OTHERS), heldout_fraction=0.2)
+    )
     drawn = torch.rand(len(made.texts), generator=torch.Generator().manual_seed(8)) < 0.15
     texts = []
     for text, yes in zip(made.texts, drawn.tolist(), strict=True):

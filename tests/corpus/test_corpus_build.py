@@ -191,7 +191,7 @@ def test_neutral_texts_enter_and_are_examples_of_nothing() -> None:
 
 def test_training_texts_that_are_examples_of_nothing_are_left_out_and_heldout_ones_are_kept() -> None:
     nodes = graph() + [note(200 + i, "joy:5 grief:5 calm:5", day=i) for i in range(28)]
-    corpus = build_corpus(nodes, LabelRules(emotions=("joy", "grief")))
+    corpus = build_corpus(nodes, LabelRules(emotions=("joy", "grief"), heldout_fraction=0.2))
     between = [text for text in corpus.texts if not (text.positive or text.negative or text.neutral)]
     assert {text.split for text in between} == {"heldout"}
     assert len(between) + corpus.dropped["no example of any concept"] == 28

@@ -90,9 +90,8 @@ def test_a_diary_without_days_has_a_group_for_each_note(tmp_path):
 def test_a_corpus_of_one_day_is_all_for_training_and_says_so(tmp_path):
     for day in range(1, 20):
         notes = [f"{said(n)} Number {n}.\n{EIGHT[n % 2]}:9" for n in range(24)]
-        corpus = extract(
-            memory_file=written(tmp_path, entity(f"2031-03-{day:02}", *notes)), rules=LabelRules(min_content_chars=1)
-        )
+        rules = LabelRules(min_content_chars=1, heldout_fraction=0.2)
+        corpus = extract(memory_file=written(tmp_path, entity(f"2031-03-{day:02}", *notes)), rules=rules)
         assert {text.split for text in corpus.texts} == {"train"}
         assert any("none is held out" in notice for notice in corpus.notices)
 
