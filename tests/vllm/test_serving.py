@@ -12,9 +12,12 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from amygdala_tl import readout_client
+from amygdala_tl.errors import ReadoutsOff
 from amygdala_tl.lens.residuals import run_resid_post
 from amygdala_tl.readout.record import load_readout
 from amygdala_tl.records import Calibration
+from tests.live.terminal import terminal
 from tests.vllm.bundles import add_golden, write_bundle
 from tests.vllm.serving import refusal, stream, vllm_server
 
@@ -263,6 +266,15 @@ def test_greedy_output_is_the_same_without_the_plugin_and_its_routes_are_404(ser
             without = plain.client.post("/v1/completions", json={**GREEDY, "prompt": prompt}).json()
             assert without["choices"][0]["token_ids"] == answer["choices"][0]["token_ids"]
             assert "readout" not in without["choices"][0]
+        with readout_client(plain.url) as client:
+            with pytest.raises(ReadoutsOff, match="readouts are off"):
+                client.manifest()
+            with pytest.raises(ReadoutsOff):
+                next(client.stream(reconnect=True))
+        with terminal("watch", plain.url) as seen:
+            seen.until("readouts are off on this server", "VLLM_READOUT_VECTORS")
+            seen.press("q")
+            assert seen.ended() == 0
 
 
 def test_the_log_says_how_far_the_golden_texts_are_apart(server):
