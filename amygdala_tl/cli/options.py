@@ -39,6 +39,7 @@ HELP = {
     "max_negative_mentions": "A negative example may mention the concept this often.",
     "min_content_chars": "Drop shorter texts.",
     "max_examples_per_emotion": "Largest number of positive, and of negative, examples of a concept.",
+    "heldout_fraction": "Share of the groups to keep out of training; verdicts then also say what the readout reaches on them.",
     "shared": "Let other users of the machine read what is written, as the umask says.",
     "top_emotions": "Use the N most common tags as concepts.",
 }

@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 
 import amygdala_tl as at
 from amygdala_tl.api.inputs import corpus_of, store_of
+from amygdala_tl.corpus.labels import LabelRules
 from amygdala_tl.errors import ReadoutError
 from amygdala_tl.lens.residuals import run_resid_post
 from tests.cli.conftest import run
@@ -138,7 +139,7 @@ def test_its_corpus_is_unknown_and_the_commands_that_need_it_say_so(capsys, bund
 
 
 def test_judging_it_in_python_says_what_is_missing(bundle, tiny, some_graph, tmp_path):
-    corpus = at.extract(memory_file=some_graph)
+    corpus = at.extract(memory_file=some_graph, rules=LabelRules(heldout_fraction=0.2))
     store, _ = at.capture(corpus, tiny, tmp_path, layers=LAYERS)
     readout = at.load_readout(bundle)
     with pytest.raises(ReadoutError, match="does not say how it was fitted"):

@@ -46,7 +46,7 @@ def corpus():
     opposite = {name for names in OPPOSITES.values() for name in names}
     sides = {"train": [], "heldout": []}
     others = []
-    for text in build_corpus(read_graph_file(demo_graph_path()), LabelRules()).texts:
+    for text in build_corpus(read_graph_file(demo_graph_path()), LabelRules(heldout_fraction=0.2)).texts:
         labels = {
             side: tuple(name for name in getattr(text, side) if name in OPPOSITES) for side in ("positive", "negative")
         }

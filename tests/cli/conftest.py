@@ -35,6 +35,8 @@ def workplace(once, some_graph, tiny_checkpoint, tmp_path_factory):
                 data,
                 "--emotions-file",
                 folder / "concepts.txt",
+                "--heldout-fraction",
+                "0.2",
             ],
             ["train", "--training-data-dir", data, *readout, *model],
         ):
