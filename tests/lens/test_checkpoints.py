@@ -450,4 +450,4 @@ def test_the_embedded_models_file_is_used_only_if_it_is_the_known_one(tmp_path, 
 
 
 def test_the_hash_of_the_embedded_model_is_that_of_its_package():
-    embedded._check_hash(embedded.embedded_gguf())
+    assert embedded.checked_gguf() == embedded.embedded_gguf()
