@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from amygdala_tl.cli.compare import compare
+from amygdala_tl.cli.config import CURRENT, FILE, GIVEN, VARIABLE, config, read_config
 from amygdala_tl.cli.dashboard import dashboard
 from amygdala_tl.cli.demo import demo
 from amygdala_tl.cli.diagnose import crosstalk, evaluate, layers, quality, report
@@ -43,17 +44,32 @@ class Command(TyperCommand):
             value = ctx.params.get(parameter.name)
             for each in value if isinstance(value, list | tuple) else [value]:
                 _check(parameter.opts[0], each)
+        GIVEN.set(frozenset(each.name for each in self.params if _source(ctx, each) == "COMMANDLINE"))
+        if taken := [each.opts[0] for each in self.params if _source(ctx, each) == "DEFAULT_MAP"]:
+            print_error(", ".join(taken), what=f"from {CURRENT.get().path}", style="dim")
         return rest
 
 
+class Program(TyperGroup):
+    """All commands, with defaults of their options from a settings file."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Read the settings file, then run the command."""
+        found = read_config(ctx.params["config_file"], self.commands)
+        ctx.default_map = dict(found.values)
+        CURRENT.set(found)
+        return super().invoke(ctx)
+
+
 app = typer.Typer(
+    cls=Program,
     help="Emotion readouts from a model's own notes: memory graph -> corpus -> activations -> directions -> readout.",
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
 for command in (
     extract, train, read, inspect, report, quality, evaluate, crosstalk, layers, steer, ablation_run, compare, verify,
-    serve, watch, thresholds, dashboard, capture, fit, export, demo, doctor,
+    serve, watch, thresholds, dashboard, capture, fit, export, demo, doctor, config,
 ):  # fmt: skip
     app.command(cls=Command)(command)
 
@@ -68,12 +84,26 @@ def _show_versions(wanted: bool) -> bool:
 
 @app.callback()
 def _program(
+    config_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="TOML file with defaults of options; see `config`.",
+            envvar=VARIABLE,
+            show_default=f"{FILE}, if it is there",
+        ),
+    ] = None,
     version: Annotated[
         bool,
         typer.Option("--version", help="Show versions and exit.", is_eager=True, callback=_show_versions),
     ] = False,
 ) -> None:
     pass
+
+
+def _source(context: Any, parameter: Any) -> str:
+    """Return where a parameter's value is from: COMMANDLINE, DEFAULT_MAP (the settings file) or another name."""
+    source = context.get_parameter_source(parameter.name)
+    return "" if source is None else str(source.name)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -87,6 +117,9 @@ def run(arguments: Sequence[str]) -> int:
         context = getattr(error, "ctx", None)
         path = PROGRAM if context is None else context.command_path
         said = shortened(error.format_message())  # type: ignore[attr-defined]  # a UsageError of click
+        parameter = getattr(error, "param", None)
+        if context is not None and parameter is not None and _source(context, parameter) == "DEFAULT_MAP":
+            said = f"{CURRENT.get().path}: {said}"
         print_error(f"{said.rstrip('.')}. See `{path} --help`.")
         return 2
     if not arguments:

@@ -63,9 +63,8 @@ def print_json(value: Any, *, indent: int | None = None) -> None:
         sys.stdout.write(text + "\n")
 
 
-def print_error(message: object, *, what: str = "error") -> None:
-    """Print one message on standard error; a stream that is closed stays silent."""
-    style = "bold yellow" if what == "warning" else "bold red"
+def print_error(message: object, *, what: str = "error", style: str = "bold red") -> None:
+    """Print one message on standard error, `what` in `style` before it; a stream that is closed stays silent."""
     with suppress(OSError, ValueError):
         printer(error=True).print(Text.assemble((f"{what}: ", style), safe(message)), soft_wrap=True)
 
@@ -102,7 +101,7 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    print_error(shortened(message), what="warning")
+    print_error(shortened(message), what="warning", style="bold yellow")
 
 
 def _in_ascii(error: UnicodeError) -> tuple[str | bytes, int]:

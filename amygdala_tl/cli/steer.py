@@ -1,12 +1,13 @@
 """`steer`: the causal check of directions."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 from msgspec.structs import replace
 
 from amygdala_tl.cli import options
+from amygdala_tl.cli.config import GIVEN
 from amygdala_tl.cli.printer import printer
 from amygdala_tl.cli.steering_run import gate, run_settings
 from amygdala_tl.errors import InputError
@@ -24,9 +25,6 @@ from amygdala_tl.steering.settings import (
     SteeringSettings,
     read_settings,
 )
-
-if TYPE_CHECKING:
-    pass
 
 READOUT = Path("readout.safetensors")
 
@@ -173,9 +171,9 @@ def steer(
             CheckSettings() if check else None,
         )
         run = run_settings(settings, out, seed=settings.steering.seeds[0])
-    elif given:
+    elif beside := [name for name in given if name in GIVEN.get()]:
         raise InputError(
-            "--config holds all settings", got=f"--{next(iter(given)).replace('_', '-')} beside it",
+            "--config holds all settings", got=f"--{beside[0].replace('_', '-')} beside it",
             remedy="write the setting into the file, or leave out --config",
         )  # fmt: skip
     else:

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
+import typer
 from einops import einsum
 
 from amygdala_tl.activations.store import ActivationStore
+from amygdala_tl.cli.app import app
+from amygdala_tl.cli.config import read_config
 from amygdala_tl.directions import method
 from amygdala_tl.directions.denoise import chain
 from amygdala_tl.errors import ModelError
@@ -141,6 +144,10 @@ def follow_toml(block, servers, names):
     if "[[alert]]" in block.code:
         Path("alerts.toml").write_text(block.code)
         assert rules_of_file("alerts.toml")
+        return
+    if block.code.startswith("# amygdala.toml"):
+        Path("settings.toml").write_text(block.code)
+        assert read_config(Path("settings.toml"), typer.main.get_command(app).commands).values["train"]
         return
     with open("validation.toml", "w") as file:
         file.write(block.code)
