@@ -3,6 +3,7 @@
 /** @import { Known } from "./types.d.ts" */
 import { el } from "./dom.js";
 import { minus } from "./numbers.js";
+import { saveButtons } from "./save.js";
 
 const FONT = getComputedStyle(document.body).fontFamily;
 const pen = /** @type {CanvasRenderingContext2D} */ (document.createElement("canvas").getContext("2d"));
@@ -140,30 +141,39 @@ export const note = (x, middle, text, color) => ({
   font: { size: 12, color },
 });
 
-/** Draw or redraw a figure as wide as its element. @param {HTMLElement} node @param {object[]} traces @param {object} layout */
-export function plot(node, traces, layout) {
+/**
+ * Draw or redraw a figure as wide as its element, with buttons that save it.
+ * @param {HTMLElement} node
+ * @param {object[]} traces
+ * @param {object} layout
+ * @param {object | null} saved what differs in the layout of the file; null for a part of a figure, which has no file
+ */
+export function plot(node, traces, layout, saved = {}) {
   const font = { family: FONT, size: 12, color: colour("ink") };
-  return Plotly.react(
-    node,
-    traces,
-    {
-      width: node.clientWidth,
-      autosize: false,
-      dragmode: false,
-      showlegend: false,
-      hovermode: "closest",
-      separators: ".,",
-      paper_bgcolor: "rgba(0,0,0,0)",
-      plot_bgcolor: "rgba(0,0,0,0)",
-      font,
-      hoverlabel: {
-        bgcolor: colour("ink"),
-        bordercolor: colour("ink"),
-        align: "left",
-        font: { ...font, size: 13, color: colour("bg") },
-      },
-      ...layout,
+  const whole = {
+    width: node.clientWidth,
+    autosize: false,
+    dragmode: false,
+    showlegend: false,
+    hovermode: "closest",
+    separators: ".,",
+    paper_bgcolor: "rgba(0,0,0,0)",
+    plot_bgcolor: "rgba(0,0,0,0)",
+    font,
+    hoverlabel: {
+      bgcolor: colour("ink"),
+      bordercolor: colour("ink"),
+      align: "left",
+      font: { ...font, size: 13, color: colour("bg") },
     },
-    { displayModeBar: false, responsive: false, showTips: false, doubleClick: false, scrollZoom: false },
-  );
+    ...layout,
+  };
+  if (saved) saveButtons(node, traces, { ...whole, paper_bgcolor: colour("bg"), ...saved });
+  return Plotly.react(node, traces, whole, {
+    displayModeBar: false,
+    responsive: false,
+    showTips: false,
+    doubleClick: false,
+    scrollZoom: false,
+  });
 }

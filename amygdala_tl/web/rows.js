@@ -26,18 +26,21 @@ export function rowFigure(id, label, description, names) {
     const left = labelMargin(names, narrow ? 120 : 200);
     const margin = { l: left, r: 14, t: 0, b: 6 };
     const { title, ...across } = { ...layout.xaxis, nticks: narrow ? 6 : layout.xaxis.nticks };
-    plot(top, [{ x: [0], y: [0], mode: "markers", marker: { opacity: 0 }, hoverinfo: "skip" }], {
+    const above = axis({ ...across, side: "top", title: title.text });
+    const nowhere = [{ x: [0], y: [0], mode: "markers", marker: { opacity: 0 }, hoverinfo: "skip" }];
+    const head = {
       height: 42,
       margin: { ...margin, t: 40, b: 1 },
-      xaxis: axis({ ...across, side: "top", showgrid: false, title: title.text }),
+      xaxis: { ...above, showgrid: false },
       yaxis: { visible: false, fixedrange: true },
-    });
+    };
+    plot(top, nowhere, head, null);
     const ranks = [...kept.keys()];
     const traces = data.map((each) => ({
       .../** @type {object} */ (themed(ofConcepts(each, kept, names.length))),
       y: ranks,
     }));
-    plot(body, traces, {
+    const rows = {
       .../** @type {object} */ (themed(layout)),
       height: kept.length * row + 8,
       margin,
@@ -51,7 +54,8 @@ export function rowFigure(id, label, description, names) {
         ticklabeloverflow: "allow", // `clip` fits the names, and plotly would measure every one of them again
         tickfont: { color: colour("ink"), size: 12 },
       }),
-    });
+    };
+    plot(body, traces, rows, { height: rows.height + 44, margin: { ...margin, t: 44 }, xaxis: above });
   };
 }
 

@@ -35,5 +35,9 @@ declare global {
   const Plotly: {
     react(node: HTMLElement, data: object[], layout: object, config: object): Promise<PlotlyElement>;
     relayout(node: HTMLElement, layout: object): void;
+    downloadImage(
+      figure: { data: object[]; layout: object },
+      how: { format: "svg" | "png"; filename: string; scale: number },
+    ): Promise<string>;
   };
 }

@@ -4,6 +4,8 @@ import base64
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import torch
@@ -168,6 +170,33 @@ def test_a_dot_of_the_held_out_figure_has_its_verdicts_colour_and_says_its_numbe
     assert f"{concept}, readable" in said
     assert f"AUROC {scores.auroc.value[index]:.3f} ({scores.auroc.low[index]:.3f} to" in said
     assert f"bag of words {scores.bag_of_words[index]:.3f}" in said
+
+
+@needs_chromium
+def test_every_figure_is_saved_as_svg_and_png_with_its_labels_and_colours(visit):
+    page = visit(16, scheme="dark")
+    figures = page.locator(".js-plotly-plot:not(.axis)")
+    assert page.locator(".save").count() == figures.count() > 4
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    for section, words in (
+        ("#heldout", ["grief", "AUROC on held-out texts"]),
+        ("#crosstalk", ["grief"]),
+        ("#layers", ["chance"]),
+    ):
+        for name in ("SVG", "PNG"):
+            with page.expect_download() as downloaded:
+                page.locator(f"{section} .save button", has_text=name).first.click()
+            file = downloaded.value
+            assert file.suggested_filename.endswith(f".{name.lower()}")
+            data = Path(file.path()).read_bytes()
+            if name == "PNG":
+                assert data.startswith(b"\x89PNG")
+                continue
+            drawn = ElementTree.fromstring(data)
+            shown = " ".join("".join(each.itertext()) for each in drawn.iter("{http://www.w3.org/2000/svg}text"))
+            assert all(word in shown for word in words)
+            assert background.encode() in data
+            assert b"var(--" not in data
 
 
 @needs_chromium
