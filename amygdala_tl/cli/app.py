@@ -16,8 +16,9 @@ from amygdala_tl.cli.demo import demo
 from amygdala_tl.cli.diagnose import crosstalk, evaluate, layers, quality, report
 from amygdala_tl.cli.doctor import doctor
 from amygdala_tl.cli.extract import extract
+from amygdala_tl.cli.hub import pull, push
 from amygdala_tl.cli.inspect import inspect
-from amygdala_tl.cli.printer import print_error, printer, set_up
+from amygdala_tl.cli.printer import notes, print_error, printer, set_up, set_volume
 from amygdala_tl.cli.read import read
 from amygdala_tl.cli.serve import serve
 from amygdala_tl.cli.steer import ablation_run, steer
@@ -46,7 +47,7 @@ class Command(TyperCommand):
                 _check(parameter.opts[0], each)
         GIVEN.set(frozenset(each.name for each in self.params if _source(ctx, each) == "COMMANDLINE"))
         if taken := [each.opts[0] for each in self.params if _source(ctx, each) == "DEFAULT_MAP"]:
-            print_error(", ".join(taken), what=f"from {CURRENT.get().path}", style="dim")
+            notes(error=True).print(f"from {CURRENT.get().path}: {', '.join(taken)}", soft_wrap=True)
         return rest
 
 
@@ -55,21 +56,27 @@ class Program(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Read the settings file, then run the command."""
+        set_volume(quiet=ctx.params["quiet"], verbose=ctx.params["verbose"])
         found = read_config(ctx.params["config_file"], self.commands)
         ctx.default_map = dict(found.values)
         CURRENT.set(found)
         return super().invoke(ctx)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """List the commands with what they do, on as many lines as that takes."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, each.get_short_help_str(limit=500)) for name, each in self.commands.items()])
 
 
 app = typer.Typer(
     cls=Program,
     help="Emotion readouts from a model's own notes: memory graph -> corpus -> activations -> directions -> readout.",
     pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
+    rich_markup_mode=None,
 )
 for command in (
     extract, train, read, inspect, report, quality, evaluate, crosstalk, layers, steer, ablation_run, compare, verify,
-    serve, watch, thresholds, dashboard, capture, fit, export, demo, doctor, config,
+    serve, watch, thresholds, dashboard, capture, fit, export, push, pull, demo, doctor, config,
 ):  # fmt: skip
     app.command(cls=Command)(command)
 
@@ -92,6 +99,10 @@ def _program(
             show_default=f"{FILE}, if it is there",
         ),
     ] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="Print results and errors only: no progress, no notes, no warnings.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Print what libraries log and warn of, too.")] = False,
     version: Annotated[
         bool,
         typer.Option("--version", help="Show versions and exit.", is_eager=True, callback=_show_versions),

@@ -5,13 +5,14 @@ from typing import Annotated
 
 import typer
 
+from amygdala_tl.cli import options
 from amygdala_tl.cli.printer import print_error, print_json, printer
 
 
 def compare(
     first: Annotated[Path, typer.Argument(help="Results folder of `steer`.")],
     second: Annotated[Path, typer.Argument(help="Another results folder.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print all numbers as JSON.")] = False,
+    as_json: options.Json = False,
     check: Annotated[
         bool,
         typer.Option("--check", help="Exit with 1 if a verdict of the first is worse, or missing, in the second."),
@@ -24,7 +25,7 @@ def compare(
 
     found = compare_runs(read_run(first), read_run(second))
     if as_json:
-        print_json(found.as_json(), indent=2)
+        print_json(found.as_json())
     else:
         printer().print(comparison_table(found))
     if check and found.worse:

@@ -25,6 +25,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import msgspec
 import typer
 
+from amygdala_tl.cli import options
 from amygdala_tl.cli.printer import print_json, printer
 from amygdala_tl.decode import convert, decode
 from amygdala_tl.errors import InputError
@@ -102,7 +103,7 @@ def config(
     command: Annotated[
         str | None, typer.Argument(help="Show all options of this command.", show_default="what the file sets")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the options as JSON.")] = False,
+    as_json: options.Json = False,
 ) -> None:
     """Show which settings hold without options on the command line, and where they come from."""
     found = CURRENT.get()
@@ -119,8 +120,7 @@ def config(
                 rows.append((name, parameter.opts[0], value, source))
     if as_json:
         keys = ("command", "option", "value", "from")
-        rows_as_json = [dict(zip(keys, row, strict=True)) for row in rows]
-        print_json({"file": found.path and str(found.path), "options": rows_as_json}, indent=2)
+        print_json({"file": found.path, "options": [dict(zip(keys, row, strict=True)) for row in rows]})
         return
     if not rows:
         printer().print(f"{found.path} sets no option" if found.path else f"there is no {FILE} here", soft_wrap=True)

@@ -29,4 +29,4 @@ def dashboard(
     if rules:
         printer().print(Text(prometheus_rules(named)), end="", soft_wrap=True)
     else:
-        print_json(grafana_dashboard(named), indent=2)
+        print_json(grafana_dashboard(named))

@@ -4,11 +4,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import RenderableType
 
 from amygdala_tl.cli import options
+from amygdala_tl.cli.documents import diagnosis_document
 from amygdala_tl.cli.inputs import training_data
 from amygdala_tl.cli.norms import read_norms
-from amygdala_tl.cli.printer import printer
+from amygdala_tl.cli.printer import notes, print_json, printer
 from amygdala_tl.corpus.loader import read_training_data
 from amygdala_tl.files import check_outputs, make_folder
 from amygdala_tl.names import named_concepts
@@ -22,6 +24,7 @@ def layers(
     activations_dir: Annotated[str, typer.Option(help="From `capture` or `train`.")],
     target_layers: options.CapturedLayers = None,
     slots: Annotated[int, typer.Option(min=1, help="Number of layers to choose.")] = LAYERS.slots,
+    as_json: options.Json = False,
     **settings: Any,
 ) -> None:
     """Compare captured layers on folds of the training texts, and choose the best few."""
@@ -33,9 +36,11 @@ def layers(
     corpus = read_training_data(training_data_dir, min_examples=settings["min_examples"])
     separation = compare_layers(corpus, ActivationStore.find(activations_dir), layers=target_layers, **settings)
     chosen = best_layers(separation, slots)
-    console = printer()
-    console.print(layer_table(separation, chosen))
-    console.print(f"--target-layers {','.join(map(str, chosen))}")
+    if as_json:
+        print_json({"chosen": chosen, "separation": separation})
+        return
+    printer().print(layer_table(separation, chosen))
+    printer().print(f"--target-layers {','.join(map(str, chosen))}")
 
 
 def evaluate(
@@ -50,6 +55,7 @@ def evaluate(
         typer.Option(min=1, help="For unlabelled texts, show this many of the strongest and of the weakest passages."),
     ] = 3,
     model: options.ModelOption = None,
+    as_json: options.Json = False,
 ) -> None:
     """Judge a readout on other texts, or on the held-out ones of its own corpus.
 
@@ -63,19 +69,25 @@ def evaluate(
     bundle = load_readout(readout)
     texts = verb.evaluation_data(data, bundle)
     corpus, store = None, None
-    console = printer()
     if texts.sha256 != bundle.provenance.corpus_sha256:
         for line in corpus_notices(texts):
-            console.print(line)
+            notes(error=as_json).print(line)
     if not texts.concepts:
         bundle.calibration("texts")  # mistakes come before the model, which takes long
     if training_data_dir is not None:
         corpus, store = training_data(bundle, readout, training_data_dir, activations_dir)
     lens = lens_of(bundle, model)
     if texts.concepts:
-        console.print(evaluation_table(verb.evaluate(bundle, texts, lens, corpus=corpus, store=store)))
+        found = verb.evaluate(bundle, texts, lens, corpus=corpus, store=store)
+        table: RenderableType = evaluation_table(found)
+        document: dict[str, object] = {"evaluation": found}
     else:
-        console.print(passages_table(verb.passages(bundle, texts, lens, most=passages)))
+        strongest = verb.passages(bundle, texts, lens, most=passages)
+        table, document = passages_table(strongest), {"passages": strongest}
+    if as_json:
+        print_json(document)
+    else:
+        printer().print(table)
 
 
 def crosstalk(
@@ -86,6 +98,7 @@ def crosstalk(
         int | None, typer.Option(help="Show this layer only.", show_default="all layers of the readout")
     ] = None,
     warnings: Annotated[int, typer.Option(min=0, help="Show at most this many entangled pairs per layer.")] = 10,
+    as_json: options.Json = False,
 ) -> None:
     """Show how much each readout responds to other concepts, and which pairs are not independent axes."""
     from amygdala_tl.api.cross_talk import cross_talks
@@ -95,9 +108,12 @@ def crosstalk(
     bundle = load_readout(readout)
     wanted = bundle.layers if layer is None else [bundle.layers[bundle.column(layer)]]
     corpus, store = training_data(bundle, readout, training_data_dir, activations_dir)
-    console = printer()
-    for found in cross_talks(bundle, store, corpus, wanted):
-        console.print(crosstalk_table(found, warnings))
+    found = cross_talks(bundle, store, corpus, wanted)
+    if as_json:
+        print_json(found)
+        return
+    for each in found:
+        printer().print(crosstalk_table(each, warnings))
 
 
 def quality(
@@ -106,6 +122,7 @@ def quality(
     activations_dir: options.ActivationsDir = None,
     concepts: Annotated[str | None, typer.Option(help="Show all details of these comma-separated concepts.")] = None,
     model: options.ModelOption = None,
+    as_json: options.Json = False,
 ) -> None:
     """Judge each concept on texts that its directions were not fitted on; with --concepts, show outliers, neurons and tokens."""
     from amygdala_tl.readout.record import load_readout
@@ -119,12 +136,14 @@ def quality(
     from amygdala_tl.report.tables import concept_details
 
     found = judge(bundle, corpus, store, lens_of(bundle, model) if wanted else None)
-    console = printer()
+    if as_json:
+        print_json(diagnosis_document(found, wanted))
+        return
     if not wanted:
-        console.print(diagnosis_summary(found))
+        printer().print(diagnosis_summary(found))
     for each in found.quality:
         if each.concept in wanted:
-            console.print(concept_details(each))
+            printer().print(concept_details(each))
 
 
 @options.of(OUTPUT)
@@ -138,6 +157,7 @@ def report(
     ] = None,
     steering: Annotated[Path | None, typer.Option(help="Results folder of `steer`: adds the causal check.")] = None,
     model: options.ModelOption = None,
+    as_json: options.Json = False,
 ) -> None:
     """Write one self-contained HTML page with all diagnostics, and print a summary."""
     from amygdala_tl.report.page import PAGE, write_report
@@ -155,9 +175,12 @@ def report(
     from amygdala_tl.api.models import lens_of
     from amygdala_tl.report.diagnosis import diagnosis_summary
 
-    lens, console = lens_of(bundle, model), printer()
-    with console.status("diagnosing"):
+    lens = lens_of(bundle, model)
+    with notes(error=as_json).status("diagnosing"):
         found = judge(bundle, corpus, store, lens, norms=words)
         write_report(found, out, run)
-    console.print(file_list({"report": out}))
-    console.print(diagnosis_summary(found))
+    if as_json:
+        print_json({"report": out, **diagnosis_document(found)})
+    else:
+        notes().print(file_list({"report": out}))
+        printer().print(diagnosis_summary(found))

@@ -6,9 +6,10 @@ from typing import Annotated, Any
 import typer
 
 from amygdala_tl.cli import options
-from amygdala_tl.cli.printer import printer
+from amygdala_tl.cli.printer import notes, print_json, printer
 from amygdala_tl.corpus.io import OUTPUTS, write_corpus
 from amygdala_tl.corpus.labels import LabelRules
+from amygdala_tl.corpus.record import Corpus, count_examples
 from amygdala_tl.errors import InputError
 from amygdala_tl.files import check_outputs, read_text
 from amygdala_tl.memory.tool_names import ToolNames
@@ -44,24 +45,41 @@ def extract(
     graph_tool: Annotated[
         str, typer.Option(help="Tool of a reference memory server that returns the whole graph.")
     ] = TOOLS.graph,
+    as_json: options.Json = False,
     **settings: Any,
 ) -> None:
     """Turn a memory graph into a corpus: unique texts with labels, groups and a held-out split."""
     from amygdala_tl.api.extract import extract as run
 
-    console = printer()
     check_outputs({output_dir / name: kind for name, kind in OUTPUTS.items()}, [memory_file, emotions_file])
     emotions = None if emotions_file is None else _names(emotions_file)
     types = None if node_types is None else tuple(part.strip() for part in node_types.split(",") if part.strip())
     rules = LabelRules(seed=seed, emotions=emotions, node_types=types, **settings)
     tools = ToolNames(query_tool, render_tool, graph_tool)
-    with extract_progress(console) as progress:
+    with extract_progress(notes(error=True)) as progress:
         corpus = run(
             memory_mcp_url=memory_mcp_url, memory_file=memory_file, rules=rules, tool_names=tools, progress=progress
         )
     write_corpus(corpus, output_dir)
-    console.print(corpus_summary(corpus))
-    console.print(f"corpus: {output_dir}", soft_wrap=True)
+    if as_json:
+        print_json(_as_json(corpus, output_dir))
+    else:
+        printer().print(corpus_summary(corpus))
+        notes().print(f"corpus: {output_dir}", soft_wrap=True)
+
+
+def _as_json(corpus: Corpus, output_dir: Path) -> dict[str, object]:
+    return {
+        "corpus": output_dir,
+        "sha256": corpus.sha256,
+        "texts": len(corpus.texts),
+        "neutral": sum(text.neutral for text in corpus.texts),
+        "groups": len({text.group for text in corpus.texts}),
+        "concepts": count_examples(corpus),
+        "dropped": corpus.dropped,
+        "left_out": corpus.left_out,
+        "notices": corpus.notices,
+    }
 
 
 def _names(path: Path) -> tuple[str, ...]:

@@ -5,14 +5,20 @@ from typing import Annotated
 
 import typer
 
-from amygdala_tl.cli.printer import printer
+from amygdala_tl.cli import options
+from amygdala_tl.cli.printer import print_json, printer
 
 
-def inspect(readout: Annotated[Path, typer.Argument(help="The bundle's .safetensors file.")]) -> None:
+def inspect(
+    readout: Annotated[Path, typer.Argument(help="The bundle's .safetensors file.")], as_json: options.Json = False
+) -> None:
     """Describe a readout bundle and check that it is whole."""
     from amygdala_tl.readout.bundle import outputs, read_bundle
     from amygdala_tl.report.bundle import bundle_summary
 
     manifest, _vectors, written = read_bundle(readout)
     files = [file for file in outputs(readout) if file.exists()]
-    printer().print(bundle_summary(manifest, files, writes=written is not None))
+    if as_json:
+        print_json({"files": files, "write_vectors": written is not None, "manifest": manifest})
+    else:
+        printer().print(bundle_summary(manifest, files, writes=written is not None))

@@ -38,9 +38,7 @@ def read(
     concept: Annotated[
         str | None, typer.Option(help="Concept for --tokens.", show_default="the strongest of each text")
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print all scores as JSON: over all layers, and at each.")
-    ] = False,
+    as_json: options.Json = False,
     output: Annotated[
         Path | None, typer.Option(help="Also write all scores to this table: .csv, .jsonl or .parquet.")
     ] = None,
@@ -70,7 +68,7 @@ def read(
         make_folder(output.parent)
         write_table(output, score_columns(wanted, bundle, reading.z, reading.combined), kind)
     if as_json:
-        print_json(_as_json(wanted, reading, bundle))
+        print_json(_as_json(wanted, reading, bundle), indent=None)
     elif tokens:
         show_tokens(console, wanted, reading, bundle, lens, column, named[0] if named else None)
     else:

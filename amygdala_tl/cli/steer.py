@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from amygdala_tl.cli import options
 from amygdala_tl.cli.config import GIVEN
-from amygdala_tl.cli.printer import printer
+from amygdala_tl.cli.printer import notes, print_json, printer
 from amygdala_tl.cli.steering_run import gate, run_settings
 from amygdala_tl.errors import InputError
 from amygdala_tl.settings import OUTPUT
@@ -134,6 +134,7 @@ def steer(
         ),
     ] = None,
     model: options.ModelOption = None,
+    as_json: options.Json = False,
 ) -> None:
     """Check what each direction causes: add it, remove it, and compare with random directions."""
     given = _given(
@@ -144,7 +145,7 @@ def steer(
     )  # fmt: skip
     tested = () if concepts is None else tuple(name for name in concepts.split(",") if name.strip())
     if config is None and suggest_words is not None:
-        _suggest(suggest_words, readout or READOUT, tested, training_data_dir, model)
+        _suggest(suggest_words, readout or READOUT, tested, training_data_dir, model, as_json)
         return
     if config is None:
         settings = RunSettings(
@@ -170,7 +171,7 @@ def steer(
             ),
             CheckSettings() if check else None,
         )
-        run = run_settings(settings, out, seed=settings.steering.seeds[0])
+        run = run_settings(settings, out, seed=settings.steering.seeds[0], as_json=as_json)
     elif beside := [name for name in given if name in GIVEN.get()]:
         raise InputError(
             "--config holds all settings", got=f"--{beside[0].replace('_', '-')} beside it",
@@ -180,7 +181,7 @@ def steer(
         settings = read_settings(config)
         if check and settings.check is None:
             settings = replace(settings, check=CheckSettings())
-        run = run_settings(settings, out, config=config)
+        run = run_settings(settings, out, config=config, as_json=as_json)
     gate(settings, run)
 
 
@@ -190,13 +191,16 @@ def ablation_run(
     out: Annotated[Path, typer.Option(help="Results folder; what it has is not measured again.")] = Path(
         "ablation-run"
     ),
+    as_json: options.Json = False,
 ) -> None:
     """Run `steer --config`, under its older name."""
     settings = read_settings(config)
-    gate(settings, run_settings(settings, out, config=config))
+    gate(settings, run_settings(settings, out, config=config, as_json=as_json))
 
 
-def _suggest(output: Path, file: Path, concepts: tuple[str, ...], corpus: Path | None, model: str | None) -> None:
+def _suggest(
+    output: Path, file: Path, concepts: tuple[str, ...], corpus: Path | None, model: str | None, as_json: bool
+) -> None:
     """Write words for the concepts of a readout, and show where they were found."""
     from amygdala_tl.api.inputs import corpus_of
     from amygdala_tl.api.suggest_words import suggest_words
@@ -211,8 +215,11 @@ def _suggest(output: Path, file: Path, concepts: tuple[str, ...], corpus: Path |
     texts = None if corpus is None else corpus_of(readout, corpus)
     found = suggest_words(readout, model, corpus=texts, concepts=concepts)
     write_words(output, {words.concept: words.near for words in found})
-    printer().print(suggested_table(found))
-    printer().print(file_list({"words": output}))
+    if as_json:
+        print_json({"words": output, "concepts": found})
+    else:
+        printer().print(suggested_table(found))
+        notes().print(file_list({"words": output}))
 
 
 def _given(**options: Any) -> dict[str, Any]:

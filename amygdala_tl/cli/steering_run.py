@@ -8,8 +8,9 @@ import typer
 from rich.console import Console
 from rich.rule import Rule
 
+from amygdala_tl.cli.documents import run_document
 from amygdala_tl.cli.inputs import training_data
-from amygdala_tl.cli.printer import print_error, printer
+from amygdala_tl.cli.printer import notes, print_error, print_json, printer
 from amygdala_tl.errors import InputError
 from amygdala_tl.steering.settings import FEWEST, SETTINGS, SETTINGS_FILE, RunSettings, check_settings, write_settings
 
@@ -23,7 +24,12 @@ _DOES = {"reads only": "is only read", "neither": "does not steer"}
 
 
 def run_settings(
-    settings: RunSettings, out: Path, *, seed: int | None = None, config: Path | None = None
+    settings: RunSettings,
+    out: Path,
+    *,
+    seed: int | None = None,
+    config: Path | None = None,
+    as_json: bool = False,
 ) -> "SteeringRun":
     """Run a check, write its folder, and show what it found.
 
@@ -32,6 +38,7 @@ def run_settings(
         out: results folder.
         seed: the only one, with its report in the folder itself; the settings' seeds if None.
         config: the file that the settings come from; it is not written again.
+        as_json: print one JSON document instead of tables.
     """
     from amygdala_tl.steering.words import read_words
 
@@ -39,7 +46,7 @@ def run_settings(
     _check_outputs(settings, out, [""] if seed is not None else [f"seed-{each}" for each in steering.seeds])
     check_settings(settings, out)
     words = None if steering.words is None else read_words(Path(steering.words))
-    console = printer()
+    console = notes(error=as_json)
     file = Path(source.file) if source.file is not None else _trained(console, settings, out)
     from amygdala_tl.readout.record import load_readout
 
@@ -54,6 +61,7 @@ def run_settings(
     from amygdala_tl.files import make_folder, same_file
     from amygdala_tl.report.page import write_steering_page
     from amygdala_tl.report.progress import steering_progress
+    from amygdala_tl.report.summaries import file_list
 
     lens = lens_of(readout, settings.model)
     make_folder(out, private=True)
@@ -79,7 +87,11 @@ def run_settings(
             progress=progress,
         )
     write_steering_page(found, out / "report.html")
-    _show(console, found, out)
+    if as_json:
+        print_json(run_document(found, _files(out)))
+    else:
+        _show(printer(), found)
+        notes().print(file_list(_files(out)))
     return found
 
 
@@ -151,11 +163,10 @@ def gate(settings: RunSettings, run: "SteeringRun") -> None:
         raise typer.Exit(1)
 
 
-def _show(console: Console, run: "SteeringRun", out: Path) -> None:
+def _show(console: Console, run: "SteeringRun") -> None:
     from amygdala_tl.report.erasures import erasure_table
     from amygdala_tl.report.runs import summary_table
     from amygdala_tl.report.steering import heard_table, steering_table, words_table
-    from amygdala_tl.report.summaries import file_list
 
     several = len(run.reports) > 1
     for report in run.reports:
@@ -170,11 +181,13 @@ def _show(console: Console, run: "SteeringRun", out: Path) -> None:
         console.print(Rule("all seeds", align="left"))
         console.print(summary_table(run.reports))
     console.print(words_table(run))
+
+
+def _files(out: Path) -> dict[str, Path]:
+    """Files of the results that are there."""
     files = ("report.json", "samples.jsonl", "config.toml", "summary.tsv", "results.jsonl", "report.html")
     names = ("numbers", "samples", "settings", "summary", "results", "report")
-    console.print(
-        file_list({name: out / file for name, file in zip(names, files, strict=True) if (out / file).exists()})
-    )
+    return {name: out / file for name, file in zip(names, files, strict=True) if (out / file).exists()}
 
 
 def _trained(console: Console, settings: RunSettings, out: Path) -> Path:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from amygdala_tl.cli import options
-from amygdala_tl.cli.printer import printer
+from amygdala_tl.cli.printer import notes, print_json, printer
 from amygdala_tl.errors import InputError
 from amygdala_tl.files import check_outputs, read_text
 from amygdala_tl.settings import ALERT
@@ -41,6 +41,7 @@ def thresholds(
         Path | None, typer.Option(help="Write the alerts to this file, for `serve --alerts`.", show_default=False)
     ] = None,
     model: options.ModelOption = None,
+    as_json: options.Json = False,
 ) -> None:
     """Choose the thresholds of alerts from quiet turns, for a rate of false alarms."""
     from amygdala_tl.api.thresholds import thresholds as choose
@@ -56,9 +57,8 @@ def thresholds(
         raise InputError("turns come from texts or from a server", need=need, remedy="give one of the two")
     seconds = ALERT.seconds if from_stream is None else _seconds(from_stream)
     bundle, lines = load_readout(readout), None if texts is None else _lines(texts)
-    console = printer()
     if url is not None:
-        console.print(f"listening for {from_stream}", soft_wrap=True)
+        notes(error=as_json).print(f"listening for {from_stream}", soft_wrap=True)
     found = choose(
         bundle,
         lines,
@@ -70,7 +70,10 @@ def thresholds(
         layer=layer,
         false_alarms=false_alarms,
     )
-    console.print(thresholds_table(found))
+    if as_json:
+        print_json(found)
+    else:
+        printer().print(thresholds_table(found))
     if output is not None:
         write_alerts(output, found)
 

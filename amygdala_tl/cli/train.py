@@ -1,5 +1,6 @@
 """`train`, and its three stages: `capture`, `fit`, `export`."""
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, fields
 from functools import partial
@@ -10,7 +11,8 @@ import typer
 from rich.console import Console
 
 from amygdala_tl.cli import options
-from amygdala_tl.cli.printer import printer
+from amygdala_tl.cli.documents import readout_document
+from amygdala_tl.cli.printer import notes, print_json, printer
 from amygdala_tl.cli.stages import Stages, show_result, show_serving
 from amygdala_tl.corpus.io import OUTPUTS, write_corpus
 from amygdala_tl.corpus.loader import read_several, read_training_data
@@ -19,7 +21,7 @@ from amygdala_tl.files import check_outputs
 from amygdala_tl.names import named_concepts
 from amygdala_tl.report.progress import capture_progress
 from amygdala_tl.report.summaries import capture_line, corpus_notices, file_list, model_line, stage_times
-from amygdala_tl.settings import CAPTURE, FIT, MODEL, OUTPUT, CaptureEngine, ModelSettings
+from amygdala_tl.settings import AUTO, CAPTURE, FIT, MODEL, OUTPUT, CaptureEngine, ModelSettings
 
 if TYPE_CHECKING:
     from amygdala_tl.activations.ray_engine import RayModel
@@ -39,14 +41,21 @@ def train(
     output: options.Output,
     activations_dir: ActivationsDir = None,
     verdicts: options.Verdicts = True,
+    as_json: options.Json = False,
     **settings: Any,
 ) -> None:
     """Train a readout: `capture`, `fit` and `export` in one."""
-    console, stages, folder = printer(), Stages(), activations_dir or output.parent / "activations"
+    console, stages, folder = printer(error=as_json), Stages(), activations_dir or output.parent / "activations"
     settings |= {"model": _model(settings), "activations_dir": folder, "verdicts": verdicts}
     data = _one_corpus(console, training_data_dir, output, settings["min_examples"])
     run_train(console, stages, data, output, **settings)
-    console.print(stage_times(stages.seconds))
+    notes(error=as_json).print(stage_times(stages.seconds))
+    if as_json:
+        from amygdala_tl.readout.record import load_readout
+
+        readout = load_readout(output)
+        files = {**_files(output, readout), "activations": folder}
+        print_json({**readout_document(readout, files), "seconds": stages.seconds})
 
 
 @options.of(MODEL, CAPTURE, OUTPUT)
@@ -69,18 +78,20 @@ def capture(
             help="Ray's workers, each with a copy of the model.", min=1, show_default="one for each GPU or machine"
         ),
     ] = None,
+    as_json: options.Json = False,
     **settings: Any,
 ) -> None:
     """Run the model over the texts that it has not run yet, and keep their activations."""
-    console = printer()
+    console = notes(error=as_json)
     if engine == "vllm" and (given := [name for name in ("device", "batch_size") if settings[name] is not None]):
         flag = f"--{given[0].replace('_', '-')}"
         raise InputError("vLLM chooses its devices and batches itself", got=flag, remedy=f"leave {flag} out")
     if workers and not ray:
         raise InputError("there are no workers without Ray", got="--workers", remedy="name a cluster with --ray")
-    corpus = read_training_data(training_data_dir, min_examples=1)
+    corpus, model = read_training_data(training_data_dir, min_examples=1), _model(settings)
+    if not ray:  # the model may be on its machines only
+        _check(settings, model)
     with ExitStack() as stack:
-        model = _model(settings)
         lens: Lens | RayModel | VllmModel
         if ray:
             lens = stack.enter_context(_load_ray(console, model, engine, ray, workers))
@@ -90,8 +101,11 @@ def capture(
 
         progress = stack.enter_context(capture_progress(console))
         store, summary = run(corpus, lens, activations_dir, progress=progress, **settings)
-    console.print(capture_line(summary))
-    console.print(file_list({"activations": store.folder}))
+    if as_json:
+        print_json({"activations": store.folder, **asdict(summary)})
+    else:
+        printer().print(capture_line(summary))
+        notes().print(file_list({"activations": store.folder}))
 
 
 @options.of(FIT)
@@ -101,6 +115,7 @@ def fit(
     output: options.Output,
     target_layers: options.CapturedLayers = None,
     verdicts: options.Verdicts = True,
+    as_json: options.Json = False,
     **settings: Any,
 ) -> None:
     """Compute directions from captured activations and write a readout, without running a model."""
@@ -110,7 +125,7 @@ def fit(
     from amygdala_tl.readout.bundle import outputs
 
     check_outputs(outputs(output))
-    console = printer()
+    console = printer(error=as_json)
     corpus = read_training_data(training_data_dir, min_examples=settings["min_examples"])
     store = ActivationStore.find(activations_dir)
     readout = run(corpus, store, layers=target_layers, **settings)
@@ -118,7 +133,7 @@ def fit(
     if verdicts:
         readout = judged(readout, corpus, store, partial(show_result, console))
     readout.save(output)
-    console.print(file_list(_files(output, readout)))
+    _show_files(readout, _files(output, readout), as_json)
 
 
 def export(
@@ -136,6 +151,7 @@ def export(
         bool, typer.Option("--only-readable", help="Keep only concepts with the verdict `readable`.")
     ] = False,
     model: options.ModelOption = None,
+    as_json: options.Json = False,
 ) -> None:
     """Write a readout again: some of its concepts, or one of them for llama.cpp."""
     from amygdala_tl.readout.formats import files_of
@@ -152,10 +168,17 @@ def export(
         from amygdala_tl.api.export import export as write
 
         write(bundle, output, model)
-        printer().print(file_list({"control vector": output}))
+        _show_files(bundle, {"control vector": output}, as_json)
     else:
         bundle.save(output)
-        printer().print(file_list(_files(output, bundle)))
+        _show_files(bundle, _files(output, bundle), as_json)
+
+
+def _show_files(readout: "Readout", files: Mapping[str, object], as_json: bool) -> None:
+    if as_json:
+        print_json(readout_document(readout, files))
+    else:
+        notes().print(file_list(files))
 
 
 def run_train(
@@ -172,13 +195,15 @@ def run_train(
     """Load the model, train with keywords of the verb, write the readout, and show each stage's result; returns the model."""
     from amygdala_tl.readout.bundle import outputs
 
+    said = notes(error=console.stderr)
     check_outputs(outputs(output), outside=None if model.model == MODEL.model else model.model)
     corpus = read_training_data(training_data_dir, min_examples=min_examples)
     if "layouts" in corpus.parameters:  # `extract` has shown the others
         for line in corpus_notices(corpus):
             console.print(line)
+    _check(settings, model)
     with stages("load model"):
-        lens = load(console, model)
+        lens = load(said, model)
     from amygdala_tl.api.train import train as run
 
     def show(result: "StageResult") -> None:
@@ -187,12 +212,25 @@ def run_train(
 
     stages.begin()
     settings |= {"min_examples": min_examples, "activations_dir": activations_dir, "on_result": show}
-    with capture_progress(console) as progress:
+    with capture_progress(said) as progress:
         readout = run(corpus, lens, progress=progress, **settings)
     readout.save(output)
-    console.print(file_list({**_files(output, readout), "activations": activations_dir}))
-    show_serving(console, output, lens.source)
+    said.print(file_list({**_files(output, readout), "activations": activations_dir}))
+    show_serving(said, output, lens.source)
     return lens
+
+
+def _check(settings: Mapping[str, Any], model: ModelSettings) -> None:
+    """Refuse unknown layers, aggregators and denoisers before the model is loaded, which takes long."""
+    from amygdala_tl.directions.method import requested_methods
+    from amygdala_tl.lens.checkpoints import count_layers
+    from amygdala_tl.lens.hooks import parse_layers
+
+    names = (settings.get(each, getattr(FIT, each)) for each in ("aggregator", "denoise", "labels", "read_position"))
+    requested_methods(*names)
+    if (layers := settings.get("layers", CAPTURE.layers)) != AUTO:
+        n_layers = count_layers(model.model, revision=model.revision, trust_remote_code=model.trust_remote_code)
+        parse_layers(layers, n_layers)
 
 
 def _one_corpus(console: Console, sources: list[Path], output: Path, min_examples: int) -> Path:

@@ -1,7 +1,7 @@
 """Checkpoints by name (`embedded`, a folder, a GGUF file, a hub id): their Hugging Face model and tokenizer."""
 
-from collections.abc import Iterable
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -49,16 +49,7 @@ def load_checkpoint(
     Raises:
         ModelError: the model does not exist or cannot be read, is no decoder of text, or lacks weights.
     """
-    with library_errors("the checkpoint cannot be read", spec, "check the path and its permissions"):
-        source, more = _locate(spec)
-        here = Path(source).exists()
-    message, remedy = ("the checkpoint cannot be read", "check its files") if here else ("no such model", _REMEDY)
-    if spec == "embedded":
-        remedy = f"delete {source}, and the next run makes it again"
-    more |= {"trust_remote_code": trust_remote_code, "local_files_only": here}
-    more |= {} if revision is None or here else {"revision": revision}
-    once = header_read_once() if "gguf_file" in more else nullcontext()
-    with offline() if here else nullcontext(), library_errors(message, spec, remedy), quiet(), once:
+    with _reading(spec, revision, trust_remote_code) as (source, more):
         config = AutoConfig.from_pretrained(source, **more)
         _check_config(config, spec)
         # Only eager attention applies every architecture's rules: SDPA leaves out Gemma 2's soft-capping.
@@ -74,6 +65,30 @@ def load_checkpoint(
     check_complete(hf_model, info, spec)
     hf_model.eval().requires_grad_(False)
     return Checkpoint(short_name(spec), getattr(config, "_commit_hash", None), hf_model, tokenizer, source=spec)
+
+
+def count_layers(spec: str, *, revision: str | None = None, trust_remote_code: bool = False) -> int:
+    """Return the number of decoder layers of a model from its configuration, without its weights; raises as `load_checkpoint`."""
+    with _reading(spec, revision, trust_remote_code) as (source, more):
+        config = AutoConfig.from_pretrained(source, **more)
+        _check_config(config, spec)
+    return int(config.get_text_config().num_hidden_layers)
+
+
+@contextmanager
+def _reading(spec: str, revision: str | None, trust_remote_code: bool) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield where to read `spec` from and the arguments that reading needs; errors inside become one `ModelError`."""
+    with library_errors("the checkpoint cannot be read", spec, "check the path and its permissions"):
+        source, more = _locate(spec)
+        here = Path(source).exists()
+    message, remedy = ("the checkpoint cannot be read", "check its files") if here else ("no such model", _REMEDY)
+    if spec == "embedded":
+        remedy = f"delete {source}, and the next run makes it again"
+    more |= {"trust_remote_code": trust_remote_code, "local_files_only": here}
+    more |= {} if revision is None or here else {"revision": revision}
+    once = header_read_once() if "gguf_file" in more else nullcontext()
+    with offline() if here else nullcontext(), library_errors(message, spec, remedy), quiet(), once:
+        yield source, more
 
 
 def readable_source(spec: str) -> str:

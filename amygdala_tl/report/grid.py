@@ -3,10 +3,13 @@
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from copy import copy
+from dataclasses import replace
 from typing import Any, SupportsFloat, TypeVar
 
-from rich.console import RenderableType
-from rich.table import Table
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.segment import Segment
+from rich.table import Column, Table
 from rich.text import Text
 
 from amygdala_tl.show import safe, shortened
@@ -19,12 +22,73 @@ NARROW = (0, 1, 0, 0)
 """Padding of tables with many columns."""
 
 
+_ENDLESS = 1_000_000
+_LABEL = 16
+"""Columns in which a text can be folded and still be read."""
+
+
 class _Grid(Table):
-    """A table that lays out what is shown in the end: cells made safe, and the beginning of one that is too long."""
+    """A table that lays out what is shown in the end: cells made safe, and the beginning of one that is too long.
+
+    Where its columns do not fit side by side, it is several tables below each other, each with the first column.
+    """
 
     def add_row(self, *cells: RenderableType | None, **looks: Any) -> None:
         """Add a row, with cells as `rich.table.Table` takes them."""
         super().add_row(*map(_shown, cells), **looks)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Render the table, or the tables that it falls into."""
+        parts = self._parts(console, options)
+        for number, columns in enumerate(parts):
+            part = copy(self)
+            part.columns = [replace(column, _index=index) for index, column in enumerate(columns)]
+            part.title = self.title if number == 0 else None
+            for line in Segment.split_lines(Table.__rich_console__(part, console, options)):  # type: ignore[arg-type]
+                yield from _without_padding(line)
+                yield Segment.line()
+            if number < len(parts) - 1:
+                yield Text("")
+
+    def _parts(self, console: Console, options: ConsoleOptions) -> list[list[Column]]:
+        """Return the columns of each table, the first column in all of them."""
+        if len(self.columns) < 3:
+            return [self.columns]
+        first, *others = ((column, self._needed(console, options, column)) for column in self.columns)
+        parts: list[list[Column]] = []
+        room = 0
+        for column, width in others:
+            if not parts or width > room:
+                parts.append([first[0]])
+                room = options.max_width - first[1]
+            parts[-1].append(column)
+            room -= width
+        return parts
+
+    def _needed(self, console: Console, options: ConsoleOptions, column: Column) -> int:
+        """Return the width below which a column would be cut, or its text hard to read."""
+        measured = self._measure_column(console, options.update(max_width=_ENDLESS), column)
+        return measured.maximum if column.no_wrap else min(measured.minimum, max(_LABEL, _longest(column)))
+
+
+def _without_padding(line: list[Segment]) -> list[Segment]:
+    """Take blanks off the end of a line: a column without an end is as wide as its longest cell."""
+    line = line.copy()
+    while line and not line[-1].text.strip():
+        line.pop()
+    if line:
+        text, style, control = line.pop()
+        line.append(Segment(text.rstrip(), style, control))
+    return line
+
+
+def _longest(column: Column) -> int:
+    """Return the length of the longest number in a column; a text can be folded anywhere, a number cannot."""
+    return (
+        max((len(word) for cell in column.cells for word in str(cell).split()), default=0)
+        if column.justify == "right"
+        else 0
+    )
 
 
 def _shown(cell: T) -> T | Text | str:

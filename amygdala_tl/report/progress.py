@@ -27,7 +27,7 @@ def capture_progress(console: Console) -> Iterator[ProgressCallback]:
         TextColumn("{task.fields[rate]} tokens/s"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True) as bar:
+    with _progress(console, *columns) as bar:
         task = bar.add_task("capture", total=None, texts="0", rate="-", visible=False)
 
         def show(state: CaptureProgress) -> None:
@@ -49,8 +49,13 @@ def steering_progress(console: Console) -> AbstractContextManager[Callable[[int,
     return _counting(console, TextColumn("steering"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
 
+def _progress(console: Console, *columns: ProgressColumn) -> Progress:
+    """Return bars that are gone at the end; in a pipe or a file, where they would leave a blank line, there are none."""
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
 @contextmanager
 def _counting(console: Console, *columns: ProgressColumn) -> Iterator[Callable[[int, int], None]]:
-    with Progress(*columns, console=console, transient=True) as bar:
+    with _progress(console, *columns) as bar:
         task = bar.add_task("", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -29,7 +29,9 @@ def test_extract_says_what_came_out_and_what_was_dropped(capsys, tmp_path):
 def test_an_emotions_file_names_the_concepts(capsys, some_graph, tmp_path):
     (tmp_path / "names.txt").write_text("# mine\nGrief\njoy  # and this\n\n")
     arguments = ("--memory-file", some_graph, "--output-dir", tmp_path / "c")
-    assert run(capsys, "extract", *arguments, "--emotions-file", tmp_path / "names.txt")[0] == 0
+    code, out, _ = run(capsys, "extract", *arguments, "--emotions-file", tmp_path / "names.txt", "--json")
+    assert code == 0
+    assert json.loads(out)["concepts"].keys() == {"grief", "joy"}
     assert json.loads((tmp_path / "c" / "corpus.json").read_text())["concepts"] == ["grief", "joy"]
 
 

@@ -1,5 +1,6 @@
 """A user's mistake gets one message that says what, where and what to do, and exit code 2; never a traceback."""
 
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -53,6 +54,26 @@ def test_an_unknown_layer_says_which_there_are(capsys, workplace, tiny_checkpoin
     )  # fmt: skip
     assert "0..3" in said
     assert "`layers`" in said
+
+
+@pytest.mark.parametrize(
+    ("command", "wrong", "said"),
+    [
+        ("train", "--target-layers=40", "0..3"),
+        ("train", "--aggregator=median", "no such aggregator"),
+        ("train", "--denoise=noise", "noise"),
+        ("capture", "--target-layers=40", "0..3"),
+    ],
+)
+def test_a_wrong_layer_or_name_is_told_before_the_weights_are_read(
+    capsys, workplace, tiny_checkpoint, tmp_path, command, wrong, said
+):
+    model = tmp_path / "model"  # without weights
+    model.mkdir()
+    shutil.copy(tiny_checkpoint("llama") / "config.json", model)
+    where = ("--output", tmp_path / "x.safetensors") if command == "train" else ("--activations-dir", tmp_path / "a")
+    data = ("--training-data-dir", workplace / "corpus", "--model", model)
+    assert said in message(capsys, command, *data, *where, wrong)
 
 
 @pytest.mark.parametrize("model", ["./no-such-folder", "no-such.gguf"])

@@ -76,13 +76,16 @@ def test_a_run_is_a_folder_with_lines_a_summary_a_page_and_what_it_was_made_of(c
 def test_the_report_of_a_readout_shows_a_run_beside_its_diagnosis(
     capsys, written, workplace, tiny_checkpoint, tmp_path
 ):
-    assert run(capsys, "ablation-run", written(config()), "--out", tmp_path / "validation")[0] == 0
+    code, out, _ = run(capsys, "ablation-run", written(config()), "--out", tmp_path / "validation", "--json")
+    assert code == 0
+    assert json.loads(out)["reports"]
     report = (
         "report", "--training-data-dir", workplace / "corpus", "--readout", workplace / "readout.safetensors",
         "--model", tiny_checkpoint("llama"), "--out", tmp_path / "page.html", "--steering",
     )  # fmt: skip
-    code, _, err = run(capsys, *report, tmp_path / "validation")
+    code, out, err = run(capsys, *report, tmp_path / "validation", "--json")
     assert code == 0, err
+    assert json.loads(out)["report"] == str(tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
     assert 'id="verdicts"' in page
     assert 'id="doses"' in page
@@ -182,7 +185,9 @@ def test_a_run_of_steer_and_an_ablation_run_can_be_compared(capsys, written, wor
     data = ("--training-data-dir", workplace / "corpus", "--model", tiny_checkpoint("llama"))
     steer = ("steer", "--readout", workplace / "readout.safetensors", "--concepts", "joy,grief", "--layers", "2")
     first, second = tmp_path / "first", tmp_path / "second"
-    assert run(capsys, *steer, *data, "--doses", "0,0.4", "--random", 4, "--out", first)[0] == 0
+    code, out, _ = run(capsys, *steer, *data, "--doses", "0,0.4", "--random", 4, "--out", first, "--json")
+    assert code == 0
+    assert [found["concept"] for found in json.loads(out)["concepts"]] == ["joy", "grief"]
     assert run(capsys, "ablation-run", written(config(ablation="layers = []")), "--out", second)[0] == 0
     code, out, err = run(capsys, "compare", first, second)
     assert code == 0, err

@@ -94,7 +94,8 @@ def test_the_table_of_commands_has_every_command_and_no_other():
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_every_option_that_the_prose_names_exists(page):
-    known = {"--help", "--no-deps"}.union(*map(options_of, COMMANDS))
+    program = {name for parameter in typer.main.get_command(app).params for name in parameter.opts}
+    known = {"--help", "--no-deps", *program}.union(*map(options_of, COMMANDS))
     for script in (ROOT / "benchmarks").glob("*.py"):
         known |= set(re.findall(r'add_argument\(\s*"(--[a-z-]+)"', script.read_text()))
     prose = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.M | re.S)
