@@ -42,7 +42,7 @@ def load_ray(
         ModelError: Ray does not answer, or the model cannot be loaded.
     """
     if find_spec("ray") is None:
-        raise InputError("Ray is not installed", remedy="pip install 'amygdala-tl[ray]'")
+        raise InputError("Ray is not installed", remedy="run `pip install 'amygdala-tl[ray]'`")
     from amygdala_tl.activations.ray_engine import RayModel
 
     options["n_devices"] = n_devices

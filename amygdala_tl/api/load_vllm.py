@@ -45,7 +45,7 @@ def load_vllm(
         ModelError: the model cannot be read, or vLLM cannot run it.
     """
     if not has_vllm():
-        raise InputError("vLLM is not installed", remedy="install it, or capture with TransformerLens")
+        raise InputError("vLLM is not installed", remedy="run `pip install vllm`, or capture with TransformerLens")
     if spec.endswith(".gguf"):
         raise ModelError("vLLM reads no .gguf file", got=spec, remedy="capture with TransformerLens")
     target = dtype_of(dtype, torch.device("cuda" if torch.cuda.is_available() else "cpu"))

@@ -54,7 +54,7 @@ def verify(
         InputError: `engine` is vLLM, which is not installed.
     """
     if engine == "vllm" and not has_vllm():
-        raise InputError("vLLM is not installed", got="vllm", remedy="install it, or compare with `hf`")
+        raise InputError("vLLM is not installed", got="vllm", remedy="run `pip install vllm`, or compare with `hf`")
     readout = readout if isinstance(readout, Readout) else load_readout(readout)
     trained_on = readout.provenance.model
     name, revision = model, None

@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedT
 
 from amygdala_tl.errors import ModelError
 from amygdala_tl.lens.embedded import embedded_checkpoint
-from amygdala_tl.lens.gguf_files import header_read_once
+from amygdala_tl.lens.gguf_files import check_gguf, header_read_once
 from amygdala_tl.lens.intact import check_complete
 from amygdala_tl.lens.text_only import auto_class
 from amygdala_tl.lens.third_party import library_errors, offline, quiet
@@ -107,6 +107,7 @@ def _locate(spec: str) -> tuple[str, dict[str, Any]]:
     path, wrong = Path(readable_source(spec)).expanduser(), partial(ModelError, label=spec)
     if path.is_file() and path.suffix == ".gguf":
         _check_no_pointer([path], spec)
+        check_gguf(spec)
         return str(path.parent), {
             "gguf_file": str(path.absolute())
         }  # a bare name may be found in the working directory

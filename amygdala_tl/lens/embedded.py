@@ -39,13 +39,14 @@ def embedded_checkpoint() -> Path:
     Raises:
         ModelError: the package that carries it is not installed, or carries another file.
     """
-    from amygdala_tl.lens.gguf_files import header_read_once
+    from amygdala_tl.lens.gguf_files import check_gguf, header_read_once
     from amygdala_tl.lens.third_party import offline, quiet
 
     gguf = embedded_gguf()
     folder = cache_dir() / f"{gguf.stem}-float32"
     if not (folder / "config.json").exists():
         checked_gguf()
+        check_gguf(gguf)
         # The GGUF reader draws its own bar on stderr.
         with offline(), quiet(), header_read_once(), redirect_stderr(io.StringIO()):
             _convert(gguf, folder)

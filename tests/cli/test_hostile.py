@@ -89,7 +89,7 @@ def arguments_of(name, folder, tmp_path, **given):
         "training_data_dir": folder / "corpus", "data": folder / "corpus", "activations_dir": tmp_path / "a",
         "output": tmp_path / "out.safetensors", "output_dir": tmp_path / "out", "out": tmp_path / "out",
         "first": folder / "none", "second": folder / "none", "config": folder / "none", "url": "http://127.0.0.1:1",
-        "model": folder / "none", "texts": "a text",
+        "model": folder / "none", "texts": "a text", "repo": tmp_path / "repo",
     }  # fmt: skip
     if given.keys() & {"config"} and name == "steer":
         good = {"out": good["out"]}

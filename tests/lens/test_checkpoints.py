@@ -3,6 +3,7 @@
 import copy
 import importlib
 import json
+import sys
 import warnings
 from pathlib import Path
 
@@ -219,9 +220,8 @@ def test_a_hooked_transformer_that_fails_to_run_is_refused_and_the_bridge_runs(s
 def test_a_gguf_file_that_lacks_weights_or_its_package_is_refused(tmp_path, monkeypatch):
     write_gguf(tmp_path / "model.gguf", leave_out="blk.1.ffn_up")
     assert "lacks weights of the model (got: model.layers.1.mlp.up_proj.weight)" in refused(tmp_path / "model.gguf")
-    reader = importlib.import_module("transformers.modeling_gguf_pytorch_utils")
-    monkeypatch.setattr(reader, "is_gguf_available", lambda: False)
-    assert "Install the package that it names" in refused(tmp_path / "model.gguf")
+    monkeypatch.setitem(sys.modules, "gguf", None)
+    assert "pip install 'amygdala-tl[gguf]'" in refused(tmp_path / "model.gguf")
 
 
 DAMAGE = {
