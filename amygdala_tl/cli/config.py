@@ -189,8 +189,9 @@ def _as_given(path: Path, key: str, value: Any, kind: Any) -> Any:
 
 
 def _from_here(path: Path, place: str) -> str:
-    folder = os.path.dirname(path)
-    return place if not folder or place == "-" else os.path.normpath(os.path.join(folder, os.path.expanduser(place)))
+    """Return a path that is relative to the file's folder as one that leads there from the working folder."""
+    folder, place = os.path.dirname(path), place if place == "-" else os.path.expanduser(place)
+    return place if not folder or place == "-" else os.path.normpath(os.path.join(folder, place))
 
 
 def _check_known(path: Path, table: str, said: Mapping[str, Any], known: Any, near: list[str]) -> None:
