@@ -88,6 +88,9 @@ def read_config(named: Path | None, commands: Mapping[str, Any]) -> Config:
     tables = {name: value for name, value in said.items() if isinstance(value, dict)}
     shared = {name.replace("-", "_"): value for name, value in said.items() if name not in tables}
     keys = {name: _keys(command) for name, command in commands.items()}
+    if named is None:
+        for table in (said, *tables.values()):
+            _check_addresses(table)
     _check_known(path, "", shared, SHARED, [*SHARED, *commands])
     _check_known(path, "", tables, commands, [*SHARED, *commands])
     values = {}
@@ -203,6 +206,15 @@ def _check_known(path: Path, table: str, said: Mapping[str, Any], known: Any, ne
         where = f"{path}, [{table}]" if table else str(path)
         remedy = "write it in the table of a command, or correct the file" if not table else _REMEDY
         raise _unknown("unknown key", key, where, near, remedy)
+
+
+def _check_addresses(said: Mapping[str, Any]) -> None:
+    """Refuse addresses, where notes and tokens of the environment go, in a file that may have come with the folder."""
+    for key, value in said.items():
+        values = value if isinstance(value, list) else [value]
+        if key == "ray" or any(isinstance(each, str) and "://" in each for each in values):
+            what, remedy = "a file that nobody named cannot set an address", f"run with --config-file {FILE}"
+            raise InputError(what, label=FILE, got=key, remedy=f"{remedy}, or give it on the command line")
 
 
 def _unknown(what: str, got: str, label: str | None, known: list[str], remedy: str) -> InputError:

@@ -72,6 +72,8 @@ def test_paths_are_relative_to_the_file_whether_an_option_or_a_variable_names_it
         ("seed = [1]", "unexpected value at `seed`"),
         ("output = 'x'", "write it in the table of a command"),
         ("[train]\ntrust_remote_code = true", "give it on the command line"),
+        ("[extract]\nmemory_mcp_url = 'http://10.0.0.1'", "run with --config-file amygdala.toml"),
+        ("activations_dir = 's3://other/a'", "run with --config-file amygdala.toml"),
         ("model = ", "not valid TOML"),
     ],
 )
