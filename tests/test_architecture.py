@@ -36,11 +36,11 @@ ROOMS = {
     "readout": BASE | {"directions"},
     "diagnostics": BASE | {"directions", "readout"},
     "steering": BASE | {"lens", "directions", "readout", "diagnostics"},
-    "routes": BASE | {"readout", "net"},
+    "routes": BASE | {"readout", "net", "web"},
     "vllm": BASE | {"lens", "activations", "readout", "routes"},
     "live": BASE | {"readout", "net", "lens"},
     "web": BASE,
-    "serve": BASE | {"lens", "readout", "steering", "routes", "web"},
+    "serve": BASE | {"lens", "readout", "steering", "routes"},
     "report": BASE | {"corpus", "directions", "readout", "diagnostics", "steering", "web"},
     "demo": BASE | {"memory", "net"},
 }

@@ -4,6 +4,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from statistics import mode
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -20,6 +21,8 @@ from amygdala_tl.settings import SERVER, ServerLimits
 REMEDY = "check the address, and that server and client have the same version of amygdala-tl"
 _ROW = msgspec.json.Decoder(list[list[float | None]] | None)
 """Decoder of a token's scores, [layer][concept]; null for a token or a score that was not computed."""
+_SUMS = msgspec.json.Decoder(list[float | None] | None)
+"""Decoder of a token's scores over all layers, [concept]."""
 _NOT_FINITE = re.compile(rb'"(?:[^"\\]|\\.)*+"?|(-?(?:NaN|Infinity))', re.DOTALL)
 
 
@@ -28,6 +31,7 @@ class _Tokens(msgspec.Struct, kw_only=True):
     index: int
     token_ids: tuple[int, ...] | msgspec.UnsetType = msgspec.UNSET  # left out by a server that keeps texts to itself
     readout: list[msgspec.Raw]  # decoded row by row, since the lists take eight times the memory of the array
+    readout_combined: list[msgspec.Raw] | None = None
 
     @property
     def ids(self) -> tuple[int, ...]:
@@ -107,7 +111,10 @@ def generated_of(data: str | bytes, served: Served, label: str, limits: ServerLi
     event = decode(_without_nan(data), _Event, label=label, remedy=REMEDY, error=LiveUnreachable)
     shape = (len(served.layers), len(served.concepts))
     _check_size(len(event.readout), shape, label, limits)
-    return Generated(event.request_id, event.index, event.first, event.ids, event.text, _scores(event, shape, label))
+    scores, sums = _scores(event, shape, label), _sums(event, shape, label)
+    if sums is None and served.combined is not None:  # of a server of an earlier version
+        sums = served.combined.scores(scores)
+    return Generated(event.request_id, event.index, event.first, event.ids, event.text, scores, sums)
 
 
 def sequences_of(data: str | bytes, label: str, limits: ServerLimits = SERVER) -> tuple[Sequence, ...]:
@@ -117,7 +124,15 @@ def sequences_of(data: str | bytes, label: str, limits: ServerLimits = SERVER) -
     shape = (len(said.layers), len(said.concepts))
     _check_size(sum(len(one.readout) for one in said.sequences), shape, label, limits)
     return tuple(
-        Sequence(one.request_id, one.index, one.finished, one.prompt_tokens, one.ids, _scores(one, shape, label))
+        Sequence(
+            one.request_id,
+            one.index,
+            one.finished,
+            one.prompt_tokens,
+            one.ids,
+            _scores(one, shape, label),
+            _sums(one, shape, label),
+        )
         for one in said.sequences
     )
 
@@ -134,15 +149,30 @@ def _scores(tokens: _Tokens, shape: tuple[int, int], label: str) -> Float[Array,
     """Stack the scores of the tokens, with NaN for what was not computed: a token, or a score."""
     if not isinstance(tokens.token_ids, msgspec.UnsetType) and len(tokens.readout) != len(tokens.token_ids):
         raise _strange(f"{len(tokens.readout)} rows for {len(tokens.token_ids)} tokens", label)
-    scores = np.full((len(tokens.readout), *shape), np.nan, dtype=np.float32)
-    for index, raw in enumerate(tokens.readout):
+    return _stacked(tokens.readout, _ROW, shape, label)
+
+
+def _sums(tokens: _Tokens, shape: tuple[int, int], label: str) -> Float[Array, "token concept"] | None:
+    """Stack the scores over all layers as `_scores` does; None for a server that does not give them."""
+    if tokens.readout_combined is None:
+        return None
+    if len(tokens.readout_combined) != len(tokens.readout):
+        got = f"{len(tokens.readout_combined)} rows over all layers for {len(tokens.readout)} tokens"
+        raise _strange(got, label)
+    return _stacked(tokens.readout_combined, _SUMS, shape[1:], label)
+
+
+def _stacked(rows: list[msgspec.Raw], decoder: msgspec.json.Decoder[Any], shape: tuple[int, ...], label: str) -> Array:
+    scores = np.full((len(rows), *shape), np.nan, dtype=np.float32)
+    for index, raw in enumerate(rows):
         try:
-            row = _ROW.decode(raw)
+            row = decoder.decode(raw)
         except (ValueError, RecursionError) as error:
             raise _strange(f"a row that is none: {error}", label) from error
         if row is None:
             continue
-        if len(row) != shape[0] or any(len(side) != shape[1] for side in row):  # numpy would stretch a row of one
+        sides = row if len(shape) == 2 else [row]
+        if len(row) != shape[0] or any(len(side) != shape[-1] for side in sides):  # numpy would stretch a row of one
             raise _strange(f"a row with a shape other than {shape}", label)
         with np.errstate(over="ignore"):  # it becomes infinite, which every reader skips
             scores[index] = np.asarray(row, dtype=np.float32)

@@ -38,8 +38,12 @@ class CombinedScore:
 
     def z(self, scores: Float[Array, "*rows layer concept"], *, tokens: Any = 1) -> Float[Array, "*rows concept"]:
         """Turn raw scores into z of their sum; `tokens` as for `Served.z`."""
+        return self.z_of_sum(self.scores(scores), tokens=tokens)
+
+    def z_of_sum(self, total: Float[Array, "*rows concept"], *, tokens: Any = 1) -> Float[Array, "*rows concept"]:
+        """Turn sums over layers, such as `Generated.combined`, into z; `tokens` as for `Served.z`."""
         std = self.std if self.lengths is None else self.std * _shrinkage(self.lengths, tokens)[..., 0, :]
-        z: Float[Array, "*rows concept"] = ((self.scores(scores) - self.mean) / std).astype(np.float32)
+        z: Float[Array, "*rows concept"] = ((total - self.mean) / std).astype(np.float32)
         return z
 
 
@@ -113,6 +117,7 @@ class Generated:
         token_ids: ids of the tokens, or none if the server keeps texts to itself.
         text: their text, or an empty string.
         scores: scores of the residual stream from which each token was sampled.
+        combined: the same over all layers, raw; None for a readout without that score.
     """
 
     request_id: str
@@ -121,6 +126,7 @@ class Generated:
     token_ids: tuple[int, ...]
     text: str
     scores: Float[Array, "token layer concept"]
+    combined: Float[Array, "token concept"] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,6 +140,7 @@ class Sequence:
         prompt_tokens: number of prompt tokens in `token_ids`.
         token_ids: prompt and generated tokens, or none if the server keeps texts to itself.
         scores: scores of the residual stream at each token.
+        combined: the same over all layers, raw; None for a readout without that score.
     """
 
     request_id: str
@@ -142,3 +149,4 @@ class Sequence:
     prompt_tokens: int
     token_ids: tuple[int, ...]
     scores: Float[Array, "token layer concept"]
+    combined: Float[Array, "token concept"] | None = None

@@ -90,8 +90,9 @@ class LiveState:
     def __init__(self, served: Served) -> None:
         self.served = served
         self.tokens = 0
-        self._recent: deque[Float[Array, "layer concept"]] = deque(maxlen=RECENT)
-        self._pieces: deque[tuple[Piece, Float[Array, "layer concept"] | None]] = deque(maxlen=KEPT)
+        # Rows have the score over all layers behind those of the layers, if the readout has it.
+        self._recent: deque[Float[Array, "row concept"]] = deque(maxlen=RECENT)
+        self._pieces: deque[tuple[Piece, Float[Array, "row concept"] | None]] = deque(maxlen=KEPT)
         self._arrivals: deque[tuple[float, int]] = deque()
         self._orders: dict[tuple[int | None, bool], SteadyOrder] = {}
         self._read = np.array([concept not in served.unread for concept in served.concepts])
@@ -109,7 +110,8 @@ class LiveState:
         """
         if generated.scores.shape[1:] != (len(self.served.layers), len(self.served.concepts)):
             return
-        computed = generated.scores[self._usable(generated.scores)]
+        rows = self._rows(generated)
+        computed = rows[self._usable(rows)]
         self._recent.extend(row.copy() for row in computed[-RECENT:])  # a view would keep the whole array
         self.tokens += len(generated.scores)
         self._forget(at)
@@ -118,13 +120,21 @@ class LiveState:
         piece = Piece(text, len(generated.scores), opens=generated.first == 0, computed=len(computed))
         self._pieces.append((piece, computed.mean(axis=0) if len(computed) else None))
 
-    def _usable(self, scores: Float[Array, "token layer concept"]) -> Bool[np.ndarray[Any, Any], " token"]:
+    def _rows(self, generated: Generated) -> Float[Array, "token row concept"]:
+        if self.served.combined is None:
+            return generated.scores
+        sums = generated.combined
+        sums = self.served.combined.scores(generated.scores) if sums is None else sums
+        return np.concatenate((generated.scores, sums[:, None]), axis=1)
+
+    def _usable(self, rows: Float[Array, "token row concept"]) -> Bool[np.ndarray[Any, Any], " token"]:
         """Mark the tokens that can be drawn: a NaN, or a score or z of which no mean can be computed, makes a gap."""
         with np.errstate(over="ignore", invalid="ignore"):
-            sizes = np.abs(scores)
+            largest = np.abs(rows).max(axis=1)
             if self.served.calibrated:
-                sizes = np.maximum(sizes, np.abs(self.served.z(scores)))
-        usable: Bool[np.ndarray[Any, Any], " token"] = np.all(sizes < _LARGEST, axis=(1, 2))
+                z = self.served.z(rows[:, : len(self.served.layers)])
+                largest = np.maximum(largest, np.abs(z).max(axis=1))
+        usable: Bool[np.ndarray[Any, Any], " token"] = np.all(largest < _LARGEST, axis=1)
         return usable
 
     def rate(self, at: float) -> float:
@@ -174,11 +184,12 @@ class LiveState:
         return view.raw or not self.served.calibrated
 
     def _shown(
-        self, scores: Float[Array, "*rows layer concept"], view: View, *, tokens: int = 1
+        self, rows: Float[Array, "*rows row concept"], view: View, *, tokens: int = 1
     ) -> Float[Array, "*rows concept"]:
         """Return scores, each the mean of so many tokens, in the unit and at the layer of the view."""
         raw, combined = self._raw(view), self.served.combined
         if view.layer is None and combined is not None:
-            return combined.scores(scores) if raw else combined.z(scores, tokens=tokens)
+            return rows[..., -1, :] if raw else combined.z_of_sum(rows[..., -1, :], tokens=tokens)
+        scores: Float[Array, "*rows layer concept"] = rows[..., : len(self.served.layers), :]
         values: Float[Array, "*rows layer concept"] = scores if raw else self.served.z(scores, tokens=tokens)
         return values[..., view.layer or 0, :]

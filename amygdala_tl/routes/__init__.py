@@ -14,6 +14,8 @@ dashboard.py   a Grafana dashboard and Prometheus rules of these metrics
 watch.py       from rows that arrive to windows and alerts
 collector.py   all of these for one served readout
 endpoints.py   the routes
+text.py        tokens as text, up to a stop string
+pages.py       the page and its scripts
 
 Stock vLLM installs all that this room imports.
 """

@@ -16,7 +16,7 @@ from amygdala_tl.routes.events import shown_id
 from amygdala_tl.routes.metrics import Metrics
 from amygdala_tl.routes.readers import Readers
 from amygdala_tl.routes.rules import Rule
-from amygdala_tl.routes.running import Floats, Places
+from amygdala_tl.routes.running import Floats, Places, Runs
 from amygdala_tl.routes.store import Entry
 from amygdala_tl.routes.webhook import Webhook, check_webhook
 
@@ -96,19 +96,31 @@ class Alerts:
             self._armed = np.concatenate((self._armed, more))
         self._armed[place] = True
 
-    def look(self, entries: Sequence[Entry], positions: Sequence[int], places: Places, z: Floats, held: Places) -> None:
-        """Fire the events of one new token each of some sequences.
+    def look(self, runs: Runs, tokens: Sequence[tuple[int, Entry]], z: Floats, held: Places) -> None:
+        """Fire the events of new tokens.
 
         Args:
-            entries: the sequences.
-            positions: of the tokens.
-            places: of the sequences.
-            z, held: [sequence, rule] of the windows that end there, and their tokens.
+            runs: the tokens.
+            tokens: position and sequence of each.
+            z, held: [token, rule] of the windows that end there, and their tokens.
         """
-        armed, above = self._armed[places], z > self._above
-        for row, rule in np.argwhere(armed & above).tolist():
-            self._fire(self.rules[rule], entries[row], positions[row], float(z[row, rule]), int(held[row, rule]))
-        self._armed[places] = np.where(armed, ~above, z < self._above - REARM)
+        first, own, above = runs.first, runs.own, z > self._above
+        rules = np.flatnonzero(above.any(axis=0) | ~self._armed[own].all(axis=0))
+        if not len(rules):  # by far the most often
+            return
+        above, armed = above[:, rules], self._armed[own][:, rules]
+        arms = z[:, rules] < self._above[rules] - REARM
+        rows, sequence = np.arange(len(z))[:, None], runs.sequence
+        # The row that has last armed or disarmed a rule, at each row: before the sequence's own ones, it is another's.
+        turned = np.maximum.accumulate(np.where(above | arms, rows, -1), axis=0)
+        before = np.concatenate((np.full((1, len(rules)), -1), turned[:-1]))
+        columns = np.arange(len(rules))
+        ready = np.where(before < first[sequence][:, None], armed[sequence], arms[before, columns])
+        for row, column in np.argwhere(ready & above).tolist():
+            (position, entry), rule = tokens[row], int(rules[column])
+            self._fire(self.rules[rule], entry, position, float(z[row, rule]), int(held[row, rule]))
+        turned = turned[runs.last]
+        self._armed[own[:, None], rules] = np.where(turned < first[:, None], armed, arms[turned, columns])
 
     def _fire(self, rule: Rule, entry: Entry, position: int, z: float, held: int) -> None:
         event = AlertEvent(

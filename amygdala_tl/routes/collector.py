@@ -2,6 +2,9 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
 
 from amygdala_tl.readout.record import Readout
 from amygdala_tl.routes.alerts import Alerts, alerts_of
@@ -9,7 +12,7 @@ from amygdala_tl.routes.concepts import ConceptMetrics, metrics_rules
 from amygdala_tl.routes.events import events_of
 from amygdala_tl.routes.metrics import Metrics
 from amygdala_tl.routes.readers import Readers
-from amygdala_tl.routes.rows import rows_per_piece
+from amygdala_tl.routes.rows import Fragment, Weights, rows_per_piece
 from amygdala_tl.routes.rules import Rule, checked_rules
 from amygdala_tl.routes.store import Entry, Store
 from amygdala_tl.routes.watch import Watch
@@ -22,6 +25,7 @@ class Collector:
 
     Attributes:
         readout: the bundle.
+        weights: of its score over all layers; None without one.
         metrics, store, readers: see their classes.
         with_text: whether the routes show token ids and text.
         alerts: what has come of the alerts; None for a server without any.
@@ -38,40 +42,64 @@ class Collector:
         concepts: ConceptMetrics | None = None,
     ) -> None:
         self.readout = readout
+        self.weights = _weights(readout)
         self.metrics = metrics
         self.with_text = with_text
         self.store = Store(changed=metrics.follow)
         self.readers = Readers(metrics)
         self.alerts = alerts
         self.concepts = concepts
+        self._watch: Watch | None = None
 
     def watch(self) -> None:
         """Look out for alerts, and count what metrics of concepts show, from now on."""
         if self.alerts is not None or self.concepts is not None:
-            self.store.watcher = Watch(self.readout, self.alerts, self.concepts, self.metrics)
+            self._watch = Watch(self.readout, self.alerts, self.concepts, self.metrics)
+            self.store.watcher = self._watch
 
-    async def of_output(self, entry: Entry, token_ids: Sequence[int], text: str, *, delta: bool) -> bytes:
+    def look(self) -> None:
+        """Bring alerts and metrics up to date: rows wait a moment until they are looked at."""
+        if self._watch is not None:
+            self._watch.look()
+        self.metrics.follow(self.store)
+
+    async def of_output(self, entry: Entry, token_ids: Sequence[int], text: str, *, delta: bool) -> Fragment:
         """Return the readouts of generated tokens: the stream that each was sampled from, one position before it.
 
-        They are JSON without brackets, `[[...]],null`. `token_ids` and `text` are all that the sequence has generated so far, or
-        what is new if `delta`.
+        `token_ids` and `text` are all that the sequence has generated so far, or what is new if `delta`.
         """
         if not token_ids:
-            return b""
+            return Fragment()
         first = len(entry.output_ids) if delta else 0
         entry.output_ids[first:] = token_ids
         positions = entry.sampled_from(first, len(token_ids))
         await self.store.wait(entry, positions.stop, _PATIENCE)
-        at_once = rows_per_piece(len(self.readout.layers), len(self.readout.concepts))
-        if len(positions) <= at_once:
-            fragment = b"".join(entry.rows.pieces(positions))
-        else:  # other requests go on meanwhile
-            fragment = await asyncio.to_thread(lambda: b",".join(entry.rows.pieces(positions)))
+        fragment = await self.fragment(entry, positions)
         if self.readers:
-            said = events_of(entry, first, token_ids, text, fragment, at_once=at_once, with_text=self.with_text)
+            at_once, with_text = self._at_once, self.with_text
+            said = events_of(
+                entry, first, token_ids, text, fragment, at_once=at_once, with_text=with_text, weights=self.weights
+            )
             for event, n_bytes in said:
                 self.readers.put(event, n_bytes)
         return fragment
+
+    async def fragment(self, entry: Entry, positions: range) -> Fragment:
+        """Return the readouts at positions of a sequence; other requests go on while many are written."""
+        if len(positions) <= self._at_once:
+            return entry.rows.fragment(positions, self.weights)
+        return await asyncio.to_thread(entry.rows.fragment, positions, self.weights)
+
+    @property
+    def _at_once(self) -> int:
+        return rows_per_piece(len(self.readout.layers), len(self.readout.concepts))
+
+
+def _weights(readout: Readout) -> Weights | None:
+    if readout.combined is None:
+        return None
+    weights: Any = readout.combined.weights
+    return np.asarray(weights.float().cpu().numpy(), dtype=np.float32)
 
 
 def collector_of(

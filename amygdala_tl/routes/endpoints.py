@@ -14,9 +14,13 @@ from starlette.routing import Route
 from amygdala_tl.routes.alerts import KEPT
 from amygdala_tl.routes.collector import Collector
 from amygdala_tl.routes.readers import READER_BYTES, Readers
+from amygdala_tl.routes.rows import COMBINED, READOUT
 from amygdala_tl.routes.store import Entry
 
 PREFIX = "/v1/readout/"
+OWN_KEY = "readout_key"
+"""Code of the refusal that asks for the key of these routes, and not for the server's."""
+
 UNBUFFERED = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 """Headers of an event stream, which proxies would hold back."""
 
@@ -67,6 +71,7 @@ def readout_routes(collector: Collector, manifest_json: bytes, key: str | None =
         if last is not None:
             if not last.isdecimal() or len(last) > len(str(KEPT)) or int(last) > KEPT:
                 return refusal(400, f"`last` is a number from 0 to {KEPT}", param="last")
+            collector.look()
             return FastJSONResponse({"events": [msgspec.Raw(event) for event in alerts.latest(int(last))]})
         if alerts.readers.full:
             return refusal(503, "the events have as many readers as they take", Retry_After="10")
@@ -86,7 +91,8 @@ def readout_routes(collector: Collector, manifest_json: bytes, key: str | None =
     def guarded(answer: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
         async def check(request: Request) -> Response:
             if key is not None and not has_key(request.headers.get("authorization", ""), key):
-                return refusal(401, "the readout routes need their own key", WWW_Authenticate="Bearer")
+                what = "the readout routes need their own key"
+                return refusal(401, what, code=OWN_KEY, WWW_Authenticate="Bearer")
             return await answer(request)
 
         return check
@@ -127,12 +133,16 @@ def _answer(collector: Collector, request_id: str, entries: list[Entry]) -> Iter
             **({"token_ids": ids} if collector.with_text else {}),
             **({} if entry.reason is None else {"reason": entry.reason}),
         }
-        opening = b"," * (number > 0) + msgspec.json.encode(said)[:-1] + b',"readout":['
-        for index, piece in enumerate(chain([opening], entry.rows.pieces(range(len(ids))))):
-            if entry.forgotten:
-                return
-            yield b"," * (index > 1) + piece
-        yield b"]}"
+        yield b"," * (number > 0) + msgspec.json.encode(said)[:-1]
+        tables = {READOUT: None} | ({} if collector.weights is None else {COMBINED: collector.weights})
+        for name, weights in tables.items():
+            opening = f',"{name}":['.encode()
+            for index, piece in enumerate(chain([opening], entry.rows.pieces(range(len(ids)), weights))):
+                if entry.forgotten:
+                    return
+                yield b"," * (index > 1) + piece
+            yield b"]"
+        yield b"}"
     yield b"]}"
 
 

@@ -7,8 +7,10 @@ from the cache) or if its scores are not finite. Absent rows are None, never zer
 """
 
 import asyncio
+import itertools
 import math
 import re
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +22,7 @@ import numpy.typing as npt
 from amygdala_tl.routes.rows import Rows
 
 _SLICE = 0.1  # seconds to wait at a time
+_REPORT = 0.25  # seconds between two reports of rows; sequences that come and go are reported at once
 _COMPLETION = "cmpl-"  # what vLLM puts before the id of a completion, whose prompts have ids of their own
 _ID_BYTES = 36  # of a token id: an integer and its place in a list
 
@@ -99,10 +102,22 @@ Arrival = tuple[Entry, int, int]
 
 
 class Watcher(Protocol):
-    """Looks at rows of generated tokens as they arrive."""
+    """Looks at rows of generated tokens."""
 
-    def arrived(self, step: Step, finite: npt.NDArray[np.bool_], arrivals: Sequence[Arrival]) -> None:
-        """Look at sequences with rows behind their prompts; `finite` are the rows of the step that count."""
+    def arrived(
+        self,
+        positions: list[int],
+        scores: npt.NDArray[np.float32],
+        finite: npt.NDArray[np.bool_] | None,
+        arrivals: Sequence[Arrival],
+    ) -> None:
+        """Look at rows of a step, now or soon.
+
+        Args:
+            positions, scores: as in the step.
+            finite: [token] whether the row counts; None if all do.
+            arrivals: sequences with rows behind their prompts.
+        """
 
     def ended(self, entry: Entry) -> None:
         """Expect no more rows of a sequence."""
@@ -131,6 +146,7 @@ class Store:
         self._keep_requests, self._keep_bytes, self._changed = keep_requests, keep_bytes, changed
         self._done_bytes = 0
         self._silent = False
+        self._report_at = 0.0
 
     @property
     def held(self) -> int:
@@ -145,27 +161,43 @@ class Store:
     def add(self, step: Step) -> None:
         """Add the rows of a step, except those of unknown sequences and those that are not finite."""
         self._silent = False
-        finite: npt.NDArray[np.bool_] = np.asarray(np.isfinite(step.scores).all(axis=(1, 2)))
+        positions, scores = step.positions.tolist(), step.scores
+        is_finite = np.isfinite(scores)
+        finite: npt.NDArray[np.bool_] | None = None
+        if np.count_nonzero(is_finite) < scores.size:
+            finite = np.asarray(is_finite.all(axis=(1, 2)))
+        one_each = len(positions) == len(
+            step.requests
+        )  # so a row that is kept as it came keeps no other rows but its like
         start, arrivals = 0, list[Arrival]()
         for engine_id, count in step.requests:
-            entry = self.running.get(engine_id)
+            entry, stop = self.running.get(engine_id), start + count
             if entry is not None and count:
-                positions, scores = step.positions[start : start + count], step.scores[start : start + count]
-                entry.advance(int(positions[-1]) + 1)
-                if not (kept := finite[start : start + count]).all():
-                    positions, scores = positions[kept], scores[kept]
-                if entry.reason is None and len(positions):
-                    self.taken += len(positions)
-                    self.forgotten += len(positions) - entry.rows.put(positions.tolist(), scores)
-                    if positions[-1] >= len(entry.prompt_ids) - 1:
-                        arrivals.append((entry, start, start + count))
-            start += count
+                last, reached = positions[stop - 1], entry.reached
+                entry.advance(last + 1)
+                if entry.reason is None:
+                    if last >= len(entry.prompt_ids) - 1:
+                        arrivals.append((entry, start, stop))
+                    if one_each and finite is None and last >= reached:
+                        self.taken += 1
+                        entry.rows.append(last, scores[start])
+                        start = stop
+                        continue
+                    own, rows = positions[start:stop], scores[start:stop]
+                    if finite is not None:
+                        kept = finite[start:stop].tolist()
+                        own, rows = list(itertools.compress(own, kept)), rows[kept]
+                    self.taken += len(own)
+                    self.forgotten += len(own) - entry.rows.put(own, rows)
+            start = stop
         for engine_id, end in step.lost:
             if entry := self.running.get(engine_id):
                 entry.advance(end)
         if self.watcher is not None and arrivals:
-            self.watcher.arrived(step, finite, arrivals)
-        self._changed(self)
+            self.watcher.arrived(positions, scores, finite, arrivals)
+        if (now := time.monotonic()) >= self._report_at:
+            self._report_at = now + _REPORT
+            self._changed(self)
 
     async def wait(self, entry: Entry, end: int, patience: float) -> None:
         """Wait until the rows of all positions before `end` are here, but for those that will not come.

@@ -4,12 +4,10 @@ requests.py    bodies of requests, decoded and checked
 prompts.py     token ids of prompts and conversations
 steers.py      a request's `steer` as edits
 sampling.py    the next token from logits
-text.py        generated tokens as text, up to a stop string
 engine.py      the thread that runs the model, one token of each sequence in turn
 generation.py  one request's sequences, from the engine to its answer
 answers.py     answers in the shape of OpenAI's
 guard.py       who may ask
-pages.py       the page and its scripts
 app.py         the application: all of these at their routes
 """
 

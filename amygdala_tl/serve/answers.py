@@ -1,17 +1,17 @@
 """Answers of the completions and chat completions endpoints, streamed and whole, in the shape of OpenAI's.
 
-Every choice has a `readout` as the vLLM plugin gives it: `[layer][concept]` for each generated token. With `return_tokens`, it
-has the text of each token beside it, and the prompt's tokens with theirs, which the page shows.
+Every choice has a `readout` as the vLLM plugin gives it, `[layer][concept]` for each generated token, and `readout_combined`,
+`[concept]`. With `return_tokens`, it has the text of each token beside it, and the prompt's tokens with theirs, which the page
+shows.
 """
 
-import asyncio
 import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
 
-from amygdala_tl.routes.rows import rows_per_piece
+from amygdala_tl.routes.rows import joined
 from amygdala_tl.serve.generation import Choice, Generation, Piece
 from amygdala_tl.serve.requests import AnyRequest, ChatRequest
 
@@ -70,10 +70,7 @@ class Answer:
         if self._request.return_token_ids:
             found["prompt_token_ids"] = choice.prompt.ids
         if self._request.return_tokens:
-            positions, rows = range(len(choice.prompt.ids)), choice.entry.rows
-            few = len(positions) <= rows_per_piece(*rows.shape)
-            readout = _joined(rows, positions) if few else await asyncio.to_thread(_joined, rows, positions)
-            found["prompt"] = {"tokens": choice.prompt.pieces, "readout": readout}
+            found["prompt"] = await self.generation.prompt(choice)
         return found
 
     def _chunk(self, piece: Piece) -> dict[str, Any]:
@@ -100,7 +97,7 @@ class Answer:
 
     def _about(self, pieces: list[Piece]) -> dict[str, Any]:
         """Return the readouts of tokens, and what the client has asked for beside them."""
-        found: dict[str, Any] = {"readout": msgspec.Raw(b"[" + b",".join(piece.readout for piece in pieces) + b"]")}
+        found: dict[str, Any] = joined([piece.readout for piece in pieces]).fields()
         if self._request.return_token_ids:
             found["token_ids"] = [piece.token for piece in pieces]
         if self._request.return_tokens:
@@ -115,7 +112,3 @@ class Answer:
             "completion_tokens": self._n_generated,
             "total_tokens": asked + self._n_generated,
         }
-
-
-def _joined(rows: Any, positions: range) -> msgspec.Raw:
-    return msgspec.Raw(b"[" + b",".join(rows.pieces(positions)) + b"]")

@@ -20,12 +20,12 @@ from amygdala_tl.readout.record import Readout
 from amygdala_tl.routes.collector import Collector, collector_of
 from amygdala_tl.routes.endpoints import UNBUFFERED, FastJSONResponse, readout_routes, refusal
 from amygdala_tl.routes.metrics import TextMetrics
+from amygdala_tl.routes.pages import page_routes
 from amygdala_tl.routes.rules import rule_of
 from amygdala_tl.serve.answers import Answer
 from amygdala_tl.serve.engine import Busy, Engine, Wanted
 from amygdala_tl.serve.generation import Generation
 from amygdala_tl.serve.guard import Guard
-from amygdala_tl.serve.pages import page_routes
 from amygdala_tl.serve.prompts import Prompt, chat_prompt, completion_prompts, tokens_left
 from amygdala_tl.serve.requests import (
     MOST_BYTES,
@@ -93,7 +93,7 @@ def readout_app(
         *readout_routes(collector, manifest),
         Route("/metrics", serving.metrics, methods=["GET"]),
         Route("/health", serving.health, methods=["GET"]),
-        *page_routes(),
+        *page_routes("/"),
     ]
     handlers: Any = {Refused: _refused, 404: _unknown, 405: _unknown}
     guard = Middleware(Guard, key=key, local=local)
@@ -112,7 +112,7 @@ class _Serving:
         """Say which model is served."""
         info = self._lens.info
         model = {"id": info.id, "object": "model", "created": self._since, "owned_by": "amygdala-tl"}
-        return FastJSONResponse({"object": "list", "data": [model | {"max_model_len": info.n_ctx}]})
+        return FastJSONResponse({"object": "list", "data": [model | {"max_model_len": info.n_ctx, "steers": True}]})
 
     async def completion(self, request: Request) -> Response:
         """Continue one or several prompts."""
@@ -132,6 +132,7 @@ class _Serving:
         """Show the counts."""
         metrics = self._collector.metrics
         assert isinstance(metrics, TextMetrics)
+        self._collector.look()
         return PlainTextResponse(metrics.text())
 
     async def health(self, request: Request) -> Response:

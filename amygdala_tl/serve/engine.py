@@ -17,8 +17,8 @@ from amygdala_tl.lens.generation import end_tokens
 from amygdala_tl.lens.growing import GrowingText, check_growing
 from amygdala_tl.lens.model import Lens
 from amygdala_tl.readout.record import Readout
+from amygdala_tl.routes.text import GrowingString
 from amygdala_tl.serve.sampling import Sampler, Sampling
-from amygdala_tl.serve.text import GrowingString
 from amygdala_tl.steering.edits import Edit
 from amygdala_tl.steering.hooks import intervene
 

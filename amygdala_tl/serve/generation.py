@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from amygdala_tl.routes.collector import Collector
+from amygdala_tl.routes.rows import Fragment
 from amygdala_tl.routes.store import Entry, Step
 from amygdala_tl.serve.engine import Engine, Finish, Turn, Wanted
 from amygdala_tl.serve.prompts import Prompt
@@ -38,14 +40,14 @@ class Piece:
         choice: that it belongs to.
         token: its id.
         text: what it adds to the text.
-        readout: JSON of its scores, without brackets.
+        readout: its scores.
         finish: why the choice ends with it; None if it goes on.
     """
 
     choice: Choice
     token: int
     text: str
-    readout: bytes
+    readout: Fragment
     finish: Finish | None
 
 
@@ -96,6 +98,11 @@ class Generation:
     def _deliver(self, number: int, turn: Turn) -> None:
         with suppress(RuntimeError):  # the server's loop has ended
             self._loop.call_soon_threadsafe(self._arrived.put_nowait, (number, turn))
+
+    async def prompt(self, choice: Choice) -> dict[str, Any]:
+        """Return the tokens of a choice's prompt, with their readouts."""
+        fragment = await self._collector.fragment(choice.entry, range(len(choice.prompt.ids)))
+        return {"tokens": choice.prompt.pieces, **fragment.fields()}
 
     async def pieces(self) -> AsyncIterator[Piece]:
         """Yield the tokens of all choices as they are generated.

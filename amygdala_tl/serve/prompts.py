@@ -7,6 +7,7 @@ from itertools import pairwise
 from amygdala_tl.errors import ModelError
 from amygdala_tl.lens.model import Lens
 from amygdala_tl.lens.template import render
+from amygdala_tl.routes.text import token_texts
 from amygdala_tl.serve.requests import ChatRequest, CompletionRequest, Refused
 
 
@@ -73,7 +74,7 @@ def _of_text(text: str, lens: Lens, *, special: bool) -> Prompt:
 
 def _of_ids(ids: Sequence[int], lens: Lens) -> Prompt:
     known = [token for token in ids if 0 <= token < lens.vocabulary]
-    return _checked(ids, [lens.tokenizer.decode([token]) for token in known], lens)
+    return _checked(ids, list(token_texts(lens.tokenizer, known)), lens)
 
 
 def _checked(ids: Sequence[int], pieces: Sequence[str], lens: Lens) -> Prompt:

@@ -2,7 +2,7 @@
 
 Stock vLLM builds its answers from `CompletionOutput`s. Here these carry the readouts of their tokens, and its response models
 accept more fields. A streamed chunk does not say how many tokens it holds, so the readouts of each choice wait for its next chunk
-with text.
+with text. A request that asks for `return_tokens` gets the text of each token beside them, and the prompt's tokens with theirs.
 
 Readouts are written once, as bytes, and the JSON around them takes them as they are: numbers as Python objects would take ten
 times the memory, and the standard library 0.6 ms for one token with 171 concepts x 4 layers instead of 0.03.
@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from amygdala_tl.routes.rows import READOUT, Fragment, joined
 from amygdala_tl.routes.store import Entry
+from amygdala_tl.vllm.texts import TokenTexts, texts_of
 from amygdala_tl.vllm.unlike import why_unlike
 
 if TYPE_CHECKING:
     from amygdala_tl.vllm.receiver import Receiver
 
-_FIELD, _REASON = "readout", "readout_reason"
+_REASON = "readout_reason"
 
 _CALL: ContextVar[dict[int, Entry] | None] = ContextVar("readout_call", default=None)
 """Sequences of the call of `generate` that runs in this context, by choice. A client's request id cannot tell calls apart."""
@@ -77,7 +79,7 @@ def install_in_engine_client(receiver: "Receiver") -> None:
 async def _attach(receiver: "Receiver", entry: Entry, output: Any, delta: bool) -> None:
     """Attach to an output the readouts of its tokens."""
     output.readout = await receiver.collector.of_output(entry, list(output.token_ids), output.text, delta=delta)
-    output.readout_reason = entry.reason
+    output.readout_entry = entry
     if output.finish_reason is not None:
         receiver.collector.store.finish(entry.engine_id)
 
@@ -98,14 +100,16 @@ def install_in_endpoints(receiver: "Receiver") -> None:
     chat.chat_completion_stream_generator = _streamed(chat.chat_completion_stream_generator, receiver)
     chat.chat_completion_full_generator = _whole_chat(chat.chat_completion_full_generator, receiver)
     whole = completion.request_output_to_completion_response
+    signature = inspect.signature(whole)
 
     @functools.wraps(whole)
-    def with_readouts(self: Any, final_res_batch: Any, *args: Any, **kwargs: Any) -> Any:
-        response = whole(self, final_res_batch, *args, **kwargs)
+    def with_readouts(*args: Any, **kwargs: Any) -> Any:
+        response = whole(*args, **kwargs)
         with receiver.failures.noted("answer"):
-            outputs = [output for result in final_res_batch for output in result.outputs]
+            said = signature.bind(*args, **kwargs).arguments
+            outputs = [output for result in said["final_res_batch"] for output in result.outputs]
             for choice, output in zip(response.choices, outputs, strict=True):
-                _put(choice, output)
+                _put(choice, output, texts_of(said, receiver.collector))
         return response
 
     completion.request_output_to_completion_response = with_readouts
@@ -128,7 +132,7 @@ def _whole_chat(original: Callable[..., Any], receiver: "Receiver") -> Callable[
         response = await original(*bound.args, **bound.kwargs)
         with receiver.failures.noted("answer"):
             for choice in getattr(response, "choices", []):
-                _put(choice, found.get(choice.index))
+                _put(choice, found.get(choice.index), texts_of(bound.arguments, receiver.collector))
         return response
 
     return with_readouts
@@ -148,9 +152,12 @@ def _streamed(
         async def watched(results: AsyncIterator[Any]) -> AsyncGenerator[Any, None]:
             async for result in results:
                 prompt, plain = result if isinstance(result, tuple) else (0, result)
-                for output in plain.outputs:
-                    waiting = pending.setdefault(prompt * n + output.index, Pending())
-                    waiting.add(getattr(output, _FIELD, b""), getattr(output, _REASON, None))
+                with receiver.failures.noted("answer"):
+                    for output in plain.outputs:
+                        number = prompt * n + output.index
+                        if number not in pending:
+                            pending[number] = Pending(texts_of(bound.arguments, receiver.collector))
+                        pending[number].add(output)
                 yield result
 
         bound.arguments["result_generator"] = watched(bound.arguments["result_generator"])
@@ -164,32 +171,50 @@ def _streamed(
     return with_readouts
 
 
-def _put(choice: Any, output: Any) -> None:
-    """Put the readouts of an output into a choice of an answer."""
-    fragment, reason = getattr(output, _FIELD, None), getattr(output, _REASON, None)
-    choice.readout = None if fragment is None else msgspec.Raw(b"[" + fragment + b"]")
-    if reason is not None:
-        choice.readout_reason = reason
+def _put(choice: Any, output: Any, texts: TokenTexts | None) -> None:
+    """Put the readouts of a whole output into a choice of an answer."""
+    if not hasattr(output, READOUT):
+        choice.readout = None
+        return
+    pending = Pending(texts)
+    pending.add(output)
+    for name, value in {**pending.opening(), **pending.take()}.items():
+        setattr(choice, name, value)
 
 
 class Pending:
     """Readouts of one choice that wait for its next chunk."""
 
-    def __init__(self) -> None:
-        self._fragments: list[bytes] = []
-        self._reason: str | None = None
+    def __init__(self, texts: TokenTexts | None = None) -> None:
+        """Start without any; `texts` for a client that has asked for the texts of tokens."""
+        self._texts = texts
+        self._fragments: list[Fragment] = []
+        self._tokens: list[str] = []
+        self._entry: Entry | None = None
 
-    def add(self, fragment: bytes, reason: str | None) -> None:
-        """Add readouts, JSON without brackets."""
-        self._reason = reason
-        if fragment:
-            self._fragments.append(fragment)
+    def add(self, output: Any) -> None:
+        """Add the readouts that an output carries."""
+        self._entry = getattr(output, "readout_entry", None)
+        self._fragments.append(getattr(output, READOUT, Fragment()))
+        if self._texts is not None:
+            self._tokens += self._texts.add(output)
+
+    def opening(self) -> dict[str, Any]:
+        """Return what goes before the first token: the prompt's tokens, for a client that has asked for them; once."""
+        if self._texts is None or self._entry is None:
+            return {}
+        return self._texts.prompt(self._entry)
 
     def take(self) -> dict[str, Any]:
         """Return the fields of a choice, and wait for more."""
-        found, self._fragments = b",".join(self._fragments), []
-        reason = {} if self._reason is None else {_REASON: self._reason}
-        return {_FIELD: msgspec.Raw(b"[" + found + b"]"), **reason}
+        found, self._fragments = joined(self._fragments), []
+        said, self._tokens = self._tokens, []
+        reason = None if self._entry is None else self._entry.reason
+        return {
+            **found.fields(),
+            **({} if reason is None else {_REASON: reason}),
+            **({} if self._texts is None else {"tokens": said}),
+        }
 
 
 def with_pending(chunk: str, pending: dict[int, Pending]) -> str:
@@ -201,6 +226,8 @@ def with_pending(chunk: str, pending: dict[int, Pending]) -> str:
         return chunk
     said = msgspec.json.decode(chunk.removeprefix("data: "))
     for choice in said.get("choices", []):
+        waiting = pending.setdefault(choice["index"], Pending())
+        choice.update(waiting.opening())
         if "role" not in choice.get("delta", {}) or choice.get("finish_reason") is not None:  # else before any token
-            choice.update(pending.setdefault(choice["index"], Pending()).take())
+            choice.update(waiting.take())
     return f"data: {msgspec.json.encode(said).decode()}\n\n"

@@ -18,6 +18,8 @@ from amygdala_tl.vllm.startup import refuse_other_model
 
 logger = logging.getLogger("vllm.amygdala_tl")
 
+_PAGE = "/readout/"
+
 
 def install_in_servers(settings: Settings) -> None:
     """Let this process, once it starts an engine to serve, receive that engine's rows and hand them out."""
@@ -64,6 +66,7 @@ def _install(settings: Settings, receiver: Receiver) -> None:
     from vllm.entrypoints.launchers.api_server import app_state
 
     from amygdala_tl.routes.endpoints import readout_routes
+    from amygdala_tl.routes.pages import page_routes
     from amygdala_tl.vllm.responses import install_in_endpoints, install_in_engine_client
 
     manifest, collector = settings.manifest.read_bytes(), receiver.collector
@@ -79,7 +82,7 @@ def _install(settings: Settings, receiver: Receiver) -> None:
     def and_readouts(app: Any, supported_tasks: Any) -> None:
         attach(app, supported_tasks)
         _refuse_setup(app.state.args)
-        app.router.routes.extend(readout_routes(collector, manifest, settings.key))
+        app.router.routes.extend([*readout_routes(collector, manifest, settings.key), *page_routes(_PAGE)])
         _say_who_may_read(settings, app.state.args)
 
     launcher.attach_endpoint_plugins = and_readouts
@@ -134,3 +137,4 @@ def _say_who_may_read(settings: Settings, args: Any) -> None:
         logger.warning("readouts: /v1/readout/ shows %s to whoever reaches this server; %s sets a key", what, KEY)
     if not settings.with_text:
         logger.info("readouts: the routes leave out token ids and texts; %s=1 shows them", STREAM_TEXT)
+    logger.info("readouts: %s chats with the model, and shows the scores of every token", _PAGE)

@@ -81,6 +81,21 @@ def test_the_score_over_all_layers_is_that_of_the_readout_itself(tmp_path):
     assert SERVED.combined is None
 
 
+def test_the_score_over_all_layers_is_the_servers_or_else_the_sum_of_its_scores():
+    said = manifest(["joy", "grief"], [3, 7, 9], combined=True)
+    served, one = (
+        served_of(json.dumps(said).encode(), "here"),
+        event(said, "x", lambda layer, concept: layer + concept, n=2),
+    )
+    assert generated_of(json.dumps(one), served, "here").combined.tolist() == [[1.5, 3.0]] * 2
+    found = generated_of(json.dumps(one | {"readout_combined": [[1.0, None], None]}), served, "here").combined
+    np.testing.assert_array_equal(found, [[1, np.nan], [np.nan, np.nan]])
+    assert generated_of(json.dumps(event(SAID, "x")), SERVED, "here").combined is None
+    for wrong in ([[1.0, 2.0]], [[1.0]] * 2, [[[1.0, 2.0]]] * 2):
+        with pytest.raises(LiveUnreachable):
+            generated_of(json.dumps(one | {"readout_combined": wrong}), served, "here")
+
+
 @given((JSON | EVENT).map(json.dumps) | st.text(max_size=20))
 def test_an_event_is_whole_or_refused(data):
     try:

@@ -141,6 +141,52 @@ def test_rows_of_several_sequences_and_several_rows_of_one_are_told_apart():
     assert len({one["request_id"] for one in said}) == len(ids)
 
 
+def test_rows_that_are_looked_at_together_fire_what_they_fire_one_by_one():
+    rules = [f"{name}>{above}@window={window}@layer=10" for name, above, window in
+             (("grief", 1, 1), ("grief", 0.5, 4), ("grief", -1, 16), ("joy", 2, 4))]  # fmt: skip
+    random = np.random.default_rng(0)
+    steps = [[(name, float(random.normal(0, 2))) for name in "abcde" if random.random() < 0.7] for _ in range(200)]
+
+    def feed(collector):
+        at = dict.fromkeys("abcde", PROMPT - 1)
+        opened(collector, *at)
+        for step in filter(None, steps):
+            requests, positions = tuple((name, 1) for name, _ in step), [at[name] for name, _ in step]
+            collector.store.add(
+                Step(requests, np.array(positions, dtype=np.int64), np.stack([grief_of(z) for _, z in step]))
+            )
+            for name, _ in step:
+                at[name] += 1
+
+    async def together(collector):
+        feed(collector)
+        assert collector.store.watcher._tokens, "some rows wait"
+        collector.look()
+
+    alone, many = collector_of(*rules, with_text=True), collector_of(*rules, with_text=True)
+    feed(alone)
+    asyncio.run(together(many))
+    found = [
+        sorted((one["request_id"], one["token"], one["rule"], round(one["z"], 3), one["tokens"]) for one in said)
+        for said in ([json.loads(event) for event in collector.alerts.latest(KEPT)] for collector in (alone, many))
+    ]
+    assert found[0] == found[1]
+    assert len(found[0]) > 100
+
+
+def test_a_row_that_waits_is_looked_at_soon():
+    async def run():
+        collector = collector_of("grief>3@window=1@layer=10")
+        opened(collector, "a")
+        add(collector, "a", [4])
+        assert fired(collector) == []
+        async with asyncio.timeout(30):
+            while not fired(collector):
+                await asyncio.sleep(0.01)
+
+    asyncio.run(run())
+
+
 def test_rows_that_are_not_finite_are_left_out_of_the_window():
     collector = collector_of("grief>1@window=2@layer=10")
     opened(collector, "a")
@@ -183,6 +229,7 @@ class Home:
         async def arrive():
             opened(self.collector, name)
             add(self.collector, name, zs)
+            self.collector.look()
 
         asyncio.run_coroutine_threadsafe(arrive(), self._loop).result(30)
 

@@ -9,6 +9,7 @@ import pytest
 from amygdala_tl.routes.events import events_of
 from amygdala_tl.routes.metrics import TextMetrics
 from amygdala_tl.routes.readers import ALL_BYTES, MOST_READERS, READER_BYTES, Readers
+from amygdala_tl.routes.rows import Fragment
 from amygdala_tl.routes.store import Entry
 
 PIECE = 64
@@ -23,7 +24,7 @@ def entry(name="0_cmpl-secret-1a2b", n=5, index=0, **more):
 
 def events(one, n, *, with_text, text="secret words"):
     """The events of `n` generated tokens, and the bytes that they take."""
-    fragment = b",".join(one.rows.pieces(one.sampled_from(0, n)))
+    fragment = one.rows.fragment(one.sampled_from(0, n), None)
     found = list(events_of(one, 0, one.output_ids[:n], text, fragment, at_once=PIECE, with_text=with_text))
     return [event if isinstance(event, bytes) else event() for event, _ in found], sum(size for _, size in found)
 
@@ -107,7 +108,9 @@ def test_a_long_answer_becomes_short_events_that_take_no_memory_until_their_turn
 def test_a_long_answer_that_the_store_has_forgotten_gives_nothing_rather_than_nulls():
     n = 2 * PIECE
     one = entry(n=n)
-    later = [event for event, _ in events_of(one, 0, list(one.output_ids), "", b"", at_once=PIECE, with_text=False)]
+    later = [
+        event for event, _ in events_of(one, 0, list(one.output_ids), "", Fragment(), at_once=PIECE, with_text=False)
+    ]
     one.forget()
     assert [event() for event in later] == [None, None]
 

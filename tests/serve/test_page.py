@@ -12,61 +12,10 @@ from amygdala_tl import readout_client
 from amygdala_tl.serve.app import readout_app
 from tests.report.chromium import OVERFLOWING, needs_chromium
 from tests.serve.conftest import CONCEPTS, LAYERS
+from tests.serve.page import WORDS, answered, colours, send, tokens
 from tests.servers import running_app
 
 pytestmark = needs_chromium
-
-WAIT = 60_000
-WORDS = "Her clock stopped <b>today</b> & I wept."
-
-
-@pytest.fixture
-def visit(browser):
-    """Open the page; at the end nothing may have been logged or thrown, and nothing asked of anybody but the server."""
-    wrong, contexts = [], []
-
-    def go(url, *, width=1280, scheme="light", quiet=True):
-        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(WAIT)
-        if quiet:
-            page.on("console", lambda message: wrong.append(f"{message.type}: {message.text}"))
-        page.on("pageerror", lambda error: wrong.append(f"thrown: {error}"))
-        page.on(
-            "request", lambda request: None if request.url.startswith((url, "blob:")) else wrong.append(request.url)
-        )
-        page.goto(url)
-        page.locator("#most").fill("6")
-        page.locator("#temperature").fill("0")
-        return page
-
-    yield go
-    for context in contexts:
-        context.close()
-    assert not wrong
-
-
-def send(page, words=WORDS):
-    """Send a message and wait for the whole answer."""
-    page.locator("#send:enabled").wait_for()
-    page.locator("#draft").fill(words)
-    page.locator("#draft").press("Enter")
-    answered(page)
-
-
-def answered(page):
-    """Wait for an answer that has begun."""
-    page.locator("#stop:visible").wait_for()
-    page.locator("#stop").wait_for(state="hidden")
-
-
-def tokens(page, message):
-    return page.locator(".message").nth(message).locator(".tok")
-
-
-def colours(page):
-    return page.locator(".tok").evaluate_all("spans => spans.map((span) => span.style.background)")
 
 
 def test_every_token_of_question_and_answer_is_coloured_by_what_the_server_reads(visit, url):

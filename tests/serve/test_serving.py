@@ -51,7 +51,7 @@ def streamed(chunks):
     return text, [i for c in choices for i in c.token_ids], [row for c in choices for row in c.readout]
 
 
-def test_a_completion_reads_every_token_as_the_lens_does(client, url, expected, embedded):
+def test_a_completion_reads_every_token_as_the_lens_does(client, url, expected, embedded, readout):
     answer = client.completions.create(prompt=LONG, **GREEDY)  # longer than one step of the engine
     (choice,) = answer.choices
     ids = [*choice.prompt_token_ids, *choice.token_ids]
@@ -62,8 +62,11 @@ def test_a_completion_reads_every_token_as_the_lens_does(client, url, expected, 
     n_prompt = len(choice.prompt_token_ids)
     assert n_prompt > 128
     assert apart(choice.readout, whole[n_prompt - 1 : -1]) < 1e-4
+    over_all = readout.combined.scores(torch.from_numpy(whole)).numpy()
+    assert apart(choice.readout_combined, over_all[n_prompt - 1 : -1]) < 1e-4
     with readout_client(url) as live:
         (sequence,) = live.request(answer.id)
+        assert apart(sequence.combined[:-1], over_all[:-1]) < 1e-4
         assert (sequence.token_ids, sequence.prompt_tokens, sequence.finished) == (tuple(ids), n_prompt, True)
         assert apart(sequence.scores[:-1], whole[:-1]) < 1e-4
         assert np.isnan(sequence.scores[-1]).all(), "the last token is sampled and not run"

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from amygdala_tl.lens.embedded import embedded_checkpoint
+from amygdala_tl.routes.text import GrowingString, token_texts
 from amygdala_tl.serve.sampling import Sampler, Sampling
-from amygdala_tl.serve.text import GrowingString
 
 TEXTS = st.text(max_size=40) | st.lists(st.sampled_from([" the", "😀", "é", "\n\n", "a", "雨", "ab", " "])).map("".join)
 
@@ -35,6 +35,15 @@ def test_parts_together_are_the_whole_text_and_no_part_is_within_a_character(tok
     whole = tokenizer.decode(ids, skip_special_tokens=True)
     assert "".join(parts) == whole
     assert "\ufffd" in whole or not any("\ufffd" in part for part in parts)
+
+
+@given(text=TEXTS)
+def test_texts_of_a_prompts_tokens_are_the_prompt_with_its_special_tokens(tokenizer, text):
+    ids = tokenizer(f"<|im_start|>{text}<|im_end|>", add_special_tokens=False).input_ids
+    texts = list(token_texts(tokenizer, ids))
+    assert len(texts) == len(ids)
+    assert "".join(texts) == tokenizer.decode(ids)
+    assert (texts[0], texts[-1]) == ("<|im_start|>", "<|im_end|>")
 
 
 @given(text=TEXTS, stops=st.lists(st.text(min_size=1, max_size=3) | st.sampled_from(["ab", " the", "\n"]), max_size=3))

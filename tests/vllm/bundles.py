@@ -2,14 +2,16 @@
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import torch
 from safetensors.torch import save
 
 from amygdala_tl.lens.hugging_face import run_decoder_layers
+from amygdala_tl.readout.golden import golden_scores
 from amygdala_tl.readout.record import load_readout
-from amygdala_tl.records import ModelInfo, hook_name
+from amygdala_tl.readout.scale import Combined, Scale
+from amygdala_tl.records import Calibration, ModelInfo, hook_name
 
 MODEL = ModelInfo("m", None, "0" * 64, "LlamaForCausalLM", "HookedTransformer", {}, "float32", 40, 64, 512)
 
@@ -48,6 +50,16 @@ def write_bundle(path, *, d_model, layers, concepts=("awe", "calm", "grief"), ho
     }
     path.with_suffix(".json").write_text(json.dumps(manifest))
     return path
+
+
+def add_calibration(path):
+    """Put calibrations into a bundle with golden texts, by the scores of their tokens, and a score over all layers."""
+    readout = load_readout(path)
+    scores = golden_scores(readout.provenance.golden, len(readout.layers), len(readout.concepts))[1:]
+    of = Calibration(scores.mean(dim=0), scores.std(dim=0), len(scores))
+    total = (scores / of.std).sum(dim=1)
+    combined = Scale(None, Calibration(total.mean(dim=0)[None], total.std(dim=0)[None], len(scores)), None)
+    return replace(readout, token_calibration=of, combined=Combined(1 / of.std, combined)).save(path)
 
 
 def add_golden(path, model, tokenizer, texts):

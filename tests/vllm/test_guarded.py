@@ -14,7 +14,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from amygdala_tl import readout_client
 from amygdala_tl.errors import KeyRefused
-from tests.vllm.bundles import add_golden, write_bundle
+from tests.report.chromium import needs_chromium
+from tests.serve.page import answered, colours, send, tokens
+from tests.vllm.bundles import add_calibration, add_golden, write_bundle
 from tests.vllm.serving import stream, vllm_server
 
 pytestmark = pytest.mark.needs_vllm
@@ -48,6 +50,7 @@ def server(served_checkpoint, tmp_path_factory):
     bundle = write_bundle(folder / "r.safetensors", d_model=64, layers=(1, 3))
     model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32).eval()
     add_golden(bundle, model, AutoTokenizer.from_pretrained(checkpoint), GOLDEN)
+    add_calibration(bundle)
     adapter = write_adapter(tmp_path_factory.mktemp("adapter"))
     arguments = (
         "--enable-lora",
@@ -122,6 +125,46 @@ def test_the_routes_take_their_own_key_and_not_the_servers(server):
         assert b'"object"' not in answer.content
     answer = httpx.post(f"{server.url}/v1/completions", headers=own, json=ASK, timeout=60, trust_env=False)
     assert answer.status_code == 401
+
+
+def test_tokens_have_their_texts_for_who_asks_for_them_streamed_and_not(server):
+    body = ASK | {"max_tokens": 9, "return_tokens": True}
+    for path in ("/v1/completions", "/v1/chat/completions"):
+        asked = dict(body)
+        if "chat" in path:
+            asked["messages"] = [{"role": "user", "content": asked.pop("prompt")}]
+        (choice,) = server.client.post(path, json=asked).json()["choices"]
+        said = choice["message"]["content"] if "chat" in path else choice["text"]
+        assert "".join(choice["tokens"]) == said
+        assert len(choice["tokens"]) == len(choice["readout"]) == len(choice["readout_combined"])
+        assert ASK["prompt"] in "".join(choice["prompt"]["tokens"])
+        assert len(choice["prompt"]["tokens"]) == len(choice["prompt"]["readout"])
+        parts = [chunk["choices"][0] for chunk in stream(server, path, asked | {"stream": True})]
+        assert [token for part in parts for token in part.get("tokens", [])] == choice["tokens"]
+        assert [part["prompt"]["tokens"] for part in parts if "prompt" in part] == [choice["prompt"]["tokens"]]
+    (choice,) = server.client.post("/v1/completions", json=ASK).json()["choices"]
+    assert not {"tokens", "prompt"} & choice.keys()
+
+
+@needs_chromium
+def test_the_page_chats_with_both_keys_and_colours_every_token_and_offers_no_steering(visit, server):
+    page = visit(f"{server.url}/readout/", origin=server.url, quiet=False)  # Chromium logs every 401
+    for name, key in (("Key of the readout routes", KEY), ("API key of the server", SERVER_KEY)):
+        page.get_by_label(name).fill(key)
+        page.get_by_role("button", name="Use key").click()
+    send(page, "The tide came in again.")
+    assert "".join(tokens(page, 0).all_inner_texts()) == "The tide came in again."
+    assert tokens(page, 1).count() == 6
+    assert all(colours(page)), "of the prompt's tokens and the answer's"
+    assert len(set(colours(page))) > 2
+    first = colours(page)
+    page.get_by_role("button", name="Regenerate").click()  # the prompt comes from vLLM's cache, without scores
+    answered(page)
+    assert colours(page) == first
+    assert page.locator(".bar-row").count() == 3
+    assert page.locator(".timeline polyline").count() == 1
+    assert "all layers" in page.locator("#view-controls").inner_text()
+    assert not page.locator("#steering").is_visible()
 
 
 def test_the_stream_tells_no_texts_and_no_names(server):

@@ -1,6 +1,7 @@
 """The projection in decoder layers, eager and compiled, and what refuses to be hooked or served."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,6 +9,8 @@ from torch import nn
 
 from amygdala_tl.errors import InputError, ModelError, ReadoutError
 from amygdala_tl.readout.record import load_readout
+from amygdala_tl.routes.rows import Fragment
+from amygdala_tl.routes.store import Entry
 from amygdala_tl.vllm import mapping
 from amygdala_tl.vllm.projection import Projection, raise_failures
 from amygdala_tl.vllm.refusals import refuse_other_size
@@ -147,14 +150,18 @@ def test_the_manifest_need_not_lie_beside_the_vectors(tmp_path):
 
 def test_waiting_readouts_ride_on_the_next_chunk_with_text():
     pending = {0: Pending(), 1: Pending()}
-    pending[0].add(b"[[1.0]]", None)
-    pending[0].add(b"", None)
-    pending[0].add(b"null", None)
-    pending[1].add(b"null", "a LoRA adapter")
+    said = [(0, b"[[1.0]]", None), (0, b"", None), (0, b"null", None), (1, b"null", "a LoRA adapter")]
+    for number, fragment, reason in said:
+        entry = Entry("0_a", "a", 0, [1], reason)
+        pending[number].add(SimpleNamespace(readout=Fragment(fragment, fragment), readout_entry=entry))
     role = {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}]}
     text = {"choices": [{"index": 0, "delta": {"content": "Hé"}, "finish_reason": None}]}
     assert "readout" not in amended(role, pending)["choices"][0]
-    assert amended(text, pending)["choices"][0] == {**text["choices"][0], "readout": [[[1.0]], None]}
+    assert amended(text, pending)["choices"][0] == {
+        **text["choices"][0],
+        "readout": [[[1.0]], None],
+        "readout_combined": [[[1.0]], None],
+    }
     assert amended(text, pending)["choices"][0]["readout"] == []
     other = amended({"choices": [{"index": 1, "delta": {"content": "x"}}]}, pending)["choices"][0]
     assert (other["readout"], other["readout_reason"]) == ([None], "a LoRA adapter")

@@ -2,25 +2,38 @@
 
 /** @import { Chunk, Manifest, Message, Steer } from "./types.d.ts" */
 
-const KEY = "amygdala-key";
+/** Where the server's routes begin: the page of a vLLM server is at `readout/` below them. */
+const ROOT = location.pathname.replace(/(readout\/)?$/, "");
+const OWN_KEY = "readout_key";
+
+/** Which key a route asks for: the server's, or that of the readout routes. @typedef {"server" | "readout"} Which */
 
 /** The server wants a key, or another one. */
-export class KeyNeeded extends Error {}
+export class KeyNeeded extends Error {
+  /** @param {Which} which */
+  constructor(which) {
+    super(which === "readout" ? "The readout routes ask for their own key." : "The server asks for an API key.");
+    this.which = which;
+  }
+}
 
 /** The server refuses a request, and says why. */
 export class Refusal extends Error {}
 
-/** @param {string} key */
-export function setKey(key) {
-  sessionStorage.setItem(KEY, key);
+const nameOf = (/** @type {Which} */ which) => `amygdala-key-${which}`;
+
+/** @param {Which} which @param {string} key */
+export function setKey(which, key) {
+  sessionStorage.setItem(nameOf(which), key);
 }
 
-/** @param {string} path @param {RequestInit} options */
+/** @param {string} path below the root @param {RequestInit} options */
 async function ask(path, options = {}) {
-  const key = sessionStorage.getItem(KEY);
+  const own = path.startsWith("v1/readout/") ? sessionStorage.getItem(nameOf("readout")) : null;
+  const key = own ?? sessionStorage.getItem(nameOf("server"));
   const headers = { "Content-Type": "application/json", ...(key ? { Authorization: `Bearer ${key}` } : {}) };
-  const answer = await fetch(path, { ...options, headers, cache: "no-store" });
-  if (answer.status === 401) throw new KeyNeeded("The server asks for an API key.");
+  const answer = await fetch(ROOT + path, { ...options, headers, cache: "no-store" });
+  if (answer.status === 401) throw new KeyNeeded((await answer.json()).error?.code === OWN_KEY ? "readout" : "server");
   if (!answer.ok) throw new Refusal(await reason(answer));
   return answer;
 }
@@ -34,28 +47,30 @@ async function reason(answer) {
   }
 }
 
-/** The served readout, the server's name for its model, and a mark that changes with either. */
+/** The served readout, the server's name for its model, whether it steers, and a mark that changes with either name. */
 export async function served() {
-  const text = await (await ask("/v1/readout/manifest")).text();
-  const model = /** @type {string} */ ((await (await ask("/v1/models")).json()).data[0].id);
-  return { manifest: /** @type {Manifest} */ (JSON.parse(text)), model, mark: `${model}\n${text}` };
+  const text = await (await ask("v1/readout/manifest")).text();
+  const [said] = (await (await ask("v1/models")).json()).data;
+  const [model, steers] = [/** @type {string} */ (said.id), said.steers === true];
+  return { manifest: /** @type {Manifest} */ (JSON.parse(text)), model, steers, mark: `${model}\n${text}` };
 }
 
 /** Resolve if the server is there. */
-export const health = () => ask("/health");
+export const health = () => ask("health");
 
 /**
  * Generate an answer, chunk by chunk.
  * @param {object} said
  * @param {Pick<Message, "role" | "content">[]} said.messages
- * @param {Steer[]} said.steer
+ * @param {Steer[]} [said.steer]
+ * @param {string} said.cache_salt keeps the server from taking the conversation from another one's cache, which has no scores
  * @param {number} said.temperature
  * @param {number} said.max_tokens
  * @param {AbortSignal} signal ends it
  */
 export async function* chat(said, signal) {
   const body = JSON.stringify({ ...said, stream: true, return_tokens: true });
-  const answer = await ask("/v1/chat/completions", { method: "POST", body, signal });
+  const answer = await ask("v1/chat/completions", { method: "POST", body, signal });
   const reader = /** @type {ReadableStream<Uint8Array>} */ (answer.body).getReader();
   const decoder = new TextDecoder();
   let waiting = "";

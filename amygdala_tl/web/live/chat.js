@@ -4,6 +4,10 @@
 import { el } from "../dom.js";
 import { colourSpan, stepTo, tokenOf, tokenSpan } from "../tokens.js";
 
+/** The value of a token in steps of the colours. @typedef {(message: number, token: number) => number} Value */
+
+/** Tokens after which a new line begins a part of its own: parts out of sight are neither laid out nor painted. */
+const PART = 64;
 const NAMES = { user: "You", assistant: "Model" };
 
 /** What a message was steered with, in words. @param {Message} message */
@@ -22,6 +26,8 @@ const steered = ({ steer }) =>
 export function chat(list, { look, resend, regenerate }) {
   /** @type {HTMLElement[]} */
   let bodies = [];
+  /** The tokens of each message. @type {HTMLElement[][]} */
+  let spans = [];
   /** The one token that the tab key reaches. @type {HTMLElement | null} */
   let stop = null;
 
@@ -29,19 +35,19 @@ export function chat(list, { look, resend, regenerate }) {
   list.addEventListener("pointerover", lookAtTarget);
   list.addEventListener("click", (event) => tokenOf(event)?.focus({ preventScroll: true }));
   list.addEventListener("keydown", (event) => {
-    const spans = /** @type {HTMLElement[]} */ ([...list.querySelectorAll(".tok")]);
-    const at = spans.indexOf(/** @type {HTMLElement} */ (event.target));
-    const target = at < 0 ? null : stepTo(event.key, spans, at);
+    const all = spans.flat();
+    const at = all.indexOf(/** @type {HTMLElement} */ (event.target));
+    const target = at < 0 ? null : stepTo(event.key, all, at);
     if (target === null) return;
     event.preventDefault();
-    spans[target].focus();
+    all[target].focus();
   });
 
   /** @param {Event} event */
   function lookAtTarget(event) {
     const token = tokenOf(event);
     if (!token) return;
-    const message = bodies.indexOf(/** @type {HTMLElement} */ (token.parentElement));
+    const message = bodies.indexOf(/** @type {HTMLElement} */ (token.closest(".text")));
     if (message >= 0) look(message, Number(token.dataset.at));
   }
 
@@ -54,21 +60,31 @@ export function chat(list, { look, resend, regenerate }) {
     stop?.setAttribute("tabindex", "0");
   }
 
+  /** Put the tokens of a message that are not there yet into its body. @param {Message} message @param {number} number */
+  function extend({ tokens }, number) {
+    const [body, own] = [bodies[number], spans[number]];
+    if (!own.length) body.replaceChildren();
+    for (let at = own.length; at < tokens.length; at += 1) {
+      const part = body.lastElementChild;
+      const full = !part || (part.children.length >= PART && tokens[at - 1].text.endsWith("\n"));
+      const span = tokenSpan(tokens[at].text, at);
+      if (full) body.append(el("div", { class: "part" }, span));
+      else part.append(span);
+      own.push(span);
+    }
+  }
+
   /** @param {Message[]} messages @param {boolean} busy */
   function draw(messages, busy) {
-    bodies = messages.map(({ tokens, content }) => {
-      const spans = tokens.length ? tokens.map(({ text }, at) => tokenSpan(text, at)) : content;
-      return el(
-        "div",
-        { class: "text", role: "group", "aria-label": "Tokens; arrow keys move from one to the next" },
-        spans,
-      );
-    });
+    const named = { class: "text", role: "group", "aria-label": "Tokens; arrow keys move from one to the next" };
+    bodies = messages.map(({ content }) => el("div", named, content));
+    spans = messages.map(() => []);
+    for (const [at, message] of messages.entries()) if (message.tokens.length) extend(message, at);
     list.replaceChildren(...messages.map((message, at) => item(message, at, at === messages.length - 1, busy)));
     list.setAttribute("aria-busy", String(busy));
     stop = null;
-    bodies.find((body) => body.firstElementChild)?.firstElementChild?.setAttribute("tabindex", "0");
-    stop = list.querySelector(".tok");
+    stop = spans.flat()[0] ?? null;
+    stop?.setAttribute("tabindex", "0");
   }
 
   /** @type {(message: Message, at: number, last: boolean, busy: boolean) => HTMLElement} */
@@ -108,23 +124,21 @@ export function chat(list, { look, resend, regenerate }) {
 
   return {
     draw,
-    /** Append the last message's newest tokens. @param {Message} message */
-    grow(message) {
-      const body = bodies[bodies.length - 1];
-      if (!body.firstElementChild) body.replaceChildren();
-      const fresh = message.tokens.slice(body.children.length);
-      body.append(...fresh.map(({ text }, at) => tokenSpan(text, body.children.length + at)));
-      if (!stop) mark(/** @type {HTMLElement | undefined} */ (body.firstElementChild));
+    /** Append the last message's newest tokens, and colour them. @type {(message: Message, value: Value) => void} */
+    grow(message, value) {
+      const number = bodies.length - 1;
+      const own = spans[number];
+      const from = own.length;
+      extend(message, number);
+      for (let at = from; at < own.length; at += 1) colourSpan(own[at], value(number, at));
+      if (!stop) mark(own[0]);
     },
-    /** Colour tokens, those of one message from `from` on or all. @param {(message: number, token: number) => number} value */
-    paint(value, only = -1, from = 0) {
-      for (const [message, body] of bodies.entries()) {
-        if (only >= 0 && message !== only) continue;
-        const spans = /** @type {HTMLElement[]} */ ([...body.children]);
-        for (let at = from; at < spans.length; at += 1) colourSpan(spans[at], value(message, at));
-      }
+    /** Colour all tokens. @param {Value} value */
+    paint(value) {
+      for (const [message, own] of spans.entries())
+        for (const [at, span] of own.entries()) colourSpan(span, value(message, at));
     },
     /** Frame a token. @param {number} message @param {number} token */
-    mark: (message, token) => mark(/** @type {HTMLElement | undefined} */ (bodies[message]?.children[token])),
+    mark: (message, token) => mark(spans[message]?.[token]),
   };
 }

@@ -1,8 +1,8 @@
 // The live page: a conversation with the served model, and the readout of every token.
 
-/** @import { Message, View } from "./types.d.ts" */
+/** @import { Message, Token, View } from "./types.d.ts" */
+/** @import { Which } from "./api.js" */
 /** @import { Scorer } from "./scores.js" */
-import { addConceptPicker, field, picker } from "../controls.js";
 import { byId, el, visible } from "../dom.js";
 import { MINUS, signed } from "../numbers.js";
 import { scaleLegend } from "../plots.js";
@@ -15,6 +15,7 @@ import { readPrompt } from "./prompt.js";
 import { scorer as scorerOf, steadyScale } from "./scores.js";
 import { steers } from "./steers.js";
 import { drawTimeline } from "./timeline.js";
+import { sayToken, viewControls } from "./view.js";
 
 const MOST_FOLLOWED = 4;
 const PAUSE = 2000; // milliseconds between two looks at whether the server is there
@@ -33,9 +34,14 @@ let concept = 0;
 let followed = [];
 /** The token that is looked at; null for the latest. @type {{ message: number, token: number } | null} */
 let looked = null;
-/** Score of a step of the colours. */
-let step = 1;
+/** Score of a step of the colours, and the largest raw score so far. */
+let [step, largest] = [1, 0];
+/** Tokens of the answer that are on the page. */
+let grown = 0;
 let [mark, model] = ["", ""];
+let salt = newSalt();
+/** The key that the server asks for. @type {Which} */
+let wanted = "server";
 /** @type {AbortController | null} */
 let running = null;
 /** @type {(concept: number) => void} */
@@ -44,6 +50,11 @@ let showChosen = () => {};
 const conversation = chat(byId("messages"), { look, resend, regenerate });
 const chart = bars({ choose, follow });
 const steering = steers();
+
+/** A name of a conversation as it is now, in the server's cache. */
+function newSalt() {
+  return String(crypto.getRandomValues(new Uint32Array(4)));
+}
 
 /** @param {string} text */
 function say(text) {
@@ -55,43 +66,71 @@ function say(text) {
 const value = (/** @type {number} */ message, /** @type {number} */ token) =>
   (scorer?.value(messages[message]?.tokens[token]?.scores ?? null, concept, view) ?? Number.NaN) / step;
 
-/** Colours reach four deviations for z; raw scores have no such unit. */
-function measure() {
-  const all = view.raw
-    ? messages.flatMap(({ tokens }) => tokens.map(({ scores }) => scorer?.value(scores, concept, view)))
-    : [];
-  const largest = Math.max(0, ...all.map((each) => Math.abs(each ?? 0)).filter(Number.isFinite));
+/** Colours reach four deviations for z; raw scores have no such unit. @param {Token[]} tokens that are new */
+function measure(tokens) {
   const before = step;
+  if (view.raw)
+    for (const { scores } of tokens) {
+      const size = Math.abs(scorer?.value(scores, concept, view) ?? Number.NaN);
+      if (size > largest && Number.isFinite(size)) largest = size;
+    }
   step = view.raw ? steadyScale(4 * step, largest) / 4 : 1;
   return step !== before;
 }
 
 function repaint() {
-  step = 0;
-  measure();
+  [step, largest] = [0, 0];
+  measure(messages.flatMap(({ tokens }) => tokens));
   conversation.paint(value);
   const [end, unit] = [signed(4 * step, step < 1 ? 2 : 0), view.raw ? "raw score" : "z"];
   byId("scale").replaceChildren(scaleLegend("t", `${end.replace("+", MINUS)} or less`, "", `${end} or more`, unit));
   redraw();
 }
 
-let waiting = 0;
+/** The last `most` tokens of the conversation. @param {number} most */
+function latest(most) {
+  /** @type {Token[]} */
+  const found = [];
+  for (let at = messages.length - 1; at >= 0 && found.length < most; at -= 1)
+    found.unshift(...messages[at].tokens.slice(found.length - most));
+  return found;
+}
 
-/** Draw bars and timeline, once for all tokens that come before the next frame. */
+let frame = 0;
+let lines = 0;
+
+/** Draw the timeline, at most ten times a second. */
+function drawLines() {
+  if (lines) return;
+  lines = window.setTimeout(() => {
+    lines = 0;
+    if (scorer) drawTimeline(scorer, view, messages, followed);
+  }, 100);
+}
+
+/** Draw tokens, bars and timeline, once for all tokens that come before the next frame. */
 function redraw() {
-  cancelAnimationFrame(waiting);
-  waiting = requestAnimationFrame(() => {
+  if (frame) return;
+  frame = requestAnimationFrame(() => {
+    frame = 0;
     if (!scorer) return;
-    const tokens = messages.flatMap((message) => message.tokens);
+    const last = messages.at(-1);
+    if (running && last && grown < last.tokens.length) {
+      const fresh = last.tokens.slice(grown);
+      grown = last.tokens.length;
+      conversation.grow(last, value);
+      if (measure(fresh)) repaint();
+    }
+    const tokens = latest(RECENT);
     const at = looked && messages[looked.message]?.tokens[looked.token];
     const now = at ?? tokens.at(-1);
-    const recent = tokens.slice(-RECENT).map(({ scores }) => scores);
+    const recent = tokens.map(({ scores }) => scores);
     chart.draw(scorer, view, now?.scores ?? null, recent, concept, followed);
     byId("h-bars").replaceChildren(
       at ? "Strongest concepts at " : "Strongest concepts at the latest token ",
       now ? el("code", { class: "chip" }, visible(now.text)) : "",
     );
-    drawTimeline(scorer, view, messages, followed);
+    drawLines();
   });
 }
 
@@ -101,20 +140,7 @@ function look(message, token) {
   if (!at || !scorer) return;
   looked = { message, token };
   conversation.mark(message, token);
-  const of = scorer;
-  const all = of.concepts.map((name, index) => ({ name, score: of.value(at.scores, index, view) }));
-  const known = all.filter(({ score }) => !Number.isNaN(score)).sort((a, b) => b.score - a.score);
-  byId("reading").replaceChildren(
-    el("code", { class: "chip" }, visible(at.text)),
-    ` ${of.concepts[concept]} `,
-    el("b", {}, signed(all[concept].score, 1)),
-    known.length
-      ? `. Strongest here: ${known
-          .slice(0, 4)
-          .map(({ name, score }) => `${name} ${signed(score, 1)}`)
-          .join(", ")}.`
-      : ". Not scored.",
-  );
+  sayToken(scorer, view, at, concept);
   redraw();
 }
 
@@ -144,6 +170,7 @@ function changeView(to) {
 
 function draw() {
   conversation.draw(messages, running !== null);
+  grown = messages.at(-1)?.tokens.length ?? 0;
   button("send").hidden = running !== null;
   button("stop").hidden = running === null;
   for (const id of ["save", "load", "clear"]) button(id).disabled = running !== null;
@@ -157,6 +184,8 @@ const fromUser = (content) => ({ role: "user", content, tokens: [], steer: [], n
 
 /** Generate an answer to the last message. */
 async function answer() {
+  if (!scorer) return;
+  const of = scorer;
   const steer = steering.list();
   const said = messages.map(({ role, content }) => ({ role, content }));
   /** @type {Message} */
@@ -168,27 +197,25 @@ async function answer() {
   say("Generating.");
   const options = {
     messages: said,
-    steer,
+    ...(steer.length ? { steer } : {}),
+    cache_salt: salt,
     temperature: Number(input("temperature").value),
     max_tokens: Number(input("most").value),
   };
   try {
     for await (const { choices: [choice] = [] } of generate(options, running.signal)) {
-      if (choice?.prompt) {
-        readPrompt(messages, choice.prompt);
+      if (!choice) continue;
+      if (choice.prompt) {
+        readPrompt(messages, choice.prompt, of);
         draw();
       }
-      for (const [at, text] of (choice?.tokens ?? []).entries()) {
-        message.tokens.push({ text, scores: choice?.readout?.[at] ?? null });
+      for (const [at, text] of (choice.tokens ?? []).entries()) {
+        const scores = of.pack(choice.readout?.[at] ?? null, choice.readout_combined?.[at]);
+        message.tokens.push({ text, scores });
         message.content += text;
       }
-      if (choice?.tokens) {
-        conversation.grow(message);
-        if (measure()) repaint();
-        conversation.paint(value, messages.length - 1, message.tokens.length - choice.tokens.length);
-        redraw();
-      }
-      if (choice?.finish_reason === "length") message.note = "Cut at the most tokens.";
+      if (choice.tokens) redraw();
+      if (choice.finish_reason === "length") message.note = "Cut at the most tokens.";
     }
     say(`The answer has ${message.tokens.length} tokens.`);
   } catch (cause) {
@@ -201,7 +228,7 @@ async function answer() {
 
 /** What went wrong, in a sentence. @param {unknown} cause */
 function failure(cause) {
-  if (cause instanceof KeyNeeded) askForKey();
+  if (cause instanceof KeyNeeded) askForKey(cause);
   if (cause instanceof KeyNeeded || cause instanceof Refusal) return cause.message;
   if (cause instanceof DOMException && cause.name === "AbortError") return "Stopped.";
   if (!(cause instanceof TypeError)) throw cause;
@@ -216,6 +243,7 @@ function resend(at, content) {
     return;
   }
   messages = [...messages.slice(0, at), fromUser(content)];
+  salt = newSalt(); // the message before may begin as this one does
   answer();
 }
 
@@ -236,10 +264,13 @@ function away() {
   button("send").disabled = true;
 }
 
-function askForKey() {
+/** @param {KeyNeeded} cause */
+function askForKey(cause) {
   state = "key";
+  wanted = cause.which;
   byId("key").hidden = false;
-  byId("server").textContent = "The server asks for an API key.";
+  byId("key-name").textContent = wanted === "readout" ? "Key of the readout routes" : "API key of the server";
+  byId("server").textContent = cause.message;
   button("send").disabled = true;
 }
 
@@ -257,52 +288,29 @@ async function connect() {
     [mark, model] = [found.mark, found.model];
     byId("model").textContent = `Live readout: ${model}`;
     document.title = `Live readout: ${model}`;
-    begin(scorerOf(found.manifest));
+    begin(scorerOf(found.manifest), found.steers);
     if (changed) {
       messages = messages.map((message) => ({ ...message, tokens: [] }));
       say("The server came back with another readout, so the scores so far are gone.");
     }
     draw();
   } catch (cause) {
-    if (cause instanceof KeyNeeded) askForKey();
+    if (cause instanceof KeyNeeded) askForKey(cause);
     else away();
   }
 }
 
-/** Offer the concepts and layers of a readout. @param {Scorer} found */
-function begin(found) {
+/** Offer the concepts and layers of a readout. @param {Scorer} found @param {boolean} steers */
+function begin(found, steers) {
   scorer = found;
   view = { layer: found.combined ? -1 : Math.floor(found.layers.length / 2), raw: !found.calibrated };
   concept = 0;
   followed = [0];
   looked = null;
-  const controls = byId("view-controls");
-  controls.replaceChildren();
-  showChosen = addConceptPicker("view-controls", found.concepts, concept, choose);
-  /** @type {[number, string][]} */
-  const layers = found.layers.map((layer, at) => [at, `layer ${layer}`]);
-  if (found.combined) layers.unshift([-1, "all layers"]);
-  controls.append(
-    field(
-      "Layer",
-      picker(layers, view.layer, (layer) => changeView({ layer: Number(layer) })),
-    ),
-  );
-  /** @type {[string, string][]} */
-  const units = [
-    ["z", "z"],
-    ["raw", "raw"],
-  ]
-    .slice(found.calibrated ? 0 : 1)
-    .map(([unit, name]) => [unit, name]);
-  controls.append(
-    field(
-      "Unit",
-      picker(units, view.raw ? "raw" : "z", (unit) => changeView({ raw: unit === "raw" }), "short"),
-    ),
-  );
+  showChosen = viewControls(found, view, concept, choose, changeView);
   chart.reset(found);
-  steering.reset(found.concepts, found.layers, () => found.concepts[concept]);
+  byId("steering").hidden = !steers;
+  steering.reset(steers ? found.concepts : [], found.layers, () => found.concepts[concept]);
 }
 
 async function watch() {
@@ -335,14 +343,15 @@ byId("draft").addEventListener("keydown", (event) => {
 byId("stop").addEventListener("click", () => running?.abort());
 byId("key").addEventListener("submit", (event) => {
   event.preventDefault();
-  setKey(input("key-value").value);
+  setKey(wanted, input("key-value").value);
   input("key-value").value = "";
   connect();
 });
-byId("save").addEventListener("click", () => scorer && save(model, scorer.concepts, scorer.layers, messages));
+byId("save").addEventListener("click", () => scorer && save(model, scorer, messages));
 byId("load").addEventListener("click", () => input("file").click());
 byId("clear").addEventListener("click", () => {
   messages = [];
+  salt = newSalt();
   looked = null;
   say("");
   draw();
@@ -352,7 +361,8 @@ byId("file").addEventListener("change", async () => {
   input("file").value = "";
   if (!file || !scorer) return;
   try {
-    messages = read(await file.text(), scorer.concepts, scorer.layers);
+    messages = read(await file.text(), scorer);
+    salt = newSalt();
     looked = null;
     say(`Loaded ${messages.length} messages.`);
     draw();

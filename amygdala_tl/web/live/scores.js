@@ -1,6 +1,6 @@
 // From raw scores to what is shown: at one layer or over all of them, raw or as z.
 
-/** @import { Manifest, Scores, View } from "./types.d.ts" */
+/** @import { Manifest, Said, Scores, Sums, View } from "./types.d.ts" */
 
 /** @typedef {ReturnType<typeof scorer>} Scorer */
 
@@ -20,6 +20,8 @@ export function scorer({ concepts, layers, amygdala_tl: about = {} }) {
     return Math.sqrt(floor + ((1 - floor) * of.reach[layer]) / (n + of.reach[layer] - 1));
   }
 
+  const wide = concepts.length;
+
   /**
    * Value of a concept, NaN where it was not computed.
    * @param {Scores} scores of a token, or the mean of n
@@ -28,28 +30,55 @@ export function scorer({ concepts, layers, amygdala_tl: about = {} }) {
    */
   function value(scores, concept, { layer, raw }, n = 1) {
     if (!scores) return Number.NaN;
-    if (layer >= 0) {
-      const score = scores[layer][concept] ?? Number.NaN;
-      if (raw || !one) return score;
-      return (score - one.mean[layer][concept]) / (one.std[layer][concept] * shrinkage(lengths, layer, concept, n));
-    }
-    if (!all || !ofAll) return Number.NaN;
-    const sum = all.weights.reduce((total, row, at) => total + row[concept] * (scores[at][concept] ?? Number.NaN), 0);
-    if (raw) return sum;
-    return (sum - ofAll.mean[0][concept]) / (ofAll.std[0][concept] * shrinkage(lengthsOfAll, 0, concept, n));
+    const every = layer < 0;
+    const score = scores[(every ? layers.length : layer) * wide + concept];
+    const of = every ? ofAll : one;
+    if (raw || !of) return score;
+    const row = every ? 0 : layer;
+    const share = shrinkage(every ? lengthsOfAll : lengths, row, concept, n);
+    return (score - of.mean[row][concept]) / (of.std[row][concept] * share);
   }
 
-  return { concepts, layers, unread, calibrated: Boolean(one), combined: Boolean(all && ofAll), value };
+  /** Scores of a token as the server says them; a server that says none over all layers leaves the sum to the page. */
+  function pack(/** @type {Said} */ said, /** @type {Sums | undefined} */ sums) {
+    if (!said) return null;
+    const packed = new Float32Array(wide * (layers.length + 1)).fill(Number.NaN);
+    for (const [layer, row] of said.entries()) packed.set(row.map(known), layer * wide);
+    if (sums) packed.set(sums.map(known), layers.length * wide);
+    else if (all)
+      for (let concept = 0; concept < wide; concept += 1)
+        packed[layers.length * wide + concept] = all.weights.reduce(
+          (total, row, layer) => total + row[concept] * packed[layer * wide + concept],
+          0,
+        );
+    return packed;
+  }
+
+  /** Scores of the layers as the server says them. @param {Scores} scores @returns {Said} */
+  const unpack = (scores) =>
+    scores &&
+    layers.map((_, layer) =>
+      Array.from(scores.subarray(layer * wide, (layer + 1) * wide), (score) => (Number.isNaN(score) ? null : score)),
+    );
+
+  return { concepts, layers, unread, calibrated: Boolean(one), combined: Boolean(all && ofAll), value, pack, unpack };
 }
+
+/** @param {number | null} score */
+const known = (score) => score ?? Number.NaN;
 
 /** Mean of the scores that were computed, and how many they are. @param {Scores[]} list @returns {[Scores, number]} */
 export function mean(list) {
-  const known = list.filter((scores) => scores !== null);
-  if (!known.length) return [null, 0];
-  const sum = known[0].map((row, layer) =>
-    row.map((_, concept) => known.reduce((total, each) => total + (each[layer][concept] ?? Number.NaN), 0)),
-  );
-  return [sum.map((row) => row.map((total) => total / known.length)), known.length];
+  let n = 0;
+  /** @type {Scores} */
+  let sum = null;
+  for (const scores of list) {
+    if (!scores) continue;
+    n += 1;
+    if (!sum) sum = scores.slice();
+    else for (let at = 0; at < sum.length; at += 1) sum[at] += scores[at];
+  }
+  return [sum?.map((total) => total / n) ?? null, n];
 }
 
 const MARGIN = 0.03;

@@ -7,6 +7,7 @@ import { signed } from "../numbers.js";
 
 const SPAN = 8;
 const HEIGHT = 100;
+const PARTS = 300; // of a long line
 
 /** @param {string} tag @param {Record<string, string | number>} attributes @param {...Element} children */
 function svg(tag, attributes, ...children) {
@@ -19,9 +20,29 @@ function svg(tag, attributes, ...children) {
 /** Mean of the last tokens at each token, over those that were computed. @param {number[]} values */
 function running(values) {
   return values.map((_, at) => {
-    const near = values.slice(Math.max(0, at + 1 - SPAN), at + 1).filter(Number.isFinite);
-    return near.length ? near.reduce((sum, value) => sum + value, 0) / near.length : Number.NaN;
+    let [sum, n] = [0, 0];
+    for (let near = Math.max(0, at + 1 - SPAN); near <= at; near += 1)
+      if (Number.isFinite(values[near])) [sum, n] = [sum + values[near], n + 1];
+    return n ? sum / n : Number.NaN;
   });
+}
+
+/** Places of a line that are drawn: of a long line, the lowest and the highest of each part. @param {number[]} line */
+function drawn(line) {
+  if (line.length <= 2 * PARTS) return [...line.keys()];
+  const places = [];
+  for (let part = 0; part < PARTS; part += 1) {
+    const end = Math.floor(((part + 1) * line.length) / PARTS);
+    let low = Math.floor((part * line.length) / PARTS);
+    let high = low;
+    for (let at = low + 1; at < end; at += 1) {
+      if (!Number.isFinite(line[at])) continue;
+      if (!(line[at] >= line[low])) low = at;
+      if (!(line[at] <= line[high])) high = at;
+    }
+    places.push(Math.min(low, high), Math.max(low, high));
+  }
+  return places;
 }
 
 /** @type {(scorer: Scorer, view: View, messages: Message[], followed: number[]) => void} */
@@ -33,13 +54,19 @@ export function drawTimeline(scorer, view, messages, followed) {
     return;
   }
   const lines = followed.map((concept) => running(tokens.map(({ scores }) => scorer.value(scores, concept, view))));
-  const all = [0, ...lines.flat().filter(Number.isFinite)];
-  const [low, high] = [Math.min(...all), Math.max(...all)];
+  let [low, high] = [0, 0];
+  for (const line of lines)
+    for (const value of line) {
+      if (value < low) low = value;
+      if (value > high) high = value;
+    }
   const x = (/** @type {number} */ at) => ((100 * at) / (tokens.length - 1)).toFixed(2);
   const y = (/** @type {number} */ value) => (HEIGHT - (HEIGHT * (value - low)) / (high - low || 1)).toFixed(2);
-  const starts = messages.map((_, at) =>
-    messages.slice(0, at).reduce((sum, message) => sum + message.tokens.length, 0),
-  );
+  let start = 0;
+  const starts = messages.map((message) => {
+    start += message.tokens.length;
+    return start - message.tokens.length;
+  });
   const names = followed.map((concept) => scorer.concepts[concept]).join(", ");
   const label = `${names} over ${tokens.length} tokens, from ${signed(low, 1)} to ${signed(high, 1)}`;
   box.replaceChildren(
@@ -55,7 +82,9 @@ export function drawTimeline(scorer, view, messages, followed) {
       ...starts.slice(1).map((at) => svg("line", { class: "turn", x1: x(at), x2: x(at), y1: 0, y2: HEIGHT })),
       svg("line", { class: "zero", x1: 0, x2: 100, y1: y(0), y2: y(0) }),
       ...lines.map((line, at) => {
-        const points = line.flatMap((value, token) => (Number.isFinite(value) ? [`${x(token)},${y(value)}`] : []));
+        const points = drawn(line).flatMap((token) =>
+          Number.isFinite(line[token]) ? [`${x(token)},${y(line[token])}`] : [],
+        );
         return svg("polyline", { class: `c${at}`, points: points.join(" ") });
       }),
     ),

@@ -1,7 +1,13 @@
 // What the server says to the live page, and what the page keeps.
 
-/** Scores of one token, [layer][concept]; null where they were not computed. */
-export type Scores = (number | null)[][] | null;
+/** Scores of one token as the server says them, [layer][concept]; null where they were not computed. */
+export type Said = (number | null)[][] | null;
+
+/** The same over all layers, [concept]. */
+export type Sums = (number | null)[] | null;
+
+/** Scores of one token: [layer][concept], then those over all layers. NaN or null where they were not computed. */
+export type Scores = Float32Array | null;
 
 /** Tables go [layer][concept]. */
 interface Calibration {
@@ -65,10 +71,18 @@ export interface Chunk {
   choices?: {
     delta: { content?: string };
     finish_reason: string | null;
-    readout?: Scores[];
+    readout?: Said[];
+    readout_combined?: Sums[];
     tokens?: string[];
-    prompt?: { tokens: string[]; readout: Scores[] };
+    prompt?: Prompt;
   }[];
+}
+
+/** The tokens of a prompt. */
+export interface Prompt {
+  tokens: string[];
+  readout: Said[];
+  readout_combined?: Sums[];
 }
 
 /** A saved conversation. */
@@ -78,5 +92,5 @@ export interface Saved {
   model: string;
   concepts: string[];
   layers: number[];
-  messages: Message[];
+  messages: (Omit<Message, "tokens"> & { tokens: { text: string; scores: Said }[] })[];
 }

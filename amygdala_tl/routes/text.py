@@ -1,6 +1,7 @@
 """Generated tokens as text, token by token: whole characters only, and nothing from a stop string on."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 _UNFINISHED = "\N{REPLACEMENT CHARACTER}"
@@ -14,9 +15,18 @@ class GrowingString:
         stopped: True once a stop string has come.
     """
 
-    def __init__(self, tokenizer: Any, stops: Sequence[str] = ()) -> None:
+    def __init__(self, tokenizer: Any, stops: Sequence[str] = (), *, special: bool = False) -> None:
+        """Begin an empty text.
+
+        Args:
+            tokenizer: of the tokens.
+            stops: strings at which the text ends.
+            special: whether special tokens are part of it.
+        """
         self.stopped = False
-        self._tokenizer = tokenizer
+        # A tokenizer that is none of Hugging Face's leaves spaces as they are, and does not know the argument.
+        plain = {"clean_up_tokenization_spaces": False} if hasattr(tokenizer, "clean_up_tokenization_spaces") else {}
+        self._decode = partial(tokenizer.decode, skip_special_tokens=not special, **plain)
         self._stops = tuple(stops)
         self._ids: list[int] = []
         self._start = self._read = (
@@ -42,7 +52,7 @@ class GrowingString:
         return now[len(known) :]
 
     def _text(self, ids: Sequence[int]) -> str:
-        text: str = self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        text: str = self._decode(ids)
         return text
 
     def _released(self, new: str, *, end: bool) -> str:
@@ -55,6 +65,16 @@ class GrowingString:
         held = 0 if end else max((_overlap(text, stop) for stop in self._stops), default=0)
         self._held = text[len(text) - held :]
         return text[: len(text) - held]
+
+
+def token_texts(tokenizer: Any, ids: Sequence[int]) -> Iterator[str]:
+    """Yield the text that each token of a prompt covers, special tokens included; together they are the prompt.
+
+    A token inside a character has an empty one.
+    """
+    text = GrowingString(tokenizer, special=True)
+    for at, token in enumerate(ids):
+        yield text.add(token) + (text.finish() if at == len(ids) - 1 else "")
 
 
 def _overlap(text: str, stop: str) -> int:

@@ -1,4 +1,4 @@
-"""The page at `/` with its style sheets and scripts, as they are in `amygdala_tl/web/`. It asks this server only."""
+"""The page with its style sheets and scripts, as they are in `amygdala_tl/web/`. It is not private, and asks this server only."""
 
 from collections.abc import Iterator
 from importlib.resources import files
@@ -24,9 +24,10 @@ _HEADERS = {
 }
 
 
-def page_routes() -> list[Route]:
-    """Return the routes of the page and of what it loads."""
-    paths = {"/": ("live/index.html", "text/html")} | {f"/web/{name}": (name, kind) for name, kind in _assets()}
+def page_routes(folder: str) -> list[Route]:
+    """Return the routes of the page and of what it loads, below `folder`, such as `/`."""
+    paths = {folder: ("live/index.html", "text/html")}
+    paths |= {f"{folder}web/{name}": (name, kind) for name, kind in _assets()}
     return [_route(path, asset(name), kind) for path, (name, kind) in paths.items()]
 
 

@@ -1,0 +1,55 @@
+"""The live page in headless Chromium: open it, chat, and look at its tokens."""
+
+import pytest
+
+WAIT = 60_000
+WORDS = "Her clock stopped <b>today</b> & I wept."
+
+
+@pytest.fixture
+def visit(browser):
+    """Open the page; at the end nothing may have been logged or thrown, and nothing asked of anybody but the server."""
+    wrong, contexts = [], []
+
+    def go(url, *, origin=None, width=1280, scheme="light", quiet=True):
+        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(WAIT)
+        if quiet:
+            page.on("console", lambda message: wrong.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: wrong.append(f"thrown: {error}"))
+        page.on(
+            "request",
+            lambda request: None if request.url.startswith((origin or url, "blob:")) else wrong.append(request.url),
+        )
+        page.goto(url)
+        page.locator("#most").fill("6")
+        page.locator("#temperature").fill("0")
+        return page
+
+    yield go
+    for context in contexts:
+        context.close()
+    assert not wrong
+
+
+def send(page, words=WORDS):
+    """Send a message and wait for the whole answer."""
+    page.locator("#send:enabled").wait_for()
+    page.locator("#draft").fill(words)
+    page.locator("#draft").press("Enter")
+    answered(page)
+
+
+def answered(page):
+    """Wait for an answer that has begun."""
+    page.locator("#messages[aria-busy='false']").wait_for()
+
+
+def tokens(page, message):
+    return page.locator(".message").nth(message).locator(".tok")
+
+
+def colours(page):
+    return page.locator(".tok").evaluate_all("spans => spans.map((span) => span.style.background)")
