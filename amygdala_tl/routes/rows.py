@@ -69,7 +69,7 @@ class Rows:
 
     def __init__(self) -> None:
         self._blocks: dict[int, tuple[Scores, bytearray]] = {}  # rows, and 1 for each that is there
-        self._latest: dict[int, Row] = {}
+        self._latest: dict[int, Scores] = {}  # one row each
         self._count = 0
         self._shape: tuple[int, int] = (1, 1)
 
@@ -94,15 +94,22 @@ class Rows:
         self._settle()
         return sum(values.nbytes + _BLOCK_BYTES for values, _ in self._blocks.values())
 
-    def append(self, position: int, row: Row) -> None:
-        """Write the row of a position that has none, without a copy for now."""
+    def append(self, position: int, row: Scores) -> None:
+        """Write the row [1, layer, concept] of a position that has none, without a copy for now."""
         self._latest[position] = row
-        if len(self._latest) == _BLOCK:
+        if position % _BLOCK == _BLOCK - 1:
             self._settle()
 
     def _settle(self) -> None:
         if latest := self._latest:
-            self._write(list(latest), np.stack(list(latest.values())))
+            rows = np.concatenate(list(latest.values()))
+            number, positions = next(iter(latest)) // _BLOCK, list(latest)
+            if number not in self._blocks and positions == list(range(number * _BLOCK, (number + 1) * _BLOCK)):
+                self._shape = (rows.shape[1], rows.shape[2])
+                self._blocks[number] = rows, bytearray(_ONES)
+                self._count += _BLOCK
+            else:
+                self._write(positions, rows)
             self._latest = {}  # not before, because another thread may read meanwhile
 
     def put(self, positions: Sequence[int], scores: Scores) -> int:
@@ -131,7 +138,8 @@ class Rows:
     def get(self, position: int) -> Row | None:
         """Return the row at `position`, a view; None if there is none."""
         if (latest := self._latest.get(position)) is not None:
-            return latest
+            row: Row = latest[0]
+            return row
         number, offset = divmod(position, _BLOCK)
         found = self._blocks.get(number)
         return found[0][offset] if found is not None and found[1][offset] else None

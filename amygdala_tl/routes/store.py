@@ -180,7 +180,7 @@ class Store:
                         arrivals.append((entry, start, stop))
                     if one_each and finite is None and last >= reached:
                         self.taken += 1
-                        entry.rows.append(last, scores[start])
+                        entry.rows.append(last, scores[start:stop])
                         start = stop
                         continue
                     own, rows = positions[start:stop], scores[start:stop]

@@ -3,7 +3,7 @@
 Only positions that a generated token was sampled from count, each once: not the prompt, not what is computed again after
 preemption, not the first position of all, an attention sink.
 
-Rows wait for half a second, or until there are many, and are looked at together, which costs much less. Every token still has its
+Rows wait for a second, or until there are many, and are looked at together, which costs much less. Every token still has its
 own window.
 """
 
@@ -25,7 +25,7 @@ from amygdala_tl.routes.store import Arrival, Entry
 
 logger = logging.getLogger("amygdala_tl.alerts")
 
-PAUSE = 0.5
+PAUSE = 1.0
 """Seconds that a row waits at most, where an event loop runs."""
 
 _AT_ONCE = 256  # rows that are looked at together

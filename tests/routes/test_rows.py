@@ -32,6 +32,20 @@ def test_rows_are_those_of_a_dictionary(steps, end):
     assert said == [kept.get(position) for position in range(205)]
 
 
+@given(st.lists(st.integers(0, 150), unique=True).map(sorted), POSITIONS)
+def test_rows_that_are_appended_one_by_one_are_those_that_are_put_at_once(positions, before):
+    before = [position for position in before if position < min(positions, default=0)]
+    one_by_one, at_once = Rows(), Rows()
+    for rows in (one_by_one, at_once):
+        rows.put(before, scores(before))
+    at_once.put(positions, scores(positions))
+    for position in positions:
+        one_by_one.append(position, scores([position]))
+        assert one_by_one.get(position)[0, 0] == position
+    assert list(one_by_one.pieces(range(160))) == list(at_once.pieces(range(160)))
+    assert (len(one_by_one), list(one_by_one), one_by_one.n_bytes) == (len(at_once), list(at_once), at_once.n_bytes)
+
+
 def test_pieces_hold_about_as_many_numbers_whatever_the_size_of_a_row():
     for n_layers, n_concepts in ((2, 3), (4, 171), (30, 1_000)):
         size = rows_per_piece(n_layers, n_concepts)
