@@ -1,6 +1,6 @@
 """Generated tokens as text, token by token: whole characters only, and nothing from a stop string on."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -24,9 +24,7 @@ class GrowingString:
             special: whether special tokens are part of it.
         """
         self.stopped = False
-        # A tokenizer that is none of Hugging Face's leaves spaces as they are, and does not know the argument.
-        plain = {"clean_up_tokenization_spaces": False} if hasattr(tokenizer, "clean_up_tokenization_spaces") else {}
-        self._decode = partial(tokenizer.decode, skip_special_tokens=not special, **plain)
+        self._decode = _decoder(tokenizer, special=special)
         self._stops = tuple(stops)
         self._ids: list[int] = []
         self._start = self._read = (
@@ -44,16 +42,12 @@ class GrowingString:
         return self._released(self._decoded(whole=True), end=True)
 
     def _decoded(self, *, whole: bool) -> str:
-        known = self._text(self._ids[self._start : self._read])
-        now = self._text(self._ids[self._start :])
+        known = self._decode(self._ids[self._start : self._read])
+        now = self._decode(self._ids[self._start :])
         if len(now) <= len(known) or (now.endswith(_UNFINISHED) and not whole):
             return ""
         self._start, self._read = max(self._start, self._read - _BEFORE), len(self._ids)
         return now[len(known) :]
-
-    def _text(self, ids: Sequence[int]) -> str:
-        text: str = self._decode(ids)
-        return text
 
     def _released(self, new: str, *, end: bool) -> str:
         if self.stopped:
@@ -67,14 +61,25 @@ class GrowingString:
         return text[: len(text) - held]
 
 
-def token_texts(tokenizer: Any, ids: Sequence[int]) -> Iterator[str]:
-    """Yield the text that each token of a prompt covers, special tokens included; together they are the prompt.
+def token_texts(tokenizer: Any, ids: Sequence[int]) -> list[str]:
+    """Return the text that each token of a prompt covers, special tokens included; together they are the prompt.
 
     A token inside a character has an empty one.
     """
+    decode = _decoder(tokenizer, special=True)
+    alone = [decode([token]) for token in ids]
+    if "".join(alone) == decode(ids):  # most often, and many times as fast
+        return alone
     text = GrowingString(tokenizer, special=True)
-    for at, token in enumerate(ids):
-        yield text.add(token) + (text.finish() if at == len(ids) - 1 else "")
+    found = [text.add(token) for token in ids]
+    return [*found[:-1], found[-1] + text.finish()]
+
+
+def _decoder(tokenizer: Any, *, special: bool) -> Callable[[Sequence[int]], str]:
+    """Return what makes a text of token ids, with or without special tokens."""
+    # A tokenizer that is none of Hugging Face's leaves spaces as they are, and does not know the argument.
+    plain = {"clean_up_tokenization_spaces": False} if hasattr(tokenizer, "clean_up_tokenization_spaces") else {}
+    return partial(tokenizer.decode, skip_special_tokens=not special, **plain)
 
 
 def _overlap(text: str, stop: str) -> int:

@@ -74,7 +74,7 @@ def _of_text(text: str, lens: Lens, *, special: bool) -> Prompt:
 
 def _of_ids(ids: Sequence[int], lens: Lens) -> Prompt:
     known = [token for token in ids if 0 <= token < lens.vocabulary]
-    return _checked(ids, list(token_texts(lens.tokenizer, known)), lens)
+    return _checked(ids, token_texts(lens.tokenizer, known), lens)
 
 
 def _checked(ids: Sequence[int], pieces: Sequence[str], lens: Lens) -> Prompt:

@@ -32,7 +32,7 @@ class TokenTexts:
             return {}
         self._begun = True
         fragment = entry.rows.fragment(range(len(entry.prompt_ids)), self._collector.weights)
-        return {"prompt": {"tokens": list(token_texts(self._tokenizer, entry.prompt_ids)), **fragment.fields()}}
+        return {"prompt": {"tokens": token_texts(self._tokenizer, entry.prompt_ids), **fragment.fields()}}
 
 
 def texts_of(said: Mapping[str, Any], collector: Collector) -> TokenTexts | None:

@@ -40,10 +40,12 @@ def test_parts_together_are_the_whole_text_and_no_part_is_within_a_character(tok
 @given(text=TEXTS)
 def test_texts_of_a_prompts_tokens_are_the_prompt_with_its_special_tokens(tokenizer, text):
     ids = tokenizer(f"<|im_start|>{text}<|im_end|>", add_special_tokens=False).input_ids
-    texts = list(token_texts(tokenizer, ids))
+    texts = token_texts(tokenizer, ids)
     assert len(texts) == len(ids)
-    assert "".join(texts) == tokenizer.decode(ids)
-    assert (texts[0], texts[-1]) == ("<|im_start|>", "<|im_end|>")
+    whole = tokenizer.decode(ids)
+    assert "".join(texts) == whole
+    assert "\ufffd" in whole or not any("\ufffd" in part for part in texts)
+    assert "\ufffd" in whole or (texts[0], texts[-1]) == ("<|im_start|>", "<|im_end|>")
 
 
 @given(text=TEXTS, stops=st.lists(st.text(min_size=1, max_size=3) | st.sampled_from(["ab", " the", "\n"]), max_size=3))

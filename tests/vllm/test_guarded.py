@@ -7,6 +7,7 @@ import re
 import threading
 
 import httpx
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -129,6 +130,8 @@ def test_the_routes_take_their_own_key_and_not_the_servers(server):
 
 def test_tokens_have_their_texts_for_who_asks_for_them_streamed_and_not(server):
     body = ASK | {"max_tokens": 9, "return_tokens": True}
+    with readout_client(server.url, token=KEY) as client:
+        combined = client.manifest().combined
     for path in ("/v1/completions", "/v1/chat/completions"):
         asked = dict(body)
         if "chat" in path:
@@ -137,6 +140,8 @@ def test_tokens_have_their_texts_for_who_asks_for_them_streamed_and_not(server):
         said = choice["message"]["content"] if "chat" in path else choice["text"]
         assert "".join(choice["tokens"]) == said
         assert len(choice["tokens"]) == len(choice["readout"]) == len(choice["readout_combined"])
+        sums = combined.scores(np.asarray(choice["readout"], dtype=np.float32))
+        np.testing.assert_allclose(choice["readout_combined"], sums, rtol=1e-5, atol=1e-5)
         assert ASK["prompt"] in "".join(choice["prompt"]["tokens"])
         assert len(choice["prompt"]["tokens"]) == len(choice["prompt"]["readout"])
         parts = [chunk["choices"][0] for chunk in stream(server, path, asked | {"stream": True})]
