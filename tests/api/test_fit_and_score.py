@@ -12,6 +12,7 @@ from amygdala_tl.api.evaluate import passages
 from amygdala_tl.api.score import score_tokens
 from amygdala_tl.corpus.build import build_corpus
 from amygdala_tl.corpus.labels import LabelRules
+from amygdala_tl.demo import demo_graph_path
 from amygdala_tl.directions.choice import CANDIDATES
 from amygdala_tl.directions.method import Method, parse_method
 from amygdala_tl.errors import ActivationStoreError, FitError, InputError, ModelError, ReadoutError
@@ -25,8 +26,8 @@ SENTENCES = ["The lamp went out and nobody lit it again.", "Four gulls.", "We la
 
 
 @pytest.fixture(scope="module")
-def nodes(some_graph):
-    return read_graph_file(some_graph)
+def nodes():
+    return read_graph_file(demo_graph_path())
 
 
 @pytest.fixture(scope="module")
