@@ -49,7 +49,8 @@ def corpus():
     )
     texts = [*happy, *sad, *BROKEN]
     labels = ["joy"] * len(happy) + ["grief"] * len(sad) + [["joy"]] * len(BROKEN)
-    return Corpus.from_texts(texts, labels, groups=[str(index % 12) for index in range(len(texts))], min_examples=5)
+    groups = [str(index % 12) for index in range(len(texts))]
+    return Corpus.from_texts(texts, labels, groups=groups, min_examples=5, heldout_fraction=0.2)
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,8 @@ def test_extract_says_what_came_out_and_what_was_dropped(capsys, tmp_path):
     graph.write_text(demo_graph_path().read_text() + note + note.replace("#s", "#t").replace("awe:9", "awe:11 joy:12"))
     code, out, _ = run(capsys, "extract", "--memory-file", graph, "--output-dir", tmp_path / "c", "--top-emotions", 3)
     assert code == 0
-    assert "756 texts (48 neutral)" in out
+    assert "748 texts (48 neutral)" in out
+    assert "no example of any concept: 8" in out
     assert "3 concepts" in out
     assert "too short: 2" in out
     assert "score outside 0-10 (ignored): 2" in out
