@@ -56,7 +56,7 @@ COMMANDS = typer.main.get_command(app).commands
 def test_an_option_of_a_command_has_the_default_of_the_settings(name):
     options = {option.name: option.default for option in COMMANDS[name].params}
     said = OF_COMMAND[name]
-    assert set(options) == (set(options) & set(said)) | OWN[name]
+    assert set(options) == (set(options) & set(said)) | OWN[name] | {"as_json"}
     assert {option: options[option] for option in said.keys() & options.keys()} == {
         option: said[option] for option in said.keys() & options.keys()
     }
