@@ -15,6 +15,7 @@ from amygdala_tl.activations.embedding import mean_embeddings
 from amygdala_tl.activations.pooling import Pooled
 from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.api import labelled
+from amygdala_tl.api.cross_talk import cross_talks
 from amygdala_tl.api.judge import with_verdicts
 from amygdala_tl.api.labelled import judged_texts, neutral_activations
 from amygdala_tl.api.layers import compare_layers
@@ -409,8 +410,12 @@ def test_halves_of_a_regression_have_its_penalty(corpus, store):
 def test_a_corpus_without_held_out_texts_is_judged_by_other_groups(corpus, store, diagnosis):
     texts = tuple(dataclasses.replace(text, split="train") for text in corpus.texts)
     whole = dataclasses.replace(corpus, texts=texts)
-    found = judge(fit(whole, store, aggregator="mean"), whole, store)
+    readout = fit(whole, store, aggregator="mean")
+    found = judge(readout, whole, store)
     assert found.held_out is None
+    for alone, beside in zip(cross_talks(readout, store, whole, readout.layers), found.crosstalk, strict=True):
+        exactly(alone.auroc, beside.auroc)
+        exactly(alone.score_correlation, beside.score_correlation)
     assert found.evaluation.n_groups == diagnosis.evaluation.n_groups
     same = sum(one.verdict == other.verdict for one, other in zip(found.quality, diagnosis.quality, strict=True))
     assert same >= len(found.quality) - 1

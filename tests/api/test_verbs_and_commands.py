@@ -37,7 +37,7 @@ def width(monkeypatch):
 
 @pytest.fixture(scope="module")
 def corpus(some_graph):
-    rules = LabelRules(emotions=("calm", "grief", "joy"), max_examples_per_emotion=30)
+    rules = LabelRules(emotions=("calm", "grief", "joy"), max_examples_per_emotion=30, heldout_fraction=0.2)
     return at.extract(memory_file=some_graph, rules=rules)
 
 
@@ -99,7 +99,7 @@ def assert_same_readout(command, verb):
 def test_extract(capsys, corpus, some_graph, tmp_path):
     (tmp_path / "names.txt").write_text("calm\ngrief\njoy\n")
     how = ("--memory-file", some_graph, "--emotions-file", tmp_path / "names.txt")
-    how = (*how, "--max-examples-per-emotion", 30)
+    how = (*how, "--max-examples-per-emotion", 30, "--heldout-fraction", 0.2)
     assert run(capsys, "extract", *how, "--output-dir", tmp_path / "c")[0] == 0
     assert at.read_corpus(tmp_path / "c") == corpus
 
