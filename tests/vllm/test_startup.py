@@ -1,6 +1,7 @@
 """The golden check of a server, on the rows that a real model's layers give; the engine around them is a stand-in."""
 
 import types
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -68,12 +69,13 @@ def golden_collector(collector, model, tokenizer, tmp_path, monkeypatch):
 
 
 def check(engine, collector, tolerance=None):
-    """Run the check."""
+    """Run the check, in a thread of its own: in this one a browser may keep its event loop."""
     import asyncio
 
     from amygdala_tl.vllm.startup import refuse_other_model
 
-    asyncio.run(refuse_other_model(engine, collector, tolerance))
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, refuse_other_model(engine, collector, tolerance)).result()
 
 
 def test_the_model_of_the_readout_passes_and_its_golden_requests_leave_nothing_behind(
