@@ -191,7 +191,7 @@ def test_too_few_examples_are_an_error_that_says_what_is_nearest():
 
 def test_real_texts_get_the_labels_that_people_gave_them(real):
     texts, labels = real
-    corpus = Corpus.from_texts(texts, labels, min_examples=10)
+    corpus = Corpus.from_texts(texts, labels, min_examples=10, heldout_fraction=0.2)
     assert len(corpus.concepts) > 15
     said: dict[str, set[str]] = {}
     for text, names in zip(texts, labels, strict=True):
@@ -203,6 +203,6 @@ def test_real_texts_get_the_labels_that_people_gave_them(real):
         }
     heldout = sum(text.split == "heldout" for text in corpus.texts) / len(corpus.texts)
     assert 0.15 < heldout < 0.25
-    fewer = Corpus.from_texts(texts[:-5], labels[:-5], min_examples=10)
+    fewer = Corpus.from_texts(texts[:-5], labels[:-5], min_examples=10, heldout_fraction=0.2)
     known = {text.id: dataclasses.replace(text, positive=(), negative=()) for text in corpus.texts}
     assert all(dataclasses.replace(text, positive=(), negative=()) == known.get(text.id) for text in fewer.texts)
