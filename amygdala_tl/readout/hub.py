@@ -38,8 +38,8 @@ def pull(
         endpoint: address of the hub; that of HF_ENDPOINT, or huggingface.co, if None.
 
     Raises:
-        InputError: `repo` is no such name, or has two revisions.
-        ReadoutError: there is no such repository or revision, it cannot be reached, or its files are no whole bundle.
+        InputError: `repo` is not the name of a repository, or names two revisions.
+        ReadoutError: the repository or revision does not exist or cannot be reached, or its files are not a whole bundle.
         StorageError: another kind of file is in the way, or the disk refused.
     """
     vectors = (

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from copy import copy
 from dataclasses import replace
-from typing import Any, SupportsFloat, TypeVar
+from typing import Any, SupportsFloat, TypeVar, cast
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.segment import Segment
@@ -44,7 +44,10 @@ class _Grid(Table):
             part = copy(self)
             part.columns = [replace(column, _index=index) for index, column in enumerate(columns)]
             part.title = self.title if number == 0 else None
-            for line in Segment.split_lines(Table.__rich_console__(part, console, options)):  # type: ignore[arg-type]
+            shown = cast(
+                "Iterable[Segment]", Table.__rich_console__(part, console, options)
+            )  # a table yields nothing else
+            for line in Segment.split_lines(shown):
                 yield from _without_padding(line)
                 yield Segment.line()
             if number < len(parts) - 1:

@@ -50,7 +50,7 @@ def steering_progress(console: Console) -> AbstractContextManager[Callable[[int,
 
 
 def _progress(console: Console, *columns: ProgressColumn) -> Progress:
-    """Return bars that are gone at the end; in a pipe or a file, where they would leave a blank line, there are none."""
+    """Return bars that vanish when they are done, and no bars in a pipe or a file, where each would leave a blank line."""
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 

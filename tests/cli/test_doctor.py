@@ -24,7 +24,7 @@ def installed(folder, name, version):
 
 @pytest.fixture
 def packages(tmp_path, monkeypatch):
-    """A folder whose packages are found before all others."""
+    """A folder that Python searches for packages first."""
     monkeypatch.syspath_prepend(str(tmp_path))
     return tmp_path
 
