@@ -27,7 +27,7 @@ HELP = {
     "batch_size": "Largest number of texts in a batch.",
     "store_dtype": "dtype of the activations on the disk: float32, or float16 in half the space.",
     "keep_position": "Read position to keep activations of, or all three.",
-    "aggregator": "Estimator: mean, pca, linear, logistic, logistic_l1, whitened, half_whitened, subspace; or the best on "
+    "aggregator": "Estimator: mean, pca, linear, logistic, logistic_l1, whitened, joint, half_whitened, subspace; or the best on "
     "held-out groups of training texts, of several (mean,whitened) or a few (auto).",
     "denoise": "Comma-separated denoisers: sink, neutral-pca[:0.5], topic[:0.5], grand-mean.",
     "labels": "Fit two classes, or the scores of the tags (linear and whitened only).",

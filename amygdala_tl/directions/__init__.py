@@ -25,7 +25,7 @@ from amygdala_tl.directions.method import ESTIMATORS
 from amygdala_tl.directions.pair_pca import pca
 from amygdala_tl.directions.sparse_logistic import logistic_l1
 from amygdala_tl.directions.token_subspaces import subspace
-from amygdala_tl.directions.whitening import whitened
+from amygdala_tl.directions.whitening import joint, whitened
 
 __all__ = [
     "DENOISERS",
@@ -38,6 +38,7 @@ __all__ = [
     "estimator",
     "grand_mean",
     "half_whitened",
+    "joint",
     "linear",
     "logistic",
     "logistic_l1",

@@ -1,11 +1,11 @@
 """Directions without each fold of the texts, and of halves of them, from the sums of one pass over a layer.
 
-`mean`, `whitened` and `half_whitened` need counts, sums and second moments only. Sums over cells (`fold_cells`) add up to those
-of all folds but one, of all but two, and of any half, so a cross-validation costs one pass over the texts and not one for each
-fit.
+`mean`, `whitened`, `joint` and `half_whitened` need counts, sums and second moments only. Sums over cells (`fold_cells`) add up
+to those of all folds but one, of all but two, and of any half, so a cross-validation costs one pass over the texts and not one
+for each fit.
 
-`whitened` chooses its shrinkage without the fold that it will score: it scores the next folds with vectors of the remaining ones,
-on at least about `ENOUGH_TEXTS` texts. The sums without two folds serve both of them.
+`whitened` and `joint` choose their shrinkage without the fold that they will score: they score the next folds with vectors of
+the remaining ones, on at least about `ENOUGH_TEXTS` texts. The sums without two folds serve both of them.
 """
 
 import math
@@ -25,7 +25,8 @@ from amygdala_tl.directions.method import Method, finish
 from amygdala_tl.directions.statistics import Statistics, gather_folds
 from amygdala_tl.directions.whitening import ENOUGH_TEXTS, STRENGTHS, all_strengths, strengths_for, whiten
 
-MEAN, WHITENED = "mean", "whitened"
+MEAN, JOINT = "mean", "joint"
+WHITENED = ("whitened", JOINT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class FoldDirections:
             cells: of the texts.
         """
         self.method, self.texts, self.layer, self.cells = method, texts, layer, cells
+        self._together = method.aggregator == JOINT
         parts = ((part, cells.cell[rows]) for rows, part in texts.passes(layer))
         self._sums = gather_folds(parts, cells.n_cells, second_moments=method.aggregator != MEAN)
 
@@ -69,7 +71,7 @@ class FoldDirections:
         Raises:
             FitError: a direction is zero or not finite, or a covariance cannot be inverted.
         """
-        strengths = self._strengths() if self.method.aggregator == WHITENED else [None] * self.cells.n_folds
+        strengths = self._strengths() if self.method.aggregator in WHITENED else [None] * self.cells.n_folds
         folds = enumerate(strengths)
         return [self._fit(self._sums.of(self.cells.outside(fold)), strength) for fold, strength in folds]
 
@@ -80,7 +82,7 @@ class FoldDirections:
 
         Args:
             halves: cells of both halves, for each halving.
-            strength: shrinkage of `whitened`; what estimates each half's covariance best if None.
+            strength: shrinkage of `whitened` and `joint`; what estimates each half's covariance best if None.
         """
         found = torch.full((len(halves), self.texts.positive.shape[1]), torch.nan)
         for split, cells in enumerate(halves):
@@ -95,8 +97,8 @@ class FoldDirections:
         self, statistics: Statistics, strength: float | None, usable: Bool[Tensor, " concept"] | None = None
     ) -> SomeDirections:
         usable = _complete(statistics) if usable is None else usable
-        if self.method.aggregator == WHITENED:
-            vectors = whiten(statistics, strengths_for(statistics, strength)).vectors
+        if self.method.aggregator in WHITENED:
+            vectors = whiten(statistics, strengths_for(statistics, strength), together=self._together).vectors
         elif self.method.aggregator == MEAN:
             vectors = statistics.difference
         else:
@@ -130,7 +132,9 @@ class FoldDirections:
         vectors: dict[frozenset[int], Tensor] = {}
         for pair in map(frozenset, scored):
             if pair not in vectors:
-                vectors[pair] = all_strengths(self._sums.of(self.cells.outside(*pair)))[:, :, 0]
+                vectors[pair] = all_strengths(self._sums.of(self.cells.outside(*pair)), together=self._together)[
+                    :, :, 0
+                ]
         scores: list[list[Tensor]] = [[] for _ in scored]
         rows_of: list[list[Tensor]] = [[] for _ in scored]
         fold = self.cells.fold

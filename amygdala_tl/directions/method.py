@@ -19,7 +19,7 @@ from amygdala_tl.directions.pair_pca import pca
 from amygdala_tl.directions.sparse_logistic import logistic_l1
 from amygdala_tl.directions.statistics import Parts
 from amygdala_tl.directions.token_subspaces import subspace
-from amygdala_tl.directions.whitening import whitened, whitened_streamed
+from amygdala_tl.directions.whitening import joint, joint_streamed, whitened, whitened_streamed
 from amygdala_tl.errors import InputError
 from amygdala_tl.records import ReadPosition
 from amygdala_tl.settings import AUTO, Labels
@@ -31,6 +31,7 @@ ESTIMATORS: dict[str, Estimator] = {
     "logistic": logistic,
     "logistic_l1": logistic_l1,
     "whitened": whitened,
+    "joint": joint,
     "half_whitened": half_whitened,
     "subspace": subspace,
 }
@@ -39,6 +40,7 @@ ESTIMATORS: dict[str, Estimator] = {
 STREAMED: Mapping[str, Callable[[Parts, Tensor], Estimate]] = {
     "mean": mean_streamed,
     "whitened": whitened_streamed,
+    "joint": joint_streamed,
     "half_whitened": half_whitened_streamed,
 }
 """Estimators that need only the moments of a corpus: texts in parts, group of every text -> estimate."""

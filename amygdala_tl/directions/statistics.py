@@ -34,6 +34,7 @@ class Statistics:
         covariance: [layer, d_model, d_model] of all texts, divided by n; None without second moments.
         n_positive, n_negative: [concept] number of texts of each class.
         positive_mean, negative_mean: [concept, layer, d_model]; NaN for an empty class.
+        label_covariance: [concept, concept] of the labels, divided by n; a text that is in neither class counts as the mean.
         grade_covariance: [concept, layer, d_model] of activation and grade, over texts with a known grade; None without
             grades.
     """
@@ -45,6 +46,7 @@ class Statistics:
     n_negative: Int[Tensor, " concept"]
     positive_mean: Float[Tensor, "concept layer d_model"]
     negative_mean: Float[Tensor, "concept layer d_model"]
+    label_covariance: Float[Tensor, "concept concept"]
     grade_covariance: Float[Tensor, "concept layer d_model"] | None = None
 
     @property
@@ -70,6 +72,8 @@ class _Sums:
         self.total = torch.zeros_like(origin)
         self.product = origin.new_zeros(layers, d_model, d_model) if second_moments else None
         self.counts = torch.zeros(2, n_concepts, dtype=torch.long, device=origin.device)
+        # Texts in a class of one concept and a class of another.
+        self.pairs = torch.zeros(2, 2, n_concepts, n_concepts, dtype=torch.long, device=origin.device)
         # Rows: sums over positive texts, negative texts, texts of known grade, and the last ones weighted by grade.
         self.classes = origin.new_zeros(4 if graded else 2, n_concepts, layers, d_model)
         self.grades = torch.zeros(2, n_concepts, dtype=torch.float64, device=origin.device) if graded else None
@@ -81,6 +85,7 @@ class _Sums:
         labels = torch.stack([part.positive, part.negative])
         self.counts += reduce(labels.long(), "sort text concept -> sort concept", "sum")
         weights = labels.float()
+        self.pairs += einsum(weights, weights, "sort text one, other text two -> sort other one two").long()
         if part.grades is not None and self.grades is not None:
             grades = torch.stack([(~part.grades.isnan()).float(), part.grades.nan_to_num(0.0).float()])
             self.grades += reduce(grades.double(), "sort text concept -> sort concept", "sum")
@@ -93,7 +98,7 @@ class _Sums:
 
     def accumulate(self, other: "_Sums") -> None:
         """Add the sums of other texts."""
-        for name in ("n", "total", "product", "counts", "classes", "grades"):
+        for name in ("n", "total", "product", "counts", "pairs", "classes", "grades"):
             if (mine := getattr(self, name)) is not None:
                 mine.add_(getattr(other, name))
 
@@ -116,6 +121,9 @@ class _Sums:
             n_known, mean_grade = self.grades[0].float(), (self.grades[1] / self.grades[0]).float()
             n_known, mean_grade = rearrange([n_known, mean_grade], "sort concept -> sort concept 1 1")
             grade_covariance = (graded - mean_grade * known) / n_known
+        share = (self.counts[0] / self.counts.sum(dim=0)).double()
+        centred = torch.stack([1.0 - share, -share])
+        pattern = "sort one, other two, sort other one two -> one two"
         return Statistics(
             n=n,
             mean=self.origin + shift,
@@ -124,6 +132,7 @@ class _Sums:
             n_negative=self.counts[1],
             positive_mean=means[0],
             negative_mean=means[1],
+            label_covariance=(einsum(centred, centred, self.pairs.double(), pattern) / n).float(),
             grade_covariance=grade_covariance,
         )
 

@@ -14,7 +14,7 @@ from amygdala_tl.directions.difference_of_means import mean
 from amygdala_tl.directions.estimators import unit_directions
 from amygdala_tl.directions.folds import group_folds
 from amygdala_tl.directions.method import parse_method
-from amygdala_tl.directions.whitening import STRENGTHS, whitened
+from amygdala_tl.directions.whitening import STRENGTHS, joint, whitened
 from tests.diagnostics.worlds import planted
 
 
@@ -52,8 +52,8 @@ def world():
     return LabelledActivations(data.activations + 3.0, positive & ~neither, ~positive & ~neither, data.groups)
 
 
-def naive_whitened(data, kept, n_scored):
-    """Unit whitened directions on `kept`, the shrinkage chosen by a loop over the next folds."""
+def naive_whitened(data, kept, n_scored, method=whitened):
+    """Unit directions of `whitened` or `joint` on `kept`, the shrinkage chosen by a loop over the next folds."""
     fold = group_folds(data.groups, 5)
     left_out = next(number for number in range(5) if number not in fold[torch.isin(data.groups, kept.groups)].unique())
     result = []
@@ -65,11 +65,11 @@ def naive_whitened(data, kept, n_scored):
                 scoring = (left_out + step) % 5
                 rest = data.take((fold != left_out) & (fold != scoring)).whole(layer)
                 test = data.take(fold == scoring).whole(layer)
-                scores = test.scores(whitened(rest, shrinkage=strength).vectors)[0]
+                scores = test.scores(method(rest, shrinkage=strength).vectors)[0]
                 found.append(auroc(scores, test.positive, test.negative).nanmean())
             table.append(torch.stack(found).nanmean())
         best = STRENGTHS[int(torch.stack(table).argmax())]
-        result.append(whitened(kept.whole(layer), shrinkage=best).vectors)
+        result.append(method(kept.whole(layer), shrinkage=best).vectors)
     return unit(torch.cat(result, dim=1))
 
 
@@ -94,6 +94,12 @@ def test_scores_of_whitened_are_those_of_a_loop_that_chooses_the_shrinkage_witho
     found = cross_fit_streamed(parse_method("whitened", ""), InParts(world), halves=False)
     expected = cross_fitted_scores(usable, lambda kept: naive_whitened(usable, kept, n_scored))
     close(found.scores[..., :3], expected)
+
+
+def test_scores_of_joint_are_those_of_the_same_loop(world):
+    usable = world.of_concepts(torch.tensor([True, True, True, False]))
+    found = cross_fit_streamed(parse_method("joint", ""), InParts(usable), halves=False)
+    close(found.scores, cross_fitted_scores(usable, lambda kept: naive_whitened(usable, kept, 4, joint)))
 
 
 def test_halves_of_whitened_take_the_shrinkage_of_each_layer(world):

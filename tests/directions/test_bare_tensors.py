@@ -13,6 +13,7 @@ from amygdala_tl.directions import (
     LabelledActivations,
     grand_mean,
     half_whitened,
+    joint,
     linear,
     logistic,
     logistic_l1,
@@ -39,12 +40,13 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-BARE = [mean, half_whitened, whitened, linear, logistic, logistic_l1, pca]
+BARE = [mean, half_whitened, whitened, joint, linear, logistic, logistic_l1, pca]
 each = pytest.mark.parametrize("estimator", BARE, ids=lambda estimator: estimator.__name__)
 # Fixed penalties: their choice by cross-validation depends on the order of the texts.
 FIXED = {
     half_whitened: {"shrinkage": 0.3},
     whitened: {"shrinkage": 0.3},
+    joint: {"shrinkage": 0.3},
     linear: {"strength": 0.05},
     logistic: {"strength": 0.05},
     logistic_l1: {"strength": 1.0},
