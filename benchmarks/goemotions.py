@@ -29,13 +29,13 @@ from amygdala_tl.directions import LabelledActivations
 from amygdala_tl.directions.auroc import auroc
 from amygdala_tl.directions.choice import CANDIDATES, held_out_aurocs
 from amygdala_tl.directions.folds import group_folds
-from amygdala_tl.directions.method import Method, apply_method, parse_method
+from amygdala_tl.directions.method import Method, apply_method, read_method
 from amygdala_tl.readout.calibration import calibrate
 from amygdala_tl.records import CaptureSettings, ReadPosition
 from amygdala_tl.report.progress import capture_progress
 
 TRAIN_ROWS, TEST_ROWS = 6000, 2500
-MORE = (("pca", ""), ("logistic_l1", ""))
+MORE = tuple(map(read_method, ("joint", "logistic", "logistic_l1", "pca")))
 
 
 def main() -> None:
@@ -63,7 +63,7 @@ def main() -> None:
     unseen = labelled(store, test, layers, kept)
     console.print(f"{len(train[0])} training and {len(test[0])} test texts, {len(concepts)} concepts")
 
-    methods = [*CANDIDATES, *(parse_method(*each) for each in (MORE if options.all else ()))]
+    methods = [*CANDIDATES, *(MORE if options.all or options.only else ())]
     methods = [method for method in methods if options.only in (None, str(method))]
     fold = group_folds(data.groups, 5)
     validated: dict[Method, Tensor] = {}
