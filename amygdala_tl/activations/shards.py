@@ -1,7 +1,7 @@
 """One shard of a store: some texts at some layers, in one safetensors file whose header is checked when it is opened."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -100,27 +100,37 @@ def open_shard(path: Place, settings: CaptureSettings, d_model: int) -> Shard:
 
 
 def sampled_tokens(
-    shard: Shard, layer: int, texts: Collection[str]
+    shard: Shard, layer: int, texts: Mapping[str, int]
 ) -> tuple[int, Float[Tensor, " token"], Float[Tensor, "token d_model"], Int[Tensor, " token"]]:
-    """Return how many readable tokens some texts of a shard have at a layer, and their sampled tokens with weights and rows.
+    """Return how many readable tokens some texts of a shard have at a layer, and their sampled tokens with weights and names.
 
-    A weight says how many tokens a sampled token stands for. A token's row is its place in the shard's sample.
+    A weight says how many tokens a sampled token stands for. A token's name is made of its text's number and its place among
+    the tokens that were drawn from this text, so it is the same in every shard of a corpus, whichever layers that holds.
+
+    Args:
+        shard: holds the texts.
+        layer: index.
+        texts: ids with a number for each.
 
     Raises:
         ActivationStoreError: the file is damaged.
     """
-    column, chosen = shard.layers[layer], torch.zeros(len(shard.rows), dtype=torch.bool)
-    chosen[[shard.rows[text] for text in texts]] = True
+    column, number = shard.layers[layer], torch.full((len(shard.rows),), -1)
+    number[[shard.rows[text] for text in texts]] = torch.tensor(list(texts.values()), dtype=torch.int64)
+    chosen = number >= 0
     there = slice(None), slice(column, column + 1)
     counts, rows = shard.read("token_counts", there)[:, 0].double(), shard.read("token_rows").long()
     if len(rows) and not 0 <= int(rows.min()) <= int(rows.max()) < len(shard.rows):
         raise damaged(shard.path, "a token of a text that the shard does not hold")
     tokens = shard.read("token_sample", there)[:, 0].float()
+    order, drawn = rows.argsort(stable=True), torch.bincount(rows, minlength=len(counts))
+    place = torch.empty_like(rows)
+    place[order] = torch.arange(len(rows)) - (drawn.cumsum(dim=0) - drawn)[rows[order]]
     kept = chosen[rows] & ~tokens.isnan().any(dim=1)
-    rows, tokens = rows[kept], tokens[kept]
+    rows, tokens, place = rows[kept], tokens[kept], place[kept]
     given = torch.bincount(rows, minlength=len(counts))
     weights = counts[rows] / given[rows] / min(1.0, shard.per_text or 1.0)
-    return int(counts[chosen].sum()), weights, tokens, kept.nonzero()[:, 0]
+    return int(counts[chosen].sum()), weights, tokens, (number[rows] << 24) + place
 
 
 class TokenSums:

@@ -341,18 +341,20 @@ class ActivationStore:
         Raises:
             ActivationStoreError: a layer has no readable token, or a shard is damaged.
         """
-        wanted, n_tokens = set(ids), [0] * len(layers)
+        wanted, n_tokens = {text: number for number, text in enumerate(dict.fromkeys(ids))}, [0] * len(layers)
+        samples: dict[float, int] = {}  # tokens a text, which decide what is drawn from it
         counted: list[set[str]] = [set() for _ in layers]
         sums: dict[int, TokenSums] = {}
-        for number in self._of(wanted):
-            shard = self._shards[number]
-            common = wanted & shard.rows.keys()
+        for shard in (self._shards[number] for number in self._of(wanted)):
+            common = wanted.keys() & shard.rows.keys()
             for column, layer in enumerate(layers):
                 if layer not in shard.layers:
                     continue
                 if shard.per_text is not None:
-                    count, weights, tokens, rows = sampled_tokens(shard, layer, common - counted[column])
-                    part = TokenPart(column, count, weights, tokens, (number << 32) + rows)
+                    sample = samples.setdefault(shard.per_text, len(samples))
+                    new = {text: wanted[text] for text in common - counted[column]}
+                    count, weights, tokens, names = sampled_tokens(shard, layer, new)
+                    part = TokenPart(column, count, weights, tokens, (sample << 56) + names)
                     counted[column] |= common
                     n_tokens[column] += len(part.tokens)
                     yield part

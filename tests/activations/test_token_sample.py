@@ -12,7 +12,7 @@ from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.activations.token_sample import TOKENS_PER_CORPUS, draw_tokens, tokens_per_text
 from amygdala_tl.demo import demo_graph_path
 from amygdala_tl.memory.graph_file import read_graph_file
-from amygdala_tl.readout.calibration import calibrate_tokens, token_quantiles
+from amygdala_tl.readout.calibration import calibrate, calibrate_tokens, token_quantiles
 from amygdala_tl.records import CaptureSettings
 from tests.activations.old_store import as_before
 
@@ -132,3 +132,24 @@ def test_a_store_of_an_earlier_version_is_fitted_from_with_the_same_result(tmp_p
     both = ActivationStore.find(old_store.folder)
     assert both.layers_of([text.id for text in corpus.texts]) == (1, 2, 3)
     assert fit(corpus, both, layers=[1, 2]).vectors.isfinite().all()
+
+
+def test_layers_may_be_captured_one_after_another(tmp_path, tiny, monkeypatch):
+    monkeypatch.setattr("amygdala_tl.activations.token_sample.TOKENS_PER_CORPUS", 30)
+    vectors = torch.randn(3, 2, tiny.info.d_model, generator=torch.Generator().manual_seed(0))
+    ids, found = list(TEXTS), []
+    for name, calls in (("at once", [(0, 1, 2)]), ("later", [(1,), (2,), (0,)])):
+        store = ActivationStore.for_model(tmp_path / name, tiny.info, SETTINGS)
+        for layers in calls:
+            capture_texts(tiny, TEXTS, layers, store)
+        parts = [part for _, part in store.batches(ids, (0, 1, 2), "pooled")]
+        found.append(calibrate(parts, store.tokens(ids, (0, 1, 2)), None, vectors)[1])
+    assert found[1] is not None
+    for one, other in zip(*((each.scale.tokens.mean, each.scale.tokens.std) for each in found), strict=True):
+        torch.testing.assert_close(one, other)
+    # More texts give fewer tokens each: which of them are the same is not known.
+    store = ActivationStore.for_model(tmp_path / "more", tiny.info, SETTINGS)
+    capture_texts(tiny, TEXTS, (0,), store)
+    capture_texts(tiny, {**TEXTS, "new": "A new note about the tide."}, (1,), store)
+    names = [part.names for part in store.tokens(ids, (0, 1))]
+    assert not torch.isin(names[0], torch.cat(names[1:])).any()
