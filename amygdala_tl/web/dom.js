@@ -32,6 +32,11 @@ export function byId(id) {
   return node;
 }
 
+/** @param {string} id of a control @param {boolean} off */
+export function disable(id, off) {
+  /** @type {HTMLButtonElement} */ (byId(id)).disabled = off;
+}
+
 /** One of the page's symbols, `#mark-<name>`. @param {string} name */
 export function mark(name) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");

@@ -123,7 +123,7 @@ def test_a_saved_conversation_comes_back_with_its_scores_and_another_file_is_ref
         page.get_by_role("button", name="Save").click()
     path = tmp_path / "saved.json"
     download.value.save_as(path)
-    page.get_by_role("button", name="Clear").click()
+    page.get_by_role("button", name="Delete").click()
     assert page.locator(".message").count() == 0
     page.locator("#file").set_input_files(path)
     page.locator(".message").nth(1).wait_for()

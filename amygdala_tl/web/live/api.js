@@ -52,7 +52,17 @@ export async function served() {
   const text = await (await ask("v1/readout/manifest")).text();
   const [said] = (await (await ask("v1/models")).json()).data;
   const [model, steers] = [/** @type {string} */ (said.id), said.steers === true];
-  return { manifest: /** @type {Manifest} */ (JSON.parse(text)), model, steers, mark: `${model}\n${text}` };
+  return { manifest: /** @type {Manifest} */ (JSON.parse(text)), model, steers, mark: digest(`${model}\n${text}`) };
+}
+
+/** A short mark of a text, by FNV-1a over two words; the browser's own digests need HTTPS. @param {string} text */
+function digest(text) {
+  let [one, two] = [0x811c9dc5, 0x050c5d1f];
+  for (let at = 0; at < text.length; at += 1) {
+    one = Math.imul(one ^ text.charCodeAt(at), 0x01000193);
+    two = Math.imul(two ^ text.charCodeAt(at), 0x01000193) + at;
+  }
+  return [one, two].map((word) => (word >>> 0).toString(16)).join("-");
 }
 
 /** Resolve if the server is there. */
@@ -63,6 +73,7 @@ export const health = () => ask("health");
  * @param {object} said
  * @param {Pick<Message, "role" | "content">[]} said.messages
  * @param {Steer[]} [said.steer]
+ * @param {number} [said.seed]
  * @param {string} said.cache_salt keeps the server from taking the conversation from another one's cache, which has no scores
  * @param {number} said.temperature
  * @param {number} said.max_tokens

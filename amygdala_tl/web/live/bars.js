@@ -1,13 +1,18 @@
 // The strongest concepts as bars in a steady order: the token that is looked at, and the mean of recent ones as a mark.
 
-/** @import { Scores, View } from "./types.d.ts" */
+/** @import { Token, View } from "./types.d.ts" */
 /** @import { Scorer } from "./scores.js" */
-import { byId, el } from "../dom.js";
+import { byId, el, visible } from "../dom.js";
 import { signed } from "../numbers.js";
 import { mean, steadyOrder, steadyScale } from "./scores.js";
 
 export const RECENT = 64;
 const SHOWN = 12;
+
+/** Say something that may be said already, which costs nothing then. @param {HTMLElement} node @param {string} text */
+function put(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
 
 /**
  * @param {object} act
@@ -17,6 +22,9 @@ const SHOWN = 12;
 export function bars({ choose, follow }) {
   const box = byId("bars");
   const more = byId("all-bars");
+  const which = el("span");
+  const chip = el("code", { class: "chip" });
+  byId("h-bars").replaceChildren(which, chip);
   /** @type {ReturnType<typeof row>[]} */
   let rows = [];
   let rank = steadyOrder();
@@ -54,10 +62,22 @@ export function bars({ choose, follow }) {
     turn() {
       [rank, scale] = [steadyOrder(), 0];
     },
-    /** @type {(scorer: Scorer, view: View, now: Scores, recent: Scores[], concept: number, followed: number[]) => void} */
-    draw(scorer, view, now, recent, concept, followed) {
-      again = () => this.draw(scorer, view, now, recent, concept, followed);
-      const [middle, n] = mean(recent);
+    /**
+     * @param {Scorer} scorer
+     * @param {View} view
+     * @param {Token | null} looked the token that is looked at; null for the latest
+     * @param {Token[]} recent
+     * @param {number} concept
+     * @param {number[]} followed
+     */
+    draw(scorer, view, looked, recent, concept, followed) {
+      again = () => this.draw(scorer, view, looked, recent, concept, followed);
+      const token = looked ?? recent.at(-1);
+      const now = token?.scores ?? null;
+      put(which, looked ? "Strongest concepts at " : "Strongest concepts at the latest token ");
+      put(chip, token ? visible(token.text) : "");
+      chip.hidden = !token;
+      const [middle, n] = mean(recent.map(({ scores }) => scores));
       const means = scorer.concepts.map((_, at) => scorer.value(middle, at, view, n));
       const values = scorer.concepts.map((_, at) => scorer.value(now, at, view));
       const known = (/** @type {number[]} */ list) => list.filter(Number.isFinite).map(Math.abs);
@@ -73,7 +93,7 @@ export function bars({ choose, follow }) {
         bar.className = value < 0 ? "below" : "";
         tick.hidden = !(means[at] >= 0);
         tick.style.left = tick.hidden ? "0" : `min(${length(means[at])}, 100% - 2px)`;
-        number.textContent = signed(value, Math.abs(value) < 100 ? 1 : 0);
+        put(number, signed(value, Math.abs(value) < 100 ? 1 : 0));
         button.setAttribute("aria-pressed", String(at === concept));
         box.checked = followed.includes(at);
       }
@@ -84,7 +104,7 @@ export function bars({ choose, follow }) {
         box.replaceChildren(...nodes);
         if (focused instanceof HTMLElement && box.contains(focused)) focused.focus({ preventScroll: true });
       }
-      more.textContent = all ? "Show the strongest" : `Show all ${scorer.concepts.length}`;
+      put(more, all ? "Show the strongest" : `Show all ${scorer.concepts.length}`);
       more.setAttribute("aria-expanded", String(all));
     },
   };

@@ -9,12 +9,17 @@ import { colourSpan, stepTo, tokenOf, tokenSpan } from "../tokens.js";
 /** Tokens after which a new line begins a part of its own: parts out of sight are neither laid out nor painted. */
 const PART = 64;
 const NAMES = { user: "You", assistant: "Model" };
+/** Of two answers to one question. */
+const SIDES = ["Answer A", "Answer B"];
 
-/** What a message was steered with, in words. @param {Message} message */
-const steered = ({ steer }) =>
-  steer
+/** What a message was generated with, in words. @param {Message} message @param {boolean} compared */
+function how({ steer, seed }, compared) {
+  const edits = steer
     .map(({ kind, concept, layer, dose }) => `${kind} ${concept} at ${layer}${kind === "erase" ? "" : `, ${dose}`}`)
     .join("; ");
+  const steered = edits ? `steered: ${edits}` : compared ? "not steered" : "";
+  return [seed === undefined ? "" : `seed ${seed}`, steered].filter(Boolean).join("; ");
+}
 
 /**
  * @param {HTMLElement} list
@@ -22,8 +27,9 @@ const steered = ({ steer }) =>
  * @param {(message: number, token: number) => void} act.look the reader looks at a token
  * @param {(message: number, content: string) => void} act.resend a message of the user's was edited
  * @param {() => void} act.regenerate
+ * @param {(side: number) => void} act.pick go on with one of two answers
  */
-export function chat(list, { look, resend, regenerate }) {
+export function chat(list, { look, resend, regenerate, pick }) {
   /** @type {HTMLElement[]} */
   let bodies = [];
   /** The tokens of each message. @type {HTMLElement[][]} */
@@ -74,33 +80,51 @@ export function chat(list, { look, resend, regenerate }) {
     }
   }
 
-  /** @param {Message[]} messages @param {boolean} busy */
-  function draw(messages, busy) {
+  /**
+   * @param {Message[]} messages
+   * @param {boolean} two the last two are answers to one question
+   * @param {boolean} busy
+   */
+  function draw(messages, two, busy) {
     const named = { class: "text", role: "group", "aria-label": "Tokens; arrow keys move from one to the next" };
     bodies = messages.map(({ content }) => el("div", named, content));
     spans = messages.map(() => []);
     for (const [at, message] of messages.entries()) if (message.tokens.length) extend(message, at);
-    list.replaceChildren(...messages.map((message, at) => item(message, at, at === messages.length - 1, busy)));
+    const single = two ? messages.slice(0, -2) : messages;
+    const items = single.map((message, at) => {
+      const tool =
+        message.role === "user"
+          ? button("Edit", busy, () => edit(message, at))
+          : at === messages.length - 1 && button("Regenerate", busy, regenerate);
+      return el("li", { class: `message ${message.role}` }, parts(message, at, NAMES[message.role], tool || null));
+    });
+    if (two) items.push(el("li", { class: "sides" }, SIDES.map(side)));
+    list.replaceChildren(...items);
     list.setAttribute("aria-busy", String(busy));
     stop = null;
     stop = spans.flat()[0] ?? null;
     stop?.setAttribute("tabindex", "0");
+
+    /** One of two answers. @param {string} name @param {number} which */
+    function side(name, which) {
+      const at = messages.length - 2 + which;
+      const tool = button(`Go on with ${name.slice(-1)}`, busy, () => pick(which));
+      const attributes = { class: "message assistant", role: "group", "aria-label": name };
+      return el("div", attributes, parts(messages[at], at, name, tool));
+    }
   }
 
-  /** @type {(message: Message, at: number, last: boolean, busy: boolean) => HTMLElement} */
-  function item(message, at, last, busy) {
-    const button = (/** @type {string} */ name, /** @type {() => void} */ onclick) =>
-      el("button", { type: "button", disabled: busy, onclick }, name);
-    const tools =
-      message.role === "user" ? button("Edit", () => edit(message, at)) : last && button("Regenerate", regenerate);
-    const how = steered(message);
-    return el(
-      "li",
-      { class: `message ${message.role}` },
-      el("header", {}, el("b", {}, NAMES[message.role]), tools || null, how ? el("span", {}, `steered: ${how}`) : null),
+  /** @type {(name: string, busy: boolean, onclick: () => void) => HTMLElement} */
+  const button = (name, busy, onclick) => el("button", { type: "button", disabled: busy, onclick }, name);
+
+  /** @type {(message: Message, at: number, name: string, tool: HTMLElement | null) => (HTMLElement | null)[]} */
+  function parts(message, at, name, tool) {
+    const words = how(message, SIDES.includes(name));
+    return [
+      el("header", {}, el("b", {}, name), tool, words ? el("span", {}, words) : null),
       bodies[at],
       message.note ? el("p", { class: "note" }, message.note) : null,
-    );
+    ];
   }
 
   /** @param {Message} message @param {number} at */
@@ -124,9 +148,10 @@ export function chat(list, { look, resend, regenerate }) {
 
   return {
     draw,
-    /** Append the last message's newest tokens, and colour them. @type {(message: Message, value: Value) => void} */
-    grow(message, value) {
-      const number = bodies.length - 1;
+    /** How many tokens of a message are on the page. @param {number} number */
+    shown: (number) => spans[number].length,
+    /** Append a message's newest tokens, and colour them. @type {(message: Message, number: number, value: Value) => void} */
+    grow(message, number, value) {
       const own = spans[number];
       const from = own.length;
       extend(message, number);

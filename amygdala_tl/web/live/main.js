@@ -1,30 +1,31 @@
 // The live page: a conversation with the served model, and the readout of every token.
 
-/** @import { Message, Token, View } from "./types.d.ts" */
-/** @import { Which } from "./api.js" */
+/** @import { Message, Prompt, Token, View } from "./types.d.ts" */
+/** @import { Run } from "./compare.js" */
+/** @import { Served } from "./connection.js" */
 /** @import { Scorer } from "./scores.js" */
-import { byId, el, visible } from "../dom.js";
-import { MINUS, signed } from "../numbers.js";
-import { scaleLegend } from "../plots.js";
+import { byId } from "../dom.js";
 import { followTheme } from "../theme.js";
-import { chat as generate, health, KeyNeeded, Refusal, served, setKey } from "./api.js";
+import { CUT, complete } from "./answer.js";
 import { bars, RECENT } from "./bars.js";
 import { chat } from "./chat.js";
+import { colours } from "./colours.js";
+import { comparison } from "./compare.js";
+import { connection } from "./connection.js";
+import { conversations, newConversation, newSalt } from "./conversations.js";
 import { read, save } from "./files.js";
 import { readPrompt } from "./prompt.js";
-import { scorer as scorerOf, steadyScale } from "./scores.js";
+import { scorer as scorerOf } from "./scores.js";
 import { steers } from "./steers.js";
-import { drawTimeline } from "./timeline.js";
+import { forget, store, stored } from "./stored.js";
+import { drawTimeline, throttled } from "./timeline.js";
 import { sayToken, viewControls } from "./view.js";
 
 const MOST_FOLLOWED = 4;
-const PAUSE = 2000; // milliseconds between two looks at whether the server is there
 
 const input = (/** @type {string} */ id) => /** @type {HTMLInputElement} */ (byId(id));
 const button = (/** @type {string} */ id) => /** @type {HTMLButtonElement} */ (byId(id));
 
-/** @type {Message[]} */
-let messages = [];
 /** @type {Scorer | null} */
 let scorer = null;
 /** @type {View} */
@@ -34,61 +35,75 @@ let concept = 0;
 let followed = [];
 /** The token that is looked at; null for the latest. @type {{ message: number, token: number } | null} */
 let looked = null;
-/** Score of a step of the colours, and the largest raw score so far. */
-let [step, largest] = [1, 0];
-/** Tokens of the answer that are on the page. */
-let grown = 0;
-let [mark, model] = ["", ""];
-let salt = newSalt();
-/** The key that the server asks for. @type {Which} */
-let wanted = "server";
+/** Which of two answers bars and timeline are about. */
+let side = 0;
+/** What tells the readout that gave the scores. */
+let mark = "";
+let model = "";
+/** Give the question its scores under the second answer's doses. @type {() => void} */
+let readOther = () => {};
 /** @type {AbortController | null} */
 let running = null;
 /** @type {(concept: number) => void} */
 let showChosen = () => {};
 
-const conversation = chat(byId("messages"), { look, resend, regenerate });
+const list = conversations(() => {
+  looked = null;
+  side = 0;
+  say("");
+  draw();
+  keep();
+});
+const conversation = chat(byId("messages"), { look, resend, regenerate, pick });
+const scale = colours();
 const chart = bars({ choose, follow });
 const steering = steers();
-
-/** A name of a conversation as it is now, in the server's cache. */
-function newSalt() {
-  return String(crypto.getRandomValues(new Uint32Array(4)));
-}
+const compared = comparison();
+const server = connection({ arrived, busy: () => running !== null });
 
 /** @param {string} text */
 function say(text) {
   byId("said").textContent = text;
 }
 
-// --- what is shown
-
-const value = (/** @type {number} */ message, /** @type {number} */ token) =>
-  (scorer?.value(messages[message]?.tokens[token]?.scores ?? null, concept, view) ?? Number.NaN) / step;
-
-/** Colours reach four deviations for z; raw scores have no such unit. @param {Token[]} tokens that are new */
-function measure(tokens) {
-  const before = step;
-  if (view.raw)
-    for (const { scores } of tokens) {
-      const size = Math.abs(scorer?.value(scores, concept, view) ?? Number.NaN);
-      if (size > largest && Number.isFinite(size)) largest = size;
-    }
-  step = view.raw ? steadyScale(4 * step, largest) / 4 : 1;
-  return step !== before;
+function keep() {
+  if (!store(mark, list.all(), list.at())) say("There is no room to keep the conversations over a reload.");
 }
 
+// --- what is shown
+
+/** All messages, with both answers to the last question where there are two. */
+function shown() {
+  const { messages, other } = list.current();
+  return other ? [...messages, other] : messages;
+}
+
+/** @param {number} message @param {number} token */
+function tokenAt(message, token) {
+  const { messages, other } = list.current();
+  return (message === messages.length ? other : messages[message])?.tokens[token];
+}
+
+/** The messages that bars and timeline are about. */
+function followedMessages() {
+  const { messages, other } = list.current();
+  return other && side ? [...messages.slice(0, -1), other] : messages;
+}
+
+const scoreOf = (/** @type {Token | null | undefined} */ token) =>
+  scorer?.value(token?.scores ?? null, concept, view) ?? Number.NaN;
+const value = (/** @type {number} */ message, /** @type {number} */ token) =>
+  scale.steps(scoreOf(tokenAt(message, token)));
+
 function repaint() {
-  [step, largest] = [0, 0];
-  measure(messages.flatMap(({ tokens }) => tokens));
+  scale.reset(view.raw ? shown().flatMap(({ tokens }) => tokens.map(scoreOf)) : null);
   conversation.paint(value);
-  const [end, unit] = [signed(4 * step, step < 1 ? 2 : 0), view.raw ? "raw score" : "z"];
-  byId("scale").replaceChildren(scaleLegend("t", `${end.replace("+", MINUS)} or less`, "", `${end} or more`, unit));
   redraw();
 }
 
 /** The last `most` tokens of the conversation. @param {number} most */
 function latest(most) {
+  const messages = followedMessages();
   /** @type {Token[]} */
   const found = [];
   for (let at = messages.length - 1; at >= 0 && found.length < most; at -= 1)
@@ -97,16 +112,11 @@ function latest(most) {
 }
 
 let frame = 0;
-let lines = 0;
 
-/** Draw the timeline, at most ten times a second. */
-function drawLines() {
-  if (lines) return;
-  lines = window.setTimeout(() => {
-    lines = 0;
-    if (scorer) drawTimeline(scorer, view, messages, followed);
-  }, 100);
-}
+const drawLines = throttled(() => {
+  forget(list.all(), list.at());
+  if (scorer) drawTimeline(scorer, view, followedMessages(), followed);
+});
 
 /** Draw tokens, bars and timeline, once for all tokens that come before the next frame. */
 function redraw() {
@@ -114,31 +124,33 @@ function redraw() {
   frame = requestAnimationFrame(() => {
     frame = 0;
     if (!scorer) return;
-    const last = messages.at(-1);
-    if (running && last && grown < last.tokens.length) {
-      const fresh = last.tokens.slice(grown);
-      grown = last.tokens.length;
-      conversation.grow(last, value);
-      if (measure(fresh)) repaint();
-    }
+    if (running) grow();
     const tokens = latest(RECENT);
-    const at = looked && messages[looked.message]?.tokens[looked.token];
-    const now = at ?? tokens.at(-1);
-    const recent = tokens.map(({ scores }) => scores);
-    chart.draw(scorer, view, now?.scores ?? null, recent, concept, followed);
-    byId("h-bars").replaceChildren(
-      at ? "Strongest concepts at " : "Strongest concepts at the latest token ",
-      now ? el("code", { class: "chip" }, visible(now.text)) : "",
-    );
+    const at = looked && tokenAt(looked.message, looked.token);
+    chart.draw(scorer, view, at ?? null, tokens, concept, followed);
     drawLines();
   });
 }
 
+/** Put new tokens on the page. */
+function grow() {
+  let scaled = false;
+  for (const [at, message] of shown().entries()) {
+    const from = conversation.shown(at);
+    if (message.role === "user" || from === message.tokens.length) continue;
+    conversation.grow(message, at, value);
+    scaled = (view.raw && scale.stretch(message.tokens.slice(from).map(scoreOf))) || scaled;
+  }
+  if (scaled) repaint();
+}
+
 /** @param {number} message @param {number} token */
 function look(message, token) {
-  const at = messages[message]?.tokens[token];
+  const at = tokenAt(message, token);
   if (!at || !scorer) return;
   looked = { message, token };
+  const { messages, other } = list.current();
+  if (other && message >= messages.length - 1) showSide(message - messages.length + 1);
   conversation.mark(message, token);
   sayToken(scorer, view, at, concept);
   redraw();
@@ -168,12 +180,21 @@ function changeView(to) {
   if (looked) look(looked.message, looked.token);
 }
 
+/** Show which of two answers bars and timeline are about. @param {number} of */
+function showSide(of) {
+  side = of;
+  input(`side-${side}`).checked = true;
+}
+
 function draw() {
-  conversation.draw(messages, running !== null);
-  grown = messages.at(-1)?.tokens.length ?? 0;
-  button("send").hidden = running !== null;
-  button("stop").hidden = running === null;
-  for (const id of ["save", "load", "clear"]) button(id).disabled = running !== null;
+  const busy = running !== null;
+  const two = list.current().other !== null;
+  conversation.draw(shown(), two, busy);
+  list.draw(busy);
+  byId("sides").hidden = !two;
+  showSide(two ? side : 0);
+  for (const id of ["send", "compare"]) button(id).hidden = busy;
+  button("stop").hidden = !busy;
   repaint();
 }
 
@@ -182,58 +203,51 @@ function draw() {
 /** @type {(content: string) => Message} */
 const fromUser = (content) => ({ role: "user", content, tokens: [], steer: [], note: "" });
 
-/** Generate an answer to the last message. */
-async function answer() {
+/** Generate answers to the last message: one, or two to compare. @param {Run[]} runs */
+async function answer(runs = [{ steer: steering.list() }]) {
   if (!scorer) return;
   const of = scorer;
-  const steer = steering.list();
-  const said = messages.map(({ role, content }) => ({ role, content }));
-  /** @type {Message} */
-  const message = { role: "assistant", content: "", tokens: [], steer, note: "" };
-  messages.push(message);
-  looked = null;
+  const current = list.current();
+  const asked = [...current.messages];
+  /** @type {Message[]} */
+  const answers = runs.map((run) => ({ role: "assistant", content: "", tokens: [], note: "", ...run }));
+  current.messages.push(answers[0]);
+  current.other = answers[1] ?? null;
+  [looked, side] = [null, 0];
   running = new AbortController();
   draw();
   say("Generating.");
-  const options = {
-    messages: said,
-    ...(steer.length ? { steer } : {}),
-    cache_salt: salt,
+  readOther = () => {};
+  const how = {
+    asked,
+    salt: current.salt,
     temperature: Number(input("temperature").value),
-    max_tokens: Number(input("most").value),
+    most: Number(input("most").value),
+    signal: running.signal,
+    grown: redraw,
   };
-  try {
-    for await (const { choices: [choice] = [] } of generate(options, running.signal)) {
-      if (!choice) continue;
-      if (choice.prompt) {
-        readPrompt(messages, choice.prompt, of);
-        draw();
-      }
-      for (const [at, text] of (choice.tokens ?? []).entries()) {
-        const scores = of.pack(choice.readout?.[at] ?? null, choice.readout_combined?.[at]);
-        message.tokens.push({ text, scores });
-        message.content += text;
-      }
-      if (choice.tokens) redraw();
-      if (choice.finish_reason === "length") message.note = "Cut at the most tokens.";
-    }
-    say(`The answer has ${message.tokens.length} tokens.`);
-  } catch (cause) {
-    message.note = failure(cause);
-    say(message.note);
-  }
+  await Promise.all(
+    answers.map((message, which) =>
+      complete(message, of, { ...how, prompted: (prompt) => prompted(prompt, asked, which) }).catch((cause) => {
+        message.note = server.failed(cause);
+      }),
+    ),
+  );
   running = null;
+  const notes = answers.map(({ note }) => note).filter((note) => note && note !== CUT);
+  say(notes[0] ?? `The answer has ${answers.map(({ tokens }) => tokens.length).join(" and ")} tokens.`);
   draw();
+  keep();
 }
 
-/** What went wrong, in a sentence. @param {unknown} cause */
-function failure(cause) {
-  if (cause instanceof KeyNeeded) askForKey(cause);
-  if (cause instanceof KeyNeeded || cause instanceof Refusal) return cause.message;
-  if (cause instanceof DOMException && cause.name === "AbortError") return "Stopped.";
-  if (!(cause instanceof TypeError)) throw cause;
-  away();
-  return "The server went away before the answer was whole.";
+/** The question's tokens are those of the first answer's prompt. @type {(prompt: Prompt, asked: Message[], which: number) => void} */
+function prompted(prompt, asked, which) {
+  const read = () => scorer && readPrompt(asked, prompt, scorer);
+  if (which) readOther = read;
+  else {
+    read();
+    draw();
+  }
 }
 
 /** @param {number} at index of an edited message, or -1 to leave all as they are @param {string} content */
@@ -242,62 +256,76 @@ function resend(at, content) {
     draw();
     return;
   }
-  messages = [...messages.slice(0, at), fromUser(content)];
-  salt = newSalt(); // the message before may begin as this one does
+  undoable("edit");
+  // The message before may begin as this one does, so the server's cache must not know it.
+  Object.assign(list.current(), {
+    messages: [...list.current().messages.slice(0, at), fromUser(content)],
+    salt: newSalt(),
+  });
   answer();
 }
 
 function regenerate() {
-  messages.pop();
+  undoable("new answer");
+  list.current().messages.pop();
   answer();
+}
+
+/** Go on with one of two answers. @param {number} which */
+function pick(which) {
+  undoable("choice");
+  const current = list.current();
+  if (which && current.other) {
+    current.messages = [...current.messages.slice(0, -1), current.other];
+    readOther();
+  }
+  current.other = null;
+  [looked, side] = [null, 0];
+  draw();
+  keep();
+  byId("draft").focus();
+}
+
+/** Let the user come back to the conversation as it is. @param {string} what will be done to it */
+function undoable(what) {
+  const current = list.current();
+  const before = { ...current, messages: [...current.messages] };
+  list.offer(what, () => Object.assign(current, before));
+}
+
+/** Send the draft. @param {() => Run[]} [runs] two ways to answer */
+function ask(runs) {
+  const draft = input("draft");
+  const current = list.current();
+  if (!draft.value.trim() || running || !server.ready()) return;
+  try {
+    if (current.other) throw new Error("Choose the answer to go on with first.");
+    const ways = runs?.();
+    current.messages.push(fromUser(draft.value));
+    draft.value = "";
+    list.offer("", null);
+    answer(ways);
+  } catch (cause) {
+    say(cause instanceof Error ? cause.message : String(cause));
+  }
 }
 
 // --- the server
 
-/** @type {"new" | "here" | "away" | "key"} */
-let state = "new";
-
-function away() {
-  state = "away";
-  byId("server").textContent = "The server does not answer. Trying again.";
-  byId("server").classList.add("away");
-  button("send").disabled = true;
-}
-
-/** @param {KeyNeeded} cause */
-function askForKey(cause) {
-  state = "key";
-  wanted = cause.which;
-  byId("key").hidden = false;
-  byId("key-name").textContent = wanted === "readout" ? "Key of the readout routes" : "API key of the server";
-  byId("server").textContent = cause.message;
-  button("send").disabled = true;
-}
-
-async function connect() {
-  try {
-    const found = await served();
-    const changed = state === "away" && mark !== "" && mark !== found.mark;
-    state = "here";
-    byId("key").hidden = true;
-    byId("server").classList.remove("away");
-    const { concepts, layers } = found.manifest;
-    byId("server").textContent = `${concepts.length} concepts at layers ${layers.join(", ")}`;
-    button("send").disabled = false;
-    if (found.mark === mark) return;
-    [mark, model] = [found.mark, found.model];
-    byId("model").textContent = `Live readout: ${model}`;
-    document.title = `Live readout: ${model}`;
-    begin(scorerOf(found.manifest), found.steers);
-    if (changed) {
-      messages = messages.map((message) => ({ ...message, tokens: [] }));
-      say("The server came back with another readout, so the scores so far are gone.");
-    }
-    draw();
-  } catch (cause) {
-    if (cause instanceof KeyNeeded) askForKey(cause);
-    else away();
+/** @param {Served} found */
+function arrived(found) {
+  if (found.mark === mark && scorer) return;
+  const changed = mark !== "" && mark !== found.mark;
+  [mark, model] = [found.mark, found.model];
+  byId("model").textContent = `Live readout: ${model}`;
+  document.title = `Live readout: ${model}`;
+  begin(scorerOf(found.manifest), found.steers);
+  if (changed) {
+    for (const each of list.all())
+      for (const message of [...each.messages, ...(each.other ? [each.other] : [])]) message.tokens = [];
+    say("The server has another readout than before, so the scores so far are gone.");
   }
+  draw();
 }
 
 /** Offer the concepts and layers of a readout. @param {Scorer} found @param {boolean} steers */
@@ -310,66 +338,57 @@ function begin(found, steers) {
   showChosen = viewControls(found, view, concept, choose, changeView);
   chart.reset(found);
   byId("steering").hidden = !steers;
+  compared.offer(steers);
   steering.reset(steers ? found.concepts : [], found.layers, () => found.concepts[concept]);
-}
-
-async function watch() {
-  if (state === "away" || state === "new") await connect();
-  else if (state === "here" && !running) {
-    try {
-      await health();
-    } catch {
-      away();
-    }
-  }
-  setTimeout(watch, PAUSE);
 }
 
 // --- the page
 
-byId("compose").addEventListener("submit", (event) => {
+const compose = /** @type {HTMLFormElement} */ (byId("compose"));
+compose.addEventListener("submit", (event) => {
   event.preventDefault();
-  const draft = input("draft");
-  if (!draft.value.trim() || running || state !== "here") return;
-  messages.push(fromUser(draft.value));
-  draft.value = "";
-  answer();
+  ask();
 });
 byId("draft").addEventListener("keydown", (event) => {
   if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
   event.preventDefault();
-  /** @type {HTMLFormElement} */ (byId("compose")).requestSubmit();
+  compose.requestSubmit();
+});
+byId("compare").addEventListener("click", () => {
+  if (compose.reportValidity()) ask(() => compared.runs(steering.list(), Number(input("temperature").value)));
 });
 byId("stop").addEventListener("click", () => running?.abort());
-byId("key").addEventListener("submit", (event) => {
-  event.preventDefault();
-  setKey(wanted, input("key-value").value);
-  input("key-value").value = "";
-  connect();
-});
-byId("save").addEventListener("click", () => scorer && save(model, scorer, messages));
-byId("load").addEventListener("click", () => input("file").click());
-byId("clear").addEventListener("click", () => {
-  messages = [];
-  salt = newSalt();
+byId("sides").addEventListener("change", () => {
   looked = null;
-  say("");
-  draw();
+  showSide(input("side-1").checked ? 1 : 0);
+  redraw();
 });
+byId("save").addEventListener("click", () => scorer && save(model, scorer, list.current()));
+byId("load").addEventListener("click", () => input("file").click());
 byId("file").addEventListener("change", async () => {
   const [file] = input("file").files ?? [];
   input("file").value = "";
   if (!file || !scorer) return;
   try {
-    messages = read(await file.text(), scorer);
-    salt = newSalt();
-    looked = null;
-    say(`Loaded ${messages.length} messages.`);
-    draw();
+    const found = read(await file.text(), scorer);
+    list.add(newConversation(found));
+    say(`Loaded ${found.messages.length} messages.`);
   } catch (cause) {
     say(cause instanceof Error ? cause.message : String(cause));
   }
 });
+addEventListener("pagehide", () => {
+  if (running)
+    for (const message of [list.current().messages.at(-1), list.current().other])
+      if (message) message.note = "The page was left before the answer was whole.";
+  keep();
+});
 
 followTheme();
-watch();
+const before = stored();
+if (before) {
+  mark = before.mark;
+  list.restore(before.list.map(newConversation), before.at);
+}
+draw();
+server.watch();

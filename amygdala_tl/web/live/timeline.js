@@ -19,10 +19,18 @@ function svg(tag, attributes, ...children) {
 
 /** Mean of the last tokens at each token, over those that were computed. @param {number[]} values */
 function running(values) {
-  return values.map((_, at) => {
-    let [sum, n] = [0, 0];
-    for (let near = Math.max(0, at + 1 - SPAN); near <= at; near += 1)
-      if (Number.isFinite(values[near])) [sum, n] = [sum + values[near], n + 1];
+  let sum = 0;
+  let n = 0;
+  return values.map((value, at) => {
+    const gone = values[at - SPAN];
+    if (Number.isFinite(value)) {
+      sum += value;
+      n += 1;
+    }
+    if (Number.isFinite(gone)) {
+      sum -= gone;
+      n -= 1;
+    }
     return n ? sum / n : Number.NaN;
   });
 }
@@ -43,6 +51,22 @@ function drawn(line) {
     places.push(Math.min(low, high), Math.max(low, high));
   }
   return places;
+}
+
+/** A function that draws soon: at most ten times a second, and for at most a tenth of the time. @param {() => void} draw */
+export function throttled(draw) {
+  let waiting = 0;
+  let took = 0;
+  return () => {
+    if (waiting) return;
+    const pause = Math.max(100, 9 * took);
+    waiting = window.setTimeout(() => {
+      const start = performance.now();
+      draw();
+      took = performance.now() - start;
+      waiting = 0;
+    }, pause);
+  };
 }
 
 /** @type {(scorer: Scorer, view: View, messages: Message[], followed: number[]) => void} */

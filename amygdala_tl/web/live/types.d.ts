@@ -61,8 +61,20 @@ export interface Message {
   tokens: Token[];
   /** Edits that the answer was generated with. */
   steer: Steer[];
+  /** Of an answer that was compared with another one. */
+  seed?: number;
   /** Why an answer is not whole. */
   note: string;
+}
+
+export interface Conversation {
+  /** Empty until the user gives one. */
+  name: string;
+  messages: Message[];
+  /** A second answer to the last question, beside the last message, until the user chooses. */
+  other: Message | null;
+  /** Its name in the server's cache, until it begins in another way. */
+  salt: string;
 }
 
 /** One event of a streamed chat completion. */
@@ -85,12 +97,31 @@ export interface Prompt {
   readout_combined?: Sums[];
 }
 
+/** A message in a file. */
+export type SavedMessage = Omit<Message, "tokens"> & { tokens: { text: string; scores: Said }[] };
+
 /** A saved conversation. */
 export interface Saved {
   format: "amygdala-tl conversation";
   version: 1;
   model: string;
+  name?: string;
   concepts: string[];
   layers: number[];
-  messages: (Omit<Message, "tokens"> & { tokens: { text: string; scores: Said }[] })[];
+  messages: SavedMessage[];
+  other?: SavedMessage | null;
+}
+
+/** A message in the tab's storage: the scores of its last tokens, as bytes in base 64. */
+export type StoredMessage = Omit<Message, "tokens"> & { texts: string[]; scored: [at: number, bytes: string][] };
+
+/** All conversations in the tab's storage. */
+export interface Stored {
+  /** What tells the readout that gave the scores. */
+  mark: string;
+  at: number;
+  list: (Omit<Conversation, "messages" | "other" | "salt"> & {
+    messages: StoredMessage[];
+    other: StoredMessage | null;
+  })[];
 }
