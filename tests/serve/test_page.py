@@ -106,6 +106,7 @@ def test_a_slider_steers_the_answers_that_follow_and_edit_and_regenerate_answer_
     answered(page)
     assert "steered: add joy at 14, 0.6" in page.locator(".message").nth(1).inner_text()
     assert tokens(page, 1).all_inner_texts() != plain
+    before = (page.locator(".message .text").all_text_contents(), colours(page))
     page.get_by_role("button", name="Remove").click()
     page.get_by_role("button", name="Edit").click()
     page.get_by_label("Edited message").fill("Two words")
@@ -113,6 +114,8 @@ def test_a_slider_steers_the_answers_that_follow_and_edit_and_regenerate_answer_
     answered(page)
     assert page.locator(".message").count() == 2
     assert "".join(tokens(page, 0).all_inner_texts()) == "Two words"
+    page.get_by_role("button", name="Undo edit").click()
+    assert (page.locator(".message .text").all_text_contents(), colours(page)) == before
 
 
 def test_a_saved_conversation_comes_back_with_its_scores_and_another_file_is_refused(visit, url, tmp_path):
@@ -162,7 +165,7 @@ def test_nothing_overflows_with_171_concepts(visit, many_url, width, scheme):
     page.locator(".bar-row").nth(170).wait_for()
     assert page.evaluate(OVERFLOWING) == {"page": 0, "nodes": []}
     page.get_by_label("Find concept").fill("042")
-    assert page.locator(".bar-row button[aria-pressed='true']").inner_text() == "concept 042"
+    page.locator(".bar-row button[aria-pressed='true']", has_text="concept 042").wait_for()
     assert page.locator("html").get_attribute("data-theme") == scheme
 
 

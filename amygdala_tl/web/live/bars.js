@@ -76,7 +76,7 @@ export function bars({ choose, follow }) {
       const now = token?.scores ?? null;
       put(which, looked ? "Strongest concepts at " : "Strongest concepts at the latest token ");
       put(chip, token ? visible(token.text) : "");
-      chip.hidden = !token;
+      chip.hidden = !token?.text;
       const [middle, n] = mean(recent.map(({ scores }) => scores));
       const means = scorer.concepts.map((_, at) => scorer.value(middle, at, view, n));
       const values = scorer.concepts.map((_, at) => scorer.value(now, at, view));

@@ -1,6 +1,6 @@
 // The conversation: messages with their tokens, coloured; the way from token to token; edit and regenerate.
 
-/** @import { Message } from "./types.d.ts" */
+/** @import { Message, Token } from "./types.d.ts" */
 import { el } from "../dom.js";
 import { colourSpan, stepTo, tokenOf, tokenSpan } from "../tokens.js";
 
@@ -34,6 +34,8 @@ export function chat(list, { look, resend, regenerate, pick }) {
   let bodies = [];
   /** The tokens of each message. @type {HTMLElement[][]} */
   let spans = [];
+  /** Bodies by a message's list of tokens. @type {WeakMap<Token[], { body: HTMLElement, own: HTMLElement[] }>} */
+  const kept = new WeakMap();
   /** The one token that the tab key reaches. @type {HTMLElement | null} */
   let stop = null;
 
@@ -80,15 +82,26 @@ export function chat(list, { look, resend, regenerate, pick }) {
     }
   }
 
+  /** The body of a message and its tokens; what is on the page already stays, with the sizes that the browser knows of it. @param {Message} message */
+  function bodyOf({ content, tokens }) {
+    let found = kept.get(tokens);
+    if (!found) {
+      const named = { class: "text", role: "group", "aria-label": "Tokens; arrow keys move from one to the next" };
+      found = { body: el("div", named, content), own: [] };
+      kept.set(tokens, found);
+    }
+    return found;
+  }
+
   /**
    * @param {Message[]} messages
    * @param {boolean} two the last two are answers to one question
    * @param {boolean} busy
    */
   function draw(messages, two, busy) {
-    const named = { class: "text", role: "group", "aria-label": "Tokens; arrow keys move from one to the next" };
-    bodies = messages.map(({ content }) => el("div", named, content));
-    spans = messages.map(() => []);
+    const drawn = messages.map(bodyOf);
+    bodies = drawn.map(({ body }) => body);
+    spans = drawn.map(({ own }) => own);
     for (const [at, message] of messages.entries()) if (message.tokens.length) extend(message, at);
     const single = two ? messages.slice(0, -2) : messages;
     const items = single.map((message, at) => {
@@ -101,7 +114,7 @@ export function chat(list, { look, resend, regenerate, pick }) {
     if (two) items.push(el("li", { class: "sides" }, SIDES.map(side)));
     list.replaceChildren(...items);
     list.setAttribute("aria-busy", String(busy));
-    stop = null;
+    mark(undefined);
     stop = spans.flat()[0] ?? null;
     stop?.setAttribute("tabindex", "0");
 

@@ -14,17 +14,17 @@ import { comparison } from "./compare.js";
 import { connection } from "./connection.js";
 import { conversations, newConversation, newSalt } from "./conversations.js";
 import { read, save } from "./files.js";
+import { follow as followEnd } from "./follow.js";
 import { readPrompt } from "./prompt.js";
 import { scorer as scorerOf } from "./scores.js";
 import { steers } from "./steers.js";
 import { forget, store, stored } from "./stored.js";
 import { drawTimeline, throttled } from "./timeline.js";
-import { sayToken, viewControls } from "./view.js";
+import { sayNothing, sayToken, viewControls } from "./view.js";
 
 const MOST_FOLLOWED = 4;
 
 const input = (/** @type {string} */ id) => /** @type {HTMLInputElement} */ (byId(id));
-const button = (/** @type {string} */ id) => /** @type {HTMLButtonElement} */ (byId(id));
 
 /** @type {Scorer | null} */
 let scorer = null;
@@ -37,9 +37,8 @@ let followed = [];
 let looked = null;
 /** Which of two answers bars and timeline are about. */
 let side = 0;
-/** What tells the readout that gave the scores. */
-let mark = "";
-let model = "";
+/** What tells the readout that gave the scores, and the served model's name. */
+let [mark, model] = ["", ""];
 /** Give the question its scores under the second answer's doses. @type {() => void} */
 let readOther = () => {};
 /** @type {AbortController | null} */
@@ -48,9 +47,9 @@ let running = null;
 let showChosen = () => {};
 
 const list = conversations(() => {
-  looked = null;
-  side = 0;
+  [looked, side] = [null, 0];
   say("");
+  sayNothing();
   draw();
   keep();
 });
@@ -59,12 +58,10 @@ const scale = colours();
 const chart = bars({ choose, follow });
 const steering = steers();
 const compared = comparison();
+const keepInView = followEnd(byId("compose"));
 const server = connection({ arrived, busy: () => running !== null });
 
-/** @param {string} text */
-function say(text) {
-  byId("said").textContent = text;
-}
+const say = (/** @type {string} */ text) => byId("said").replaceChildren(text);
 
 function keep() {
   if (!store(mark, list.all(), list.at())) say("There is no room to keep the conversations over a reload.");
@@ -113,22 +110,26 @@ function latest(most) {
 
 let frame = 0;
 
-const drawLines = throttled(() => {
+const drawLines = throttled(100, () => {
   forget(list.all(), list.at());
   if (scorer) drawTimeline(scorer, view, followedMessages(), followed);
 });
 
-/** Draw tokens, bars and timeline, once for all tokens that come before the next frame. */
+const drawBars = throttled(50, () => {
+  if (!scorer) return;
+  const tokens = latest(RECENT);
+  const at = looked && tokenAt(looked.message, looked.token);
+  chart.draw(scorer, view, at ?? null, tokens, concept, followed);
+});
+
+/** Draw tokens with the next frame, and bars and timeline when it is time. */
 function redraw() {
+  drawBars();
+  drawLines();
   if (frame) return;
   frame = requestAnimationFrame(() => {
     frame = 0;
-    if (!scorer) return;
     if (running) grow();
-    const tokens = latest(RECENT);
-    const at = looked && tokenAt(looked.message, looked.token);
-    chart.draw(scorer, view, at ?? null, tokens, concept, followed);
-    drawLines();
   });
 }
 
@@ -142,6 +143,7 @@ function grow() {
     scaled = (view.raw && scale.stretch(message.tokens.slice(from).map(scoreOf))) || scaled;
   }
   if (scaled) repaint();
+  keepInView();
 }
 
 /** @param {number} message @param {number} token */
@@ -193,9 +195,10 @@ function draw() {
   list.draw(busy);
   byId("sides").hidden = !two;
   showSide(two ? side : 0);
-  for (const id of ["send", "compare"]) button(id).hidden = busy;
-  button("stop").hidden = !busy;
+  for (const id of ["send", "compare"]) byId(id).hidden = busy;
+  byId("stop").hidden = !busy;
   repaint();
+  keepInView();
 }
 
 // --- generating
@@ -390,5 +393,6 @@ if (before) {
   mark = before.mark;
   list.restore(before.list.map(newConversation), before.at);
 }
+sayNothing();
 draw();
 server.watch();

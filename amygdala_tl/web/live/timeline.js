@@ -53,19 +53,26 @@ function drawn(line) {
   return places;
 }
 
-/** A function that draws soon: at most ten times a second, and for at most a tenth of the time. @param {() => void} draw */
-export function throttled(draw) {
+/**
+ * A function that draws soon, but for at most a tenth of the time.
+ * @param {number} pause least milliseconds between two times
+ * @param {() => void} draw
+ */
+export function throttled(pause, draw) {
   let waiting = 0;
-  let took = 0;
+  let next = 0;
   return () => {
     if (waiting) return;
-    const pause = Math.max(100, 9 * took);
-    waiting = window.setTimeout(() => {
-      const start = performance.now();
-      draw();
-      took = performance.now() - start;
-      waiting = 0;
-    }, pause);
+    waiting = window.setTimeout(
+      () => {
+        const start = performance.now();
+        draw();
+        const end = performance.now();
+        next = end + Math.max(pause, 9 * (end - start));
+        waiting = 0;
+      },
+      Math.max(0, next - performance.now()),
+    );
   };
 }
 

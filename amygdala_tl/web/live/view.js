@@ -34,6 +34,11 @@ export function viewControls(scorer, view, concept, choose, change) {
   return show;
 }
 
+/** Say how to look at a token. */
+export function sayNothing() {
+  byId("reading").textContent = "Point at a token, or move from token to token with the arrow keys.";
+}
+
 /** Say what a token's scores are. @type {(scorer: Scorer, view: View, token: Token, concept: number) => void} */
 export function sayToken(scorer, view, { text, scores }, concept) {
   const all = scorer.concepts.map((name, index) => ({ name, score: scorer.value(scores, index, view) }));
