@@ -14,6 +14,7 @@ dashboard.py   a Grafana dashboard and Prometheus rules of these metrics
 watch.py       from rows that arrive to windows and alerts
 collector.py   all of these for one served readout
 endpoints.py   the routes
+steer.py       what a request may edit
 text.py        tokens as text, up to a stop string
 pages.py       the page and its scripts
 

@@ -7,6 +7,7 @@ import msgspec
 
 from amygdala_tl.decode import convert, decode
 from amygdala_tl.errors import AmygdalaError
+from amygdala_tl.routes.steer import Steer
 from amygdala_tl.serve.sampling import Sampling
 
 MOST_BYTES = 8 * 2**20
@@ -43,21 +44,6 @@ class Refused(Exception):
     def __init__(self, message: str, *, status: int = 400, param: str | None = None, code: str | None = None) -> None:
         super().__init__(message)
         self.status, self.message, self.param, self.code = status, message, param, code
-
-
-class Steer(msgspec.Struct, frozen=True):
-    """An edit of the residual stream while this request runs.
-
-    Attributes:
-        concept, layer: of the readout's direction.
-        kind: `add` adds it; `erase` takes the stream's part along it away; `clamp` sets that part.
-        dose: how much to add, or what to set, in units of the layer's mean residual norm; `erase` ignores it.
-    """
-
-    concept: str
-    layer: int
-    dose: Annotated[float, msgspec.Meta(ge=-10, le=10)] = 0.0
-    kind: Literal["add", "erase", "clamp"] = "add"
 
 
 class StreamOptions(msgspec.Struct, frozen=True):

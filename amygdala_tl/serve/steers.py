@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from amygdala_tl.errors import InputError, ReadoutError
 from amygdala_tl.readout.record import Readout
-from amygdala_tl.serve.requests import Refused, Steer
+from amygdala_tl.routes.steer import Steer
+from amygdala_tl.serve.requests import Refused
 from amygdala_tl.steering.edits import NOT_FIRST, Ablate, Add, Clamp, Edit
 
 
@@ -21,9 +22,8 @@ def edits_of(steers: Sequence[Steer], readout: Readout, norms: Mapping[int, floa
     """
     edits: dict[int, list[Edit]] = {}
     for steer in steers:
-        find = readout.write_direction if steer.kind == "add" else readout.direction
         try:
-            direction = find(steer.concept, steer.layer)
+            direction = steer.direction(readout)
         except (InputError, ReadoutError) as cause:
             raise Refused(str(cause), param="steer") from cause
         amount = steer.dose * norms[steer.layer]

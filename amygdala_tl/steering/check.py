@@ -4,13 +4,14 @@ import platform
 from collections.abc import Callable, Mapping
 
 from amygdala_tl.lens.model import Lens
+from amygdala_tl.readout.dose import plain_tokens
 from amygdala_tl.readout.record import Readout
 from amygdala_tl.steering.blocks import key_of
 from amygdala_tl.steering.journal import Journal
 from amygdala_tl.steering.judge import judge
 from amygdala_tl.steering.measure import count_blocks, measure, sample
 from amygdala_tl.steering.plan import SteeringCheck, sample_block
-from amygdala_tl.steering.prompts import open_prompts, plain_tokens
+from amygdala_tl.steering.prompts import open_prompts
 from amygdala_tl.steering.records import Sample, SteeringReport
 from amygdala_tl.steering.results import About, RunModel, RunReadout
 

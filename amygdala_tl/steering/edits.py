@@ -33,9 +33,7 @@ from torch import Tensor
 
 from amygdala_tl.directions.erasure import Erasure
 from amygdala_tl.errors import InputError
-
-SINK_RATIO = 10.0
-"""A token whose norm exceeds its text's median this many times is an attention sink, and says nothing about the usual norm."""
+from amygdala_tl.readout.dose import without_sinks
 
 UNIT_TOLERANCE = 1e-2
 """How far from 1 the length of a direction may be; bfloat16 rounds a unit vector to within 4e-3."""
@@ -238,9 +236,7 @@ def mean_norm(residual: Float[Tensor, "*text token d_model"]) -> Float[Tensor, "
 
 def norms_without_sinks(residual: Float[Tensor, "*text token d_model"]) -> Float[Tensor, "*text token"]:
     """Norm of every token in float32, NaN for attention sinks."""
-    norms = residual.float().norm(dim=-1)
-    result: Tensor = norms.masked_fill(norms > SINK_RATIO * norms.median(dim=-1, keepdim=True).values, torch.nan)
-    return result
+    return without_sinks(residual.float().norm(dim=-1))
 
 
 def _check_unit(direction: Tensor) -> None:

@@ -11,13 +11,14 @@ from amygdala_tl.directions.erasure import Erasure
 from amygdala_tl.errors import InputError
 from amygdala_tl.lens.hooks import parse_layers
 from amygdala_tl.names import named_concepts
+from amygdala_tl.readout.dose import plain_tokens
 from amygdala_tl.readout.record import Readout
 from amygdala_tl.records import ModelInfo
 from amygdala_tl.steering.arms import ArmKind, Arms, LayerMaterial, make_arms, random_directions
 from amygdala_tl.steering.blocks import AblationBlock, AdditionBlock, NormBlock, ProbeBlock, SampleBlock
 from amygdala_tl.steering.erasing import LayerEraser, erasure_arms, projection_arms
 from amygdala_tl.steering.probing import ProbeTexts
-from amygdala_tl.steering.prompts import Tokens, open_prompts, plain_tokens, sample_prompts
+from amygdala_tl.steering.prompts import Tokens, open_prompts, sample_prompts
 from amygdala_tl.steering.records import SteeringPlan
 from amygdala_tl.steering.settings import ABLATION, ABLATION_PLACES, DEFAULTS, AblationPlace, EraseMethod
 from amygdala_tl.steering.words import ConceptWords

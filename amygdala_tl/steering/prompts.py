@@ -1,4 +1,7 @@
-"""Texts that a steered model is given: openings that a feeling may follow, plain texts to predict, and texts with a concept."""
+"""Texts that a steered model is given: openings that a feeling may follow, and texts with a concept.
+
+The plain texts that it predicts are in `readout.dose`.
+"""
 
 from typing import Any
 
@@ -27,19 +30,6 @@ QUESTION = "How are you?"
 """What the user says in the model's own chat template. One question only: a template may be longer than all other prompts
 together, and every arm pays for it."""
 
-PLAIN_TEXTS = (
-    "The river rises in the hills to the north and flows for about two hundred kilometres before it reaches the sea.",
-    "To replace the filter, close the valve, unscrew the housing with the supplied wrench and rinse the inside with water.",
-    "The committee meets on the first Tuesday of each month in the town hall. Minutes are kept by the secretary.",
-    "Iron is the most common element on Earth by mass, forming much of the outer and inner core of the planet.",
-    "The library was built in 1904 of local stone, with a tower added twenty years later to hold the clock.",
-    "A function takes one or more arguments and returns a value; if no value is given, it returns nothing.",
-)
-"""Plain prose without feeling, to see what steering breaks."""
-
-PLAIN_TOKENS = 24
-"""Tokens of a plain text that are kept."""
-
 CARRIER_TOKENS = 32
 """Tokens of a text that carries a concept that are kept."""
 
@@ -55,11 +45,6 @@ def open_prompts(tokenizer: Any) -> Tokens:
 def sample_prompts(tokenizer: Any) -> Tokens:
     """What generations continue: `I feel`, and an empty answer in the chat template, if the tokenizer has one."""
     return (tuple(tokenizer("I feel").input_ids), *_answers(tokenizer, ""))
-
-
-def plain_tokens(tokenizer: Any) -> Tokens:
-    """The plain texts, cut."""
-    return tuple(tuple(tokenizer(text).input_ids[:PLAIN_TOKENS]) for text in PLAIN_TEXTS)
 
 
 def carrier_tokens(tokenizer: Any, text: str) -> tuple[int, ...]:

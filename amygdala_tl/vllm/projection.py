@@ -50,10 +50,10 @@ def _project_nothing(hidden: Tensor, residual: Tensor | None, vectors: Tensor, s
     """Stand in for `project` while tracing: no output; the schema says what is mutated."""
 
 
-_LIBRARY: Any = torch.library.Library("amygdala_tl", "FRAGMENT")  # type: ignore[no-untyped-call]  # torch has no types here
-_LIBRARY.define("project" + torch.library.infer_schema(project, mutates_args=("scores",)))
-_LIBRARY.impl("project", project, "CompositeExplicitAutograd")
-torch.library.register_fake("amygdala_tl::project", _project_nothing, lib=_LIBRARY)
+LIBRARY: Any = torch.library.Library("amygdala_tl", "FRAGMENT")  # type: ignore[no-untyped-call]  # torch has no types here
+LIBRARY.define("project" + torch.library.infer_schema(project, mutates_args=("scores",)))
+LIBRARY.impl("project", project, "CompositeExplicitAutograd")
+torch.library.register_fake("amygdala_tl::project", _project_nothing, lib=LIBRARY)
 
 
 class Projection:

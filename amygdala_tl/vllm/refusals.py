@@ -1,7 +1,13 @@
-"""Check before a server starts with a bundle: same size. Whether it is the same model, the golden check says when it runs."""
+"""Checks before a server starts with a bundle: its size, and whether steering supports the setup.
 
-from amygdala_tl.errors import ReadoutError
+Whether it is the same model, the golden check says when it runs.
+"""
+
+from typing import Any
+
+from amygdala_tl.errors import ModelError, ReadoutError
 from amygdala_tl.readout.record import Readout
+from amygdala_tl.vllm.settings import STEER
 
 
 def refuse_other_size(readout: Readout, *, model: str, n_layers: int, hidden_size: int) -> None:
@@ -10,3 +16,15 @@ def refuse_other_size(readout: Readout, *, model: str, n_layers: int, hidden_siz
         got, need = f"{n_layers} layers of {hidden_size}", f"layer {max(readout.layers)} of {readout.vectors.shape[-1]}"
         remedy = "serve the model it was trained on, or train one for this model"
         raise ReadoutError("the readout does not fit the served model", label=model, got=got, need=need, remedy=remedy)
+
+
+def refuse_to_steer(config: Any) -> None:
+    """Raise `ModelError` if vLLM's configuration is one that steering does not support."""
+    parallel = config.parallel_config
+    for wrong, what, remedy in (
+        (parallel.tensor_parallel_size > 1, "tensor parallelism", "serve on one device"),
+        (parallel.data_parallel_size > 1, "data parallelism", "serve with one engine"),
+        (config.use_v2_model_runner, "model runner V2", "set VLLM_USE_V2_MODEL_RUNNER=0"),
+    ):
+        if wrong:
+            raise ModelError("steering does not support this yet", got=what, remedy=f"{remedy}, or leave {STEER} unset")

@@ -15,6 +15,7 @@ from amygdala_tl.vllm.metrics import PrometheusMetrics
 from amygdala_tl.vllm.receiver import Receiver
 from amygdala_tl.vllm.settings import KEY, SOCKET, STREAM_TEXT, Settings
 from amygdala_tl.vllm.startup import refuse_other_model
+from amygdala_tl.vllm.steers import Steers, refuse_steering
 
 logger = logging.getLogger("vllm.amygdala_tl")
 
@@ -70,12 +71,15 @@ def _install(settings: Settings, receiver: Receiver) -> None:
     from amygdala_tl.vllm.responses import install_in_endpoints, install_in_engine_client
 
     manifest, collector = settings.manifest.read_bytes(), receiver.collector
+    steers = Steers(collector.readout) if settings.steers else None
     attach, prepare = launcher.attach_endpoint_plugins, app_state.init_endpoint_plugins_state
 
     @functools.wraps(prepare)
     async def and_check(engine_client: Any, *args: Any, **kwargs: Any) -> None:
         await prepare(engine_client, *args, **kwargs)
         await refuse_other_model(engine_client, collector, settings.tolerance)
+        if steers is not None:
+            await steers.measure(engine_client, collector)
         collector.watch()  # not of the golden texts
 
     @functools.wraps(attach)
@@ -89,6 +93,10 @@ def _install(settings: Settings, receiver: Receiver) -> None:
     app_state.init_endpoint_plugins_state = and_check
     install_in_engine_client(receiver)
     install_in_endpoints(receiver)
+    if steers is None:
+        refuse_steering()
+    else:
+        steers.install()
     if settings.key is not None:
         _leave_routes_to_their_own_key()
 

@@ -20,6 +20,7 @@ STREAM_TEXT = "VLLM_READOUT_STREAM_TEXT"
 ALERTS = "VLLM_READOUT_ALERTS"
 WEBHOOK = "VLLM_READOUT_ALERT_WEBHOOK"
 METRICS_CONCEPTS = "VLLM_READOUT_METRICS_CONCEPTS"
+STEER = "VLLM_READOUT_STEER"
 SOCKET = "AMYGDALA_TL_READOUT_SOCKET"
 """Address to which engine processes send their rows. A serving process sets it before it starts them, and they inherit it."""
 
@@ -36,6 +37,7 @@ class Settings:
         rules: of alerts.
         webhook: address that gets the events of alerts.
         metrics_concepts: names of concepts with metrics of their own.
+        steers: let requests edit the residual stream.
     """
 
     vectors: Path
@@ -46,6 +48,7 @@ class Settings:
     rules: tuple[Rule, ...] = ()
     webhook: str | None = field(default=None, repr=False)
     metrics_concepts: tuple[str, ...] = ()
+    steers: bool = False
 
     def load(self) -> Readout:
         """Load the bundle; raises as `load_readout`."""
@@ -82,6 +85,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings | No
         rules=rules_of_text(environment.get(ALERTS, "")),
         webhook=environment.get(WEBHOOK) or None,
         metrics_concepts=tuple(name for name in environment.get(METRICS_CONCEPTS, "").split(",") if name.strip()),
+        steers=_is_on(environment.get(STEER)),
     )
 
 

@@ -7,12 +7,14 @@ import os
 from typing import Any
 
 from amygdala_tl.errors import ModelError
+from amygdala_tl.vllm.edits import vectors_of
 from amygdala_tl.vllm.failures import Failures
 from amygdala_tl.vllm.mapping import find_layers
 from amygdala_tl.vllm.projection import Projection, raise_failures
-from amygdala_tl.vllm.refusals import refuse_other_size
+from amygdala_tl.vllm.refusals import refuse_other_size, refuse_to_steer
 from amygdala_tl.vllm.sender import Sender
 from amygdala_tl.vllm.settings import SOCKET, Settings
+from amygdala_tl.vllm.steering import Steering
 from amygdala_tl.vllm.steps import ends_of_step, rows_of_step
 
 logger = logging.getLogger("vllm.amygdala_tl")
@@ -62,13 +64,19 @@ def hook_model(worker: Any, settings: Settings, address: str) -> None:
     path, layers = find_layers(runner.get_model(), n_layers)
     # Hooks change the graph, so a graph compiled without them, or with others, must not come from the cache.
     if isinstance(config.additional_config, dict):
-        config.additional_config["amygdala_tl"] = hashlib.sha256(settings.vectors.read_bytes()).hexdigest()
+        written = hashlib.sha256(settings.vectors.read_bytes()).hexdigest()
+        config.additional_config["amygdala_tl"] = f"{written} {settings.steers}"
     padded = getattr(config.compilation_config, "max_cudagraph_capture_size", None) or 0  # for CUDA graphs
     rows = int(max(config.scheduler_config.max_num_batched_tokens, padded))
+    failures, steering = Failures(), None
+    if settings.steers:  # before the projection, so that scores are of the edited stream
+        refuse_to_steer(config)
+        requests = config.scheduler_config.max_num_seqs
+        steering = Steering(layers, readout.layers, vectors_of(readout), rows, requests)
+        steering.watch(worker, failures)
     projection = Projection(layers, readout.layers, readout.vectors, rows)
     if worker.rank % config.parallel_config.tensor_parallel_size == 0:  # every rank of a group has the whole stream
-        failures = Failures()
-        _watch_steps(runner, projection, Sender(address, failures), failures)
+        _watch_steps(runner, projection, steering, Sender(address, failures), failures)
     logger.info("readouts: %d concepts at layers %s of %s", len(readout.concepts), list(readout.layers), path)
 
 
@@ -84,7 +92,9 @@ def _refuse_setup(config: Any) -> None:
             raise ModelError("readouts do not support this yet", got=what, remedy=remedy)
 
 
-def _watch_steps(runner: Any, projection: Projection, sender: Sender, failures: Failures) -> None:
+def _watch_steps(
+    runner: Any, projection: Projection, steering: Steering | None, sender: Sender, failures: Failures
+) -> None:
     execute_model = runner.execute_model
 
     @functools.wraps(execute_model)
@@ -94,6 +104,8 @@ def _watch_steps(runner: Any, projection: Projection, sender: Sender, failures: 
             try:
                 raise_failures()
                 requests, positions = rows_of_step(runner, scheduler_output)
+                if steering is not None:
+                    steering.keep_norms(runner, requests)
                 sender.send(requests, positions, projection.first(len(positions)))
             except Exception as cause:
                 failures.note("engine", cause)

@@ -47,6 +47,22 @@ def answered(page):
     page.locator("#messages[aria-busy='false']").wait_for()
 
 
+def steer_again(page, concept, layer):
+    """Add a concept to the answer of a conversation's first message, which is generated again; `layer` is its first choice."""
+    page.get_by_role("button", name="Steer a concept").click()
+    steer = page.get_by_role("group", name="Steer")
+    steer.get_by_label("Concept").select_option(concept)
+    slider = steer.get_by_role("slider")
+    for _ in range(8):
+        slider.press("ArrowRight")
+    assert "Dose +0.60" in steer.inner_text()
+    with page.expect_request("**/v1/chat/completions") as asked:
+        page.get_by_role("button", name="Regenerate").click()
+    assert asked.value.post_data_json["steer"] == [{"concept": concept, "layer": layer, "dose": 0.6, "kind": "add"}]
+    answered(page)
+    assert f"steered: add {concept} at {layer}, 0.6" in page.locator(".message").nth(1).inner_text()
+
+
 def tokens(page, message):
     return page.locator(".message").nth(message).locator(".tok")
 

@@ -12,7 +12,7 @@ from amygdala_tl import readout_client
 from amygdala_tl.serve.app import readout_app
 from tests.report.chromium import OVERFLOWING, needs_chromium
 from tests.serve.conftest import CONCEPTS, LAYERS
-from tests.serve.page import WORDS, answered, colours, send, tokens
+from tests.serve.page import WORDS, answered, colours, send, steer_again, tokens
 from tests.servers import running_app
 
 pytestmark = needs_chromium
@@ -93,18 +93,7 @@ def test_a_slider_steers_the_answers_that_follow_and_edit_and_regenerate_answer_
     page.get_by_role("button", name="Regenerate").click()
     answered(page)
     assert tokens(page, 1).all_inner_texts() == plain
-    page.get_by_role("button", name="Steer a concept").click()
-    steer = page.get_by_role("group", name="Steer")
-    steer.get_by_label("Concept").select_option("joy")
-    slider = steer.get_by_role("slider")
-    for _ in range(8):
-        slider.press("ArrowRight")
-    assert "Dose +0.60" in steer.inner_text()
-    with page.expect_request("**/v1/chat/completions") as asked:
-        page.get_by_role("button", name="Regenerate").click()
-    assert asked.value.post_data_json["steer"] == [{"concept": "joy", "layer": 14, "dose": 0.6, "kind": "add"}]
-    answered(page)
-    assert "steered: add joy at 14, 0.6" in page.locator(".message").nth(1).inner_text()
+    steer_again(page, "joy", 14)
     assert tokens(page, 1).all_inner_texts() != plain
     before = (page.locator(".message .text").all_text_contents(), colours(page))
     page.get_by_role("button", name="Remove").click()

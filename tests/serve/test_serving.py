@@ -18,10 +18,10 @@ from amygdala_tl.live.feed import Arrived, Feed
 from amygdala_tl.serve.app import readout_app
 from amygdala_tl.serve.guard import key_from_environment
 from tests.serve.conftest import CONCEPTS, LAYERS
+from tests.serve.openai_client import PROMPT, check_openai_client
 from tests.servers import running_app
 
 GREEDY = {"model": "embedded", "temperature": 0, "max_tokens": 5, "extra_body": {"return_token_ids": True}}
-PROMPT = "The lamp went out, and nobody"
 LONG = "The tide came in again, as it does. " * 20
 JOY = {"concept": "joy", "layer": 14, "dose": 0.4}
 
@@ -74,12 +74,8 @@ def test_a_completion_reads_every_token_as_the_lens_does(client, url, expected, 
             live.request("cmpl-nothing")
 
 
-def test_a_streamed_completion_is_the_whole_one_in_parts(client):
-    whole = client.completions.create(prompt=PROMPT, **GREEDY).choices[0]
-    chunks = client.completions.create(prompt=PROMPT, stream=True, stream_options={"include_usage": True}, **GREEDY)
-    chunks = list(chunks)
-    assert streamed(chunks) == (whole.text, whole.token_ids, whole.readout)
-    assert chunks[-1].usage.total_tokens == len(whole.prompt_token_ids) + 5
+def test_the_openai_client_works(url):
+    check_openai_client(url, "embedded")
 
 
 def test_a_chat_runs_in_the_template_and_shows_its_prompt(client, expected, embedded):
@@ -91,9 +87,6 @@ def test_a_chat_runs_in_the_template_and_shows_its_prompt(client, expected, embe
     assert "<|im_start|>user\nHello <there><|im_end|>" in "".join(prompt)
     assert embedded.tokenizer("".join(prompt), add_special_tokens=False).input_ids == choice.prompt_token_ids
     assert apart(choice.prompt["readout"], expected(choice.prompt_token_ids)) < 1e-4
-    chunks = list(client.chat.completions.create(**said, stream=True))
-    assert chunks[0].choices[0].delta.role == "assistant"
-    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == choice.message.content
 
 
 def test_several_prompts_and_choices_have_readouts_of_their_own(client, url):
@@ -195,8 +188,6 @@ def test_what_cannot_be_done_is_an_error_in_the_shape_of_openais(url, body, stat
 
 
 def test_the_clients_own_errors_are_raised(client):
-    with pytest.raises(openai.NotFoundError, match="does not exist"):
-        client.completions.create(model="another", prompt="x")
     with pytest.raises(openai.BadRequestError, match="tools"):
         client.chat.completions.create(
             model="embedded",

@@ -172,6 +172,13 @@ def test_the_page_chats_with_both_keys_and_colours_every_token_and_offers_no_ste
     assert not page.locator("#steering").is_visible()
 
 
+def test_a_server_that_does_not_steer_says_so(server):
+    assert "steers" not in server.client.get("/v1/models").json()["data"][0]
+    answer = server.client.post("/v1/completions", json=ASK | {"steer": [{"concept": "awe", "layer": 1, "dose": 1}]})
+    assert answer.status_code == 400
+    assert "VLLM_READOUT_STEER=1" in answer.json()["error"]["message"]
+
+
 def test_the_stream_tells_no_texts_and_no_names(server):
     found = []
     with readout_client(server.url, token=KEY) as client:

@@ -17,7 +17,13 @@ from amygdala_tl.errors import ReadoutsOff
 from amygdala_tl.lens.residuals import run_resid_post
 from amygdala_tl.readout.record import load_readout
 from amygdala_tl.records import Calibration
+from amygdala_tl.serve.app import readout_app
 from tests.live.terminal import terminal
+from tests.report.chromium import needs_chromium
+from tests.serve.openai_client import check_openai_client
+from tests.serve.page import send, steer_again, tokens
+from tests.serve.prometheus import becomes, needs_prometheus, prometheus
+from tests.servers import running_app
 from tests.vllm.bundles import add_golden, write_bundle
 from tests.vllm.serving import refusal, stream, vllm_server
 
@@ -50,6 +56,17 @@ mapping.find_layers = before
 ALERTED, ALERT_LAYER = "concept3", 14
 ALERT = f"{ALERTED}>-1000000@window=4@layer={ALERT_LAYER}"
 """Fires at the first generated token of every answer."""
+STEERS = [
+    [{"concept": "concept3", "layer": 14, "dose": 0.6}],
+    [{"concept": "concept3", "layer": 10, "kind": "erase"}],
+    [{"concept": "concept5", "layer": 20, "dose": -0.8, "kind": "clamp"}],
+    [
+        {"concept": "concept3", "layer": 14, "dose": 0.3},
+        {"concept": "concept4", "layer": 14, "dose": 0.2, "kind": "clamp"},
+        {"concept": "concept3", "layer": 14, "kind": "erase"},
+        {"concept": "concept9", "layer": 29, "dose": 0.3},
+    ],
+]
 CHUNK = 64
 SMALL_CHUNKS = ("--max-num-batched-tokens", str(CHUNK))
 SETTINGS = {
@@ -74,7 +91,7 @@ def bundle(tmp_path_factory, embedded):
 def server(request, bundle):
     """A server with readouts on."""
     more = {"VLLM_READOUT_STREAM_TEXT": "1", "VLLM_READOUT_ALERTS": ALERT, "VLLM_READOUT_METRICS_CONCEPTS": ALERTED}
-    with vllm_server(*SETTINGS[request.param], bundle=bundle, **more) as running:
+    with vllm_server(*SETTINGS[request.param], bundle=bundle, VLLM_READOUT_STEER="1", **more) as running:
         yield request.param, running
 
 
@@ -163,6 +180,117 @@ def test_every_answer_fires_the_alert_once_with_the_z_of_its_first_token(server,
         assert event["z"] == pytest.approx(expected, abs=1e-3)
     assert len(fired) == len(found["events"]), "no answer fired twice"
     assert running.metrics()[f'alerts_total{{rule="{ALERT}"}}'] >= len(found["events"])
+
+
+def test_the_openai_client_works(server):
+    _, running = server
+    check_openai_client(running.url, "m", KEY)
+
+
+@needs_prometheus
+def test_prometheus_reads_the_plugins_metrics(server, answers, tmp_path):
+    name, running = server
+    if "no prefix" in name:
+        pytest.skip("one scrape is enough")
+    said = running.metrics()
+    alert = f'alerts_total{{rule="{ALERT}"}}'
+    assert said[alert] >= len(answers[0]) + len(answers[1])
+    wanted = {alert: said[alert], "tokens_read_total": said["tokens_read_total"], "failures_total": 0}
+    wanted |= {key: value for key, value in said.items() if key.startswith("concept_tokens_total")}
+    assert len(wanted) > 3
+    with prometheus(running.url, tmp_path, [ALERTED]) as address:
+        for query, value in wanted.items():
+            found = becomes(address, f"amygdala_tl_{query}", value.__eq__)
+            assert found == {value}, (query, (tmp_path / "log").read_text()[-2000:])
+
+
+@pytest.fixture(scope="module")
+def serve_url(embedded, bundle):
+    """Address of `serve` with the same model and readout."""
+    with running_app(readout_app(load_readout(bundle), embedded)) as url:
+        yield url
+
+
+@pytest.mark.parametrize("steer", STEERS, ids=["add", "erase", "clamp", "several"])
+def test_a_steered_answer_equals_that_of_serve(server, answers, serve_url, steer):
+    _, running = server
+    number = 5 if len(steer) > 1 else 0  # the first one is longer than a block of the cache, which has it without edits
+    said = {**GREEDY, "prompt": PROMPTS[number], "steer": steer}
+    asked = running.client.post("/v1/completions", json=said)
+    assert asked.status_code == 200, asked.text
+    (found,) = asked.json()["choices"]
+    body = {**said, "model": "embedded"}
+    (wanted,) = httpx.post(f"{serve_url}/v1/completions", json=body, timeout=300, trust_env=False).json()["choices"]
+    assert found["token_ids"] == wanted["token_ids"]
+    assert relative(torch.tensor(found["readout"]), torch.tensor(wanted["readout"])) < 1e-3
+    (plain,) = answers[0][number][0]["choices"]
+    first, without = (torch.tensor(each["readout"][0]) for each in (found, plain))
+    assert relative(first, without) > 1e-2, "the edit is too small to show"
+
+
+def test_other_requests_stay_as_they_are_to_the_bit_beside_a_steered_one(server):
+    _, running = server
+    asked = {**GREEDY, "prompt": PROMPTS[1], "logprobs": 5}
+    endless = {**GREEDY, "prompt": PROMPTS[6], "max_tokens": 800, "ignore_eos": True, "stream": True}
+
+    def beside(**more):
+        with running.client.stream("POST", "/v1/completions", json=endless | more) as neighbour:
+            lines = neighbour.iter_lines()
+            next(lines)  # it generates
+            (choice,) = running.client.post("/v1/completions", json=asked).json()["choices"]
+            running.until('sequences{state="running"}', 1)
+            return choice
+
+    assert beside(steer=STEERS[-1]) == beside()
+
+
+@needs_chromium
+def test_the_page_steers_where_the_server_does(visit, server):
+    name, running = server
+    if "no prefix" in name:
+        pytest.skip("one page is enough")
+    page = visit(f"{running.url}/readout/", origin=running.url)
+    send(page, "Tell me.")
+    plain = tokens(page, 1).all_inner_texts()
+    steer_again(page, "concept3", 15)
+    assert tokens(page, 1).all_inner_texts() != plain
+
+
+def test_steered_requests_share_cached_prefixes_with_their_like_only(server, answers):
+    name, running = server
+    if "no prefix" in name:
+        pytest.skip("it has no cache")
+
+    def ask(**more):
+        answer = running.client.post("/v1/completions", json={**GREEDY, "prompt": PROMPTS[5], **more}).json()
+        (sequence,) = running.client.get(f"/v1/readout/{answer['id']}").json()["sequences"]
+        missing = sum(row is None for row in sequence["readout"][:-1])
+        return answer["choices"][0]["token_ids"], missing
+
+    steer = [{"concept": "concept7", "layer": 3, "dose": 0.41}]
+    plain, cached = ask()
+    steered, none = ask(steer=steer)
+    assert plain == answers[0][5][0]["choices"][0]["token_ids"]
+    assert (cached >= 128, none) == (True, 0)
+    assert ask(steer=steer) == (steered, cached)
+    assert ask() == (plain, cached)
+
+
+def test_edits_that_cannot_be_made_are_refused_and_the_server_says_that_it_steers(server):
+    _, running = server
+    assert running.client.get("/v1/models").json()["data"][0]["steers"] is True
+    joy = {"concept": "concept0", "layer": 14, "dose": 0.1}
+    for more, said in (
+        ({"steer": [joy | {"concept": "envy"}]}, "no such concept"),
+        ({"steer": [joy | {"layer": 99}]}, "does not have the layer"),
+        ({"steer": [joy | {"kind": "shout"}]}, "kind"),
+        ({"steer": [joy] * 5}, "too many edits"),
+        ({"steer": [joy], "use_beam_search": True}, "beam search"),
+        ({"vllm_xargs": {"amygdala_tl_steer": [1]}}, "amygdala_tl_steer"),
+    ):
+        answer = running.client.post("/v1/completions", json={**GREEDY, "prompt": "One", **more})
+        assert answer.status_code == 400, answer.text
+        assert said in answer.json()["error"]["message"]
 
 
 def test_the_manifest_is_the_bundles_and_unknown_requests_are_404(server, bundle):

@@ -14,7 +14,7 @@ def test_readouts_are_off_without_a_bundle_and_keep_texts_to_themselves_with_one
     assert read_settings({}) is None
     found = read_settings(ON)
     assert (found.vectors, found.manifest) == (Path("r.safetensors"), Path("r.json"))
-    assert (found.key, found.with_text) == (None, False)
+    assert (found.key, found.with_text, found.steers) == (None, False, False)
 
 
 def test_a_key_does_not_show_in_messages_and_one_that_no_header_carries_is_refused():
@@ -27,8 +27,9 @@ def test_a_key_does_not_show_in_messages_and_one_that_no_header_carries_is_refus
 
 
 @pytest.mark.parametrize(("value", "on"), [("1", True), ("true", True), ("0", False), ("", False), ("off", False)])
-def test_text_is_shown_only_where_it_is_asked_for(value, on):
+def test_text_is_shown_and_requests_steer_only_where_it_is_asked_for(value, on):
     assert read_settings(ON | {"VLLM_READOUT_STREAM_TEXT": value}).with_text is on
+    assert read_settings(ON | {"VLLM_READOUT_STEER": value}).steers is on
 
 
 @pytest.mark.parametrize("wrong", ["", "any", "nan", "inf", "0", "-1"])

@@ -1,0 +1,119 @@
+"""Edits of a request's residual stream, as its parameters carry them from the serving process to the engine.
+
+An edit along a unit vector v is h + (amount - keep * (h.v)) v: `add` has keep 0; `erase` and `clamp` have keep 1 and replace the
+stream's part along v by `amount`. A request's edits of one layer apply in their order.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import msgspec
+import torch
+from torch import Tensor
+
+from amygdala_tl.decode import convert
+from amygdala_tl.errors import InputError
+from amygdala_tl.readout.record import Readout
+from amygdala_tl.routes.steer import Steer
+
+MOST_EDITS = 4
+"""Of one layer by one request. Every token of every request computes as many, because a compiled graph has a fixed shape."""
+
+_EDITS = "amygdala_tl_steer"
+_MEASURED = "amygdala_tl_measure"
+_REMEDY = "send fewer or other edits in `steer`"
+
+
+class Edit(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """One edit, in the terms of a served readout.
+
+    Attributes:
+        column: position of its layer on the readout's layer axis.
+        row: of its vector in `vectors_of`.
+        keep: how many times the stream's own part along the vector is taken away, 0 or 1.
+        amount: how much of the vector is added, in the units of the stream.
+    """
+
+    column: Annotated[int, msgspec.Meta(ge=0)]
+    row: Annotated[int, msgspec.Meta(ge=0)]
+    keep: Annotated[int, msgspec.Meta(ge=0, le=1)]
+    amount: Annotated[float, msgspec.Meta(gt=-1e30, lt=1e30)]
+
+
+def vectors_of(readout: Readout) -> Tensor:
+    """Return unit vectors [layer, row, d_model] in float32: those that read, then those to steer with unless they are missing."""
+    missing = readout.write_vectors is None and readout.provenance.writer is not None
+    rows = readout.vectors if missing else torch.cat([readout.vectors, readout.writing], dim=1)
+    unit: Tensor = rows.float() / rows.float().norm(dim=-1, keepdim=True)
+    return unit
+
+
+def edits_of(steers: Sequence[Steer], readout: Readout, units: Sequence[float]) -> list[Edit]:
+    """Return the edits that a request asks for.
+
+    Args:
+        steers: from the request.
+        readout: the served one.
+        units: mean residual norm of each of its layers, the unit of dose.
+
+    Raises:
+        InputError: the readout has no such concept or layer, or a layer has too many edits.
+        ReadoutError: its write vectors are missing.
+    """
+    edits = []
+    for steer in steers:
+        steer.direction(readout)  # raises
+        column, row = readout.column(steer.layer), readout.concepts.index(steer.concept)
+        keep, amount = int(steer.kind != "add"), 0.0 if steer.kind == "erase" else steer.dose * units[column]
+        edits.append(Edit(column, row + (0 if keep else len(readout.concepts)), keep, amount))
+    _refuse_too_many(edits)
+    return edits
+
+
+def put(edits: Sequence[Edit], extra_args: dict[str, Any]) -> None:
+    """Put edits into the parameters of a request."""
+    extra_args[_EDITS] = [list(msgspec.structs.astuple(edit)) for edit in edits]
+
+
+def edits_in(parameters: Any, shape: Sequence[int]) -> list[Edit]:
+    """Return the edits in a request's `SamplingParams`; empty for a request without any.
+
+    Args:
+        parameters: vLLM's, or None.
+        shape: of the vectors, [layer, row, d_model].
+
+    Raises:
+        InputError: what stands there are no edits of these vectors.
+    """
+    said = (getattr(parameters, "extra_args", None) or {}).get(_EDITS)
+    if not said:
+        return []
+    edits: list[Edit] = convert(said, list[Edit], label=_EDITS, remedy=_REMEDY)
+    if any(edit.column >= shape[0] or edit.row >= shape[1] for edit in edits):
+        raise InputError("no such vector", label=_EDITS, got=said, need=list(shape[:2]), remedy=_REMEDY)
+    _refuse_too_many(edits)
+    return edits
+
+
+def measuring() -> dict[str, Any]:
+    """Return the `extra_args` of a request of which the engine keeps the norms."""
+    return {_MEASURED: True}
+
+
+def is_measured(parameters: Any) -> bool:
+    """Return whether `measuring` stands in a request's parameters."""
+    return _MEASURED in (getattr(parameters, "extra_args", None) or {})
+
+
+def salted(edits: Sequence[Edit], salt: str | None, vectors_sha256: str) -> str:
+    """Return a salt with which a request finds the cached prefixes of requests with the same edits, and no others."""
+    said = msgspec.json.encode([vectors_sha256, edits, salt])
+    return "amygdala-tl-steer-" + hashlib.sha256(said).hexdigest()
+
+
+def _refuse_too_many(edits: Sequence[Edit]) -> None:
+    columns = [edit.column for edit in edits]
+    if (most := max(map(columns.count, columns), default=0)) > MOST_EDITS:
+        what = "too many edits of one layer"
+        raise InputError(what, got=most, need=f"at most {MOST_EDITS}", remedy=_REMEDY)
