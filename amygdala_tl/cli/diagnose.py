@@ -156,19 +156,30 @@ def report(
         Path | None, typer.Option(help="CSV file with columns word, valence, arousal (or any other numbers).")
     ] = None,
     steering: Annotated[Path | None, typer.Option(help="Results folder of `steer`: adds the causal check.")] = None,
+    plots: Annotated[
+        Path | None, typer.Option(help="Folder for SVG files of verdicts, layers, cross-talk and lengths.")
+    ] = None,
     model: options.ModelOption = None,
     as_json: options.Json = False,
 ) -> None:
     """Write one self-contained HTML page with all diagnostics, and print a summary."""
     from amygdala_tl.report.page import PAGE, write_report
 
-    check_outputs({out: PAGE}, [readout, readout.with_suffix(".json"), norms])
+    read = [readout, readout.with_suffix(".json"), norms]
+    check_outputs({out: PAGE}, read)
     words = None if norms is None else read_norms(norms)
     from amygdala_tl.readout.record import load_readout
     from amygdala_tl.steering.results import read_run
 
     run = None if steering is None else read_run(steering)
     bundle = load_readout(readout)
+    files = {"report": out}
+    if plots is not None:
+        from amygdala_tl.report.plots import plot_files, write_plots
+        from amygdala_tl.report.svg import FIGURE
+
+        files |= plot_files(bundle, plots)
+        check_outputs(dict.fromkeys(plot_files(bundle, plots).values(), FIGURE), read)
     corpus, store = training_data(bundle, readout, training_data_dir, activations_dir)
     make_folder(out.parent)
     from amygdala_tl.api.judge import judge
@@ -179,8 +190,10 @@ def report(
     with notes(error=as_json).status("diagnosing"):
         found = judge(bundle, corpus, store, lens, norms=words)
         write_report(found, out, run)
+        if plots is not None:
+            write_plots(found, plots)
     if as_json:
-        print_json({"report": out, **diagnosis_document(found)})
+        print_json({**files, **diagnosis_document(found)})
     else:
-        notes().print(file_list({"report": out}))
+        notes().print(file_list(files))
         printer().print(diagnosis_summary(found))
