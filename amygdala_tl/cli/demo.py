@@ -7,7 +7,7 @@ import typer
 from rich.rule import Rule
 
 from amygdala_tl.cli import options
-from amygdala_tl.cli.printer import printer
+from amygdala_tl.cli.printer import notes, printer
 from amygdala_tl.cli.read import show_reading, show_tokens
 from amygdala_tl.cli.stages import Stages, show_result
 from amygdala_tl.cli.train import run_train
@@ -59,7 +59,7 @@ def demo(output_dir: Annotated[Path, typer.Option(help="Folder for all results."
     console.print(Rule("extract", align="left"))
     with stages("extract"), running_demo_server() as url:
         console.print(f"memory server at {url}")
-        with extract_progress(console) as progress:
+        with extract_progress(notes(error=True)) as progress:
             corpus = extract(memory_mcp_url=url, rules=LabelRules(heldout_fraction=HELD_OUT), progress=progress)
         write_corpus(corpus, output_dir / "corpus")
     console.print(corpus_summary(corpus))

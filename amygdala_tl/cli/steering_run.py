@@ -67,7 +67,7 @@ def run_settings(
     make_folder(out, private=True)
     if config is None or not same_file(config, out / SETTINGS_FILE):
         write_settings(archived(settings, corpus, out), out)
-    with steering_progress(console) as progress:
+    with steering_progress(notes(error=True)) as progress:
         found = run(
             readout,
             lens,
@@ -112,7 +112,7 @@ def _training_data(
 
     corpus = corpus_of(readout, source.corpus)
     console.print(Rule("capture", align="left"))
-    with capture_progress(console) as progress:
+    with capture_progress(notes(error=True)) as progress:
         store, summary = capture_again(readout, corpus, lens_of(readout, settings.model), out / "activations", progress)
     console.print(capture_line(summary))
     return corpus, store

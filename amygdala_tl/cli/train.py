@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 ActivationsDir = Annotated[
     str | None, typer.Option(help="Folder or URL of the activations.", show_default="`activations` beside the output")
 ]
+OnlyReadable = Annotated[bool, typer.Option("--only-readable", help="Keep only concepts with the verdict `readable`.")]
 
 
 @options.of(MODEL, CAPTURE, FIT, OUTPUT, without=["token_components"])
@@ -41,14 +42,18 @@ def train(
     output: options.Output,
     activations_dir: ActivationsDir = None,
     verdicts: options.Verdicts = True,
+    only_readable: OnlyReadable = False,
     as_json: options.Json = False,
     **settings: Any,
 ) -> None:
     """Train a readout: `capture`, `fit` and `export` in one."""
+    if only_readable and not verdicts:
+        what, remedy = "verdicts say which concepts are readable", "leave one of the options out"
+        raise InputError(what, got="--only-readable --no-verdicts", remedy=remedy)
     console, stages, folder = printer(error=as_json), Stages(), activations_dir or output.parent / "activations"
     settings |= {"model": _model(settings), "activations_dir": folder, "verdicts": verdicts}
     data = _one_corpus(console, training_data_dir, output, settings["min_examples"])
-    run_train(console, stages, data, output, **settings)
+    run_train(console, stages, data, output, only_readable=only_readable, **settings)
     notes(error=as_json).print(stage_times(stages.seconds))
     if as_json:
         from amygdala_tl.readout.record import load_readout
@@ -99,7 +104,7 @@ def capture(
             lens = load(console, model) if engine != "vllm" else stack.enter_context(_load_vllm(console, model))
         from amygdala_tl.api.capture import capture as run
 
-        progress = stack.enter_context(capture_progress(console))
+        progress = stack.enter_context(capture_progress(notes(error=True)))
         store, summary = run(corpus, lens, activations_dir, progress=progress, **settings)
     if as_json:
         print_json({"activations": store.folder, **asdict(summary)})
@@ -147,9 +152,7 @@ def export(
     concept: Annotated[
         str | None, typer.Option(help="Keep this concept only; a control vector has one.", show_default="all")
     ] = None,
-    only_readable: Annotated[
-        bool, typer.Option("--only-readable", help="Keep only concepts with the verdict `readable`.")
-    ] = False,
+    only_readable: OnlyReadable = False,
     model: options.ModelOption = None,
     as_json: options.Json = False,
 ) -> None:
@@ -190,9 +193,13 @@ def run_train(
     model: ModelSettings = MODEL,
     activations_dir: str | Path,
     min_examples: int = FIT.min_examples,
+    only_readable: bool = False,
     **settings: Any,
 ) -> "Lens":
-    """Load the model, train with keywords of the verb, write the readout, and show each stage's result; returns the model."""
+    """Load the model, train with keywords of the verb, write the readout, and show each stage's result; returns the model.
+
+    With `only_readable`, concepts with another verdict are not written.
+    """
     from amygdala_tl.readout.bundle import outputs
 
     said = notes(error=console.stderr)
@@ -212,8 +219,11 @@ def run_train(
 
     stages.begin()
     settings |= {"min_examples": min_examples, "activations_dir": activations_dir, "on_result": show}
-    with capture_progress(said) as progress:
+    with capture_progress(notes(error=True)) as progress:
         readout = run(corpus, lens, progress=progress, **settings)
+    if only_readable:
+        trained, readout = readout, readout.only_readable()
+        said.print(f"{len(readout.concepts)} of {len(trained.concepts)} concepts are readable; the others are left out")
     readout.save(output)
     said.print(file_list({**_files(output, readout), "activations": activations_dir}))
     show_serving(said, output, lens.source)

@@ -1,7 +1,9 @@
-"""Progress bars for the long stages."""
+"""Progress of the long stages: a bar in a terminal, and a line now and then in a log."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from datetime import timedelta
 
 from rich.console import Console
 from rich.progress import (
@@ -16,10 +18,39 @@ from rich.progress import (
 
 from amygdala_tl.records import CaptureProgress, ProgressCallback
 
+EVERY = 30.0
+"""Seconds between the lines in a log."""
+
+Clock = Callable[[], float]
+
+
+class _Log:
+    """Prints how far a stage is, at most once in `EVERY` seconds, the first time after as long."""
+
+    def __init__(self, console: Console, stage: str, unit: str, clock: Clock) -> None:
+        self._console, self._stage, self._unit, self._clock = console, stage, unit, clock
+        self._since, self._done = clock(), 0
+
+    def __call__(self, count: str, done: int, total: int) -> None:
+        """Print `count`, the units a second since the last line, and the time left, if a line is due."""
+        seconds, units = (now := self._clock()) - self._since, done - self._done
+        if seconds < EVERY:
+            return
+        rate = f", {units / seconds:,.0f} {self._unit}/s" if self._unit else ""
+        left = "" if not units else f", {timedelta(seconds=round((total - done) * seconds / units))} left"
+        self._console.print(f"{self._stage}: {count}{rate}{left}")
+        self._since, self._done = now, done
+
 
 @contextmanager
-def capture_progress(console: Console) -> Iterator[ProgressCallback]:
-    """Show a bar over tokens for `capture`, with texts, tokens/s and time left."""
+def capture_progress(console: Console, clock: Clock = time.monotonic) -> Iterator[ProgressCallback]:
+    """Show texts, tokens/s and time left of `capture`, as a bar over tokens or as lines."""
+    if not console.is_terminal:
+        log = _Log(console, "capture", "tokens", clock)
+        yield lambda state: log(
+            f"{state.texts_done:,} of {state.texts_total:,} texts", state.tokens_done, state.tokens_total
+        )
+        return
     columns = (
         TextColumn("capture"),
         BarColumn(),
@@ -27,7 +58,7 @@ def capture_progress(console: Console) -> Iterator[ProgressCallback]:
         TextColumn("{task.fields[rate]} tokens/s"),
         TimeRemainingColumn(),
     )
-    with _progress(console, *columns) as bar:
+    with _bar(console, *columns) as bar:
         task = bar.add_task("capture", total=None, texts="0", rate="-", visible=False)
 
         def show(state: CaptureProgress) -> None:
@@ -39,23 +70,35 @@ def capture_progress(console: Console) -> Iterator[ProgressCallback]:
         yield show
 
 
-def extract_progress(console: Console) -> AbstractContextManager[Callable[[int, int], None]]:
-    """Show a bar over nodes for `extract`."""
-    return _counting(console, SpinnerColumn(), TextColumn("reading nodes"), BarColumn(), MofNCompleteColumn())
+def extract_progress(
+    console: Console, clock: Clock = time.monotonic
+) -> AbstractContextManager[Callable[[int, int], None]]:
+    """Show how many nodes `extract` has read, as a bar or as lines."""
+    columns = SpinnerColumn(), TextColumn("reading nodes"), BarColumn(), MofNCompleteColumn()
+    return _counting(console, "extract", "nodes", clock, *columns)
 
 
-def steering_progress(console: Console) -> AbstractContextManager[Callable[[int, int], None]]:
-    """Show a bar over blocks of work for `steer`."""
-    return _counting(console, TextColumn("steering"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+def steering_progress(
+    console: Console, clock: Clock = time.monotonic
+) -> AbstractContextManager[Callable[[int, int], None]]:
+    """Show how many blocks of work `steer` has done, as a bar or as lines."""
+    columns = TextColumn("steering"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    return _counting(console, "steer", "blocks", clock, *columns)
 
 
-def _progress(console: Console, *columns: ProgressColumn) -> Progress:
-    """Return bars that vanish when they are done, and no bars in a pipe or a file, where each would leave a blank line."""
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+def _bar(console: Console, *columns: ProgressColumn) -> Progress:
+    """Return a bar that vanishes when it is done."""
+    return Progress(*columns, console=console, transient=True)
 
 
 @contextmanager
-def _counting(console: Console, *columns: ProgressColumn) -> Iterator[Callable[[int, int], None]]:
-    with _progress(console, *columns) as bar:
+def _counting(
+    console: Console, stage: str, unit: str, clock: Clock, *columns: ProgressColumn
+) -> Iterator[Callable[[int, int], None]]:
+    if not console.is_terminal:
+        log = _Log(console, stage, "", clock)
+        yield lambda done, total: log(f"{done:,} of {total:,} {unit}", done, total)
+        return
+    with _bar(console, *columns) as bar:
         task = bar.add_task("", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

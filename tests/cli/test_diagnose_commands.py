@@ -65,8 +65,12 @@ def test_report_writes_one_page_with_every_concept(capsys, common, tmp_path):
     data, model = common
     (tmp_path / "norms.csv").write_text("word,valence,arousal\njoy,8.2,6\ngrief,1.7,5\nCalm,7,2\nanxiety,2.4,7\n")
     page = tmp_path / "new" / "folder" / "page.html"
-    code, out, _ = run(capsys, "report", *data, *model, "--out", page, "--norms", tmp_path / "norms.csv")
+    norms, plots = ("--norms", tmp_path / "norms.csv"), tmp_path / "plots"
+    code, out, _ = run(capsys, "report", *data, *model, "--out", page, *norms, "--plots", plots)
     assert code == 0
+    names = {"verdicts", "layers", "lengths", "cross-talk-2", "cross-talk-3"}
+    assert {path.name for path in plots.iterdir()} == {f"{name}.svg" for name in names}
+    assert str(plots / "layers.svg") in out
     assert "7 concepts on all texts" in out
     text = page.read_text(encoding="utf-8")
     for part in ("loneliness", "valence", "arousal", "Readout report"):
@@ -139,6 +143,30 @@ def test_an_unjudged_fit_has_no_readable_concepts_to_export(capsys, workplace, t
     code, _, err = run(capsys, "export", "--fit-file", fitted, "--output", output, "--only-readable")
     assert code == 2
     assert "not judged" in err
+
+
+def test_train_writes_readable_concepts_only_or_says_that_there_are_none(capsys, workplace, tiny_checkpoint, tmp_path):
+    output, model = tmp_path / "r.safetensors", ("--model", tiny_checkpoint("llama"))
+    where = ("--training-data-dir", workplace / "corpus", "--activations-dir", workplace / "activations")
+    how = ("--target-layers", "3", "--aggregator", "whitened", "--only-readable")
+    code, out, err = run(capsys, "train", *where, "--output", output, *model, *how)
+    readable = re.findall(r"^(\w+) +readable", out, re.M)
+    if not readable:  # a random model may know nothing
+        assert (code, output.exists()) == (2, False)
+        assert "no concept is readable" in err
+        return
+    bundle = load_readout(output)
+    assert (code, set(bundle.concepts)) == (0, set(readable))
+    assert {of.verdict for of in bundle.verdicts.values()} == {"readable"}
+    assert f"{len(readable)} of 7 concepts are readable" in out
+
+
+def test_train_cannot_keep_readable_concepts_without_verdicts(capsys, workplace, tmp_path):
+    how = ("--model", tmp_path / "no-such-model", "--no-verdicts", "--only-readable")
+    where = ("--training-data-dir", workplace / "corpus", "--output", tmp_path / "r.safetensors")
+    code, _, err = run(capsys, "train", *where, *how)
+    assert code == 2
+    assert "verdicts say which concepts are readable" in err
 
 
 def test_mistakes_are_told_in_one_message(capsys, common, workplace, tmp_path):
