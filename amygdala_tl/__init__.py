@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from amygdala_tl.api.load_ray import load_ray
     from amygdala_tl.api.load_vllm import load_vllm
     from amygdala_tl.api.push import push
-    from amygdala_tl.api.score import score
+    from amygdala_tl.api.score import score, score_tokens
     from amygdala_tl.api.steer import steer
     from amygdala_tl.api.suggest_words import suggest_words
     from amygdala_tl.api.thresholds import thresholds
@@ -49,14 +49,14 @@ if TYPE_CHECKING:
 __all__ = [
     "Ablate", "Add", "AmygdalaError", "Clamp", "Corpus", "Erase", "Readout", "capture", "control_vector", "cross_talk",
     "evaluate", "export", "extract", "fit", "fit_eraser", "intervene", "judge", "load_model", "load_ray", "load_readout",
-    "load_vllm", "pull", "push", "read_corpus", "read_training_data", "readout_client", "score", "steer", "suggest_words",
-    "thresholds", "train", "verify", "wrap", "write_corpus",
+    "load_vllm", "pull", "push", "read_corpus", "read_training_data", "readout_client", "score", "score_tokens", "steer",
+    "suggest_words", "thresholds", "train", "verify", "wrap", "write_corpus",
 ]  # fmt: skip
 
 __getattr__ = lazily(
     __name__, api__capture="capture", api__control_vector="control_vector", api__cross_talk="cross_talk",
     api__evaluate="evaluate", api__export="export", api__extract="extract", api__fit="fit", api__fit_eraser="fit_eraser",
-    api__judge="judge", api__load_ray="load_ray", api__load_vllm="load_vllm", api__push="push", api__score="score",
+    api__judge="judge", api__load_ray="load_ray", api__load_vllm="load_vllm", api__push="push", api__score="score score_tokens",
     api__steer="steer", readout__hub="pull",
     api__suggest_words="suggest_words", api__thresholds="thresholds", api__train="train", api__verify="verify",
     corpus__loader="read_training_data", corpus__io="read_corpus write_corpus", corpus__record="Corpus",

@@ -10,6 +10,9 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
+FULL_Z = 3.0
+"""Standard deviations at which a bar is full and a colour is saturated."""
+
 LONGEST = 2000
 """Most characters that an error message or a table cell shows of one text from outside."""
 
@@ -53,6 +56,38 @@ def html_table(head: Sequence[str], rows: Iterable[Sequence[object]], *, caption
     top = "".join(f"<th>{escape(name)}</th>" for name in head)
     body = "".join(f"<tr>{''.join(f'<td>{escape(cell(value))}</td>' for value in row)}</tr>" for row in rows)
     return f"<table>{caption}<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def html_tokens(pieces: Sequence[str], values: Sequence[float | None], titles: Sequence[str]) -> str:
+    """Return a text as HTML, each token on the colour of its z: orange above the mean, blue below, none for None and NaN.
+
+    Args:
+        pieces: characters of each token.
+        values: z of each token.
+        titles: what a pointer over each token shows.
+    """
+    spans = (
+        f'<span title="{escape(safe(title))}" style="background:{_colour(value)}">{escape(safe(piece))}</span>'
+        for piece, value, title in zip(pieces, values, titles, strict=True)
+    )
+    return f'<div style="white-space:pre-wrap;line-height:1.7">{"".join(spans)}</div>'
+
+
+def html_bars(names: Sequence[str], values: Sequence[float]) -> str:
+    """Return an HTML table with a bar for each z, which is full at `FULL_Z` and empty below zero."""
+    rows = "".join(
+        f'<tr><td>{escape(safe(name))}</td><td><div style="width:8em"><div style="height:.8em;background:#ee9b3d;'
+        f'width:{100 * min(max(value, 0.0), FULL_Z) / FULL_Z:.0f}%"></div></div></td><td>{value:+.1f}</td></tr>'
+        for name, value in zip(names, values, strict=True)
+    )
+    return f"<table>{rows}</table>"
+
+
+def _colour(value: float | None) -> str:
+    """Return a colour that lets dark and light text through."""
+    if value is None or value != value:
+        return "none"
+    return f"rgba({'238,155,61' if value > 0 else '74,143,196'},{0.8 * min(abs(value), FULL_Z) / FULL_Z:.2f})"
 
 
 def cell(value: object) -> str:

@@ -12,8 +12,10 @@ LOCK = (ROOT / ".ci" / "dev.lock.txt").read_text()
 PINNED = dict(re.findall(r"^([a-z0-9-]+)(?:\[[^\]]*\])?==([^ ;]+)", LOCK, re.M))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = {
-    name: lines for name, lines in PROJECT["optional-dependencies"].items() if name != "ray"
-}  # `dev` is without it
+    name: lines
+    for name, lines in PROJECT["optional-dependencies"].items()
+    if name not in ("ray", "inspect", "notebook")
+}  # `dev` is without them
 WANTED = [Requirement(line) for line in sum(EXTRAS.values(), PROJECT["dependencies"])]
 
 

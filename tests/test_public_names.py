@@ -9,7 +9,8 @@ import pytest
 PUBLIC = {
     "": "Ablate Add AmygdalaError Clamp Corpus Erase Readout capture control_vector cross_talk evaluate export extract "
     "fit fit_eraser intervene judge load_model load_ray load_readout load_vllm pull push "
-    "read_corpus read_training_data readout_client score steer suggest_words thresholds train verify wrap write_corpus",
+    "read_corpus read_training_data readout_client score score_tokens steer suggest_words thresholds train "
+    "verify wrap write_corpus",
     "memory": "TagLine ToolNames read_graph_file read_memory_server split_tag_line",
     "corpus": "Corpus LabelRules build_corpus count_examples read_again read_corpus read_training_data write_corpus",
     "lens": "Lens exported generate load_model parse_layers run_resid_post wrap",
@@ -27,6 +28,7 @@ PUBLIC = {
     "demo": "demo_graph_path",
     "serve": "readout_app",
     "net": "", "api": "", "routes": "", "vllm": "", "web": "", "report": "", "cli": "",
+    "inspect_ai": "",
 }  # fmt: skip
 """Room -> its public names. A change here is a change for users: CHANGELOG.md says so too."""
 

@@ -1,13 +1,15 @@
 """Text from outside is data in a terminal: nothing that it obeys or hides passes."""
 
 import json
+import math
+import re
 import unicodedata
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from amygdala_tl.errors import AmygdalaError
-from amygdala_tl.show import LONGEST, safe, safe_json, shortened
+from amygdala_tl.show import LONGEST, html_bars, html_tokens, safe, safe_json, shortened
 
 ANYTHING = st.text(st.characters(categories=None), max_size=60)  # lone surrogates too
 
@@ -48,3 +50,21 @@ def test_a_message_has_no_escape_and_no_endless_name():
     assert len(said) < LONGEST + 200
     assert "\x9b" not in said
     assert shortened("short") == "short"
+
+
+def test_tokens_in_a_notebook_are_text_and_coloured_by_their_sign():
+    shown = html_tokens(["<b>joy", " gone"], [3.0, math.nan], ['a "title"', ""])
+    assert "&lt;b&gt;joy" in shown
+    assert "<b>" not in shown
+    assert "a &quot;title&quot;" in shown
+    first, second = re.findall(r"background:([^\"]+)", shown)
+    assert first == "rgba(238,155,61,0.80)"
+    assert second == "none"
+    assert "rgba(74,143,196,0.40)" in html_tokens(["x"], [-1.5], [""])
+
+
+def test_a_bar_is_full_at_three_deviations_and_empty_below_the_mean():
+    shown = html_bars(["<i>", "calm", "grief"], [1.5, 9.0, -2.0])
+    assert re.findall(r"width:(\d+)%", shown) == ["50", "100", "0"]
+    assert "&lt;i&gt;" in shown
+    assert "-2.0" in shown

@@ -19,7 +19,7 @@ from amygdala_tl.files import cache_dir, make_folder, unfinished_folder
 from amygdala_tl.lens.embedded import PACKAGE, checked_gguf, embedded_gguf
 
 DISTRIBUTION = "amygdala-tl"
-EXTRAS = ("gguf", "serve", "ray", "demo")
+EXTRAS = ("gguf", "serve", "ray", "inspect", "notebook", "demo")
 """Extras for users; the others are for work on the package."""
 
 PLUGIN = "amygdala_tl_readout"

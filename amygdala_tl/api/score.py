@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from html import escape
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -21,6 +22,7 @@ from amygdala_tl.lens.model import Lens
 from amygdala_tl.lens.tokenize import TokenizedText, Unreadable
 from amygdala_tl.readout.record import Readout, load_readout
 from amygdala_tl.readout.windows import WIDTHS, Window, largest_windows
+from amygdala_tl.show import html_bars, html_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +35,32 @@ class TokenScores:
         readable: [token, layer], False for attention sinks: their scores mean nothing.
         combined: [token, concept] z over all layers, which means nothing where a layer is not readable; None if the readout has
             no such score.
+        concepts: names of the concept axis.
+
+    A notebook shows the text with its tokens coloured by the strongest concept, and bars of the strongest concepts.
     """
 
     pieces: tuple[str, ...]
     scores: Float[Tensor, "token layer concept"]
     readable: Tensor
     combined: Float[Tensor, "token concept"] | None = None
+    concepts: tuple[str, ...] = ()
 
+    def _repr_html_(self) -> str:
+        z = self.scores.mean(dim=1) if self.combined is None else self.combined
+        z = z.masked_fill(~self.readable.all(dim=1, keepdim=True), torch.nan)
+        means = z.nanmean(dim=0)
+        strongest = means.nan_to_num(-torch.inf).argsort(descending=True)[:_BARS].tolist()
+        names = [self.concepts[place] for place in strongest]
+        titles = [
+            " ".join(f"{name} {value:+.1f}" for name, value in zip(names, row, strict=True))
+            for row in z[:, strongest].tolist()
+        ]
+        coloured = html_tokens(self.pieces, z[:, strongest[0]].tolist(), titles)
+        return f"{coloured}<p>coloured by {escape(names[0])}; mean z:</p>{html_bars(names, means[strongest].tolist())}"
+
+
+_BARS = 5  # concepts that a notebook shows
 
 LONG = 2 * max(WIDTHS)
 """Readable tokens from which on a text has its strongest windows beside its mean."""
@@ -205,7 +226,10 @@ def score_tokens(
     tokenized = tokenize_for(lens, texts, settings)
     shape = (1, len(readout.layers), len(readout.concepts))
     results = [
-        TokenScores((text,), torch.full(shape, torch.nan), torch.zeros(shape[:2], dtype=torch.bool)) for text in texts
+        TokenScores(
+            (text,), torch.full(shape, torch.nan), torch.zeros(shape[:2], dtype=torch.bool), None, readout.concepts
+        )
+        for text in texts
     ]
     for batch in run_batches(lens, tokenized, readout.layers):
         residuals = batch.residuals.float().cpu()
@@ -216,7 +240,7 @@ def score_tokens(
             own = batch.tokens.content[row].cpu()
             pieces, readable = _pieces(texts[index], tokenized[index], readout), batch.readable[row].cpu()[own]
             over_all = None if combined is None else combined[row][own]
-            results[index] = TokenScores(pieces, scores[row][own], readable, over_all)
+            results[index] = TokenScores(pieces, scores[row][own], readable, over_all, readout.concepts)
     return results
 
 

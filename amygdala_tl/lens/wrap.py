@@ -66,12 +66,14 @@ def wrap(model: Any, tokenizer: PreTrainedTokenizerBase | None = None) -> Lens:
     tokenizer = tokenizer or _own_tokenizer(model)
     fingerprint, exact = weights_fingerprints(model.parameters())
     golden = _settled_numbers(model, int(cfg.n_ctx))
+    # Neither name is there for a model that its user has made from a configuration.
+    called = (getattr(cfg, name, None) for name in ("original_architecture", "architecture"))
     check_vocabulary(model.W_E, tokenizer, type(model).__name__)
     info = ModelInfo(
         id=short_name(named or cfg.model_name or type(model).__name__),
         revision=getattr(config, "_commit_hash", None),
         fingerprint=RENAMED + fingerprint,
-        architecture=getattr(cfg, "original_architecture", None) or cfg.architecture or type(original).__name__,
+        architecture=next(filter(None, called), type(model if original is None else original).__name__),
         engine=engine,
         versions=versions(),
         dtype=str(first.dtype).removeprefix("torch."),

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from amygdala_tl.report.grid import grid
-from amygdala_tl.show import shortened
+from amygdala_tl.show import FULL_Z, shortened
 
 if TYPE_CHECKING:
     import torch
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from amygdala_tl.readout.windows import Window
 
 BAR_WIDTH = 12
-BAR_FULL = 3.0
-"""Standard deviations at which a bar is full and a colour is saturated."""
 
 _SHOWN = 36
 """Characters of a window that a table shows."""
@@ -109,12 +107,12 @@ def _beginning(text: str) -> str:
 
 
 def _bar(value: float) -> list[tuple[str, str]]:
-    filled = round(BAR_WIDTH * min(max(value, 0.0), BAR_FULL) / BAR_FULL)
+    filled = round(BAR_WIDTH * min(max(value, 0.0), FULL_Z) / FULL_Z)
     return [("\u2588" * filled, "green" if value >= 1.0 else "yellow"), ("\u00b7" * (BAR_WIDTH - filled), "dim")]
 
 
 def _shade(score: float) -> str:
-    strength = min(abs(score), BAR_FULL) / BAR_FULL
+    strength = min(abs(score), FULL_Z) / FULL_Z
     if strength < 0.1:
         return ""
     low = round(255 * (1.0 - strength))

@@ -94,6 +94,15 @@ def test_token_scores_are_projections_of_each_token_and_their_pieces_make_the_te
         torch.testing.assert_close(result.scores, naive, rtol=1e-4, atol=1e-4)
 
 
+def test_a_notebook_shows_tokens_by_the_strongest_concept(bundle, tiny):
+    (found,) = score_tokens(["The lamp went out <again>."], load_readout(bundle), tiny)
+    z = found.combined[found.readable.all(dim=1)].mean(dim=0)
+    shown = found._repr_html_()
+    assert f"coloured by {found.concepts[int(z.argmax())]};" in shown
+    assert f"{float(z.max()):+.1f}" in shown
+    assert "&lt;again" in shown
+
+
 def test_z_of_texts_are_those_of_their_numbers_of_tokens(corpus, bundle, tiny):
     readout, some = load_readout(bundle), [text for text in corpus.texts if text.split == "heldout"][:3]
     texts = [text.text for text in some]
