@@ -43,12 +43,13 @@ ROOMS = {
     "serve": BASE | {"lens", "readout", "steering", "routes"},
     "report": BASE | {"corpus", "directions", "readout", "diagnostics", "steering", "web"},
     "demo": BASE | {"memory", "net"},
+    "inspect_ai": BASE | {"live"},
 }
 ROOMS["api"] = set(ROOMS) - {"report"}
 ROOMS["cli"] = set(ROOMS)
 THIRD_PARTY_DOORS = {
     "transformer_lens": {"lens"}, "transformers": {"lens"}, "mcp": {"demo"}, "vllm": {"vllm"}, "textual": {"live"},
-    "uvicorn": {"net"},
+    "uvicorn": {"net"}, "inspect_ai": {"inspect_ai"},
 }  # fmt: skip
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
