@@ -6,9 +6,12 @@ names are those of one version.
 
 import ctypes
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
+import gguf
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
@@ -98,3 +101,44 @@ class LlamaCpp:
         assert self._call("llama_decode", INT, POINTER, _Batch)(self.context, batch) == 0
         found = self._call("llama_get_logits_ith", ctypes.POINTER(ctypes.c_float), POINTER, INT)(self.context, -1)
         return torch.tensor(np.ctypeslib.as_array(found, (self.n_vocabulary,)).copy())
+
+
+def llama_library() -> str:
+    """Path of the library with llama.cpp in it; skips the test where this version is not installed."""
+    package = pytest.importorskip("xllamacpp.xllamacpp", reason=f"llama.cpp: pip install --no-deps {PACKAGE}")
+    if (found := version("xllamacpp")) != PACKAGE.partition("==")[2]:
+        pytest.skip(f"this is xllamacpp {found}: pip install --no-deps {PACKAGE}")
+    return str(package.__file__)
+
+
+def rotary(weight, n_heads):
+    """Rows of a query or key matrix in llama.cpp's order: pairs of rotary axes side by side."""
+    return weight.reshape(n_heads, 2, -1, weight.shape[1]).swapaxes(1, 2).reshape(weight.shape)
+
+
+def written_gguf(model, path):
+    """Write the weights of a small Llama as llama.cpp reads them, in float32 and without a vocabulary."""
+    config, writer = model.config, gguf.GGUFWriter(path, "llama")
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
+    writer.add_tokenizer_model("no_vocab")
+    writer.add_vocab_size(config.vocab_size)
+    for name, weight in model.state_dict().items():
+        weight = weight.float().numpy()
+        if ".q_proj." in name:
+            weight = rotary(weight, config.num_attention_heads)
+        if ".k_proj." in name:
+            weight = rotary(weight, config.num_key_value_heads)
+        writer.add_tensor(names.get_name(name, try_suffixes=(".weight",)), np.ascontiguousarray(weight))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path

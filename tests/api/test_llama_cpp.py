@@ -1,8 +1,5 @@
 """An exported control vector does in llama.cpp what `Add` does on TransformerLens, at the same layer and dose."""
 
-from importlib.metadata import version
-
-import gguf
 import numpy as np
 import pytest
 import torch
@@ -13,7 +10,7 @@ from amygdala_tl.activations import pool_texts
 from amygdala_tl.lens.embedded import embedded_gguf
 from amygdala_tl.readout.control_vector import control_vector_bytes
 from amygdala_tl.records import CaptureSettings
-from tests.llama_cpp import PACKAGE, LlamaCpp
+from tests.llama_cpp import LlamaCpp, llama_library, written_gguf
 
 TEXT = "The letter came this morning, and when I read it I felt"
 GLAD = ["What a wonderful, happy day!", "We laughed and danced with joy."]
@@ -24,44 +21,7 @@ DOSE = 0.2
 
 @pytest.fixture(scope="module")
 def library():
-    """Path of the library with llama.cpp in it."""
-    package = pytest.importorskip("xllamacpp.xllamacpp", reason=f"llama.cpp: pip install --no-deps {PACKAGE}")
-    if (found := version("xllamacpp")) != PACKAGE.partition("==")[2]:
-        pytest.skip(f"this is xllamacpp {found}: pip install --no-deps {PACKAGE}")
-    return package.__file__
-
-
-def rotary(weight, n_heads):
-    """Rows of a query or key matrix in llama.cpp's order: pairs of rotary axes side by side."""
-    return weight.reshape(n_heads, 2, -1, weight.shape[1]).swapaxes(1, 2).reshape(weight.shape)
-
-
-def written_gguf(model, path):
-    """Write the weights of a small Llama as llama.cpp reads them, in float32 and without a vocabulary."""
-    config, writer = model.config, gguf.GGUFWriter(path, "llama")
-    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
-    writer.add_context_length(config.max_position_embeddings)
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_block_count(config.num_hidden_layers)
-    writer.add_feed_forward_length(config.intermediate_size)
-    writer.add_head_count(config.num_attention_heads)
-    writer.add_head_count_kv(config.num_key_value_heads)
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
-    writer.add_tokenizer_model("no_vocab")
-    writer.add_vocab_size(config.vocab_size)
-    for name, weight in model.state_dict().items():
-        weight = weight.float().numpy()
-        if ".q_proj." in name:
-            weight = rotary(weight, config.num_attention_heads)
-        if ".k_proj." in name:
-            weight = rotary(weight, config.num_key_value_heads)
-        writer.add_tensor(names.get_name(name, try_suffixes=(".weight",)), np.ascontiguousarray(weight))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path
+    return llama_library()
 
 
 class Pair:
