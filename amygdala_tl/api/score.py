@@ -53,7 +53,7 @@ class TokenScores:
         strongest = means.nan_to_num(-torch.inf).argsort(descending=True)[:_BARS].tolist()
         names = [self.concepts[place] for place in strongest]
         titles = [
-            " ".join(f"{name} {value:+.1f}" for name, value in zip(names, row, strict=True))
+            " ".join(f"{name} {value:+.1f}" for name, value in zip(names, row, strict=True) if value == value)
             for row in z[:, strongest].tolist()
         ]
         coloured = html_tokens(self.pieces, z[:, strongest[0]].tolist(), titles)
