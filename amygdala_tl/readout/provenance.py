@@ -80,9 +80,12 @@ class Verdicts(dict[str, Verdict]):
             columns |= ends or {name: column}
         return frame(columns, library)
 
-    def __repr__(self) -> str:
+    def __str__(self) -> str:
         count = {name: sum(each.verdict == name for each in self.values()) for name in _VERDICTS}
-        return f"Verdicts({', '.join(f'{n} {name}' for name, n in count.items() if n) or 'none'})"
+        return ", ".join(f"{n} {name}" for name, n in count.items() if n) or "none"
+
+    def __repr__(self) -> str:
+        return f"Verdicts({self})"
 
     def _repr_html_(self) -> str:
         head = ("concept", "verdict", "AUROC", "from", "to", "random", "bag of words", "layer")

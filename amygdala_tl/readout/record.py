@@ -350,7 +350,7 @@ class Readout:
             f"{len(self.concepts)} concepts x layers {', '.join(map(str, self.layers))} x {self.d_model}",
             *([] if said.model is None else [f"of {said.model.id}"]),
             *([] if said.method is None else [said.method]),
-            *([repr(self.verdicts)] if said.verdicts else []),
+            *([str(self.verdicts)] if said.verdicts else []),
         ]
         return f"Readout({'; '.join(parts)})"
 
