@@ -44,7 +44,7 @@ OWN = {
         "query_tool",
         "render_tool",
     },
-    "train": {"training_data_dir", "output", "activations_dir", "verdicts"},
+    "train": {"training_data_dir", "output", "activations_dir", "verdicts", "only_readable"},
     "capture": {"training_data_dir", "activations_dir", "engine", "ray", "workers"},
     "fit": {"training_data_dir", "activations_dir", "output", "target_layers", "verdicts"},
     "layers": {"training_data_dir", "activations_dir", "target_layers"},
