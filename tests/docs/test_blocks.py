@@ -39,6 +39,8 @@ FOLLOWED = [
 CHEAPER = {"--random": "3", "--samples": "1", "--doses": "0,0.2"}
 """Options of `steer` -> values with which it takes seconds."""
 
+FEW_PROBE_TEXTS = ("--probe-texts", "4")
+
 ONE_METHOD = ("--aggregator", "whitened")
 """What `train` fits on the pages: `demo` compares all methods, in a third of a minute."""
 
@@ -122,6 +124,7 @@ def follow_console(block, servers, names):
         if words[0] == "steer":
             pairs = itertools.pairwise(["", *words])
             words = [CHEAPER.get(before, word) for before, word in pairs] + ["--concepts", "joy", "--layers", "14"]
+            words += [] if "--probe-texts" in words else FEW_PROBE_TEXTS
         if words[0] == "train" and "--aggregator" not in words:
             words += ONE_METHOD
         assert run(*words) == 0, f"{block}: {command}"
