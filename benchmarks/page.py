@@ -179,7 +179,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kinds", default="first,frames,heap")
-    parser.add_argument("--tokens", type=int, default=2000, help="length of the answer whose frames are counted")
+    parser.add_argument("--tokens", type=int, default=2000, help="tokens of the answer during which frames are counted")
     said = parser.parse_args()
     executable = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     with sync_playwright() as started:

@@ -13,8 +13,8 @@ from torch import Tensor
 
 SHARE = 0.5
 """Share of the chance level, coordinates over texts, that is taken off a canonical correlation. The derivation for unpenalised
-regression takes all of it. A shrunk covariance predicts with less noise: by cross-validation on the demo graph and on
-GoEmotions' training texts half of it separates best (docs/directions.md)."""
+regression takes all of it, which is too much for a shrunk covariance: by cross-validation on the demo graph and on GoEmotions'
+training texts, concepts are read best at a half to three quarters. At a half, related concepts stay further apart."""
 
 FLOOR = 0.01
 """Least factor, so that no direction vanishes."""
@@ -38,7 +38,7 @@ def borrow(
             the fit over the number of texts.
 
     Returns:
-        Vectors whose length has no meaning; NaN where `vectors` are.
+        Vectors of any length; NaN where `vectors` are NaN.
     """
     usable = torch.isfinite(vectors).all(dim=1)
     own, scale = vectors[usable].double(), weights[usable].double()[:, None]

@@ -84,7 +84,7 @@ def edits_in(parameters: Any, shape: Sequence[int]) -> list[Edit]:
         shape: of the vectors, [layer, row, d_model].
 
     Raises:
-        InputError: what stands there are no edits of these vectors.
+        InputError: the parameters hold something else than edits of these vectors.
     """
     said = (getattr(parameters, "extra_args", None) or {}).get(_EDITS)
     if not said:
@@ -102,7 +102,7 @@ def measuring() -> dict[str, Any]:
 
 
 def is_measured(parameters: Any) -> bool:
-    """Return whether `measuring` stands in a request's parameters."""
+    """Return whether a request was sent with `measuring`."""
     return _MEASURED in (getattr(parameters, "extra_args", None) or {})
 
 
