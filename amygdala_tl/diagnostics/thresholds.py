@@ -9,9 +9,9 @@ which bounds it for this sample.
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from jaxtyping import Float
 from scipy.special import betaincinv
 
@@ -59,7 +59,7 @@ class Thresholds:
 
 
 def alert_thresholds(
-    largest: Float[npt.NDArray[np.floating], "turn concept"],
+    largest: Float[np.ndarray[Any, np.dtype[np.floating]], "turn concept"],
     false_alarms: float,
     *,
     concepts: tuple[str, ...],
