@@ -21,9 +21,10 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.table import Table
+from shapes import SIZES, config_of
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import AutoModelForCausalLM, LlamaConfig, Qwen3_5TextConfig, Qwen3Config
+from transformers import AutoModelForCausalLM
 
 import amygdala_tl as at
 from amygdala_tl.activations.runner import pool_texts, run_batches, tokenize_for
@@ -38,19 +39,6 @@ from amygdala_tl.settings import CAPTURE
 PARTS = ("agree", "verdicts", "memory", "rate")
 JOINED = 12
 """Texts of GoEmotions that make one long text, of about 200 tokens."""
-
-SIZES: dict[str, Any] = {
-    # Shapes of Llama 3.2 1B, Llama 3.1 8B, Qwen3 32B and the text part of Qwen3.5 27B, from their configurations.
-    "1B": (LlamaConfig, {"hidden_size": 2048, "intermediate_size": 8192, "num_hidden_layers": 16, "num_attention_heads": 32,
-                         "num_key_value_heads": 8, "head_dim": 64}),
-    "8B": (LlamaConfig, {"hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32, "num_attention_heads": 32,
-                         "num_key_value_heads": 8}),
-    "32B": (Qwen3Config, {"hidden_size": 5120, "intermediate_size": 25600, "num_hidden_layers": 64, "num_attention_heads": 64,
-                          "num_key_value_heads": 8, "head_dim": 128}),
-    "27B hybrid": (Qwen3_5TextConfig, {"hidden_size": 5120, "intermediate_size": 17408, "num_hidden_layers": 64,
-                                       "num_attention_heads": 24, "num_key_value_heads": 4, "head_dim": 256,
-                                       "linear_num_key_heads": 16, "linear_num_value_heads": 48}),
-}  # fmt: skip
 
 Row = tuple[str, str, str]
 
@@ -189,8 +177,7 @@ def rates(size: str, short: list[str], long: list[str], options: argparse.Namesp
     tokenizer = at.load_model("embedded", "float32", "cpu").tokenizer
     start = time.perf_counter()
     with torch.device(options.device):
-        kind, shape = SIZES[size]
-        config = kind(**shape, vocab_size=49_152, max_position_embeddings=8192, attn_implementation="eager")
+        config = config_of(size, attn_implementation="eager")
         hf_model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16, attn_implementation="eager")
     hf_model.eval().requires_grad_(False)
     made = time.perf_counter() - start

@@ -1,9 +1,11 @@
 """What readouts cost a server: the embedded model with 171 concepts x 4 layers, beside the same server without them.
 
     python benchmarks/serving.py --pairs 20
+    python benchmarks/serving.py --pairs 10 --size 8B --at-once 64 --steer      # on a GPU
 
-Two vLLM servers stand side by side, one with the plugin on; a run goes to one while the other is idle, and each pair of runs
-goes to both, in alternating order, with the same prompts. A run is eight requests at once: `decode` generates 40 tokens each,
+Two vLLM servers of the embedded model, or of random weights of a usual shape, stand side by side, one with the plugin on; a run
+goes to one while the other is idle, and each pair of runs goes to both, in alternating order, with the same prompts. A run is
+eight requests at once, or as many as are asked for: `decode` generates 40 tokens each,
 `decode, streamed` the same as server-sent events, `prefill` reads prompts of 256 tokens and generates one. The ratio of a pair is
 what it takes with readouts over what it takes without, in time and, because a machine is seldom idle, in processor seconds: of
 the engine's processes, behind which generation waits, and of the whole server. Medians over pairs, with 95% intervals (bootstrap
@@ -32,12 +34,10 @@ from typing import Any
 import psutil
 import torch
 from safetensors.torch import save
+from shapes import SIZES, config_of, write_checkpoint
 
 from amygdala_tl.lens.embedded import embedded_checkpoint
 
-D_MODEL = 576
-LAYERS = (10, 14, 19, 23)
-AT_ONCE = 8
 START_LIMIT = 600  # seconds
 
 
@@ -66,16 +66,16 @@ class Took:
     whole_server: float
 
 
-def write_bundle(folder: Path, n_concepts: int) -> Path:
+def write_bundle(folder: Path, n_concepts: int, d_model: int, layers: tuple[int, ...]) -> Path:
     """A bundle of random directions."""
     generator = torch.Generator().manual_seed(0)
-    vectors = {layer: torch.randn(n_concepts, D_MODEL, generator=generator) for layer in LAYERS}
+    vectors = {layer: torch.randn(n_concepts, d_model, generator=generator) for layer in layers}
     data = save({
         f"layer_{layer}.vectors": (each / each.norm(dim=-1, keepdim=True)).half() for layer, each in vectors.items()
     })  # fmt: skip
     (folder / "r.safetensors").write_bytes(data)
     manifest = {
-        "concepts": [f"concept{index}" for index in range(n_concepts)], "layers": list(LAYERS), "hidden_size": D_MODEL,
+        "concepts": [f"concept{index}" for index in range(n_concepts)], "layers": list(layers), "hidden_size": d_model,
         "dtype": "float16", "amygdala_tl": {"format_version": 1, "tensors_sha256": hashlib.sha256(data).hexdigest()},
     }  # fmt: skip
     (folder / "r.json").write_text(json.dumps(manifest))
@@ -83,22 +83,22 @@ def write_bundle(folder: Path, n_concepts: int) -> Path:
 
 
 @contextmanager
-def server(log: Path, arguments: list[str], bundle: Path | None) -> Iterator[Server]:
-    """A server of the embedded model on loopback."""
+def server(log: Path, model: Path, arguments: list[str], bundle: Path | None, **more: str) -> Iterator[Server]:
+    """A server on loopback, with `more` in its environment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
     command = [
-        *(sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(embedded_checkpoint())),
-        *("--served-model-name", "m", "--dtype", "float32", "--host", "127.0.0.1", "--port", str(port)),
-        *("--max-model-len", "1024", "--max-num-seqs", "16", "--no-enable-prefix-caching", *arguments),
+        *(sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)),
+        *("--served-model-name", "m", "--host", "127.0.0.1", "--port", str(port)),
+        *("--max-model-len", "1024", "--no-enable-prefix-caching", *arguments),
     ]
     on = {} if bundle is None else {
         "VLLM_READOUT_VECTORS": str(bundle), "VLLM_READOUT_MANIFEST": str(bundle.with_suffix(".json"))
     }  # fmt: skip
     defaults = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "OMP_NUM_THREADS": "1"}
     with log.open("w") as stream:
-        process = subprocess.Popen(command, env=defaults | dict(os.environ) | on, stdout=stream, stderr=stream)
+        process = subprocess.Popen(command, env=defaults | dict(os.environ) | on | more, stdout=stream, stderr=stream)
     try:
         deadline = time.monotonic() + START_LIMIT
         while not _healthy(port):
@@ -131,8 +131,8 @@ def post(port: int, body: dict[str, Any]) -> int:
     return size
 
 
-def bodies(kind: str, seed: int) -> list[dict[str, Any]]:
-    """Eight requests of random token ids."""
+def bodies(kind: str, seed: int, at_once: int) -> list[dict[str, Any]]:
+    """Requests of random token ids."""
     chosen = random.Random(seed)
     n_prompt, n_tokens = (256, 1) if kind == "prefill" else (16, 40)
     return [
@@ -140,26 +140,26 @@ def bodies(kind: str, seed: int) -> list[dict[str, Any]]:
             "model": "m", "prompt": [chosen.randint(100, 40000) for _ in range(n_prompt)], "max_tokens": n_tokens,
             "temperature": 0, "ignore_eos": True, "stream": kind == "decode, streamed",
         }
-        for _ in range(AT_ONCE)
+        for _ in range(at_once)
     ]  # fmt: skip
 
 
-def run(server: Server, kind: str, seed: int) -> Took:
-    """Eight requests at once, until all are answered."""
-    asked = bodies(kind, seed)
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+def run(server: Server, kind: str, seed: int, at_once: int) -> Took:
+    """Requests at once, until all are answered."""
+    asked = bodies(kind, seed, at_once)
+    with ThreadPoolExecutor(at_once) as pool:
         before = (time.perf_counter(), *server.processor_seconds())
         list(pool.map(lambda body: post(server.port, body), asked))
         after = (time.perf_counter(), *server.processor_seconds())
     return Took(*(end - start for start, end in zip(before, after, strict=True)))
 
 
-def compare(name: str, kind: str, first: Server, second: Server, number: int) -> None:
+def compare(name: str, kind: str, first: Server, second: Server, number: int, at_once: int) -> None:
     """Run pairs in alternating order, and print their ratios."""
     taken: list[tuple[Took, Took]] = []
     for seed in range(number):
         servers = (second, first) if seed % 2 else (first, second)
-        one, other = (run(server, kind, seed) for server in servers)
+        one, other = (run(server, kind, seed, at_once) for server in servers)
         taken.append((other, one) if seed % 2 else (one, other))
     columns = zip(*([a / b for a, b in zip(astuple(x), astuple(y), strict=True)] for x, y in taken), strict=True)
     seconds = (f"{statistics.median(took.time for took in side):.2f}" for side in zip(*taken, strict=True))
@@ -181,20 +181,44 @@ def main() -> None:
     parser.add_argument("--concepts", type=int, default=171)
     parser.add_argument("--kinds", default="decode;decode, streamed;prefill", help="separated by semicolons")
     parser.add_argument("--eager", action="store_true", help="serve uncompiled")
+    parser.add_argument(
+        "--size", choices=SIZES, help="random weights of this shape, in bfloat16, in place of the embedded model"
+    )
+    parser.add_argument("--at-once", type=int, default=8, help="requests at once")
+    parser.add_argument(
+        "--steer", action="store_true", help="let the server with readouts steer too; nothing is steered"
+    )
+    parser.add_argument("--arguments", default="", help="of both servers, in one string")
     said = parser.parse_args()
-    arguments = ["--enforce-eager"] if said.eager else []
+    arguments = [
+        *said.arguments.split(),
+        *(["--enforce-eager"] if said.eager else []),
+        "--max-num-seqs",
+        str(2 * said.at_once),
+    ]
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        off = stack.enter_context(server(folder / "off.log", arguments, None))
-        on = stack.enter_context(server(folder / "on.log", arguments, write_bundle(folder, said.concepts)))
-        print(f"{said.concepts} concepts x {len(LAYERS)} layers, {said.pairs} pairs, {AT_ONCE} requests at once")
+        if said.size is None:
+            model, depth, d_model = embedded_checkpoint(), 30, 576
+            arguments += ["--dtype", "float32"]
+        else:
+            model, config = write_checkpoint(said.size, folder / "model"), config_of(said.size)
+            depth, d_model = config.num_hidden_layers, config.hidden_size
+            arguments += ["--dtype", "bfloat16", "--load-format", "dummy"]
+        layers = tuple(depth * share // 30 for share in (10, 14, 19, 23))
+        bundle = write_bundle(folder, said.concepts, d_model, layers)
+        more = {"VLLM_READOUT_STEER": "1"} if said.steer else {}
+        off = stack.enter_context(server(folder / "off.log", model, arguments, None))
+        on = stack.enter_context(server(folder / "on.log", model, arguments, bundle, **more))
+        what = f"{said.concepts} concepts x {len(layers)} layers{', which can be steered' if said.steer else ''}"
+        print(f"{said.size or 'embedded model'}, {what}, {said.pairs} pairs, {said.at_once} requests at once")
         print("with readouts / without, median [95% interval] middle half; median seconds of a run with and without")
         print(f"{'':22} {'time':40} {'processor, engine':40} {'processor, whole server':40} with without")
         for kind in said.kinds.split(";"):
             for server_ in (on, off):
-                run(server_, kind, -1)  # warm
-            compare(kind, kind, on, off, said.pairs)
-        compare("decode, both without", "decode", off, off, said.pairs)
+                run(server_, kind, -1, said.at_once)  # warm
+            compare(kind, kind, on, off, said.pairs, said.at_once)
+        compare("decode, both without", "decode", off, off, said.pairs, said.at_once)
 
 
 if __name__ == "__main__":
