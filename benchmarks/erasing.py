@@ -29,11 +29,11 @@ from amygdala_tl.directions.data import LabelledActivations
 from amygdala_tl.directions.erasure import Erasure
 from amygdala_tl.directions.folds import group_folds
 from amygdala_tl.directions.whitening import whitened
+from amygdala_tl.readout.dose import plain_tokens
 from amygdala_tl.readout.record import Readout, load_readout
 from amygdala_tl.steering.bench import Bench
 from amygdala_tl.steering.edits import NOT_FIRST, Edit, Erase
 from amygdala_tl.steering.erasing import erasure_arms, fit_erasers, projection_arms
-from amygdala_tl.steering.prompts import plain_tokens
 from amygdala_tl.steering.settings import ERASE_METHODS, EraseMethod
 
 SHRINKAGE, FOLDS = 0.5, 5

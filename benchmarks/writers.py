@@ -32,11 +32,12 @@ from amygdala_tl.directions.whitening import shrink
 from amygdala_tl.lens.decoder import decoder_of
 from amygdala_tl.lens.model import Lens
 from amygdala_tl.lens.residuals import on_resid_post
+from amygdala_tl.readout.dose import plain_tokens
 from amygdala_tl.report.grid import grid
 from amygdala_tl.steering.bench import Bench
 from amygdala_tl.steering.edits import NOT_FIRST, Add
 from amygdala_tl.steering.norms import mean_norms
-from amygdala_tl.steering.prompts import open_prompts, plain_tokens
+from amygdala_tl.steering.prompts import open_prompts
 from amygdala_tl.steering.significance import holm_over_cells, pooled_p_values
 from amygdala_tl.steering.words import concept_words
 

@@ -5,7 +5,7 @@ behind them does not run: attention is causal.
 """
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, takewhile
 from typing import Any
@@ -31,6 +31,9 @@ GPU_TOKEN_BUDGET = 16384
 
 Prefixes = dict[tuple[tuple[int, ...], tuple[int, ...]], SharedPrefix | None]
 """What many texts begin with, and layers -> what the model keeps of it, None if it cannot be shared; for one model."""
+
+Forward = Callable[[list[int], TokenBatch], Float[Tensor, "text token layer d_model"]]
+"""Positions of the texts of a batch, and their tokens -> the residual stream."""
 
 NOT_FINITE = "the model's activations for it are not finite"
 
@@ -71,15 +74,39 @@ def run_batches(
         ModelError: a single text does not fit into memory.
     """
     runnable = {index: text for index, text in enumerate(texts) if isinstance(text, TokenizedText)}
-    behind = _shared_prefix(loaded, list(runnable.values()), layers, {} if prefixes is None else prefixes)
+    behind = shared_prefix(loaded, list(runnable.values()), layers, {} if prefixes is None else prefixes)
+
+    def forward(_indices: list[int], tokens: TokenBatch) -> Tensor:
+        return run_resid_post(loaded.model, tokens.ids, layers, behind=behind)
+
     start = behind.n_tokens if behind else 0
-    places, budget = list(runnable), CPU_TOKEN_BUDGET if loaded.device.type == "cpu" else GPU_TOKEN_BUDGET
-    lengths = [text.last + 1 - start for text in runnable.values()]
+    yield from in_batches(loaded.device, runnable, forward, start=start, batch_size=batch_size)
+
+
+def in_batches(
+    device: torch.device,
+    texts: Mapping[int, TokenizedText],
+    forward: Forward,
+    *,
+    start: int = 0,
+    batch_size: int | None = None,
+) -> Iterator[BatchResult]:
+    """Run each text once, in batches as `run_batches` makes them, by `forward`; raises as it does.
+
+    Args:
+        device: of the model.
+        texts: position of each text -> the text.
+        forward: runs a batch.
+        start: number of tokens of each text that do not run, because they come from a shared prefix.
+        batch_size: most texts of a batch.
+    """
+    places, budget = list(texts), CPU_TOKEN_BUDGET if device.type == "cpu" else GPU_TOKEN_BUDGET
+    lengths = [text.last + 1 - start for text in texts.values()]
 
     def run(batch: list[int]) -> BatchResult:
         indices = [places[at] for at in batch]
-        tokens = pad([runnable[index] for index in indices], loaded.device, start=start)
-        residuals = run_resid_post(loaded.model, tokens.ids, layers, behind=behind)
+        tokens = pad([texts[index] for index in indices], device, start=start)
+        residuals = forward(indices, tokens)
         tokens = tokens.to(residuals.device)
         broken = _not_finite(residuals, tokens)
         if broken.any():
@@ -127,7 +154,7 @@ def _pooled(batch: BatchResult, drawn: Sequence[Sequence[int]], said: CaptureSet
     return PooledTexts(batch.indices, pooled, batch.not_finite)
 
 
-def _shared_prefix(
+def shared_prefix(
     loaded: Lens, texts: Sequence[TokenizedText], layers: Sequence[int], known: Prefixes
 ) -> SharedPrefix | None:
     """Run what all texts begin with, where that saves more tokens than the run and its trial cost, unless it is known."""
@@ -205,9 +232,19 @@ def pool_texts(
     text has no other token there. A text that cannot be run has NaN for activations, and 0.
     """
     tokenized = tokenize_for(loaded, texts, settings)
-    activations = torch.full((len(texts), len(layers), loaded.info.d_model), torch.nan)
-    counts = torch.zeros(len(texts), len(layers), dtype=torch.int32)
-    for batch in run_batches(loaded, tokenized, layers, batch_size=batch_size):
+    batches = run_batches(loaded, tokenized, layers, batch_size=batch_size)
+    return pool_batches(batches, (len(texts), len(layers), loaded.info.d_model), position, on_batch)
+
+
+def pool_batches(
+    batches: Iterable[BatchResult],
+    shape: tuple[int, int, int],
+    position: ReadPosition,
+    on_batch: Callable[[BatchResult], None] = lambda _: None,
+) -> tuple[Float[Tensor, "text layer d_model"], Int[Tensor, "text layer"]]:
+    """Pool all batches as `pool_texts` does; `shape` is that of the activations of all texts."""
+    activations, counts = torch.full(shape, torch.nan), torch.zeros(shape[:2], dtype=torch.int32)
+    for batch in batches:
         activations[batch.indices] = pool(batch.residuals, batch.tokens, batch.readable)[position].cpu()
         counts[batch.indices] = tokens_read(batch.tokens, batch.readable)[position].int().cpu()
         on_batch(batch)

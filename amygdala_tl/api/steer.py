@@ -8,13 +8,12 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from amygdala_tl.activations.runner import pool_texts
 from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.api.fit_eraser import captured_layers
 from amygdala_tl.api.labelled import judged_texts, neutral_activations, runnable
 from amygdala_tl.api.models import lens_of
+from amygdala_tl.api.probe_runs import runs_of
 from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.directions.folds import group_folds
 from amygdala_tl.directions.method import read_method
@@ -24,10 +23,8 @@ from amygdala_tl.lens.model import Lens
 from amygdala_tl.readout.record import Readout
 from amygdala_tl.steering.check import Progress, about_check, run_check
 from amygdala_tl.steering.controls import TrainingTexts, directions_of
-from amygdala_tl.steering.edits import Edit
 from amygdala_tl.steering.erasing import LayerEraser, fit_erasers
 from amygdala_tl.steering.hearing import hear
-from amygdala_tl.steering.hooks import intervene
 from amygdala_tl.steering.journal import Journal
 from amygdala_tl.steering.plan import SteeringCheck, make_plan
 from amygdala_tl.steering.probing import ProbeTexts, choose_texts
@@ -205,14 +202,9 @@ def _probed(
     labels = choose_texts(data.positive[:, columns], data.negative[:, columns], half, texts.ids, most)
     rows = torch.stack(labels).any(dim=0).any(dim=1).nonzero()[:, 0]
     by_id = {text.id: text.text for text in corpus.texts}
-    said = readout.provenance
-
-    def run(ids: Sequence[str], edits: Mapping[int, Sequence[Edit]], layers: Sequence[int]) -> Tensor:
-        with intervene(lens, edits):
-            return pool_texts(lens, [by_id[name] for name in ids], layers, said.read_position, said.capture)[0]
-
+    ids, said = tuple(texts.ids[row] for row in rows.tolist()), readout.provenance
     return ProbeTexts(
-        ids=tuple(texts.ids[row] for row in rows.tolist()),
+        ids=ids,
         positive=labels[0][rows],
         negative=labels[1][rows],
         groups=data.groups[rows],
@@ -221,7 +213,7 @@ def _probed(
             fit_erasers(data.take(half == 0), columns, texts.layers, 1, plan.seed),
             fit_erasers(data.take(half == 1), columns, texts.layers, 1, plan.seed),
         ),
-        run=run,
+        run=runs_of(lens, {name: by_id[name] for name in ids}, said.read_position, said.capture),
     )
 
 

@@ -41,7 +41,7 @@ def share_prefix(model: Any, prefix: Sequence[int], layers: Sequence[int], label
     whole = torch.cat([repeat(torch.tensor(prefix), "token -> text token", text=2), tried], dim=1)
     try:
         with library_errors("the model cannot continue a text", label, "none"):
-            shared = SharedPrefix(len(prefix), _run(model, prefix, layers))
+            shared = run_prefix(model, prefix, layers)
             found = relative_difference(
                 run_resid_post(model, tried, layers, behind=shared),
                 run_resid_post(model, whole, layers)[:, len(prefix) :],
@@ -58,7 +58,8 @@ def share_prefix(model: Any, prefix: Sequence[int], layers: Sequence[int], label
     return None
 
 
-def _run(model: Any, prefix: Sequence[int], layers: Sequence[int]) -> Any:
+def run_prefix(model: Any, prefix: Sequence[int], layers: Sequence[int]) -> SharedPrefix:
+    """Run `prefix` up to the last of `layers`; the model's own hooks fire. Arguments as in `share_prefix`, without its trial."""
     tokens = torch.tensor([list(prefix)]).to(next(model.parameters()).device)
     if original := getattr(model, "original_model", None):
         cache: Any = DynamicCache(config=original.config)
@@ -70,4 +71,4 @@ def _run(model: Any, prefix: Sequence[int], layers: Sequence[int]) -> Any:
         options = {"past_kv_cache": cache, "attention_mask": torch.ones_like(tokens), "return_type": None}
     with torch.no_grad():
         read_streams(model, layers, {}, partial(model, tokens, **options))
-    return cache
+    return SharedPrefix(len(prefix), cache)

@@ -96,9 +96,10 @@ def read_streams(
     the model's last layer and the unembedding.
     """
     seen: dict[int, Tensor] = dict(known)
+    unknown = set(layers) - set(known)
     with ExitStack() as stack:
         stack.enter_context(suppress(_AllRead))
-        for layer in set(layers) - set(known):
+        for layer in unknown:
 
             def keep(value: Tensor, layer: int = layer) -> None:
                 seen[layer] = value
@@ -106,7 +107,8 @@ def read_streams(
                     raise _AllRead
 
             stack.callback(on_resid_post(model, layer, keep).remove)
-        run()
+        if unknown:
+            run()
     return stacked([seen[layer].to(seen[layers[-1]].device) for layer in layers])
 
 

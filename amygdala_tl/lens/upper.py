@@ -6,13 +6,14 @@ Many edits of one prompt share everything below the edited layer, so that part r
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from amygdala_tl.lens.model import Lens
-from amygdala_tl.lens.residuals import read_streams
+from amygdala_tl.lens.residuals import SharedPrefix, read_streams
 
 
 def can_start_above(loaded: Lens) -> bool:
@@ -22,21 +23,27 @@ def can_start_above(loaded: Lens) -> bool:
 
 @torch.no_grad()
 def run_above(
-    loaded: Lens, residual: Float[Tensor, "batch position d_model"], layer: int, read: Sequence[int]
+    loaded: Lens,
+    residual: Float[Tensor, "batch position d_model"],
+    layer: int,
+    read: Sequence[int],
+    *,
+    behind: SharedPrefix | None = None,
 ) -> Float[Tensor, "batch position layer d_model"]:
     """Return resid_post at the layers `read`, from resid_post of `layer`; hooks above `layer` fire.
 
     A layer in `read` may be `layer` itself, which gives back the input, or any above it. Needs an engine that can start above
-    (`can_start_above`). Padding must be on the right.
+    (`can_start_above`). Padding must be on the right. `behind` is tokens before those of every text, run from the model's input.
     """
     model, known = loaded.model, {layer: residual}
+    options: dict[str, Any] = {} if behind is None else behind.options(*residual.shape[:2])
     if loaded.plain is None:
-        return read_streams(
-            model, read, known, partial(model, residual, start_at_layer=layer + 1, stop_at_layer=max(read) + 1)
-        )
+        options.pop("attention_mask", None)  # above the embedding the cache alone says how many tokens come before
+        bounds = {"start_at_layer": layer + 1, "stop_at_layer": max(read) + 1}
+        return read_streams(model, read, known, partial(model, residual, **bounds, **options))
     unread = torch.zeros(residual.shape[:2], dtype=torch.long, device=loaded.device)  # tokens, for their number alone
     with loaded.plain.starting_above(layer, residual):
-        return read_streams(model, read, known, partial(model, unread, return_type=None))
+        return read_streams(model, read, known, partial(model, unread, return_type=None, **options))
 
 
 @torch.no_grad()

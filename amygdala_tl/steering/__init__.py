@@ -23,6 +23,7 @@ The files, in the order in which a check passes through them; each imports only 
     bench          many arms in one batch
     measured       raw numbers
     measure        blocks, run on the model
+    generations    what the model says with a direction added
     significance   p-values and intervals
     verdict        what to believe of one concept
     judge          raw numbers to a report

@@ -7,9 +7,10 @@ from amygdala_tl.lens.model import Lens
 from amygdala_tl.readout.dose import plain_tokens
 from amygdala_tl.readout.record import Readout
 from amygdala_tl.steering.blocks import key_of
+from amygdala_tl.steering.generations import sample
 from amygdala_tl.steering.journal import Journal
 from amygdala_tl.steering.judge import judge
-from amygdala_tl.steering.measure import count_blocks, measure, sample
+from amygdala_tl.steering.measure import count_blocks, measure
 from amygdala_tl.steering.plan import SteeringCheck, sample_block
 from amygdala_tl.steering.prompts import open_prompts
 from amygdala_tl.steering.records import Sample, SteeringReport
@@ -52,12 +53,11 @@ def run_check(
 
     measured = measure(check, lens, kept, advance)
     report = judge(check.plan, check.model.id, measured, check.words.words, readable or {})
-    said: list[Sample] = []
+    blocks = []
     for place, found in enumerate(report.concepts if samples else ()):
         layer = check.plan.layers[0] if found.layer is None else found.layer
-        said += sample(sample_block(check, place, layer, measured.norms[layer], samples), lens, kept)
-        advance()
-    return report, tuple(said)
+        blocks.append(sample_block(check, place, layer, measured.norms[layer], samples))
+    return report, sample(blocks, lens, kept, advance)
 
 
 def about_check(check: SteeringCheck, readout: Readout, corpus_sha256: str | None, samples: int) -> About:

@@ -44,6 +44,10 @@ class Journal:
                     continue
                 self._known[row.key] = bytes(row.found)
 
+    def has(self, block: Block) -> bool:
+        """Whether a block is there."""
+        return block.key in self._known
+
     def block(self, block: Block, kind: Into[T], measure: Callable[[], T]) -> T:
         """What was found in a block; measured, and kept, if it is not there.
 

@@ -9,16 +9,15 @@ from functools import partial
 from itertools import product
 
 import torch
+from torch import Tensor
 
 from amygdala_tl.directions.erasure import Erasure
 from amygdala_tl.lens.decoder import decoder_of
-from amygdala_tl.lens.generation import generate
 from amygdala_tl.lens.model import Lens
 from amygdala_tl.steering.arms import LayerMaterial
 from amygdala_tl.steering.bench import Bench
-from amygdala_tl.steering.blocks import AblationBlock, AdditionBlock, ProbeBlock, SampleBlock
+from amygdala_tl.steering.blocks import AblationBlock, AdditionBlock, ProbeBlock, key_of
 from amygdala_tl.steering.edits import NOT_FIRST, Add, Edit, Erase
-from amygdala_tl.steering.hooks import intervene
 from amygdala_tl.steering.journal import Journal
 from amygdala_tl.steering.measured import (
     FoundAblations,
@@ -42,10 +41,8 @@ from amygdala_tl.steering.plan import (
     probe_blocks,
 )
 from amygdala_tl.steering.probing import Run, read_across, read_unseen
-from amygdala_tl.steering.records import Refit, Sample
+from amygdala_tl.steering.records import Refit
 from amygdala_tl.steering.settings import EraseMethod
-
-NGRAM = 3
 
 DAMAGED = 4
 """Maps of an ablation whose damage is measured: the concept's own and three controls."""
@@ -69,9 +66,9 @@ def measure_ablations(
     check: SteeringCheck, lens: Lens, journal: Journal, advance: Callable[[], None]
 ) -> list[MeasuredAblation]:
     """Measure the ablations of a check alone; arguments as in `measure`."""
-    measured, refits = [], _refits(check, journal, advance)
+    measured, refits, ablations = [], _refits(check, journal, advance), _Ablations(lens)
     for block in ablation_blocks(check):
-        found = journal.block(block, FoundAblations, partial(_ablate, lens, block))
+        found = journal.block(block, FoundAblations, partial(ablations.measure, block))
         reads = None if found.reads is None else from_rows(found.reads)
         loss = from_rows(found.loss or [])
         measured.append(
@@ -88,17 +85,6 @@ def count_blocks(check: SteeringCheck) -> int:
     """How many times `measure` advances."""
     additions = (addition_blocks(check, of, arms_of(check, of), 1.0) for of in check.material)
     return sum(len(list(blocks)) for blocks in additions) + len(ablation_blocks(check)) + len(probe_blocks(check))
-
-
-def sample(block: SampleBlock, lens: Lens, journal: Journal) -> Sequence[Sample]:
-    """Generations side by side: the same prompt and the same noise, in every dose."""
-    return journal.block(block, tuple[Sample, ...], partial(_generate, block, lens))
-
-
-def repetition(tokens: Sequence[int], n: int = NGRAM) -> float:
-    """Share of the n-token sequences that occurred before, 0 to 1; 0 for texts with fewer than two."""
-    pieces = [tuple(tokens[start : start + n]) for start in range(len(tokens) - n + 1)]
-    return 1.0 - len(set(pieces)) / len(pieces) if len(pieces) > 1 else 0.0
 
 
 def _norms(check: SteeringCheck, lens: Lens) -> tuple[float, ...]:
@@ -155,19 +141,40 @@ class _Benches:
         return FoundAdditions(to_rows(shift), to_rows(read), to_rows(harm.kl), to_rows(harm.loss))
 
 
-def _ablate(lens: Lens, block: AblationBlock) -> FoundAblations:
-    def edits(some: slice) -> dict[int, list[Edit]]:
-        return {
-            layer: [Erase(erasure.rows(some), where=NOT_FIRST)]
-            for layer, erasure in zip(block.layers, block.erasures, strict=True)
-        }
+class _Ablations:
+    """Ablations, with what several of them share: plain texts up to a layer, and the damage of controls."""
 
-    arms = len(block.erasures[0].read)
-    bench = Bench(lens, min(block.layers), block.prompts, readers=block.readers)
-    shift, read = bench.word_shift(block.words, arms, edits)
-    reads = None if read is None else read[:, :, block.concept].mean(dim=1)
-    loss = Bench(lens, min(block.layers), block.plain).damage(min(arms, DAMAGED), edits).loss
-    return FoundAblations(to_rows(shift[:, :, block.concept]), to_rows(reads), to_rows(loss))
+    def __init__(self, lens: Lens) -> None:
+        self.lens = lens
+        self.plain: Bench | None = None
+        self.controls: dict[str, Tensor] = {}
+
+    def measure(self, block: AblationBlock) -> FoundAblations:
+        """Measure a block."""
+        arms, lowest = len(block.erasures[0].read), min(block.layers)
+        bench = Bench(self.lens, lowest, block.prompts, readers=block.readers)
+        shift, read = bench.word_shift(block.words, arms, partial(_edits, block.layers, block.erasures))
+        reads = None if read is None else read[:, :, block.concept].mean(dim=1)
+        own = self._loss(block, slice(0, 1))
+        controls = slice(1, min(arms, DAMAGED))
+        key = key_of(block.layers, block.plain, tuple(each.rows(controls) for each in block.erasures))
+        if key not in self.controls:
+            self.controls[key] = self._loss(block, controls)
+        loss = torch.cat([own, self.controls[key]])
+        return FoundAblations(to_rows(shift[:, :, block.concept]), to_rows(reads), to_rows(loss))
+
+    def _loss(self, block: AblationBlock, some: slice) -> Tensor:
+        """What plain texts lose by some of the maps."""
+        lowest = min(block.layers)
+        if self.plain is None or self.plain.layer != lowest:
+            self.plain = Bench(self.lens, lowest, block.plain)
+        erasures = tuple(each.rows(some) for each in block.erasures)
+        return self.plain.damage(some.stop - some.start, partial(_edits, block.layers, erasures)).loss
+
+
+def _edits(layers: Sequence[int], erasures: Sequence[Erasure], some: slice) -> dict[int, list[Edit]]:
+    """Edits that take out what some rows of the erasures do, one erasure a layer."""
+    return {layer: [Erase(each.rows(some), where=NOT_FIRST)] for layer, each in zip(layers, erasures, strict=True)}
 
 
 def _refits(
@@ -206,41 +213,3 @@ def _probe(run: Run, block: ProbeBlock) -> FoundProbes:
     labels = block.positive, block.negative
     across, unseen = read_across(edited, *labels, block.half), read_unseen(edited, *labels, block.groups, block.half)
     return FoundProbes(to_rows(across), to_rows(unseen))
-
-
-def _generate(block: SampleBlock, lens: Lens) -> tuple[Sample, ...]:
-    found = []
-    doses = [dose for dose in block.doses for _ in range(block.samples)]
-    seeds = [block.seed + number for number in range(block.samples)]
-    amounts = torch.tensor([dose * block.norm for dose in doses])
-
-    def noise(step: int, vocabulary: int) -> torch.Tensor:
-        rows = torch.stack([_gumbel(vocabulary, seed, step) for seed in seeds])
-        return rows.repeat(len(block.doses), 1)
-
-    for prompt in block.prompts:
-        tokens = torch.tensor([prompt]).expand(len(doses), -1)
-        with intervene(lens, {block.layer: Add(block.direction, amount=amounts, where=NOT_FIRST)}):
-            said = generate(lens, tokens, block.new_tokens, noise=noise, temperature=block.temperature).tolist()
-        for row, ids in enumerate(said):
-            kept = ids[: ids.index(block.end)] if block.end in ids else ids
-            found.append(
-                Sample(
-                    concept=block.concept,
-                    layer=block.layer,
-                    dose=doses[row],
-                    prompt=lens.tokenizer.decode(prompt),
-                    seed=seeds[row % block.samples],
-                    text=lens.tokenizer.decode(kept),
-                    repetition=repetition(kept),
-                )
-            )
-    return tuple(found)
-
-
-def _gumbel(vocabulary: int, seed: int, step: int) -> torch.Tensor:
-    """Noise that depends on the sample and the step, not on what else is in the batch."""
-    generator = torch.Generator().manual_seed(seed * 100_003 + step)
-    uniform = torch.rand(vocabulary, generator=generator).clamp_min(1e-20)
-    result: torch.Tensor = -(-uniform.log()).clamp_min(1e-20).log()
-    return result

@@ -36,7 +36,7 @@ def tokens_run(tiny, **options):
 @pytest.mark.parametrize("position", READ_POSITIONS)
 def test_activations_equal_those_of_whole_passes(tiny, position, monkeypatch):
     shared, counts = pool_texts(tiny, TEXTS, [1, 3], position, SETTINGS)
-    monkeypatch.setattr(runner, "_shared_prefix", lambda *_: None)
+    monkeypatch.setattr(runner, "shared_prefix", lambda *_: None)
     whole, counts_too = pool_texts(tiny, TEXTS, [1, 3], position, SETTINGS)
     assert float(((shared - whole).norm(dim=-1) / whole.norm(dim=-1)).max()) < 1e-5
     assert torch.equal(counts, counts_too)
@@ -76,7 +76,7 @@ def test_sampled_tokens_are_those_of_whole_passes(tiny, monkeypatch):
         return torch.stack([torch.stack(found[index]) for index in range(len(TEXTS))])
 
     shared = sampled()
-    monkeypatch.setattr(runner, "_shared_prefix", lambda *_: None)
+    monkeypatch.setattr(runner, "shared_prefix", lambda *_: None)
     torch.testing.assert_close(shared, sampled(), rtol=1e-4, atol=1e-4)
 
 

@@ -4,12 +4,13 @@ import pytest
 import torch
 
 from amygdala_tl.steering.arms import LayerMaterial
+from amygdala_tl.steering.bench import Bench
 from amygdala_tl.steering.check import run_check
-from amygdala_tl.steering.edits import NOT_FIRST, Ablate
+from amygdala_tl.steering.edits import NOT_FIRST, Ablate, Erase
 from amygdala_tl.steering.hooks import intervene
 from amygdala_tl.steering.journal import Journal
 from amygdala_tl.steering.measure import measure_ablations
-from amygdala_tl.steering.plan import SteeringCheck, ablation_places
+from amygdala_tl.steering.plan import SteeringCheck, ablation_blocks, ablation_places
 from amygdala_tl.steering.records import SteeringPlan
 from amygdala_tl.steering.words import concept_words
 
@@ -22,11 +23,11 @@ def unit(*shape, seed=0):
     return rows / rows.norm(dim=-1, keepdim=True)
 
 
-def check_of(model, ablate):
+def check_of(model, ablate, carriers=(1,)):
     plan = SteeringPlan(concepts=CONCEPTS, layers=(0, 2), doses=(0.0, 0.1), random=3, ablate=ablate)
     material = [LayerMaterial(layer, unit(3, 64, seed=layer)) for layer in plan.layers]
     words = concept_words(model.tokenizer, CONCEPTS)
-    return SteeringCheck(model.info, model.tokenizer, plan, material, words, {1: TEXTS})
+    return SteeringCheck(model.info, model.tokenizer, plan, material, words, dict.fromkeys(carriers, TEXTS))
 
 
 @pytest.mark.parametrize(
@@ -60,6 +61,20 @@ def test_everywhere_equals_whole_passes_in_which_every_layer_loses_the_direction
                 said = model.model(torch.tensor([text]))[0, -1].double().log_softmax(dim=-1)
             means.append(check.words.contrast(said[check.words.tokens])[1])
         assert abs(float(found.words[0, place]) - float(means[1] - means[0])) < 1e-3
+
+
+def test_every_concept_has_the_damage_of_its_own_map_and_of_the_controls_that_all_share(tiny):
+    check = check_of(tiny, ("each",), carriers=(0, 1))
+    measured = measure_ablations(check, tiny, Journal(), lambda: None)
+    for block, found in zip(ablation_blocks(check), measured, strict=True):
+        (layer,), (erasure,) = block.layers, block.erasures
+
+        def edits(some, layer=layer, erasure=erasure):
+            return {layer: [Erase(erasure.rows(some), where=NOT_FIRST)]}
+
+        together = Bench(tiny, layer, block.plain).damage(4, edits).loss
+        torch.testing.assert_close(found.loss, together, rtol=1e-3, atol=1e-5)
+        assert len(set(found.loss.tolist())) == 4
 
 
 def test_a_report_has_single_layers_all_of_them_and_everywhere(model):

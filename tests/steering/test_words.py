@@ -7,7 +7,7 @@ import torch
 
 from amygdala_tl.errors import InputError
 from amygdala_tl.readout.dose import PLAIN_TEXTS, PLAIN_TOKENS, plain_tokens
-from amygdala_tl.steering.measure import repetition
+from amygdala_tl.steering.generations import repetition
 from amygdala_tl.steering.prompts import carrier_tokens, open_prompts, sample_prompts
 from amygdala_tl.steering.words import concept_words, read_words, word_list
 from tests.lens.made_tokenizers import made
