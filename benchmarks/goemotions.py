@@ -35,7 +35,7 @@ from amygdala_tl.records import CaptureSettings, ReadPosition
 from amygdala_tl.report.progress import capture_progress
 
 TRAIN_ROWS, TEST_ROWS = 6000, 2500
-MORE = tuple(map(read_method, ("joint", "logistic", "logistic_l1", "pca")))
+MORE = tuple(map(read_method, ("whitened", "logistic", "logistic_l1", "pca")))
 
 
 def main() -> None:

@@ -41,9 +41,9 @@ def fit(
 
     In a corpus that joins several, methods and strengths are chosen on domains that the directions have not seen.
 
-    `mean` and `whitened` without denoisers of activations pass over the store in parts. Their memory depends on layers, d_model
-    and concepts only. All other methods hold the training texts' activations, and `auto` those of the texts that it compares
-    methods on.
+    `mean`, `whitened` and `joint` without denoisers of activations pass over the store in parts. Their memory depends on layers,
+    d_model and concepts only. All other methods hold the training texts' activations, and `auto` those of the texts that it
+    compares methods on.
 
     Args:
         corpus: texts and labels.

@@ -15,7 +15,7 @@ from amygdala_tl.errors import FitError
 
 N_FOLDS = 5
 
-CANDIDATES = tuple(map(read_method, ("mean", "mean + neutral-pca", "whitened", "linear")))
+CANDIDATES = tuple(map(read_method, ("mean", "mean + neutral-pca", "joint", "linear")))
 """Methods that `auto` compares."""
 
 

@@ -139,6 +139,6 @@ def place(prepared, tiny_cache, tmp_path, monkeypatch):
     monkeypatch.setenv("AMYGDALA_TL_CACHE", str(tiny_cache))
     monkeypatch.setattr(server, "demo_graph_path", lambda: prepared / "memory.jsonl")
     monkeypatch.setattr(
-        at_fit, "CANDIDATES", [read_method("mean"), read_method("whitened")]
+        at_fit, "CANDIDATES", [read_method("mean"), read_method("joint")]
     )  # the others take seconds each
     return folder
