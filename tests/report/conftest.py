@@ -15,14 +15,14 @@ def browser():
         browser.close()
 
 
-@pytest.fixture
-def visit(browser, request):
-    """Open a report; at the end nothing may have been logged, thrown or fetched."""
+@pytest.fixture(scope="module")
+def opening(browser, request):
+    """Open a report; returns the function that does, and the list of all that was logged, thrown or fetched."""
     wrong, contexts = [], []
 
-    def go(n_concepts=16, *, width=1280, scheme="light", file=None, **options):
+    def go(n_concepts=16, *, width=1280, scheme="light", file=None):
         context = browser.new_context(
-            viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce", **options
+            viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce"
         )
         contexts.append(context)
         page = context.new_page()
@@ -41,7 +41,47 @@ def visit(browser, request):
         page.wait_for_selector("#texts-view > *, #said-view > *")
         return page
 
-    yield go
+    yield go, wrong
     for context in contexts:
         context.close()
-    assert not wrong
+
+
+@pytest.fixture
+def visit(opening):
+    """Open a report for one test; at the end nothing may have been logged, thrown or fetched."""
+    go, wrong = opening
+    pages = []
+
+    def visit(*arguments, **options):
+        pages.append(go(*arguments, **options))
+        return pages[-1]
+
+    yield visit
+    for page in pages:
+        page.context.close()
+    found, wrong[:] = list(wrong), []
+    assert not found
+
+
+@pytest.fixture(scope="module")
+def shared(opening):
+    """Reports that the tests of a file share, by number of concepts and scheme: opening one takes seconds of drawing."""
+    pages = {}
+
+    def look(n_concepts=16, *, scheme="light"):
+        if (n_concepts, scheme) not in pages:
+            pages[n_concepts, scheme] = opening[0](n_concepts, scheme=scheme)
+        return pages[n_concepts, scheme]
+
+    return look
+
+
+@pytest.fixture
+def look_at(opening, shared):
+    """Look at a report that other tests of the file may have used: a test sets the controls that it needs.
+
+    A test of how a report opens comes before those that change it, or visits its own.
+    """
+    yield shared
+    found, opening[1][:] = list(opening[1]), []
+    assert not found

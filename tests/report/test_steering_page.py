@@ -35,27 +35,40 @@ def minus(text):
 
 @needs_chromium
 @pytest.mark.parametrize("n_concepts", [16, 200])
-@pytest.mark.parametrize("width", [1280, 390])
-def test_nothing_overflows_and_no_label_is_cut(visit, n_concepts, width):
-    page = visit(n_concepts, width=width)
+def test_nothing_overflows_and_no_label_is_cut(look_at, n_concepts):
+    page = look_at(n_concepts)
+    nothing_overflows_when_opened(page)
     page.locator("#steering-table .open").first.click()
-    for scheme in ("light", "dark"):
+
+
+@needs_chromium
+def test_nothing_overflows_and_no_label_is_cut_on_a_phone(visit):
+    nothing_overflows_when_opened(visit(200, width=390))
+
+
+def nothing_overflows_when_opened(page):
+    """Open a concept, and look in both schemes."""
+    page.locator("#steering-table .open").first.click()
+    for scheme in ("dark", "light"):
         page.emulate_media(color_scheme=scheme)
         assert page.evaluate(OVERFLOWING) == {"page": 0, "nodes": []}
         assert page.evaluate(CUT_LABELS) == []
 
 
 @needs_chromium
-def test_a_window_made_narrow_redraws_the_figures(visit):
-    page = visit()
+def test_a_window_made_narrow_redraws_the_figures(look_at):
+    page = look_at()
     page.set_viewport_size({"width": 390, "height": 900})
     page.locator('#doses-figure .main-svg[width="358"]').first.wait_for()
     assert page.evaluate(OVERFLOWING) == {"page": 0, "nodes": []}
+    assert page.evaluate(CUT_LABELS) == []
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.locator('#doses-figure .main-svg[width="358"]').first.wait_for(state="detached")
 
 
 @needs_chromium
-def test_the_table_has_the_verdicts_sorts_and_opens(visit):
-    page = visit(200)
+def test_the_table_has_the_verdicts_sorts_and_opens(look_at):
+    page = look_at(200)
     run = example_run(200)
     verdicts = [found.verdict for found in run.reports[0].concepts]
     for verdict in ("steers", "reads only", "neither"):
@@ -73,8 +86,8 @@ def test_the_table_has_the_verdicts_sorts_and_opens(visit):
 
 
 @needs_chromium
-def test_the_dose_figure_follows_concept_and_layer_and_its_table_has_the_numbers(visit):
-    page = visit()
+def test_the_dose_figure_follows_concept_and_layer_and_its_table_has_the_numbers(look_at):
+    page = look_at()
     report = example_run(16).reports[0]
     place = [found.concept for found in report.concepts].index("calm")
     controls = page.locator("#doses-controls")
@@ -93,9 +106,9 @@ def test_the_dose_figure_follows_concept_and_layer_and_its_table_has_the_numbers
 
 
 @needs_chromium
-def test_the_causal_crosstalk_names_its_cells_by_mouse_and_by_keyboard(visit):
+def test_the_causal_crosstalk_names_its_cells_by_mouse_and_by_keyboard(look_at):
     n_concepts = 200
-    page = visit(n_concepts)
+    page = look_at(n_concepts)
     report = example_run(n_concepts).reports[0]
     page.locator("#moves-controls").get_by_label("Layer").select_option(label="19")
     page.locator("#moves-controls").get_by_label("Dose").select_option(label="0.1")
@@ -123,8 +136,8 @@ def test_the_causal_crosstalk_names_its_cells_by_mouse_and_by_keyboard(visit):
 
 
 @needs_chromium
-def test_ablations_are_shown_for_every_place(visit):
-    page = visit()
+def test_ablations_are_shown_for_every_place(look_at):
+    page = look_at()
     picker = page.locator("#removed-controls").get_by_label("Taken out at")
     places = picker.locator("option").all_inner_texts()
     assert places == ["layer 14", "layer 19", "layer 23", "all these layers together", "every layer of the model"]
@@ -140,8 +153,8 @@ def test_ablations_are_shown_for_every_place(visit):
 
 
 @needs_chromium
-def test_generations_stand_side_by_side_and_are_text(visit):
-    page = visit()
+def test_generations_stand_side_by_side_and_are_text(look_at):
+    page = look_at()
     run = example_run(16)
     concept = run.samples[0].concept
     page.locator("#said-controls").get_by_label("Concept").select_option(label=concept)
@@ -206,8 +219,8 @@ def test_the_crosstalk_of_the_page_is_that_of_the_report_to_a_127th():
 
 
 @needs_chromium
-def test_every_seed_has_a_dot_for_each_concept_and_one_seed_has_no_figure(visit):
-    page = visit()
+def test_every_seed_has_a_dot_for_each_concept_and_one_seed_has_no_figure(look_at):
+    page = look_at()
     run = example_run(16, seeds=(0, 1))
     dots = page.locator("#seeds-figure [role=img] .scatterlayer .trace")
     dots.nth(1).wait_for()
@@ -216,12 +229,12 @@ def test_every_seed_has_a_dot_for_each_concept_and_one_seed_has_no_figure(visit)
     drawn = steering_data(run)["seedsFigure"]["data"][1:]
     assert [each["marker"]["symbol"].count("circle") for each in drawn] == steering
     assert steering_data(example_run(16))["seedsFigure"] is None
-    assert visit(200).locator("#seeds").is_hidden()
+    assert look_at(200).locator("#seeds").is_hidden()
 
 
 @needs_chromium
-def test_what_a_bag_of_words_hears_stands_above_the_generations(visit):
-    page = visit()
+def test_what_a_bag_of_words_hears_stands_above_the_generations(look_at):
+    page = look_at()
     text = page.locator("#said-view .say").inner_text()
     assert "0.55 [0.35, 0.80] at dose 0.05" in text
     assert "0.90 [0.70, 0.80] at dose 0.4" in text
