@@ -10,8 +10,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+import jaxtyping
 import pytest
 from hypothesis import settings
+
+from tests.typechecks import checked
+
+# Before a module of the package is imported: the hook of `--jaxtyping-packages` decorates with what stands here.
+jaxtyping.jaxtyped = checked
 
 # How long an example takes says more of the machine than of the code. Every run draws other examples, so half of hypothesis's 100
 # are as good in the long run; `make fuzz` is for more.
