@@ -263,7 +263,7 @@ def graphs(draw):
     return nodes, seed
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(graphs())
 def test_no_group_is_both_fitted_on_and_judged_on(tmp_path_factory, graph):
     nodes, seed = graph
@@ -393,8 +393,18 @@ def test_a_judgement_in_parts_holds_parts_only_and_is_that_of_all_texts_at_once(
 
 
 def test_halves_of_a_regression_have_its_penalty(corpus, store):
-    readout = fit(corpus, store, aggregator="linear")
-    train = judged_texts(readout, corpus, store, "train")
+    concepts = corpus.concepts[:3]
+    texts = tuple(
+        dataclasses.replace(
+            text,
+            positive=tuple(name for name in text.positive if name in concepts),
+            negative=tuple(name for name in text.negative if name in concepts),
+        )
+        for text in corpus.texts
+    )
+    few = dataclasses.replace(corpus, concepts=concepts, texts=texts)
+    readout = fit(few, store, layers="1,2", aggregator="linear")
+    train = judged_texts(readout, few, store, "train")
     found = Diagnoser(readout, train).cross_fit.halves
     n_texts = len(train.ids)
     for layer, strength in enumerate(readout.provenance.estimator["strength"]):

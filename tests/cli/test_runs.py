@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from amygdala_tl.cli.archive import archived
+from amygdala_tl.cli.main import main
 from amygdala_tl.readout.control_vector import control_vector_bytes
 from amygdala_tl.readout.record import load_readout
 from amygdala_tl.steering.results import write_run, write_seed
@@ -17,14 +19,16 @@ from amygdala_tl.steering.words import read_words
 from tests.cli.conftest import run
 from tests.report.steering_example import example_run
 
+WORDS = 'words = "words.json"'
 STEERING = 'concepts = ["joy", "grief"]\nlayers = [2]\ndoses = [0, 0.4]\nrandom = 3'
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def written(workplace, tiny_checkpoint):
-    """A configuration beside the workplace's corpus and readout, as a file."""
+    """A configuration beside the workplace's corpus, readout and `words.json`, as a file."""
 
     def write(text, name="run.toml"):
+        (workplace / "words.json").write_text('{"joy": ["sun", "happy"]}')
         (workplace / name).write_text(f'model = "{tiny_checkpoint("llama")}"\n{text}')
         return workplace / name
 
@@ -36,6 +40,22 @@ def config(more="", ablation=""):
         f'[readout]\nfile = "readout.safetensors"\ncorpus = "corpus"\n[steering]\n{STEERING}\n{more}\n'
         f"[ablation]\nprobe_texts = 4\n{ablation}\n"
     )
+
+
+@pytest.fixture(scope="module")
+def done(written, tmp_path_factory):
+    """Folder of a finished run of `config(WORDS)`."""
+    settings, folder = written(config(WORDS)), tmp_path_factory.mktemp("done") / "run"
+    with pytest.raises(SystemExit) as ended:
+        main(["steer", "--config", str(settings), "--out", str(folder)])
+    assert not ended.value.code
+    return folder
+
+
+@pytest.fixture
+def finished(done, tmp_path):
+    """A copy of that folder, elsewhere."""
+    return shutil.copytree(done, tmp_path / "elsewhere" / "first")
 
 
 def rows(path):
@@ -74,16 +94,13 @@ def test_a_run_is_a_folder_with_lines_a_summary_a_page_and_what_it_was_made_of(c
 
 
 def test_the_report_of_a_readout_shows_a_run_beside_its_diagnosis(
-    capsys, written, workplace, tiny_checkpoint, tmp_path
+    capsys, finished, workplace, tiny_checkpoint, tmp_path
 ):
-    code, out, _ = run(capsys, "ablation-run", written(config()), "--out", tmp_path / "validation", "--json")
-    assert code == 0
-    assert json.loads(out)["reports"]
     report = (
         "report", "--training-data-dir", workplace / "corpus", "--readout", workplace / "readout.safetensors",
         "--model", tiny_checkpoint("llama"), "--out", tmp_path / "page.html", "--steering",
     )  # fmt: skip
-    code, out, err = run(capsys, *report, tmp_path / "validation", "--json")
+    code, out, err = run(capsys, *report, finished, "--json")
     assert code == 0, err
     assert json.loads(out)["report"] == str(tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
@@ -94,13 +111,17 @@ def test_the_report_of_a_readout_shows_a_run_beside_its_diagnosis(
     assert "no finished run" in err
 
 
-def test_a_second_run_measures_nothing_and_its_copied_settings_give_the_same(capsys, written, tmp_path):
-    first, second = tmp_path / "first", tmp_path / "second"
-    assert run(capsys, "ablation-run", written(config()), "--out", first)[0] == 0
-    kept = (first / "blocks.jsonl").read_bytes()
-    assert run(capsys, "ablation-run", written(config()), "--out", first)[0] == 0
-    assert (first / "blocks.jsonl").read_bytes() == kept
-    assert run(capsys, "ablation-run", first / "config.toml", "--out", second)[0] == 0
+def test_a_second_run_measures_nothing_and_its_copied_settings_give_the_same(
+    capsys, written, workplace, done, finished, tmp_path
+):
+    first, second, settings = finished, tmp_path / "second", written(config(WORDS))
+    kept = (done / "blocks.jsonl").read_bytes()
+    code, out, _ = run(capsys, "ablation-run", settings, "--out", done, "--json")
+    assert code == 0
+    assert json.loads(out)["reports"]
+    assert (done / "blocks.jsonl").read_bytes() == kept
+    (workplace / "words.json").unlink()
+    assert run(capsys, "ablation-run", done / "config.toml", "--out", second)[0] == 0
     assert (second / "summary.tsv").read_bytes() == (first / "summary.tsv").read_bytes()
     code, out, err = run(capsys, "compare", first, second, "--json")
     assert code == 0, err
@@ -113,25 +134,19 @@ def test_a_second_run_measures_nothing_and_its_copied_settings_give_the_same(cap
     assert "have the same settings" in run(capsys, "compare", first, second)[1]
 
 
-def test_a_folder_that_was_moved_can_be_run_again_with_nothing_else_at_hand(capsys, written, workplace, tmp_path):
-    (tmp_path / "words.json").write_text('{"joy": ["sun", "happy"]}')
-    settings = written(config(f'words = "{tmp_path / "words.json"}"'))
-    assert run(capsys, "steer", "--config", settings, "--out", tmp_path / "first")[0] == 0
-    inputs = tmp_path / "first" / "inputs"
+def test_a_folder_that_was_moved_can_be_run_again_with_nothing_else_at_hand(capsys, finished, workplace, tmp_path):
+    inputs = finished / "inputs"
     assert (inputs / "readout.safetensors").read_bytes() == (workplace / "readout.safetensors").read_bytes()
-    assert (inputs / "words" / "words.json").read_bytes() == (tmp_path / "words.json").read_bytes()
-    elsewhere = tmp_path / "elsewhere" / "moved"
-    elsewhere.parent.mkdir()
-    (tmp_path / "first").rename(elsewhere)
-    (tmp_path / "words.json").unlink()
-    saved = elsewhere / "config.toml"
+    assert json.loads((inputs / "words" / "words.json").read_text()) == {"joy": ["sun", "happy"]}
+    (workplace / "words.json").unlink(missing_ok=True)
+    saved = finished / "config.toml"
     there = tomllib.loads(saved.read_text())["readout"]
     assert (there["file"], there["corpus"]) == ("inputs/readout.safetensors", "inputs/corpus")
     saved.write_text(saved.read_text().replace(there["activations"], "gone"))  # as on another machine
     code, out, err = run(capsys, "steer", "--config", saved, "--out", tmp_path / "second")
     assert code == 0, err
     assert "capture" in out
-    code, out, err = run(capsys, "compare", elsewhere, tmp_path / "second", "--json")
+    code, out, err = run(capsys, "compare", finished, tmp_path / "second", "--json")
     assert json.loads(out)["differs"] == []
     assert all(
         at["difference"] == pytest.approx(0, abs=1e-4)
@@ -139,21 +154,20 @@ def test_a_folder_that_was_moved_can_be_run_again_with_nothing_else_at_hand(caps
     )  # fmt: skip
 
 
-def test_a_folder_keeps_the_files_of_its_own_run(capsys, written, workplace, tmp_path):
-    assert run(capsys, "steer", "--config", written(config()), "--out", tmp_path / "out")[0] == 0
-    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+def test_a_folder_keeps_the_files_of_its_own_run(capsys, written, workplace, finished):
+    before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
     other = workplace / "other"
     other.mkdir()
     for path in workplace.glob("readout.*"):
         (other / path.name).write_bytes(path.read_bytes())
     manifest = json.loads((other / "readout.json").read_text())
     (other / "readout.json").write_text(json.dumps(manifest, indent=1))
-    text = config().replace('"readout.safetensors"', '"other/readout.safetensors"')
+    text = config(WORDS).replace('"readout.safetensors"', '"other/readout.safetensors"')
     text = text.replace('corpus = "corpus"', 'corpus = "corpus"\nactivations = "activations"')
-    code, _, err = run(capsys, "steer", "--config", written(text, "other.toml"), "--out", tmp_path / "out")
+    code, _, err = run(capsys, "steer", "--config", written(text, "other.toml"), "--out", finished)
     assert code == 2
     assert "another inputs/readout.json" in err
-    assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()} == before
+    assert {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()} == before
 
 
 def test_copies_keep_apart_what_has_one_name_and_take_every_format_of_a_readout(workplace, tmp_path):
