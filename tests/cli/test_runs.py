@@ -186,7 +186,7 @@ def test_copies_keep_apart_what_has_one_name_and_take_every_format_of_a_readout(
 
 def test_a_readout_is_trained_where_none_is_given(capsys, written, tmp_path):
     source = 'corpus = "corpus"\nactivations = "activations"\ntarget_layers = [2]\naggregator = "mean"'
-    text = f"[readout]\n{source}\n[steering]\n{STEERING}"
+    text = f"[readout]\n{source}\n[steering]\n{STEERING}\n[ablation]\nprobe_texts = 4"
     assert run(capsys, "ablation-run", written(text), "--out", tmp_path)[0] == 0
     settings = tomllib.loads((tmp_path / "config.toml").read_text())
     assert settings["readout"]["aggregator"] == "mean"
@@ -199,7 +199,8 @@ def test_a_run_of_steer_and_an_ablation_run_can_be_compared(capsys, written, wor
     data = ("--training-data-dir", workplace / "corpus", "--model", tiny_checkpoint("llama"))
     steer = ("steer", "--readout", workplace / "readout.safetensors", "--concepts", "joy,grief", "--layers", "2")
     first, second = tmp_path / "first", tmp_path / "second"
-    code, out, _ = run(capsys, *steer, *data, "--doses", "0,0.4", "--random", 4, "--out", first, "--json")
+    few = ("--doses", "0,0.4", "--random", 4, "--probe-texts", 4)
+    code, out, _ = run(capsys, *steer, *data, *few, "--out", first, "--json")
     assert code == 0
     assert [found["concept"] for found in json.loads(out)["concepts"]] == ["joy", "grief"]
     assert run(capsys, "ablation-run", written(config(ablation="layers = []")), "--out", second)[0] == 0
