@@ -5,6 +5,7 @@ It is input of a page, not a result: nothing here says what any direction does.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 
 import torch
 
@@ -26,8 +27,9 @@ DOSES = (0.0, 0.05, 0.1, 0.2, 0.4)
 PROMPTS = 11
 
 
+@cache
 def example_run(
-    n_concepts: int = 16, *, layers: Sequence[int] = (14, 19, 23), seeds: Sequence[int] = (0,), samples: bool = True
+    n_concepts: int = 16, *, layers: tuple[int, ...] = (14, 19, 23), seeds: tuple[int, ...] = (0,), samples: bool = True
 ) -> SteeringRun:
     """Every third concept steers; effects grow with the dose, and so does what they break.
 
@@ -38,7 +40,7 @@ def example_run(
         samples: whether the first two concepts have generations.
     """
     concepts = example_diagnosis(max(n_concepts, 4), layers=(7,), n_texts=0).concepts[:n_concepts]
-    reports = tuple(_report(concepts, tuple(layers), seed) for seed in seeds)
+    reports = tuple(_report(concepts, layers, seed) for seed in seeds)
     return SteeringRun(
         name="example",
         reports=reports,

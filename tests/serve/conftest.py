@@ -11,7 +11,7 @@ from amygdala_tl.readout.record import Readout
 from amygdala_tl.readout.scale import Combined, Scale
 from amygdala_tl.records import Calibration
 from tests.report.conftest import browser  # noqa: F401
-from tests.serve.page import visit  # noqa: F401
+from tests.serve.page import answer_of_a_module, opening, visit, with_an_answer  # noqa: F401
 from tests.servers import running_app
 
 LAYERS = (6, 14, 23)

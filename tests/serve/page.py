@@ -6,9 +6,9 @@ WAIT = 60_000
 WORDS = "Her clock stopped <b>today</b> & I wept."
 
 
-@pytest.fixture
-def visit(browser):
-    """Open the page; at the end nothing may have been logged or thrown, and nothing asked of anybody but the server."""
+@pytest.fixture(scope="module")
+def opening(browser):
+    """Open the page; returns the function that does, and the list of all that was logged, thrown or asked of somebody else."""
     wrong, contexts = [], []
 
     def go(url, *, origin=None, width=1280, scheme="light", quiet=True):
@@ -28,10 +28,41 @@ def visit(browser):
         page.locator("#temperature").fill("0")
         return page
 
-    yield go
+    yield go, wrong
     for context in contexts:
         context.close()
-    assert not wrong
+
+
+@pytest.fixture
+def visit(opening):
+    """Open the page for one test; at the end nothing may have been logged, thrown or asked of anybody but the server."""
+    go, wrong = opening
+    pages = []
+
+    def visit(*arguments, **options):
+        pages.append(go(*arguments, **options))
+        return pages[-1]
+
+    yield visit
+    for page in pages:
+        page.context.close()
+    found, wrong[:] = list(wrong), []
+    assert not found
+
+
+@pytest.fixture(scope="module")
+def answer_of_a_module(opening, url):
+    page = opening[0](url)
+    send(page)
+    return page
+
+
+@pytest.fixture
+def with_an_answer(opening, answer_of_a_module):
+    """A page on which `WORDS` have been answered, for tests that only look at it: they choose what they want to see."""
+    yield answer_of_a_module
+    found, opening[1][:] = list(opening[1]), []
+    assert not found
 
 
 def send(page, words=WORDS):

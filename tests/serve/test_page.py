@@ -18,9 +18,8 @@ from tests.servers import running_app
 pytestmark = needs_chromium
 
 
-def test_every_token_of_question_and_answer_is_coloured_by_what_the_server_reads(visit, url):
-    page = visit(url)
-    send(page)
+def test_every_token_of_question_and_answer_is_coloured_by_what_the_server_reads(with_an_answer, url):
+    page = with_an_answer
     assert "".join(tokens(page, 0).all_inner_texts()) == WORDS
     found = httpx.post(
         f"{url}/v1/chat/completions",
@@ -51,9 +50,9 @@ def test_every_token_of_question_and_answer_is_coloured_by_what_the_server_reads
     assert colours(page) != before
 
 
-def test_z_of_the_page_is_that_of_the_client(visit, url):
-    page = visit(url)
-    send(page)
+def test_z_of_the_page_is_that_of_the_client(with_an_answer, url):
+    page = with_an_answer
+    page.locator("#view-controls").get_by_label("Unit").select_option("z")
     with readout_client(url) as client:
         served = client.manifest()
     with page.expect_download() as download:

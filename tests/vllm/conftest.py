@@ -7,7 +7,7 @@ import pytest
 from amygdala_tl.vllm.golden import has_vllm
 from tests.report.conftest import browser  # noqa: F401
 from tests.routes.conftest import collector  # noqa: F401
-from tests.serve.page import visit  # noqa: F401
+from tests.serve.page import opening, visit  # noqa: F401
 
 # Small enough for two cores and a test machine's memory; read when vLLM starts.
 os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
