@@ -225,7 +225,7 @@ def permuted(folder: Path, corpora: int) -> Table:
     corpus, store = read_corpus(folder / "corpus"), ActivationStore.find(folder / "activations")
     count: Counter[str] = Counter()
     for seed in range(corpora):
-        shuffled = fit(with_permuted_labels(corpus, seed), store, aggregator="mean,whitened")
+        shuffled = fit(with_permuted_labels(corpus, seed), store, aggregator="mean,joint")
         found = judge(shuffled, with_permuted_labels(corpus, seed), store)
         count.update(quality.verdict for quality in found.quality)
     table = Table(title=f"{corpora} permutations of {len(corpus.concepts)} concepts")
