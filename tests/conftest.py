@@ -16,7 +16,7 @@ from hypothesis import settings
 
 from tests.typechecks import checked
 
-# Before a module of the package is imported: the hook of `--jaxtyping-packages` decorates with what stands here.
+# `--jaxtyping-packages` decorates functions of the package with `jaxtyping.jaxtyped` when their module is imported: after this.
 jaxtyping.jaxtyped = checked
 
 # How long an example takes says more of the machine than of the code. Every run draws other examples, so half of hypothesis's 100

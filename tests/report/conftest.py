@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.opened import nothing_wrong, visits
 from tests.report.chromium import CHROMIUM
 
 
@@ -49,18 +50,8 @@ def opening(browser, request):
 @pytest.fixture
 def visit(opening):
     """Open a report for one test; at the end nothing may have been logged, thrown or fetched."""
-    go, wrong = opening
-    pages = []
-
-    def visit(*arguments, **options):
-        pages.append(go(*arguments, **options))
-        return pages[-1]
-
-    yield visit
-    for page in pages:
-        page.context.close()
-    found, wrong[:] = list(wrong), []
-    assert not found
+    with visits(opening) as visit:
+        yield visit
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +73,5 @@ def look_at(opening, shared):
 
     A test of how a report opens comes before those that change it, or visits its own.
     """
-    yield shared
-    found, opening[1][:] = list(opening[1]), []
-    assert not found
+    with nothing_wrong(opening[1]):
+        yield shared

@@ -2,6 +2,8 @@
 
 import pytest
 
+from tests.opened import nothing_wrong, visits
+
 WAIT = 60_000
 WORDS = "Her clock stopped <b>today</b> & I wept."
 
@@ -36,18 +38,8 @@ def opening(browser):
 @pytest.fixture
 def visit(opening):
     """Open the page for one test; at the end nothing may have been logged, thrown or asked of anybody but the server."""
-    go, wrong = opening
-    pages = []
-
-    def visit(*arguments, **options):
-        pages.append(go(*arguments, **options))
-        return pages[-1]
-
-    yield visit
-    for page in pages:
-        page.context.close()
-    found, wrong[:] = list(wrong), []
-    assert not found
+    with visits(opening) as visit:
+        yield visit
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +52,8 @@ def answer_of_a_module(opening, url):
 @pytest.fixture
 def with_an_answer(opening, answer_of_a_module):
     """A page on which `WORDS` have been answered, for tests that only look at it: they choose what they want to see."""
-    yield answer_of_a_module
-    found, opening[1][:] = list(opening[1]), []
-    assert not found
+    with nothing_wrong(opening[1]):
+        yield answer_of_a_module
 
 
 def send(page, words=WORDS):
