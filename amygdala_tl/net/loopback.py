@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 from amygdala_tl.errors import AmygdalaError, InputError
 
 _START_LIMIT = 20.0  # seconds
+_LAST_WORDS = 1.0  # seconds that answers have from the end of the server on
 _STOP_LIMIT = 5
 _TICK = 1.0  # seconds between two dates in the answers' headers
 
@@ -32,6 +33,16 @@ class _Server(uvicorn.Server):
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), _TICK)
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Wait for the answers that end by themselves soon, and hang up on the clients of all others."""
+        hanging_up = asyncio.get_running_loop().call_later(_LAST_WORDS, self._hang_up)
+        await super().shutdown(sockets)
+        hanging_up.cancel()
+
+    def _hang_up(self) -> None:
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+
     def stop(self) -> None:
         """Ask the server to stop, from any thread."""
         self.should_exit = True
@@ -43,7 +54,7 @@ class _Server(uvicorn.Server):
 def running_app(app: ASGIApp, *, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
     """Serve `app` in a thread and yield its address (`http://127.0.0.1:41234`), ready for connections.
 
-    The block ends with the server stopped and the port closed.
+    The block ends with the server stopped and the port closed. Answers that are on their way get a second more.
 
     Raises:
         InputError: the port is taken, or the host does not belong to this machine.
