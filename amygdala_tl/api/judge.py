@@ -9,7 +9,7 @@ import torch
 from amygdala_tl.activations.embedding import mean_embeddings
 from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.api.labelled import examples, judged_texts, neutral_activations, runnable
-from amygdala_tl.api.score import score_tokens
+from amygdala_tl.api.score import TokenScores, score_tokens
 from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.diagnostics.diagnose import Diagnoser, ModelWeights, diagnose, verdicts_of
 from amygdala_tl.diagnostics.embedding import cross_fitted_embedding_scores, embedding_scores
@@ -84,7 +84,12 @@ def _read(held_out: Sequence[CorpusText], readout: Readout, lens: Lens) -> tuple
         if len(chosen) < TEXTS_SHOWN:
             chosen.setdefault(text.id, text)
     scored = score_tokens([text.text for text in chosen.values()], readout, lens)
-    return tuple(
-        ReadText(text.id, text.positive, read.pieces, read.scores.masked_fill(~read.readable[:, :, None], torch.nan))
-        for text, read in zip(chosen.values(), scored, strict=True)
-    )
+    return tuple(_shown(text, read) for text, read in zip(chosen.values(), scored, strict=True))
+
+
+def _shown(text: CorpusText, read: TokenScores) -> ReadText:
+    z = read.scores.masked_fill(~read.readable[:, :, None], torch.nan)
+    combined = read.combined
+    if combined is not None:
+        combined = combined.masked_fill(~read.readable.all(dim=1, keepdim=True), torch.nan)
+    return ReadText(text.id, text.positive, read.pieces, z, combined)

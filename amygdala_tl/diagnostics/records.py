@@ -291,12 +291,14 @@ class ReadText:
         labels: concepts that it is positive for.
         tokens: of the text alone, as the tokenizer splits it.
         z: [token, layer, concept] calibrated scores, NaN at attention sinks.
+        combined: [token, concept] the same over all layers, None if the readout has no such score.
     """
 
     id: str
     labels: tuple[str, ...]
     tokens: tuple[str, ...]
     z: Float[Tensor, "token layer concept"]
+    combined: Float[Tensor, "token concept"] | None = None
 
 
 @dataclass(frozen=True, slots=True)

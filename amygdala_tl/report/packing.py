@@ -30,14 +30,14 @@ def packed(values: Tensor, step: float) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """Turn a tensor, a record, a sequence or a number into what JSON has: numbers with four decimals, None if not finite."""
+    """Turn a tensor, a record, a sequence or a number into what JSON has: numbers with six decimals, None if not finite."""
     match value:
         case Tensor():
             return plain(value.detach().cpu().tolist())
         case list() | tuple():
             return [plain(item) for item in value]
         case float():
-            return round(value, 4) if math.isfinite(value) else None
+            return round(value, 6) if math.isfinite(value) else None
         case None | int() | str():
             return value
         case _:

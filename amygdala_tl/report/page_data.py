@@ -3,6 +3,9 @@
 from collections import Counter
 from typing import Any
 
+import torch
+from einops import rearrange
+
 from amygdala_tl.diagnostics.records import ConceptQuality, CrossTalk, Diagnosis, Geometry, LayerSeparation, ReadText
 from amygdala_tl.report.figures import held_out_figure
 from amygdala_tl.report.packing import camel, mean_of_known, packed, plain, plain_record
@@ -65,4 +68,7 @@ def _geometry(found: Geometry) -> dict[str, Any]:
 
 
 def _text(found: ReadText) -> dict[str, Any]:
-    return plain_record(found, without=("z",)) | {"z": packed(found.z, Z_STEP)}
+    z = found.z
+    if found.combined is not None:
+        z = torch.cat([rearrange(found.combined, "token concept -> token 1 concept"), z], dim=1)
+    return plain_record(found, without=("z", "combined")) | {"z": packed(z, Z_STEP)}

@@ -640,6 +640,8 @@ def test_texts_to_look_at_are_held_out_and_their_tokens_make_the_text(corpus, re
         assert shown.labels == text.positive
         assert shown.z.shape == (len(shown.tokens), len(fitted.layers), len(fitted.concepts))
         assert shown.z.isfinite().any()
+        assert shown.combined.shape == (len(shown.tokens), len(fitted.concepts))
+        assert torch.equal(shown.combined.isnan().any(dim=1), shown.z.isnan().any(dim=2).any(dim=1))
     assert {label for text in found.texts for label in text.labels} == set(fitted.concepts)
 
 

@@ -301,7 +301,8 @@ def _texts(
         z = drive + 0.5 * torch.randn(len(tokens), len(layers), len(concepts), generator=random)
         z[:, :, rank % len(concepts)] += 1.5 * strength[rank % len(concepts)]
         z[0] = torch.nan
-        texts.append(ReadText(id=f"{rank:02x}" * 32, labels=(concepts[rank % len(concepts)],), tokens=tokens, z=z))
+        labels = (concepts[rank % len(concepts)],)
+        texts.append(ReadText(id=f"{rank:02x}" * 32, labels=labels, tokens=tokens, z=z, combined=z.mean(dim=1)))
     return texts
 
 

@@ -294,15 +294,16 @@ def test_the_text_browser_shows_the_number_of_each_token(look_at):
     diagnosis = example_diagnosis(16, n_texts=12)
     controls = page.locator("#texts-controls")
     controls.get_by_label("Concept", exact=True).select_option(label="longing")
-    controls.get_by_label("Layer").select_option(label="19")
     controls.get_by_role("button", name="Next").click()
     text = diagnosis.texts[1]
     assert "".join(page.locator("#texts-view .tok").all_text_contents()).replace("\u21b5", "") == "".join(text.tokens)
-    concept = diagnosis.concepts.index("longing")
-    page.locator(".tok").nth(3).hover()
-    z = float(text.z[3, diagnosis.layers.index(19), concept])
-    shown = page.locator(".reading b").inner_text().replace("\u2212", "-")
-    assert float(shown) == pytest.approx(z, abs=0.0501)
+    concept, z = diagnosis.concepts.index("longing"), text.z[3]
+    for layer, row in {"all layers": text.combined[3], "19": z[diagnosis.layers.index(19)], "10": z[0]}.items():
+        controls.get_by_label("Layer").select_option(label=layer)
+        page.locator(".tok").nth(3).hover()
+        shown = page.locator(".reading b").inner_text().replace("\u2212", "-")
+        assert layer in page.locator(".reading").inner_text()
+        assert float(shown) == pytest.approx(float(row[concept]), abs=0.0501)
     page.locator(".tok").nth(3).focus()
     for key in ("ArrowRight", "ArrowDown", "ArrowUp", "Home"):
         page.keyboard.press(key)

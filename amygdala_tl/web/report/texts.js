@@ -1,4 +1,4 @@
-// The text browser: one text, its tokens coloured by the z-score of a concept at a layer.
+// The text browser: one text, its tokens coloured by the z-score of a concept, over all layers or at one.
 
 /** @import { Diagnosis } from "./types.d.ts" */
 import { addConceptPicker, changer, field, indexField, indexPicker } from "../controls.js";
@@ -15,10 +15,12 @@ export function showTexts({ concepts, layers, texts, commonLayer }) {
     return;
   }
   const all = texts.map((text) => ({ ...text, z: unpack(text.z) }));
+  const overAll = texts[0].z.shape[1] > layers.length;
+  const levels = overAll ? ["all layers", ...layers] : layers;
   const state = {
     text: 0,
     token: 0,
-    layer: Math.max(0, layers.indexOf(commonLayer)),
+    layer: overAll ? 0 : Math.max(0, layers.indexOf(commonLayer)),
     concept: Math.max(0, concepts.indexOf(all[0].labels[0])),
   };
   const change = changer(state, paint);
@@ -33,7 +35,7 @@ export function showTexts({ concepts, layers, texts, commonLayer }) {
   const next = button("Next", () => openText(state.text + 1));
   byId("texts-controls").append(field("Text", textPicker), el("div", { class: "steps" }, previous, next));
   const setConcept = addConceptPicker("texts-controls", concepts, state.concept, (concept) => change({ concept }));
-  byId("texts-controls").append(indexField("Layer", layers, state.layer, (layer) => change({ layer })));
+  byId("texts-controls").append(indexField("Layer", levels, state.layer, (layer) => change({ layer })));
 
   const labels = el("div", { class: "labels" });
   const reading = el("p", { class: "reading", role: "status" });
@@ -103,7 +105,7 @@ export function showTexts({ concepts, layers, texts, commonLayer }) {
     const strongest = scored.slice(0, 4).map(({ name, value }) => `${clip(name, 180)} ${signed(value, 1)}`);
     reading.replaceChildren(
       el("code", { class: "chip" }, visible(all[state.text].tokens[at])),
-      ` ${concepts[state.concept]}, layer ${layers[state.layer]}: z = `,
+      ` ${concepts[state.concept]}, ${overAll && !state.layer ? "" : "layer "}${levels[state.layer]}: z = `,
       el("b", {}, shown(here[state.concept].value)),
       scored.length
         ? `. Strongest here: ${strongest.join(", ")}.`

@@ -99,7 +99,7 @@ export interface ReadText {
   id: string;
   labels: string[];
   tokens: string[];
-  /** [token][layer][concept] */
+  /** [token][layer][concept]; the first layer is the score over all layers if there is one more than the readout has */
   z: Packed;
 }
 
