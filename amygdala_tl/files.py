@@ -32,6 +32,7 @@ PathLike = str | os.PathLike[str]
 LARGEST = 1 << 30
 """Most bytes of a file that is read whole, unless its reader says another number."""
 
+_WEIGHTS = ("*.safetensors", "*.bin")
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _SHARED: ContextVar[bool] = ContextVar("shared", default=False)
 
@@ -132,18 +133,15 @@ def make_folder(path: PathLike, *, private: bool = False) -> Path:
     return folder
 
 
-def check_outputs(
-    outputs: Mapping[Path, Kind], inputs: Iterable[PathLike | None] = (), *, outside: PathLike | None = None
-) -> None:
+def check_outputs(outputs: Mapping[Path, Kind], inputs: Iterable[PathLike | None] = ()) -> None:
     """Raise unless every output may be written; to call before the work begins.
 
     Args:
         outputs: file -> its kind.
         inputs: what is read, files and folders; links, other spellings and hard links of a file are that file.
-        outside: a folder that no output may lie in, such as a checkpoint, in which every weights file counts.
 
     Raises:
-        InputError: an output is an input, or lies in `outside`.
+        InputError: an output is an input, or lies in a model's folder.
         StorageError: another kind of file is in the way.
     """
     read = [Path(path) for path in inputs if path is not None]
@@ -152,17 +150,21 @@ def check_outputs(
             if same_file(output, path):
                 what = "the output would replace an input"
                 raise InputError(what, label=output, got=path, remedy="choose another path for the output")
-        if (
-            outside is not None
-            and os.path.isdir(outside)
-            and any(same_file(parent, outside) for parent in Path(os.path.realpath(output)).parents)
-        ):
-            what, remedy = "the output would become a part of the model", "choose a folder outside the checkpoint"
-            raise InputError(what, label=output, remedy=remedy)
+        keep_out_of_models(Path(os.path.realpath(output)).parent, output)
         try:
             _existing(output, kind)
         except OSError as error:
             raise _refused("the file cannot be written", output, error) from error
+
+
+def keep_out_of_models(folder: Path, output: PathLike) -> None:
+    """Raise InputError if a folder is a checkpoint, in which every weights file counts as a part of the model."""
+    with contextlib.suppress(OSError):
+        config = folder / "config.json"
+        weights = (name for ending in _WEIGHTS for name in folder.glob(ending))
+        if config.is_file() and any(weights) and b'"model_type"' in read_file(config, remedy=""):
+            what, remedy = "the output would become a part of the model", "choose a folder outside the checkpoint"
+            raise InputError(what, label=output, remedy=remedy)
 
 
 def atomic_write(path: PathLike, write: Callable[[BinaryIO], None], kind: Kind | None = None) -> None:

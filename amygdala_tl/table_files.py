@@ -34,6 +34,11 @@ def table_kind(path: Path, name: str, *columns: str) -> Kind:
     return Kind(name, parquet_with(*columns))
 
 
+def no_formula(value: object) -> object:
+    """Put an apostrophe, which no spreadsheet shows, in front of a text that one would take for a formula."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(tuple("=+-@\t\r\n")) else value
+
+
 def write_table(path: Path, columns: Columns, kind: Kind) -> None:
     """Write a table to a file, in the format of its ending; a NaN is an empty cell, or null.
 
@@ -48,7 +53,8 @@ def write_table(path: Path, columns: Columns, kind: Kind) -> None:
     else:
         text, rows = io.StringIO(newline=""), list(zip(*cells.values(), strict=True))
         if path.suffix == ".csv":
-            csv.writer(text, lineterminator="\n").writerows([tuple(cells), *rows])
+            table = ([no_formula(cell) for cell in row] for row in (tuple(cells), *rows))
+            csv.writer(text, lineterminator="\n").writerows(table)
         else:
             text.writelines(f"{json.dumps(dict(zip(cells, row, strict=True)), ensure_ascii=False)}\n" for row in rows)
         data = text.getvalue().encode()

@@ -114,10 +114,13 @@ def test_an_output_is_never_an_input_by_whatever_path(tmp_path, monkeypatch):
 
 def test_an_output_never_becomes_a_part_of_a_checkpoint(tmp_path):
     (tmp_path / "here").symlink_to(tmp_path)
-    for path in (tmp_path / "new", tmp_path / "here" / "below" / "new"):
+    for name, content in {"config.json": '{"model_type": "llama"}', "model.safetensors": ""}.items():
+        check_outputs({tmp_path / "new": NOTES})
+        (tmp_path / name).write_text(content)
+    for path in (tmp_path / "new", tmp_path / "here" / "new"):
         with pytest.raises(InputError, match="a part of the model"):
-            check_outputs({path: NOTES}, outside=tmp_path)
-    check_outputs({tmp_path / "new": NOTES}, outside="organisation/model")
+            check_outputs({path: NOTES})
+    check_outputs({tmp_path / "below" / "new": NOTES})
 
 
 def test_new_files_and_folders_are_private_unless_they_are_shared(tmp_path):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from amygdala_tl.errors import InputError, StorageError
-from amygdala_tl.files import Kind, atomic_write_bytes, make_folder
+from amygdala_tl.files import Kind, atomic_write_bytes, keep_out_of_models, make_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +104,14 @@ def place(where: "str | Path | Remote") -> Place:
 
 
 def make_place(folder: Place) -> None:
-    """Make a folder, open to its user only, where folders exist; raises `StorageError` where the disk refuses."""
+    """Make a folder, open to its user only, where folders exist.
+
+    Raises:
+        InputError: it is a model's folder.
+        StorageError: the disk refuses.
+    """
     if isinstance(folder, Path):
+        keep_out_of_models(folder, folder)
         make_folder(folder, private=True)
 
 

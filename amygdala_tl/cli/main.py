@@ -79,12 +79,13 @@ def _reported(error: BaseException, arguments: Sequence[str]) -> str:
     try:
         from datetime import UTC, datetime
 
-        from amygdala_tl.files import atomic_write_text, cache_dir, make_folder
+        from amygdala_tl.files import Kind, atomic_write_text, cache_dir, make_folder
 
         now = datetime.now(UTC)
-        path = make_folder(cache_dir() / "errors") / f"{now:%Y%m%dT%H%M%S}-{os.getpid()}.txt"
+        path = make_folder(cache_dir() / "errors", private=True) / f"{now:%Y%m%dT%H%M%S}-{os.getpid()}.txt"
+        report = Kind("an error report", lambda _: False)  # it holds the arguments, and so what somebody wrote
         told = "".join(traceback.format_exception(error))
-        atomic_write_text(path, safe(f"amygdala-tl {shortened(' '.join(arguments))}\n{sys.version}\n\n{told}"))
+        atomic_write_text(path, safe(f"amygdala-tl {shortened(' '.join(arguments))}\n{sys.version}\n\n{told}"), report)
     except Exception as cause:  # no cache folder, or none that can be written
         return f"{name}; its traceback could not be kept ({shortened(cause, 200)})"
     return f"{name}; please report it with {path}"

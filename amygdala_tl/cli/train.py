@@ -17,7 +17,7 @@ from amygdala_tl.cli.stages import Stages, show_result, show_serving
 from amygdala_tl.corpus.io import OUTPUTS, write_corpus
 from amygdala_tl.corpus.loader import read_several, read_training_data
 from amygdala_tl.errors import InputError
-from amygdala_tl.files import check_outputs
+from amygdala_tl.files import check_outputs, keep_out_of_models
 from amygdala_tl.names import named_concepts
 from amygdala_tl.report.progress import capture_progress
 from amygdala_tl.report.summaries import capture_line, corpus_notices, file_list, model_line, stage_times
@@ -95,7 +95,7 @@ def capture(
         raise InputError("there are no workers without Ray", got="--workers", remedy="name a cluster with --ray")
     corpus, model = read_training_data(training_data_dir, min_examples=1), _model(settings)
     if not ray:  # the model may be on its machines only
-        _check(settings, model)
+        _check(settings, model, activations_dir)
     with ExitStack() as stack:
         lens: Lens | RayModel | VllmModel
         if ray:
@@ -203,12 +203,12 @@ def run_train(
     from amygdala_tl.readout.bundle import outputs
 
     said = notes(error=console.stderr)
-    check_outputs(outputs(output), outside=None if model.model == MODEL.model else model.model)
+    check_outputs(outputs(output))
     corpus = read_training_data(training_data_dir, min_examples=min_examples)
     if "layouts" in corpus.parameters:  # `extract` has shown the others
         for line in corpus_notices(corpus):
             console.print(line)
-    _check(settings, model)
+    _check(settings, model, activations_dir)
     with stages("load model"):
         lens = load(said, model)
     from amygdala_tl.api.train import train as run
@@ -230,14 +230,15 @@ def run_train(
     return lens
 
 
-def _check(settings: Mapping[str, Any], model: ModelSettings) -> None:
-    """Refuse unknown layers, aggregators and denoisers before the model is loaded, which takes long."""
+def _check(settings: Mapping[str, Any], model: ModelSettings, activations_dir: str | Path) -> None:
+    """Refuse unknown layers, aggregators and denoisers, and a store in a checkpoint, before the model is loaded."""
     from amygdala_tl.directions.method import requested_methods
     from amygdala_tl.lens.checkpoints import count_layers
     from amygdala_tl.lens.hooks import parse_layers
 
     names = (settings.get(each, getattr(FIT, each)) for each in ("aggregator", "denoise", "labels", "read_position"))
     requested_methods(*names)
+    keep_out_of_models(Path(activations_dir), activations_dir)
     if (layers := settings.get("layers", CAPTURE.layers)) != AUTO:
         n_layers = count_layers(model.model, revision=model.revision, trust_remote_code=model.trust_remote_code)
         parse_layers(layers, n_layers)

@@ -26,6 +26,7 @@ from amygdala_tl.names import named_concepts
 from amygdala_tl.steering.journal import BLOCKS
 from amygdala_tl.steering.records import Ablation, Sample, SteeringPlan, SteeringReport
 from amygdala_tl.steering.summary import ConceptSummary, summarise
+from amygdala_tl.table_files import no_formula
 
 RUN_FILE = "run.json"
 REPORT_FILE = "report.json"
@@ -313,10 +314,7 @@ def _ablation(found: Ablation | None) -> dict[str, Any]:
 
 
 def _cell(value: Any) -> Any:
-    """Round a number. A text that a spreadsheet would take for a formula gets an apostrophe in front, which it does not show."""
-    if isinstance(value, str):
-        return "'" + value if value.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else value
-    return f"{value:.6g}" if isinstance(value, float) else value
+    return f"{value:.6g}" if isinstance(value, float) else no_formula(value)
 
 
 def _read(path: Path, kind: type[T]) -> T:

@@ -122,6 +122,18 @@ def test_a_table_file_comes_back_and_replaces_its_own_kind_only(tmp_path, ending
         write_table(tmp_path / f"notes{ending}", COLUMNS, kind)
 
 
+def test_a_spreadsheet_takes_no_text_of_a_table_for_a_formula(tmp_path):
+    texts = ["=1+1", "@SUM(1)", "-5 degrees", "no formula: =1"]
+    write_table(path := tmp_path / "z.csv", {"text": texts, "z": [-1.5] * 4}, table_kind(path, "scores", "text"))
+    assert [row["text"] for row in csv.DictReader(path.open(newline=""))] == [
+        "'=1+1",
+        "'@SUM(1)",
+        "'-5 degrees",
+        texts[3],
+    ]
+    assert path.read_text().endswith("no formula: =1,-1.5\n")
+
+
 def test_the_command_writes_a_table_beside_what_it_prints(tiny_checkpoint, readout, tiny, tmp_path, capsys):
     readout.save(bundle := tmp_path / "readout.safetensors")
     common = ("--readout", bundle, "--model", tiny_checkpoint("llama"))

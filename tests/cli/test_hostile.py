@@ -173,6 +173,8 @@ def test_a_bug_ends_in_one_line_that_names_the_file_with_its_traceback(capsys, t
     assert code == 70
     assert err == f"error: this is a bug: ZeroDivisionError: division by zero; please report it with {file}\n"
     assert "Traceback" in file.read_text()
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert file.parent.stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.ENOSPC])
@@ -359,6 +361,8 @@ def precious(tmp_path, monkeypatch):
         "export --fit-file fit.safetensors --output link.safetensors",
         "export --fit-file fit.safetensors --output hard.safetensors",
         "export --fit-file fit.safetensors --output model/model.safetensors",
+        "export --readout fit.safetensors --output model/new.safetensors",
+        "capture --training-data-dir corpus --activations-dir model",
         "export --readout fit.safetensors --concept joy --output model.gguf",
         "read text --readout fit.safetensors --output norms.csv",
         "read --file norms.csv --readout fit.safetensors --output norms.csv",
