@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from amygdala_tl.errors import ReadoutError
-from amygdala_tl.readout.golden import golden_tolerance
+from amygdala_tl.errors import ModelError, ReadoutError
+from amygdala_tl.lens.tokenize import TokenizedText, tokenize
+from amygdala_tl.readout.golden import golden_tolerance, other_ids
 from amygdala_tl.readout.record import Readout
 from amygdala_tl.routes.collector import Collector
 from amygdala_tl.routes.rows import Scores
@@ -82,7 +83,7 @@ async def _scores(engine: Any, collector: Collector, ids: Sequence[int]) -> Scor
 
 
 def _refuse_other_tokenizer(readout: Readout, engine: Any, model: str) -> None:
-    """Refuse a tokenizer that reads the golden token ids as other texts."""
+    """Refuse a tokenizer that reads the golden token ids as other texts; warn of one that gives these texts other ids."""
     golden = readout.provenance.golden
     tokenizer = getattr(engine.renderer, "tokenizer", None)
     if golden is None or tokenizer is None:
@@ -95,3 +96,14 @@ def _refuse_other_tokenizer(readout: Readout, engine: Any, model: str) -> None:
                 "serve the tokenizer it was trained with",
             )
             raise ReadoutError(what, label=model, got=read[-80:], need=text[:80], remedy=remedy)
+    settings = readout.provenance.capture
+    try:
+        tokenized = tokenize(
+            tokenizer, golden.texts, chat_template=settings.chat_template, max_tokens=settings.max_tokens
+        )
+        where = other_ids(golden, [text.ids if isinstance(text, TokenizedText) else () for text in tokenized])
+    except ModelError as cause:
+        where = str(cause)
+    if where is not None:
+        what = "the server's tokenizer or chat template is not the one that the readout was trained with"
+        logger.warning("readouts: %s, so the scores of its chats may mean something else: %s", what, where)

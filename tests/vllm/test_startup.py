@@ -130,6 +130,18 @@ def test_a_tokenizer_that_reads_the_golden_ids_as_another_text_is_refused(golden
     check(Engine(golden_collector, model, None), golden_collector)  # a server that has none is asked for token ids
 
 
+def test_a_tokenizer_that_gives_the_golden_texts_other_ids_is_served_with_a_warning(
+    golden_collector, model, checkpoint, tokenizer, caplog
+):
+    check(Engine(golden_collector, model, tokenizer), golden_collector)
+    assert "tokenizer" not in caplog.text
+    other = AutoTokenizer.from_pretrained(checkpoint)
+    other.add_tokens(["lamp"])
+    check(Engine(golden_collector, model, other), golden_collector)
+    assert "the server's tokenizer or chat template is not the one" in caplog.text
+    assert "'The lamp went ou'... has other token ids from position" in caplog.text
+
+
 def test_a_readout_without_golden_texts_is_served_with_a_warning(golden_collector, model, tokenizer, tmp_path, caplog):
     caplog.set_level("INFO", logger="vllm.amygdala_tl")
     golden_collector.readout = load_readout(write_bundle(tmp_path / "old.safetensors", d_model=64, layers=LAYERS))
