@@ -35,7 +35,8 @@ export function showTexts({ concepts, layers, texts, commonLayer }) {
   const next = button("Next", () => openText(state.text + 1));
   byId("texts-controls").append(field("Text", textPicker), el("div", { class: "steps" }, previous, next));
   const setConcept = addConceptPicker("texts-controls", concepts, state.concept, (concept) => change({ concept }));
-  byId("texts-controls").append(indexField("Layer", levels, state.layer, (layer) => change({ layer })));
+  const width = overAll ? null : "short";
+  byId("texts-controls").append(indexField("Layer", levels, state.layer, (layer) => change({ layer }), width));
 
   const labels = el("div", { class: "labels" });
   const reading = el("p", { class: "reading", role: "status" });
