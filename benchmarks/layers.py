@@ -4,7 +4,8 @@ Verdicts of such a readout judge layers that the judged texts have helped to cho
 other folds' texts alone, and the score over them is compared.
 
     amygdala-tl demo --output-dir DEMO
-    amygdala-tl capture --training-data-dir DEMO/corpus --layers 0.25,0.35,0.45,0.55,0.65,0.75,0.85,0.95 --activations-dir STORE
+    amygdala-tl capture --training-data-dir DEMO/corpus --activations-dir STORE \
+        --target-layers 0.25,0.35,0.45,0.55,0.65,0.75,0.85,0.95
     python benchmarks/layers.py --corpus DEMO/corpus --activations STORE
 """
 
