@@ -13,7 +13,7 @@ def read_norms(path: Path) -> dict[str, dict[str, float]]:
     """Read name of a norm -> word -> value from a CSV file with a column `word`.
 
     Raises:
-        InputError: the file cannot be read, or a value is not a finite number.
+        InputError: the file cannot be read, a row has no word, or a value is not a finite number.
     """
     try:
         rows = list(csv.DictReader(io.StringIO(read_text(path, remedy="check --norms"), newline="")))
@@ -21,6 +21,8 @@ def read_norms(path: Path) -> dict[str, dict[str, float]]:
         raise InputError("cannot be read", label=str(path), got=str(cause), remedy="check --norms") from cause
     if not rows or "word" not in rows[0] or len(rows[0]) < 2:
         raise InputError("has no norms", label=str(path), need="columns word, valence, arousal", remedy="check --norms")
+    if not all(row["word"] for row in rows):
+        raise InputError("a row has no word", label=str(path), need="a word in every row", remedy="check --norms")
     norms: dict[str, dict[str, float]] = {name: {} for name in rows[0] if name not in ("word", None)}
     for name, values in norms.items():
         for row in rows:

@@ -240,6 +240,54 @@ def results() -> Target:
     return run
 
 
+def alerts() -> Target:
+    """Rules of alerts, in one line as a command takes them and in a file."""
+    from amygdala_tl.routes.rules import rules_of_file, rules_of_text
+
+    def run(data: bytes) -> None:
+        folder, _ = folder_of(b"alerts.toml\n" + data)
+        try:
+            with _expected():
+                rules_of_file(folder / "alerts.toml")
+            rules_of_text(data.decode("utf-8", "replace").removesuffix(".toml"))
+        finally:
+            shutil.rmtree(folder)
+
+    return run
+
+
+def words() -> Target:
+    """A word list of `steer`, and the norms of `report`."""
+    from amygdala_tl.cli.norms import read_norms
+    from amygdala_tl.steering.words import read_words
+
+    def run(data: bytes) -> None:
+        folder, _ = folder_of(b"words\n" + data)
+        try:
+            with _expected():
+                read_words(folder / "words")
+            for values in read_norms(folder / "words").values():
+                assert None not in values
+        finally:
+            shutil.rmtree(folder)
+
+    return run
+
+
+def requests() -> Target:
+    """Bodies of requests to `serve`."""
+    from amygdala_tl.serve.requests import ChatRequest, CompletionRequest, Refused, read_request
+
+    def run(data: bytes) -> None:
+        for kind in (CompletionRequest, ChatRequest):
+            with suppress(Refused):
+                found = read_request(data, kind, "model")
+                _ = found.choices, found.stops, found.with_usage, found.sampling(1)
+                _ = [message.text for message in getattr(found, "messages", ())]
+
+    return run
+
+
 TARGETS: dict[str, Callable[[], Target]] = {
     make.__name__: make
     for make in (
@@ -256,6 +304,9 @@ TARGETS: dict[str, Callable[[], Target]] = {
         answers,
         settings,
         results,
+        alerts,
+        words,
+        requests,
     )
 }
 
