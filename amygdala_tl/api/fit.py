@@ -1,25 +1,34 @@
 """`fit`: activations and labels become a readout, with calibrations and provenance."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from einops import rearrange
+from torch import Tensor
 
 from amygdala_tl.activations.golden import read_golden
 from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.api.labelled import StoredTexts, group_by_domain, runnable, some_of
 from amygdala_tl.corpus.record import Corpus, trainable_concepts
 from amygdala_tl.directions.choice import CANDIDATES, choose_method
-from amygdala_tl.directions.estimators import check_classes
+from amygdala_tl.directions.data import LabelledActivations
+from amygdala_tl.directions.erasure import erase_by
+from amygdala_tl.directions.estimators import check_classes, unit_directions
+from amygdala_tl.directions.half_whitening import half_whiten
 from amygdala_tl.directions.method import Method, apply_method, apply_streamed, requested_methods
+from amygdala_tl.directions.statistics import gather
+from amygdala_tl.directions.whitening import strengths_for
 from amygdala_tl.errors import FitError
 from amygdala_tl.lens.hooks import parse_layers
 from amygdala_tl.lens.wrap import exported
+from amygdala_tl.readout.bundle import LEAST_COSINE
 from amygdala_tl.readout.calibration import Lengths, calibrate
+from amygdala_tl.readout.erasing import Erasing
 from amygdala_tl.readout.provenance import Provenance
 from amygdala_tl.readout.record import Readout
-from amygdala_tl.records import ReadPosition, hook_name
+from amygdala_tl.records import ModelInfo, ReadPosition, hook_name
 from amygdala_tl.settings import FIT, Labels, Writer
 
 
@@ -93,10 +102,9 @@ def fit(
     ids = [text.id for text in texts]
     counts = torch.stack((labelled.positive.sum(dim=0), labelled.negative.sum(dim=0)), dim=1)
     vectors = exported(rearrange(fitted.directions, "concept layer d_model -> layer concept d_model"), store.info)
-    write, steers = None, method if writer == "read" else Method(writer)
+    write, erasing, steers = None, None, method if writer == "read" else Method(writer)
     if steers != method:
-        written = apply_streamed(steers, labelled.parts, labelled.groups, concepts).directions
-        write = exported(rearrange(written, "concept layer d_model -> layer concept d_model"), store.info)
+        write, erasing = _written(writer, labelled.parts(), concepts, store.info)
     scale, combined = calibrate(
         (part for _, part in store.batches(ids, indices, read_position)),
         store.tokens(ids, indices),
@@ -112,6 +120,7 @@ def fit(
         length_calibration=scale.lengths,
         combined=combined,
         write_vectors=write,
+        erasing=erasing,
         provenance=Provenance(
             model=store.info,
             hooks={str(layer): hook_name(layer) for layer in indices},
@@ -132,6 +141,27 @@ def fit(
     golden = read_golden(store)
     kept = golden.streams.keys() >= set(indices)
     return readout.with_golden(golden.texts, golden.ids, golden.at(indices)) if kept else readout
+
+
+def _written(
+    writer: Writer, parts: Iterable[LabelledActivations], concepts: tuple[str, ...], info: ModelInfo
+) -> tuple[Tensor, Erasing | None]:
+    """Return write vectors [layer, concept, d_model] and what erases, from one pass; None if it cannot be fitted."""
+    statistics = gather((replace(part, grades=None) for part in parts), second_moments=True)
+    strengths = strengths_for(statistics, None)
+    vectors = half_whiten(statistics, strengths).vectors if writer == "half_whitened" else statistics.difference
+
+    def by_layer(vectors: Tensor) -> Tensor:
+        unit = unit_directions(vectors, concepts)
+        return exported(rearrange(unit, "concept layer d_model -> layer concept d_model"), info)
+
+    write = by_layer(vectors)
+    try:
+        eraser = erase_by(statistics, concepts, range(len(strengths)), strengths)
+        erasing = Erasing(by_layer(eraser.weights), by_layer(eraser.difference), eraser.mean)
+    except FitError:  # so few texts that a coordinate follows from the others
+        return write, None
+    return write, erasing if bool((erasing.sizes()[0] > 2 * LEAST_COSINE).all()) else None
 
 
 def _lengths(

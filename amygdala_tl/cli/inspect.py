@@ -17,8 +17,9 @@ def inspect(
     from amygdala_tl.report.bundle import bundle_summary
 
     manifest, _vectors, written = read_bundle(readout)
+    erases = "erase_read" in written
     files = [file for file in outputs(readout) if file.exists()]
     if as_json:
-        print_json({"files": files, "write_vectors": written is not None, "manifest": manifest})
+        print_json({"files": files, "write_vectors": "write" in written, "erases": erases, "manifest": manifest})
     else:
-        printer().print(bundle_summary(manifest, files, writes=written is not None))
+        printer().print(bundle_summary(manifest, files, writes="write" in written, erases=erases))

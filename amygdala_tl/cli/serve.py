@@ -37,6 +37,7 @@ def serve(
         from amygdala_tl.net.loopback import check_port, running_app
         from amygdala_tl.routes.concepts import metrics_rules
         from amygdala_tl.routes.rules import caution, checked_rules, rule_of, rules_of_file
+        from amygdala_tl.routes.steer import NO_ERASURES
         from amygdala_tl.routes.webhook import check_webhook
         from amygdala_tl.serve.app import readout_app
         from amygdala_tl.serve.guard import LOCAL_NAMES, key_from_environment
@@ -61,6 +62,8 @@ def serve(
     with running_app(app, host=host, port=port) as url:
         console.print(f"{bundle!r}", soft_wrap=True)
         console.print(f"open {url} in a browser, or run `amygdala-tl watch {url}`", soft_wrap=True)
+        if bundle.erasing is None:
+            console.print(NO_ERASURES, soft_wrap=True)
         if said:
             console.print(f"alerts: {', '.join(said)}; events are at {url}/v1/readout/events", soft_wrap=True)
         if (known := caution(rules, bundle)) is not None:

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from amygdala_tl.directions.data import LabelledActivations
 from amygdala_tl.directions.estimators import check_classes
-from amygdala_tl.directions.statistics import gather
+from amygdala_tl.directions.statistics import Statistics, gather
 from amygdala_tl.directions.whitening import inverse_covariance, strengths_for
 from amygdala_tl.errors import InputError
 from amygdala_tl.names import named_concepts
@@ -126,5 +126,12 @@ def fit_erasure(
     """
     check_classes(data.positive, data.negative, concepts)
     statistics = gather([replace(data, grades=None)], second_moments=True)
-    weights = inverse_covariance(statistics, statistics.difference, strengths_for(statistics, shrinkage))
+    return erase_by(statistics, concepts, layers, strengths_for(statistics, shrinkage))
+
+
+def erase_by(
+    statistics: Statistics, concepts: Sequence[str], layers: Sequence[int], strengths: Sequence[float]
+) -> Eraser:
+    """Fit the erasures on statistics with second moments, with these strengths, one for each layer; raises as `fit_erasure`."""
+    weights = inverse_covariance(statistics, statistics.difference, strengths)
     return Eraser(tuple(concepts), tuple(layers), statistics.difference, weights, statistics.mean)

@@ -7,15 +7,17 @@ import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from einops import einsum
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from amygdala_tl.errors import InputError, ReadoutError
 from amygdala_tl.readout.bundle import read_bundle, vectors_bytes, write_bundle
 from amygdala_tl.readout.control_vector import read_control_vector
+from amygdala_tl.readout.erasing import Erasing, beside, erasing_of
 from amygdala_tl.readout.golden import GoldenCheck, compare, golden_of, golden_scores
 from amygdala_tl.readout.hub import hub_url, pull
 from amygdala_tl.readout.in_hand import stacked
@@ -24,8 +26,12 @@ from amygdala_tl.readout.provenance import Golden, Provenance, Verdicts
 from amygdala_tl.readout.rounding import as_written
 from amygdala_tl.readout.rows import rows_of, scale_of
 from amygdala_tl.readout.scale import Combined, Scale
-from amygdala_tl.records import Calibration, LengthCalibration, hook_name
+from amygdala_tl.readout.streams import stacked_streams
+from amygdala_tl.records import Calibration, LengthCalibration
 from amygdala_tl.show import html_table
+
+if TYPE_CHECKING:
+    from amygdala_tl.directions.erasure import Eraser
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -42,6 +48,7 @@ class Readout:
         combined: the score over all layers, or None.
         write_vectors: [layer, concept, d_model] float32 (float16 on disk), unit rows: what moves the stream towards a concept, as
             `vectors` read it; None for a readout without any.
+        erasing: what erases the concepts, see `eraser`; None for a readout without it.
     """
 
     concepts: tuple[str, ...]
@@ -53,6 +60,7 @@ class Readout:
     length_calibration: LengthCalibration | None = None
     combined: Combined | None = None
     write_vectors: Tensor | None = None
+    erasing: Erasing | None = None
 
     @classmethod
     def from_directions(cls, directions: Mapping[str, Mapping[int, Any]]) -> "Readout":
@@ -93,7 +101,7 @@ class Readout:
         Raises:
             InputError: the readout has no such concept or layer.
         """
-        return _unit(self.vectors[self.column(layer), self._row(concept)])
+        return normalize(self.vectors[self.column(layer), self._row(concept)], dim=0)  # float16 rounds the length too
 
     @property
     def writing(self) -> Tensor:
@@ -116,7 +124,22 @@ class Readout:
             InputError: the readout has no such concept or layer.
             ReadoutError: as `writing`.
         """
-        return _unit(self.writing[self.column(layer), self._row(concept)])
+        return normalize(self.writing[self.column(layer), self._row(concept)], dim=0)
+
+    @property
+    def eraser(self) -> "Eraser":
+        """What erases the concepts, as in `Erase(readout.eraser.at("joy", layer=14))`.
+
+        Raises:
+            ReadoutError: as `writing`, or the readout was saved without it.
+        """
+        if not self.erases() or self.erasing is None:
+            raise ReadoutError("the readout cannot erase", remedy="fit it again, or call `fit_eraser`")
+        return self.erasing.eraser(self.concepts, self.layers)
+
+    def erases(self) -> bool:
+        """Return whether there is an `eraser`; raises as `writing`."""
+        return self.writing is not None and self.erasing is not None
 
     def scores(self, residual: Any) -> Tensor:
         """Project residual streams onto every direction: h.v, in the units of the stream.
@@ -132,7 +155,8 @@ class Readout:
         Raises:
             InputError: a layer is missing, or the sizes do not fit.
         """
-        streams = residual if isinstance(residual, Tensor) else self._streams(residual)
+        kept = isinstance(residual, Tensor)
+        streams = residual if kept else stacked_streams(residual, self.layers, self.provenance.hooks)
         if streams.ndim < 2 or tuple(streams.shape[-2:]) != (len(self.layers), self.d_model):
             need = f"(..., {len(self.layers)} layers, {self.d_model})"
             remedy = "pass resid_post at the readout's layers, in their order"
@@ -211,8 +235,8 @@ class Readout:
             golden=said.golden and self._golden_of(said.golden, rows),
         )
         write = None if self.write_vectors is None else self.write_vectors[:, rows]
-        axes = concepts, self.layers, self.vectors[:, rows]
-        return Readout(*axes, scale.texts, scale.tokens, about, scale.lengths, combined, write)
+        axes, erasing = (concepts, self.layers, self.vectors[:, rows]), self.erasing and self.erasing.of_concepts(rows)
+        return Readout(*axes, scale.texts, scale.tokens, about, scale.lengths, combined, write, erasing)
 
     def with_golden(self, texts: Sequence[str], ids: Sequence[Sequence[int]], streams: Tensor) -> "Readout":
         """Return the readout with golden texts in its provenance (see `readout.golden`).
@@ -226,11 +250,12 @@ class Readout:
 
     def written(self) -> "Readout":
         """Return the readout with its vectors rounded as in the bundle: what `load_readout` gives after `save`."""
-        write = self.write_vectors
+        write, model = self.write_vectors, self.provenance.model
         return replace(
             self,
-            vectors=as_written(self.vectors, self.provenance.model).float(),
-            write_vectors=None if write is None else as_written(write, self.provenance.model).float(),
+            vectors=as_written(self.vectors, model).float(),
+            write_vectors=None if write is None else as_written(write, model).float(),
+            erasing=self.erasing and self.erasing.written(model),
         )
 
     def golden_check(self, scores: Any, *, tolerance: float) -> GoldenCheck | None:
@@ -272,19 +297,19 @@ class Readout:
     def save(self, path: str | Path) -> Path:
         """Write the bundle: the vectors to `path`, the manifest beside it with the ending `.json`; returns `path`.
 
-        Write vectors, if there are some, go beside them, with the ending `.write.safetensors`.
+        Write vectors, if there are some, go beside them with what erases, with the ending `.write.safetensors`.
 
         Raises:
             InputError: `path` does not end in `.safetensors`.
             ReadoutError: a vector is not finite or not of unit length, or a calibration is not finite.
             StorageError: the disk refused.
         """
-        return write_bundle(path, self.vectors, self._manifest(), self.write_vectors)
+        return write_bundle(path, self.vectors, self._manifest(), beside(self.write_vectors, self.erasing))
 
     @property
     def sha256(self) -> str:
         """Hash of the vectors' file, as `save` writes it and the manifest names it."""
-        return hashlib.sha256(vectors_bytes(self.vectors, self._manifest())).hexdigest()
+        return hashlib.sha256(vectors_bytes({"vectors": self.vectors}, self._manifest())).hexdigest()
 
     def manifest_json(self) -> str:
         """Return the manifest as `save` writes it."""
@@ -321,28 +346,6 @@ class Readout:
             need = ", ".join(self.concepts)
             raise InputError("no such concept", got=concept, need=need, remedy="choose one of the readout's")
         return self.concepts.index(concept)
-
-    def _streams(self, cache: Any) -> Tensor:
-        """resid_post of a cache, of hook names or of hidden states, stacked at the readout's layers."""
-        if isinstance(cache, Sequence):
-            if max(self.layers) + 1 >= len(cache) - 1:  # the last hidden state is after the final norm
-                what, got = "the hidden states do not reach the layer", f"{len(cache)} states"
-                need = f"state {max(self.layers) + 1}, and not the last"
-                raise InputError(what, got=got, need=need, remedy="wrap the model, and run it with a cache")
-            found = [cache[layer + 1] for layer in self.layers]
-        else:
-            found = [self._stream(cache, layer) for layer in self.layers]
-        return torch.stack([stream.to(found[0].device) for stream in found], dim=-2)
-
-    def _stream(self, cache: Any, layer: int) -> Tensor:
-        name = self.provenance.hooks.get(str(layer), hook_name(layer))
-        for alias in (name, name.replace("hook_resid_post", "hook_out")):  # the bridge's own name
-            try:
-                stream: Tensor = cache[alias]
-            except KeyError:
-                continue
-            return stream
-        raise InputError("the cache does not hold the layer", got=f"no {name}", remedy="run the model with this hook")
 
     def __repr__(self) -> str:
         said = self.provenance
@@ -389,11 +392,6 @@ def load_readout(path: str | Path, manifest_path: str | Path | None = None) -> R
     scale, rows = scale_of(manifest.amygdala_tl.calibration), manifest.amygdala_tl.combined
     combined = None if rows is None else Combined(torch.tensor(rows.weights), scale_of(rows.calibration))
     axes = tuple(manifest.concepts), tuple(manifest.layers), torch.from_numpy(vectors)
-    write = None if written is None else torch.from_numpy(written)
-    return Readout(*axes, scale.texts, scale.tokens, manifest.provenance, scale.lengths, combined, write)
-
-
-def _unit(vector: Tensor) -> Tensor:
-    """Scale to length 1: float16 on disk rounds the length too."""
-    unit: Tensor = vector / vector.norm()
-    return unit
+    tensors = {what: torch.from_numpy(values) for what, values in written.items()}
+    more = combined, tensors.get("write"), erasing_of(tensors)
+    return Readout(*axes, scale.texts, scale.tokens, manifest.provenance, scale.lengths, *more)

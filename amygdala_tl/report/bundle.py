@@ -10,8 +10,8 @@ from amygdala_tl.readout.provenance import Verdict
 from amygdala_tl.report.grid import fact_table
 
 
-def bundle_summary(manifest: Manifest, files: Sequence[Path], *, writes: bool) -> RenderableType:
-    """Describe a bundle; `writes` says whether its write vectors are there."""
+def bundle_summary(manifest: Manifest, files: Sequence[Path], *, writes: bool, erases: bool) -> RenderableType:
+    """Describe a bundle; `writes` and `erases` say whether its write vectors and erasures are there."""
     said, model, rows = manifest.provenance, manifest.amygdala_tl.model, manifest.amygdala_tl.calibration
     calibrations = ("texts", rows.texts), ("tokens", rows.tokens)
     concepts = (
@@ -25,6 +25,7 @@ def bundle_summary(manifest: Manifest, files: Sequence[Path], *, writes: bool) -
         "vectors": f"{len(manifest.concepts)} concepts x {len(manifest.layers)} layers x {manifest.hidden_size}, "
         f"float16, unit length: whole",
         "write vectors": f"{said.writer}: {'whole' if writes else 'their file is missing'}" if said.writer else "none",
+        "erasures": "whole" if erases else "none",
         "layers": ", ".join(f"{layer} ({said.hooks.get(str(layer), '?')})" for layer in manifest.layers),
         "model": "?" if model is None else f"{model.id} {model.revision or ''}".strip(),
         "weights": "?" if model is None else model.fingerprint[:16],

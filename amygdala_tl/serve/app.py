@@ -112,7 +112,8 @@ class _Serving:
         """Say which model is served."""
         info = self._lens.info
         model = {"id": info.id, "object": "model", "created": self._since, "owned_by": "amygdala-tl"}
-        return FastJSONResponse({"object": "list", "data": [model | {"max_model_len": info.n_ctx, "steers": True}]})
+        edits = {"steers": True, "erases": self._collector.readout.erasing is not None}
+        return FastJSONResponse({"object": "list", "data": [model | {"max_model_len": info.n_ctx} | edits]})
 
     async def completion(self, request: Request) -> Response:
         """Continue one or several prompts."""

@@ -6,7 +6,7 @@ from amygdala_tl.errors import InputError, ReadoutError
 from amygdala_tl.readout.record import Readout
 from amygdala_tl.routes.steer import Steer
 from amygdala_tl.serve.requests import Refused
-from amygdala_tl.steering.edits import NOT_FIRST, Ablate, Add, Clamp, Edit
+from amygdala_tl.steering.edits import NOT_FIRST, Ablate, Add, Clamp, Edit, Erase
 
 
 def edits_of(steers: Sequence[Steer], readout: Readout, norms: Mapping[int, float]) -> dict[int, list[Edit]]:
@@ -23,15 +23,19 @@ def edits_of(steers: Sequence[Steer], readout: Readout, norms: Mapping[int, floa
     edits: dict[int, list[Edit]] = {}
     for steer in steers:
         try:
-            direction = steer.direction(readout)
+            edit = _edit(steer, readout, norms)
         except (InputError, ReadoutError) as cause:
             raise Refused(str(cause), param="steer") from cause
-        amount = steer.dose * norms[steer.layer]
-        if steer.kind == "add":
-            edit: Edit = Add(direction, amount=amount, where=NOT_FIRST)
-        elif steer.kind == "clamp":
-            edit = Clamp(direction, amount, where=NOT_FIRST)
-        else:
-            edit = Ablate(direction, where=NOT_FIRST)
         edits.setdefault(steer.layer, []).append(edit)
     return edits
+
+
+def _edit(steer: Steer, readout: Readout, norms: Mapping[int, float]) -> Edit:
+    direction = steer.direction(readout)
+    if steer.kind == "add":
+        return Add(direction, amount=steer.dose * norms[steer.layer], where=NOT_FIRST)
+    if steer.kind == "clamp":
+        return Clamp(direction, steer.dose * norms[steer.layer], where=NOT_FIRST)
+    if readout.erases():
+        return Erase(readout.eraser.at(steer.concept, layer=steer.layer), where=NOT_FIRST)
+    return Ablate(direction, where=NOT_FIRST)

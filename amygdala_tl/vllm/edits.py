@@ -1,7 +1,8 @@
 """Edits of a request's residual stream, as its parameters carry them from the serving process to the engine.
 
-An edit along a unit vector v is h + (amount - keep * (h.v)) v: `add` has keep 0; `erase` and `clamp` have keep 1 and replace the
-stream's part along v by `amount`. A request's edits of one layer apply in their order.
+An edit with unit vectors v and w is h + (amount - keep * (h.w)) v. `add` has keep 0. `clamp` has v = w and keep 1: it replaces
+the stream's part along v by `amount`. `erase` has keep 1 / (w.v) and amount (w.m) / (w.v), see `readout.erasing`; with a bundle
+without erasures it sets that part to 0. A request's edits of one layer apply in their order.
 """
 
 import hashlib
@@ -30,23 +31,28 @@ class Edit(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
 
     Attributes:
         column: position of its layer on the readout's layer axis.
-        row: of its vector in `vectors_of`.
-        keep: how many times the stream's own part along the vector is taken away, 0 or 1.
-        amount: how much of the vector is added, in the units of the stream.
+        read, write: rows of w and v in `vectors_of`.
+        keep: how many times the stream's own part along w is taken away.
+        amount: how much of v is added, in the units of the stream.
     """
 
     column: Annotated[int, msgspec.Meta(ge=0)]
-    row: Annotated[int, msgspec.Meta(ge=0)]
-    keep: Annotated[int, msgspec.Meta(ge=0, le=1)]
+    read: Annotated[int, msgspec.Meta(ge=0)]
+    write: Annotated[int, msgspec.Meta(ge=0)]
+    keep: Annotated[float, msgspec.Meta(ge=0, le=1e30)]
     amount: Annotated[float, msgspec.Meta(gt=-1e30, lt=1e30)]
 
 
 def vectors_of(readout: Readout) -> Tensor:
-    """Return unit vectors [layer, row, d_model] in float32: those that read, then those to steer with unless they are missing."""
-    missing = readout.write_vectors is None and readout.provenance.writer is not None
-    rows = readout.vectors if missing else torch.cat([readout.vectors, readout.writing], dim=1)
-    unit: Tensor = rows.float() / rows.float().norm(dim=-1, keepdim=True)
-    return unit
+    """Return unit vectors [layer, row, d_model] in float32: those that read, and those to steer with unless they are missing.
+
+    Then the vectors w and v of erasures, if the bundle has any.
+    """
+    missing, erasing = readout.write_vectors is None and readout.provenance.writer is not None, readout.erasing
+    rows = [readout.vectors] if missing else [readout.vectors, readout.writing]
+    known = torch.cat(rows, dim=1).float()
+    unit: Tensor = known / known.norm(dim=-1, keepdim=True)
+    return unit if erasing is None else torch.cat([unit, erasing.read, erasing.write], dim=1)
 
 
 def edits_of(steers: Sequence[Steer], readout: Readout, units: Sequence[float]) -> list[Edit]:
@@ -61,14 +67,22 @@ def edits_of(steers: Sequence[Steer], readout: Readout, units: Sequence[float]) 
         InputError: the readout has no such concept or layer, or a layer has too many edits.
         ReadoutError: its write vectors are missing.
     """
-    edits = []
-    for steer in steers:
-        steer.direction(readout)  # raises
-        column, row = readout.column(steer.layer), readout.concepts.index(steer.concept)
-        keep, amount = int(steer.kind != "add"), 0.0 if steer.kind == "erase" else steer.dose * units[column]
-        edits.append(Edit(column, row + (0 if keep else len(readout.concepts)), keep, amount))
+    edits = [_edit(steer, readout, units) for steer in steers]
     _refuse_too_many(edits)
     return edits
+
+
+def _edit(steer: Steer, readout: Readout, units: Sequence[float]) -> Edit:
+    steer.direction(readout)  # raises
+    column, row, n = readout.column(steer.layer), readout.concepts.index(steer.concept), len(readout.concepts)
+    if steer.kind == "add":
+        return Edit(column, row, row + n, 0.0, steer.dose * units[column])
+    if steer.kind == "clamp":
+        return Edit(column, row, row, 1.0, steer.dose * units[column])
+    if not readout.erases() or readout.erasing is None:
+        return Edit(column, row, row, 1.0, 0.0)
+    cosine, level = (float(each[column, row]) for each in readout.erasing.sizes())
+    return Edit(column, row + 2 * n, row + 3 * n, 1 / cosine, level / cosine)
 
 
 def put(edits: Sequence[Edit], extra_args: dict[str, Any]) -> None:
@@ -90,7 +104,7 @@ def edits_in(parameters: Any, shape: Sequence[int]) -> list[Edit]:
     if not said:
         return []
     edits: list[Edit] = convert(said, list[Edit], label=_EDITS, remedy=_REMEDY)
-    if any(edit.column >= shape[0] or edit.row >= shape[1] for edit in edits):
+    if any(edit.column >= shape[0] or max(edit.read, edit.write) >= shape[1] for edit in edits):
         raise InputError("no such vector", label=_EDITS, got=said, need=list(shape[:2]), remedy=_REMEDY)
     _refuse_too_many(edits)
     return edits

@@ -11,6 +11,7 @@ from typing import Any
 from amygdala_tl.errors import ModelError
 from amygdala_tl.routes.collector import Collector, collector_of
 from amygdala_tl.routes.rules import caution
+from amygdala_tl.routes.steer import NO_ERASURES
 from amygdala_tl.vllm.metrics import PrometheusMetrics
 from amygdala_tl.vllm.receiver import Receiver
 from amygdala_tl.vllm.settings import KEY, SOCKET, STREAM_TEXT, Settings
@@ -88,6 +89,8 @@ def _install(settings: Settings, receiver: Receiver) -> None:
         _refuse_setup(app.state.args)
         app.router.routes.extend([*readout_routes(collector, manifest, settings.key), *page_routes(_PAGE)])
         _say_who_may_read(settings, app.state.args)
+        if steers is not None and collector.readout.erasing is None:
+            logger.warning("readouts: %s", NO_ERASURES)
 
     launcher.attach_endpoint_plugins = and_readouts
     app_state.init_endpoint_plugins_state = and_check

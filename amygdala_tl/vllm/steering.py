@@ -24,7 +24,8 @@ def steer(
     residual: Tensor | None,
     vectors: Tensor,
     numbers: Tensor,
-    rows: Tensor,
+    reads: Tensor,
+    writes: Tensor,
     keeps: Tensor,
     amounts: Tensor,
     norms: Tensor,
@@ -36,8 +37,8 @@ def steer(
         residual: [token, d_model], or None if `hidden` is the stream.
         vectors: [row, d_model] float32, of unit length.
         numbers: [token or more], which edits each token gets; 0 for none.
-        rows: [number, edit], the vector of each edit.
-        keeps, amounts: [number, edit] float32, see `edits`.
+        reads, writes: [number, edit], rows of the vectors w and v of each edit, see `edits`.
+        keeps, amounts: [number, edit] float32.
         norms: [token or more] float32.
     """
     own = numbers[: len(hidden)]
@@ -45,10 +46,9 @@ def steer(
     if residual is not None:
         stream = stream + residual.to(torch.float32)
     moved = torch.zeros_like(stream)
-    for at in range(rows.shape[1]):
-        vector = vectors[rows[own, at]]
-        part = ((stream + moved) * vector).sum(dim=-1)
-        moved += (amounts[own, at] - keeps[own, at] * part)[:, None] * vector
+    for at in range(reads.shape[1]):
+        part = ((stream + moved) * vectors[reads[own, at]]).sum(dim=-1)
+        moved += (amounts[own, at] - keeps[own, at] * part)[:, None] * vectors[writes[own, at]]
     norms[: len(hidden)] = (stream + moved).norm(dim=-1)
     return torch.where((own > 0)[:, None], (hidden.to(torch.float32) + moved).to(hidden.dtype), hidden)
 
@@ -66,12 +66,13 @@ torch.library.register_fake("amygdala_tl::steer", _steer_nothing, lib=LIBRARY)
 class _Table(NamedTuple):
     """The edits of one layer, [number, edit] each: see `steer`."""
 
-    rows: Tensor
+    reads: Tensor
+    writes: Tensor
     keeps: Tensor
     amounts: Tensor
 
 
-_KINDS = (torch.long, torch.float32, torch.float32)
+_KINDS = (torch.long, torch.long, torch.float32, torch.float32)
 
 
 class Steering:
@@ -177,7 +178,8 @@ class Steering:
             table = _Table(*(torch.zeros_like(buffer, device="cpu") for buffer in buffers))
             for number, edits in enumerate(chosen, start=1):
                 for at, edit in enumerate(edit for edit in edits if edit.column == column):
-                    table.rows[number, at] = edit.row
+                    table.reads[number, at] = edit.read
+                    table.writes[number, at] = edit.write
                     table.keeps[number, at] = edit.keep
                     table.amounts[number, at] = edit.amount
             for buffer, filled in zip(buffers, table, strict=True):
@@ -199,7 +201,8 @@ def _edited(module: Any, output: Any, hidden: Tensor, residual: Tensor | None) -
         residual,
         module.steering_vectors,
         module.steering_numbers,
-        module.steering_rows,
+        module.steering_reads,
+        module.steering_writes,
         module.steering_keeps,
         module.steering_amounts,
         module.steering_norms,

@@ -75,7 +75,7 @@ class Steers:
             models = await show(*args, **kwargs)
             for model in models.data:
                 if model.parent is None:  # an adapter's weights are others
-                    model.steers = True
+                    model.steers, model.erases = True, self._readout.erasing is not None
             return models
 
         OutputProcessor.add_request = and_salt

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from amygdala_tl import capture, fit, load_readout, score
+from amygdala_tl import capture, fit, fit_eraser, load_readout, score
 from amygdala_tl.activations.golden import read_golden
 from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.api.evaluate import passages
@@ -176,6 +176,22 @@ def test_vectors_to_steer_with_are_those_of_their_own_estimator_unless_the_reado
     for plain in (halves, fit(corpus, store, aggregator="whitened", writer="read")):
         assert plain.write_vectors is None
         assert plain.provenance.writer is None
+
+
+def test_a_saved_bundle_erases_without_the_corpus_as_the_eraser_that_is_fitted_on_it_does(corpus, store, bundle):
+    kept, fitted = load_readout(bundle).eraser, fit_eraser(load_readout(bundle), corpus, store)
+    graded = fit(corpus, store, aggregator="whitened", labels="graded").eraser
+    train = [text for text in corpus.texts if text.split == "train" and not text.neutral]
+    streams = store.load([text.id for text in train], [2], "pooled")[:, 0]
+    for concept in ("grief", "joy"):
+        after = kept.at(concept, layer=2)(streams)
+        torch.testing.assert_close(after, fitted.at(concept, layer=2)(streams), rtol=1e-3, atol=2e-3)
+        torch.testing.assert_close(after, graded.at(concept, layer=2)(streams), rtol=1e-3, atol=2e-3)
+        sides = [torch.tensor([concept in getattr(text, side) for text in train]) for side in ("positive", "negative")]
+        before, left = (
+            (values[sides[0]].mean(dim=0) - values[sides[1]].mean(dim=0)).norm() for values in (streams, after)
+        )
+        assert left < 2e-3 * before
 
 
 def test_held_out_texts_do_not_move_the_fit(corpus, store, chosen):

@@ -9,12 +9,20 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from amygdala_tl.errors import ReadoutError, StorageError
+from amygdala_tl.readout.erasing import Erasing
 from amygdala_tl.readout.record import load_readout
 from tests.readout.example import CONCEPTS, LAYERS, a_readout
 
 
 def with_write_vectors():
     return replace(a_readout(writer="mean"), write_vectors=a_readout(seed=1).vectors)
+
+
+def with_erasures():
+    read, write = a_readout(seed=2).vectors, a_readout(seed=3).vectors
+    mean = 1e3 * torch.randn(len(LAYERS), read.shape[-1], generator=torch.Generator().manual_seed(4))
+    erasing = Erasing(read, torch.nn.functional.normalize(write + 2 * read, dim=-1), mean)
+    return replace(with_write_vectors(), erasing=erasing)
 
 
 @pytest.fixture
@@ -94,3 +102,48 @@ def test_write_vectors_of_another_length_or_in_the_way_of_another_file_are_not_w
     with pytest.raises(StorageError, match=r"readout\.write\.safetensors"):
         with_write_vectors().save(tmp_path / "readout.safetensors")
     assert (tmp_path / "readout.write.safetensors").read_bytes() == b"notes of mine"
+
+
+def test_erasures_come_back_follow_their_concepts_and_erase_what_they_read(tmp_path):
+    made = with_erasures()
+    loaded = load_readout(made.save(tmp_path / "readout.safetensors"))
+    assert loaded.sha256 == made.sha256 == a_readout().sha256
+    stream = 1e3 * torch.randn(7, loaded.d_model, generator=torch.Generator().manual_seed(5))
+    for index, layer in enumerate(LAYERS):
+        for row, concept in enumerate(CONCEPTS):
+            after = loaded.eraser.at(concept, layer=layer)(stream)
+            read, mean = loaded.erasing.read[index, row], made.erasing.mean[index]
+            torch.testing.assert_close(after @ read, (mean @ read).expand(7), rtol=1e-3, atol=1e-1)
+            moved = torch.nn.functional.normalize(after - stream, dim=-1) @ made.erasing.write[index, row]
+            torch.testing.assert_close(moved.abs(), torch.ones(7), rtol=1e-4, atol=1e-4)
+    again = load_readout(loaded.of_concepts(["grief", "awe"]).save(tmp_path / "some.safetensors"))
+    torch.testing.assert_close(again.erasing.write, loaded.erasing.write[:, [0, 2]], rtol=1e-3, atol=1e-3)
+    assert torch.equal(made.written().erasing.read, loaded.erasing.read)
+    with pytest.raises(ReadoutError, match="cannot erase"):
+        _ = with_write_vectors().eraser
+    beside(tmp_path / "readout.safetensors").unlink()
+    with pytest.raises(ReadoutError, match="write vectors are missing"):
+        _ = load_readout(tmp_path / "readout.safetensors").eraser
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda tensors: tensors.pop("layer_3.erase_read"), "layers are not those"),
+        (lambda tensors: tensors.update({"layer_3.erase_mean": tensors["layer_3.erase_mean"].half()}), "do not fit"),
+        (lambda tensors: tensors["layer_3.erase_mean"].fill_(torch.nan), "not finite"),
+        (lambda tensors: tensors["layer_3.erase_write"].neg_(), "not finite"),
+        (lambda tensors: tensors["layer_3.erase_write"].mul_(2), "unit length"),
+    ],
+    ids=["a tensor is missing", "another type", "no mean", "divided by nothing", "too long"],
+)
+def test_damaged_erasures_are_refused(tmp_path, change, said):
+    path = with_erasures().save(tmp_path / "readout.safetensors")
+    tensors = load_file(beside(path))
+    change(tensors)
+    save_file(tensors, beside(path))
+    manifest = json.loads(path.with_suffix(".json").read_text())
+    manifest["amygdala_tl"]["write"]["sha256"] = hashlib.sha256(beside(path).read_bytes()).hexdigest()
+    path.with_suffix(".json").write_text(json.dumps(manifest))
+    with pytest.raises(ReadoutError, match=said):
+        load_readout(path)

@@ -40,7 +40,7 @@ def test_a_concept_that_is_not_read_has_its_verdict_in_place_of_a_bar():
 
 def test_inspect_names_the_concepts_with_any_other_verdict_than_readable():
     manifest = Manifest(list(CONCEPTS), [3], 8, "float16", About(verdicts=VERDICTS))
-    said = " ".join(shown(bundle_summary(manifest, [], writes=False)).split())
+    said = " ".join(shown(bundle_summary(manifest, [], writes=False, erases=True)).split())
     assert "1 not readable (grief); 1 readable; 1 undecided (awe); 1 weak (calm)" in said
 
 

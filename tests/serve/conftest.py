@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from amygdala_tl.lens.residuals import run_resid_post
+from amygdala_tl.readout.erasing import Erasing
 from amygdala_tl.readout.provenance import Provenance
 from amygdala_tl.readout.record import Readout
 from amygdala_tl.readout.scale import Combined, Scale
@@ -38,7 +39,12 @@ def readout_of(lens, n_concepts=None, layers=LAYERS):
 
 @pytest.fixture(scope="session")
 def readout(embedded):
-    return readout_of(embedded)
+    """A readout that also erases: what reads a concept becomes what it reads of a mean."""
+    bare = readout_of(embedded)
+    generator = torch.Generator().manual_seed(2)
+    write = bare.vectors + 0.02 * torch.randn(bare.vectors.shape, generator=generator)
+    mean = 100 * torch.randn(len(LAYERS), bare.d_model, generator=generator)
+    return dataclasses.replace(bare, erasing=Erasing(bare.vectors, write / write.norm(dim=-1, keepdim=True), mean))
 
 
 @pytest.fixture(scope="package")

@@ -141,7 +141,11 @@ def test_a_dose_is_in_units_of_the_mean_norm_and_edits_do_what_they_say(client, 
 
     plain = score()
     assert score(JOY) - plain == pytest.approx(0.4 * norm, rel=5e-3)
-    assert score(JOY | {"kind": "erase"}) == pytest.approx(0, abs=5e-3 * norm)
+    kept = float(readout.vectors[column, joy] @ readout.erasing.mean[column])
+    assert abs(kept) > 0.02 * norm
+    assert score(JOY | {"kind": "erase"}) == pytest.approx(kept, abs=5e-3 * norm)
+    (model,) = client.models.list().data
+    assert (model.steers, model.erases) == (True, True)
     assert score(JOY | {"kind": "clamp"}) == pytest.approx(0.4 * norm, rel=5e-3)
 
 

@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from amygdala_tl import readout_client
 from amygdala_tl.errors import ReadoutsOff
 from amygdala_tl.lens.residuals import run_resid_post
+from amygdala_tl.readout.erasing import Erasing
 from amygdala_tl.readout.record import load_readout
 from amygdala_tl.records import Calibration
 from amygdala_tl.serve.app import readout_app
@@ -81,6 +82,9 @@ def bundle(tmp_path_factory, embedded):
     path = tmp_path_factory.mktemp("bundle") / "r.safetensors"
     readout = load_readout(write_bundle(path, d_model=576, layers=LAYERS, concepts=CONCEPTS))
     shape = len(LAYERS), len(CONCEPTS)
+    across = torch.nn.functional.normalize(readout.vectors + readout.vectors.roll(1, dims=1), dim=-1)
+    erasing = Erasing(readout.vectors, across, 30 * readout.vectors.sum(dim=1))
+    readout = replace(readout, write_vectors=readout.vectors, erasing=erasing)
     readout = replace(readout, token_calibration=Calibration(torch.zeros(shape), torch.ones(shape), 100))
     ids = [embedded.tokenizer(text).input_ids for text in PROMPTS[:4]]  # the fourth is longer than a chunk
     streams = [run_resid_post(embedded.model, torch.tensor([one]), LAYERS)[0] for one in ids]

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from amygdala_tl.errors import InputError, ModelError, ReadoutError
+from amygdala_tl.readout.erasing import Erasing
 from amygdala_tl.readout.record import load_readout
 from amygdala_tl.routes.steer import Steer
-from amygdala_tl.steering.edits import NOT_FIRST, Ablate, Add, Clamp
+from amygdala_tl.serve.steers import edits_of as edits_of_serve
 from amygdala_tl.steering.hooks import apply_all
 from amygdala_tl.vllm.edits import MOST_EDITS, edits_in, edits_of, put, salted, vectors_of
 from amygdala_tl.vllm.projection import Projection
@@ -34,31 +35,29 @@ def readout(tmp_path):
     return load_readout(write_bundle(tmp_path / "r.safetensors", d_model=D, layers=LAYERS))
 
 
-def edits_of_lens(steers, readout, layer):
-    """The same edits, as `serve` makes them of a request."""
-    kinds = {
-        "add": lambda direction, amount: Add(direction, amount=amount, where=NOT_FIRST),
-        "clamp": lambda direction, amount: Clamp(direction, amount, where=NOT_FIRST),
-        "erase": lambda direction, amount: Ablate(direction, where=NOT_FIRST),
-    }
-    unit = UNITS[LAYERS.index(layer)]
-    return [kinds[each.kind](each.direction(readout), each.dose * unit) for each in steers if each.layer == layer]
+@pytest.fixture
+def erasing(readout):
+    """The readout with erasures of random vectors."""
+    read, write = torch.nn.functional.normalize(torch.randn(2, *readout.vectors.shape), dim=-1)
+    write = torch.nn.functional.normalize(write + 2 * read, dim=-1)
+    return replace(readout, erasing=Erasing(read, write, torch.randn(len(LAYERS), D)))
 
 
 def expected(stack, hidden, positions, steers, readout):
-    """Edited streams [layer, token, d_model] of one request, layer by layer."""
-    found = []
+    """Edited streams [layer, token, d_model] of one request, layer by layer, with the edits that `serve` makes of it."""
+    edits, found = edits_of_serve(steers, readout, dict(zip(LAYERS, UNITS, strict=True))), []
     for index, layer in enumerate(stack.layers):
         hidden = hidden + layer.linear(hidden)
         if index in LAYERS:
-            hidden = apply_all(edits_of_lens(steers, readout, index), hidden[None], positions[None])[0]
+            hidden = apply_all(edits.get(index, []), hidden[None], positions[None])[0]
             found.append(hidden)
     return torch.stack(found)
 
 
 @pytest.mark.parametrize("kind", [Deferred, Whole])
 @pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
-def test_each_row_gets_its_own_requests_edits_and_the_others_stay_to_the_bit(readout, kind, compiled):
+def test_each_row_gets_its_own_requests_edits_and_the_others_stay_to_the_bit(erasing, kind, compiled):
+    readout = erasing
     torch.manual_seed(0)
     torch._dynamo.reset()
     stack = Stack(kind)
@@ -96,7 +95,16 @@ def test_parameters_carry_edits_and_nothing_else(readout):
     sent = msgspec.msgpack.decode(msgspec.msgpack.encode(args))
     assert edits_in(SimpleNamespace(extra_args=sent), shape) == edits
     assert edits_in(SimpleNamespace(extra_args=None), shape) == edits_in(None, shape) == []
-    for wrong in ("x", [1], [[0, 6, 1, 0.0]], [[2, 0, 1, 0.0]], [[0, 0, 2, 0.0]], [[0, 0, 1, 1e31]], [[0, -1, 0, 1.0]]):
+    for wrong in (
+        "x",
+        [1],
+        [[0, 6, 0, 1, 0]],
+        [[0, 0, 6, 1, 0]],
+        [[2, 0, 0, 1, 0]],
+        [[0, 0, 0, -1, 0]],
+        [[0, 0, 0, 1, 1e31]],
+        [[0, -1, 0, 0, 1]],
+    ):
         sent = {name: wrong if name != "other" else 1 for name in args}
         with pytest.raises(InputError):
             edits_in(SimpleNamespace(extra_args=sent), shape)
@@ -115,13 +123,30 @@ def test_additions_take_write_vectors_and_are_refused_without_their_file(readout
     writing = torch.eye(D)[None, :3].repeat(2, 1, 1)
     other = replace(readout, write_vectors=writing)
     (added,) = edits_of([Steer("calm", 2, 1.0)], other, UNITS)
-    torch.testing.assert_close(vectors_of(other)[added.column, added.row], writing[1, 1])
-    (erased,) = edits_of([Steer("calm", 2, kind="erase")], other, UNITS)
-    torch.testing.assert_close(vectors_of(other)[erased.column, erased.row], readout.direction("calm", 2))
+    torch.testing.assert_close(vectors_of(other)[added.column, added.write], writing[1, 1])
     lost = replace(readout, provenance=replace(readout.provenance, writer="difference"))
-    with pytest.raises(ReadoutError, match="missing"):
-        edits_of([Steer("calm", 2, 1.0)], lost, UNITS)
+    for kind in ("add", "erase"):
+        with pytest.raises(ReadoutError, match="missing"):
+            edits_of([Steer("calm", 2, 1.0, kind)], lost, UNITS)
     assert len(edits_of([Steer("calm", 2, 1.0, "clamp")], lost, UNITS)) == 1
+
+
+def test_a_bundle_without_erasures_projects_out_the_direction_that_reads(readout, erasing):
+    steers, norms, stream = (
+        [Steer("calm", 2, kind="erase")],
+        dict(zip(LAYERS, UNITS, strict=True)),
+        torch.randn(1, 5, D),
+    )
+    (projects,), (erases,) = edits_of(steers, readout, UNITS), edits_of(steers, erasing, UNITS)
+    assert (projects.keep, projects.amount) == (1, 0)
+    torch.testing.assert_close(vectors_of(readout)[1, projects.write], readout.direction("calm", 2))
+    assert erases != projects
+    places, removed = torch.arange(1, 6)[None], {}
+    for name, each in {"projects": readout, "erases": erasing}.items():
+        after = apply_all(edits_of_serve(steers, each, norms)[2], stream, places)
+        removed[name] = ((after - stream)[0] @ readout.direction("calm", 2)).abs()
+    torch.testing.assert_close(removed["projects"], (stream[0] @ readout.direction("calm", 2)).abs())
+    assert not torch.allclose(removed["erases"], removed["projects"])
 
 
 @pytest.mark.parametrize(

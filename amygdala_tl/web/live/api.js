@@ -47,12 +47,13 @@ async function reason(answer) {
   }
 }
 
-/** The served readout, the server's name for its model, whether it steers, and a mark that changes with either name. */
+/** The served readout, the server's name for its model, whether it steers and erases, and a mark that changes with either name. */
 export async function served() {
   const text = await (await ask("v1/readout/manifest")).text();
   const [said] = (await (await ask("v1/models")).json()).data;
-  const [model, steers] = [/** @type {string} */ (said.id), said.steers === true];
-  return { manifest: /** @type {Manifest} */ (JSON.parse(text)), model, steers, mark: digest(`${model}\n${text}`) };
+  const [model, steers, erases] = [/** @type {string} */ (said.id), said.steers === true, said.erases === true];
+  const manifest = /** @type {Manifest} */ (JSON.parse(text));
+  return { manifest, model, steers, erases, mark: digest(`${model}\n${text}`) };
 }
 
 /** A short mark of a text, by FNV-1a over two words; the browser's own digests need HTTPS. @param {string} text */

@@ -322,7 +322,7 @@ function arrived(found) {
   [mark, model] = [found.mark, found.model];
   byId("model").textContent = `Live readout: ${model}`;
   document.title = `Live readout: ${model}`;
-  begin(scorerOf(found.manifest), found.steers);
+  begin(scorerOf(found.manifest), found);
   if (changed) {
     for (const each of list.all())
       for (const message of [...each.messages, ...(each.other ? [each.other] : [])]) message.tokens = [];
@@ -331,8 +331,8 @@ function arrived(found) {
   draw();
 }
 
-/** Offer the concepts and layers of a readout. @param {Scorer} found @param {boolean} steers */
-function begin(found, steers) {
+/** Offer the concepts and layers of a readout. @param {Scorer} found @param {{ steers: boolean, erases: boolean }} can */
+function begin(found, { steers, erases }) {
   scorer = found;
   view = { layer: found.combined ? -1 : Math.floor(found.layers.length / 2), raw: !found.calibrated };
   concept = 0;
@@ -342,7 +342,7 @@ function begin(found, steers) {
   chart.reset(found);
   byId("steering").hidden = !steers;
   compared.offer(steers);
-  steering.reset(steers ? found.concepts : [], found.layers, () => found.concepts[concept]);
+  steering.reset(steers ? found.concepts : [], found.layers, () => found.concepts[concept], erases);
 }
 
 // --- the page

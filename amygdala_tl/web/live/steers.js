@@ -7,11 +7,11 @@ import { signed } from "../numbers.js";
 
 const MOST = 0.6;
 const STEP = 0.05;
-/** @type {[Steer["kind"], string][]} */
-const KINDS = [
+/** @type {(erases: boolean) => [Steer["kind"], string][]} */
+const kinds = (erases) => [
   ["add", "add"],
   ["clamp", "set to"],
-  ["erase", "erase"],
+  ["erase", erases ? "erase" : "project out (a new probe still reads it)"],
 ];
 
 /** The edits that the page's controls describe. */
@@ -20,8 +20,8 @@ export function steers() {
   const button = /** @type {HTMLButtonElement} */ (byId("add-steer"));
   /** @type {Steer[]} */
   let list = [];
-  /** @type {{ concepts: string[], layers: number[], concept: () => string }} */
-  let known = { concepts: [], layers: [], concept: () => "" };
+  /** @type {{ concepts: string[], layers: number[], concept: () => string, erases: boolean }} */
+  let known = { concepts: [], layers: [], concept: () => "", erases: false };
 
   button.addEventListener("click", () => {
     const middle = known.layers[Math.floor(known.layers.length / 2)];
@@ -71,7 +71,7 @@ export function steers() {
       ),
       field(
         "Edit",
-        picker(KINDS, steer.kind, (kind) => {
+        picker(kinds(known.erases), steer.kind, (kind) => {
           Object.assign(steer, { kind });
           say();
         }),
@@ -82,9 +82,14 @@ export function steers() {
   }
 
   return {
-    /** @param {string[]} concepts @param {number[]} layers @param {() => string} concept that a new edit begins with */
-    reset(concepts, layers, concept) {
-      known = { concepts, layers, concept };
+    /**
+     * @param {string[]} concepts
+     * @param {number[]} layers
+     * @param {() => string} concept that a new edit begins with
+     * @param {boolean} erases whether the server's bundle can erase
+     */
+    reset(concepts, layers, concept, erases) {
+      known = { concepts, layers, concept, erases };
       list = list.filter((steer) => concepts.includes(steer.concept) && layers.includes(steer.layer));
       button.disabled = false;
       draw();
