@@ -96,6 +96,6 @@ def _legend(report: SteeringReport) -> str:
     controls = ", ".join(f"{count} {kind}" for kind, count in report.controls.items())
     return (
         f"effect: log-probability of the concept's words against the others', nats, mean over {report.prompts} prompts; p: "
-        "against random and shuffled-label directions, corrected over concepts, layers and doses; loss: on plain "
-        f"texts, nats a token. Controls a layer: {controls}."
+        "of the largest over layers and doses, against random and shuffled-label directions, corrected over concepts; "
+        f"loss: on plain texts, nats a token. Controls a layer: {controls}."
     )

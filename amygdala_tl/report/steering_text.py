@@ -53,7 +53,7 @@ def steering_provenance(run: SteeringRun) -> str:
         "prompts": about.prompts_sha256 and f"{report.prompts}, sha256 {about.prompts_sha256}",
         "controls a layer": listed(*(f"{count} {kind}" for kind, count in report.controls.items())),
         "a dose breaks the model at": f"{plan.most_loss:g} nats a token",
-        "level": f"{plan.level:g}, over concepts, layers and doses",
+        "level": f"{plan.level:g}, over concepts",
         "seeds": listed(*(str(each.plan.seed) for each in run.reports)),
         "versions": listed(*(f"{name} {version}" for name, version in about.versions.items())),
     }

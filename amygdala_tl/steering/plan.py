@@ -14,7 +14,7 @@ from amygdala_tl.names import named_concepts
 from amygdala_tl.readout.dose import plain_tokens
 from amygdala_tl.readout.record import Readout
 from amygdala_tl.records import ModelInfo
-from amygdala_tl.steering.arms import ArmKind, Arms, LayerMaterial, make_arms, random_directions
+from amygdala_tl.steering.arms import DAMAGE_KINDS, Arms, LayerMaterial, make_arms, random_directions
 from amygdala_tl.steering.blocks import AblationBlock, AdditionBlock, NormBlock, ProbeBlock, SampleBlock
 from amygdala_tl.steering.erasing import LayerEraser, erasure_arms, projection_arms
 from amygdala_tl.steering.probing import ProbeTexts
@@ -28,9 +28,6 @@ Probed = tuple[EraseMethod, tuple[int, ...], int | None]
 
 NOTHING: Probed = ("leace", (), None)
 """Taken out at no layer."""
-
-DAMAGE_KINDS: tuple[ArmKind, ...] = ("concept", "random")
-"""Arms with a measured damage: unembedding all tokens of the plain texts costs as much as a third of the model."""
 
 ARMS_A_BLOCK = 128
 

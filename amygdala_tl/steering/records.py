@@ -49,7 +49,7 @@ class SteeringPlan:
         doses: ascending, the first is 0; in units of the mean residual norm at the layer.
         random: random directions of each of the two kinds (isotropic, orthogonal to the concepts).
         most_loss: a dose breaks the model where plain texts lose more than this, nats a token (0.69 doubles the perplexity).
-        level: of significance, over all concepts, layers and doses.
+        level: of significance, over all concepts; layers and doses are looks of a concept's one test.
         seed: of random directions, bootstrap and generations.
         ablate: where concepts are taken out of texts that carry them.
         erase: how; reports of older versions know `project` only.
@@ -70,8 +70,8 @@ class SteeringPlan:
     @property
     def least_p(self) -> float:
         """The smallest corrected p that any effect can have, from the number of random directions of both kinds."""
-        cells = len(self.concepts) * len(self.layers)
-        return cells / (1 + cells * 2 * self.random)
+        n = len(self.concepts)  # a random direction has one number for all layers and doses, its largest
+        return n / (1 + n * 2 * self.random)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """What to believe of a concept's direction, with the reason in one sentence.
 
     steers       at some layer and dose: the effect on the concept's own words exceeds that of random directions of the same
-                 length and of shuffled-label directions (p <= level, corrected over concepts, layers and doses), its interval
-                 over prompts is above 0, and the dose is below the one that breaks the model or the effect
+                 length and of shuffled-label directions (p <= level: one test a concept, of its largest effect over layers and
+                 doses, corrected over concepts), its interval over prompts is above 0, and the dose is below the one that breaks
+                 the model or the effect
     reads only   it does not steer, but its readout knows the concept on held-out texts
     neither      otherwise
 

@@ -53,7 +53,7 @@ export function showSteering(run) {
       column("Effect", "nats, on the concept's own words", effect, two(effect)),
       column("95% interval", "over prompts; sorts by its lower end", low, intervals, WIDE),
       column("Random", "effects of random directions: mean and deviation", mean, random, WIDE),
-      column("p", "corrected over concepts, layers and doses", p, p.map(pValue), WIDE_UP),
+      column("p", "of the largest effect over layers and doses, corrected over concepts", p, p.map(pValue), WIDE_UP),
       column("Layer, dose", "recommended, or else the nearest", order, places, WIDE_UP),
       column("Loss", "what plain texts lose there, nats a token", all("loss"), two(all("loss")), WIDE_UP),
       column("Ablated", "fall of its words without it at that layer, nats", all("fall"), two(all("fall")), WIDE),
