@@ -72,6 +72,10 @@ def verify(
     info = lens.info
     del lens  # one model at a time, unless the caller holds it
     notes = [] if name else ["nothing was compared: no stored checkpoint of this model is known; name it as `model`"]
+    try:
+        _ = readout.writing
+    except ReadoutError as cause:
+        notes.append(f"cannot steer: {cause}")
     outputs: dict[str, Sequence[LayerOutput]] = {}
     if name and engine != "vllm":
         try:

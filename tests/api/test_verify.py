@@ -106,6 +106,18 @@ def test_a_bundle_with_the_four_contracted_keys_is_enough(tiny_checkpoint, tmp_p
         verify(path, engine="hf")
 
 
+def test_a_bundle_whose_write_vectors_were_not_copied_passes_with_a_note(tiny_checkpoint, tmp_path):
+    lens = load_model(str(tiny_checkpoint("llama")), device="cpu")
+    bare = readout_of(lens)
+    writing = replace(bare, write_vectors=bare.vectors, provenance=replace(bare.provenance, writer="mean"))
+    path = writing.save(tmp_path / "r.safetensors")
+    for missing in (False, True):
+        found = verify(path, lens, engine="hf")
+        assert found.passed
+        assert any("write vectors are missing" in note for note in found.notes) == missing
+        path.with_suffix(".write.safetensors").unlink(missing_ok=True)
+
+
 def test_an_old_readout_of_renamed_weights_is_taken_with_a_warning(tiny_checkpoint):
     folder = tiny_checkpoint("llama")
     raw = load_model(str(folder), device="cpu")

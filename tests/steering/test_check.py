@@ -10,12 +10,14 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from amygdala_tl.lens.model import Lens, load_model
+from amygdala_tl.readout.record import Readout
 from amygdala_tl.steering.arms import LayerMaterial, Readers
 from amygdala_tl.steering.check import run_check
 from amygdala_tl.steering.journal import Journal
 from amygdala_tl.steering.plan import SteeringCheck
 from amygdala_tl.steering.records import SteeringPlan
 from amygdala_tl.steering.words import ConceptWords, concept_words
+from tests.cli.conftest import run
 from tests.models import VOCABULARY
 from tests.steering.conftest import ENGINES
 
@@ -106,6 +108,38 @@ def test_a_concept_tested_alone_has_the_effect_that_it_has_among_all_and_steers(
     for one, other in zip(found.layers[0].doses, among.layers[0].doses, strict=True):
         assert one.effect == pytest.approx(other.effect, abs=1e-4)
         assert one.random_deviation == pytest.approx(other.random_deviation, abs=1e-4)
+
+
+@pytest.mark.parametrize("planted", ENGINES[:1], indirect=True)
+def test_shuffled_labels_that_move_words_as_much_veto_what_random_directions_let_pass(planted):
+    lens, words = planted
+    plan = SteeringPlan(("grief",), (LAYER,), (0.0, 0.4), random=10)
+    alone = lens, replace(words, tested=(1,))
+    near = torch.nn.functional.normalize(DIRECTIONS[1] + 0.3 * unit(24, 64, seed=8), dim=-1)
+    found = {}
+    for name, shuffled in {"weak": unit(24, 64, seed=9), "strong": near}.items():
+        material = LayerMaterial(LAYER, DIRECTIONS[1:2], shuffled=shuffled, every=DIRECTIONS)
+        (found[name],) = checked(alone, plan=plan, material=material).concepts
+    assert found["weak"].verdict == "steers"
+    assert found["strong"].verdict == "neither"
+    weak, strong = (each.layers[0].doses[-1] for each in (found["weak"], found["strong"]))
+    assert (strong.effect, strong.t) == (weak.effect, weak.t)
+    assert weak.p_value <= plan.level < strong.p_value
+
+
+@pytest.mark.parametrize("planted", ENGINES[:1], indirect=True)
+def test_the_command_exits_with_0_if_all_checked_concepts_steer(planted, tmp_path, capsys):
+    lens, _ = planted
+    own = words_of_one_token(lens.tokenizer)
+    (tmp_path / "words.json").write_text(
+        json.dumps({name: own[50 * place : 50 * place + 4] for place, name in enumerate(CONCEPTS)})
+    )
+    directions = {name: {LAYER: DIRECTIONS[place]} for place, name in enumerate(CONCEPTS)}
+    bundle = Readout.from_directions(directions).save(tmp_path / "readout.safetensors")
+    model = ("--readout", bundle, "--model", lens.source, "--words", tmp_path / "words.json")
+    plan = ("--doses", "0,0.4", "--concepts", "grief", "--random", 10, "--check", "--out", tmp_path / "out")
+    code, _, err = run(capsys, "steer", *model, *plan)
+    assert code == 0, err
 
 
 @pytest.mark.parametrize(("random", "can"), [(9, False), (10, True)])
