@@ -78,7 +78,8 @@ def steer(
         samples: generations for each concept, prompt and dose, which a bag of words of `corpus` judges (see `steering.hearing`).
         seeds: of random directions, halves of the texts, intervals and generations. The check runs once for each.
         out: results folder, new or of the same run; finished blocks in it are not measured again. One seed writes its report into
-            the folder itself, a sequence of seeds into `seed-0`, `seed-1`, ...
+            the folder itself, a sequence of seeds into `seed-0`, `seed-1`, ... The command adds copies of its inputs, and a
+            `config.toml` that runs them again.
         progress: called with the numbers of finished and of all blocks.
 
     Raises:
