@@ -2,6 +2,7 @@
 
     python benchmarks/steering.py                    # the embedded model, 16 concepts, 4 doses, 20 random directions of each kind
     python benchmarks/steering.py --families 200     # checks of random directions in the place of concepts
+    python benchmarks/steering.py --families 240 --data demo-out --layers 14 --doses 0.1,0.2,0.4     # of shuffled labels
 
 Time stands beside one arm at a time with whole forward passes: both sides steer the same directions after the same prompts, and
 give every arm's shift of every concept's words; the loop computes a sample of the arms and its time is scaled.
@@ -9,10 +10,18 @@ give every arm's shift of every concept's words; the loop computes a sample of t
 A family of nulls is a whole check whose concepts have random directions: the share of families with any finding is the
 family-wise error. Each is tested as `steer` does, by one test a concept, and as one test a concept and layer. Beside it stands
 the power: a direction is planted in each family, a multiple of what random directions do to its words, at all layers.
+
+With `--data`, a folder of `demo`, concepts have write vectors of shuffled labels instead: what the estimator gives where there is
+nothing to find. Each family takes one shuffle for its concepts, and is judged as `steer` judges, against random directions and
+against the vectors of other shuffles. Intervals and broken doses, which only lower the number of findings, are left out.
 """
 
 import argparse
+import math
 import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import torch
 from einops import rearrange
@@ -20,8 +29,13 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from amygdala_tl.api.inputs import corpus_of, store_of
+from amygdala_tl.api.labelled import judged_texts
+from amygdala_tl.diagnostics.nulls import permuted_texts
+from amygdala_tl.directions.method import apply_method, read_method
 from amygdala_tl.lens.decoder import decoder_of
 from amygdala_tl.lens.model import Lens, load_model
+from amygdala_tl.readout.record import Readout, load_readout
 from amygdala_tl.steering.arms import LayerMaterial, make_arms, random_directions
 from amygdala_tl.steering.bench import Bench
 from amygdala_tl.steering.edits import NOT_FIRST, Add
@@ -65,14 +79,13 @@ def naive(
 
 @torch.no_grad()
 def pool_of_effects(
-    loaded: Lens, layers: list[int], doses: list[float], count: int, generator: torch.Generator
+    loaded: Lens, layers: list[int], doses: list[float], pool: Tensor, concepts: Sequence[str]
 ) -> Tensor:
-    """Mean effect of random directions on every concept's words, [layer, dose, direction, concept]."""
-    words, prompts = concept_words(loaded.tokenizer, CONCEPTS), open_prompts(loaded.tokenizer)
+    """Mean effect of directions [layer, direction, d_model] on every concept's words, [layer, dose, direction, concept]."""
+    words, prompts = concept_words(loaded.tokenizer, concepts), open_prompts(loaded.tokenizer)
     norms = mean_norms(decoder_of(loaded), layers)
     found = []
-    for layer in layers:
-        directions = random_directions(count, loaded.info.d_model, generator)
+    for layer, directions in zip(layers, pool, strict=True):
         bench = Bench(loaded, layer, prompts)
 
         def effects(amount: float, bench: Bench = bench, layer: int = layer, directions: Tensor = directions) -> Tensor:
@@ -117,7 +130,8 @@ def one_test_a_layer(effect: Tensor, null: Tensor) -> Tensor:
 def nulls(loaded: Lens, layers: list[int], doses: list[float], random: int, families: int) -> Table:
     """Family-wise error and power of both tests."""
     generator = torch.Generator().manual_seed(0)
-    pool = pool_of_effects(loaded, layers, doses, 400, generator)
+    drawn = torch.stack([random_directions(400, loaded.info.d_model, generator) for _ in layers])
+    pool = pool_of_effects(loaded, layers, doses, drawn, CONCEPTS)
     table = Table(
         title=f"{families} families of {len(CONCEPTS)} concepts at {len(layers)} layers in {len(doses)} doses, "
         f"2 x {random} random directions of 400"
@@ -135,6 +149,56 @@ def nulls(loaded: Lens, layers: list[int], doses: list[float], random: int, fami
     return table
 
 
+def shuffled_vectors(readout: Readout, data: Path, layers: list[int], shuffles: int) -> Tensor:
+    """Write vectors of labels shuffled over groups, [layer, shuffle, concept, d_model]."""
+    corpus, store = corpus_of(readout, data / "corpus"), store_of(readout, data / "activations")
+    texts = judged_texts(readout, corpus, store, "train", layers=layers).data.whole()
+    sources = permuted_texts(texts.groups, torch.Generator().manual_seed(0), shuffles).long()
+    method, names = read_method(str(readout.provenance.writer)), list(readout.concepts)
+    found = []
+    for source in sources:
+        some = replace(texts, positive=texts.positive[source], negative=texts.negative[source], grades=None)
+        found.append(apply_method(method, some, some.activations[:0], names).directions)
+    return rearrange(torch.stack(found), "shuffle concept layer d_model -> layer shuffle concept d_model")
+
+
+def shuffled_nulls(
+    loaded: Lens, data: Path, layers: list[int], doses: list[float], random: int, families: int, shuffles: int
+) -> Table:
+    """Share of null concepts that pass, and of families with any, against each family of controls and against both."""
+    generator, readout = torch.Generator().manual_seed(0), load_readout(data / "readout.safetensors")
+    drawn = torch.stack([random_directions(3 * random, loaded.info.d_model, generator) for _ in layers])
+    vectors, concepts = shuffled_vectors(readout, data, layers, shuffles), len(readout.concepts)
+    both = torch.cat([rearrange(vectors, "layer shuffle concept d -> layer (shuffle concept) d"), drawn], dim=1)
+    pool = pool_of_effects(loaded, layers, doses, both, readout.concepts)
+    of_shuffles, of_random = pool[:, :, : shuffles * concepts], pool[:, :, shuffles * concepts :]
+    of_shuffles = rearrange(
+        of_shuffles, "layer dose (shuffle arm) concept -> shuffle arm concept (layer dose)", arm=concepts
+    )
+    of_random = rearrange(of_random, "layer dose arm concept -> concept (layer dose) arm")
+    controls = math.ceil(2 * random / concepts)
+    found: dict[str, list[Tensor]] = {"random": [], "shuffled": [], "both, as `steer`": []}
+    for number in range(families):
+        mine = number % shuffles
+        effect = of_shuffles[mine].diagonal(dim1=0, dim2=1).T  # each vector on its own concept's words
+        others = [other for other in torch.randperm(shuffles, generator=generator).tolist() if other != mine][:controls]
+        null = rearrange(of_shuffles[others], "shuffle arm concept look -> concept look (shuffle arm)")
+        some = of_random[..., torch.randperm(3 * random, generator=generator)[: 2 * random]]
+        p = [pooled_p_values(effect, each)[1] for each in (some, null)]
+        for name, each in zip(found, (*p, torch.maximum(*p)), strict=True):
+            found[name].append(holm_over_cells(each).amin(dim=1) <= 0.05)
+    table = Table(
+        title=f"{families} checks of {concepts} concepts with write vectors of shuffled labels ({shuffles} shuffles), "
+        f"2 x {random} random directions of {3 * random}, {controls} shuffles as controls"
+    )
+    for column in ("against", "null concepts that pass", "checks with one or more"):
+        table.add_column(column, justify="right")
+    for name, passed in found.items():
+        rows = torch.stack(passed).double()
+        table.add_row(name, f"{rows.mean():.2%}", f"{rows.amax(dim=1).mean():.1%}")
+    return table
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="embedded")
@@ -143,12 +207,18 @@ def main() -> None:
     parser.add_argument("--random", type=int, default=20)
     parser.add_argument("--sample", type=int, default=8, help="arms that the loop computes")
     parser.add_argument("--families", type=int, help="checks of random directions, instead of times")
+    parser.add_argument("--data", type=Path, help="folder of `demo`: families of shuffled labels instead")
+    parser.add_argument("--shuffles", type=int, default=12, help="of labels, with --data")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     loaded = load_model(arguments.model)
     layers = [int(layer) for layer in arguments.layers.split(",")]
     doses = [float(dose) for dose in arguments.doses.split(",")]
+    if arguments.families and arguments.data:
+        sizes = arguments.random, arguments.families, arguments.shuffles
+        Console().print(shuffled_nulls(loaded, arguments.data, layers, doses, *sizes))
+        return
     if arguments.families:
         Console().print(nulls(loaded, layers, doses, arguments.random, arguments.families))
         return
