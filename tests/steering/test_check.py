@@ -147,6 +147,7 @@ def test_the_smallest_p_is_what_a_perfect_concept_gets_and_too_few_directions_ar
     plan = SteeringPlan(CONCEPTS, (LAYER,), (0.0, 0.4), random=random)
     found = checked(planted, plan=plan).concepts[0]
     assert found.layers[0].doses[0].p_value == pytest.approx(plan.least_p)
+    assert replace(plan, layers=(0, LAYER)).least_p == plan.least_p  # layers are looks of one test
     assert (plan.least_p <= plan.level) == can
     assert (found.verdict == "steers") == can
     assert ("Nothing can pass" in found.reason) != can
