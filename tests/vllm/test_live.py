@@ -1,8 +1,10 @@
 """The live view and its client against vLLM itself."""
 
 import json
+import os
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -21,6 +23,13 @@ CONCEPTS = ("awe", "calm", "grief")
 ASK = {"model": "m", "prompt": "The lamp went out.", "temperature": 0, "ignore_eos": True, "return_token_ids": True}
 SETTINGS = ("--enforce-eager", "--max-model-len", "512", "--api-key", KEY)
 SHOW = {"VLLM_READOUT_STREAM_TEXT": "1"}
+INTERPRETED = """
+from types import SimpleNamespace
+from triton.backends import backends
+
+backends["cpu"] = SimpleNamespace(driver=SimpleNamespace(is_active=lambda: True))
+"""
+"""Lets Triton's interpreter run the kernels of model runner V2: Triton's releases have no compiler for CPUs."""
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +56,18 @@ def ask(running, **more):
         assert response.status_code == 200
         lines = [line.removeprefix("data: ") for line in response.iter_lines() if line.startswith("data: {")]
     return [json.loads(line) for line in lines]
+
+
+def at_once(running):
+    """The (token id, scores) of greedy answers to prompts of several lengths, generated at once."""
+
+    def one(times):
+        chunks = ask(running, prompt="The lamp went out. " * times, max_tokens=9)
+        choices = [chunk["choices"][0] for chunk in chunks]
+        return [pair for each in choices for pair in zip(each["token_ids"], each["readout"], strict=True)]
+
+    with ThreadPoolExecutor(6) as pool:
+        return [pair for answer in pool.map(one, (1, 3, 9, 2, 28, 5)) for pair in answer]
 
 
 def test_the_client_reads_what_the_completions_carry(server):
@@ -134,18 +155,28 @@ def test_watch_says_that_a_key_is_needed(server):
         assert seen.ended() == 0
 
 
-def test_a_server_that_goes_away_and_comes_back(checkpoint, bundle):
+def test_a_server_that_goes_away_comes_back_with_model_runner_v2_and_the_same_scores(
+    server, checkpoint, bundle, tmp_path
+):
     port = free_port()
+    (tmp_path / "sitecustomize.py").write_text(INTERPRETED)
+    path = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
+    v2 = {"VLLM_USE_V2_MODEL_RUNNER": "1", "TRITON_INTERPRET": "1", "PYTHONPATH": path}
+    arguments = (*SETTINGS[:-2], "--max-num-batched-tokens", "32")  # so that prompts are read in pieces
     with readout_client(f"http://127.0.0.1:{port}") as client:
         with pytest.raises(LiveUnreachable, match="no answer"):
             client.manifest()
         with terminal("watch", f"http://127.0.0.1:{port}") as seen:
             seen.until("server unreachable; trying again")
-            with vllm_server(*SETTINGS[:-2], bundle=bundle, model=checkpoint, port=port) as running:
+            with vllm_server(*arguments, bundle=bundle, model=checkpoint, port=port, **v2) as running:
                 seen.until("layer 1 (1/2)", "waiting for the first token", gone=["unreachable"])
                 time.sleep(1)
                 ask(running, max_tokens=12)
                 seen.until("12 tokens", *CONCEPTS)
+                assert "Using V2 Model Runner" in running.log.read_text()
+                (tokens, scores), (expected, right) = (zip(*at_once(one), strict=True) for one in (running, server))
+                assert tokens == expected
+                np.testing.assert_allclose(scores, right, rtol=1e-4, atol=1e-4)
             text = seen.until("server unreachable; trying again")
             assert all(concept in text for concept in CONCEPTS), "what was read stays on the screen"
             seen.press("q")
