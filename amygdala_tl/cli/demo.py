@@ -7,7 +7,7 @@ import typer
 from rich.rule import Rule
 
 from amygdala_tl.cli import options
-from amygdala_tl.cli.printer import notes, printer
+from amygdala_tl.cli.printer import command_line, notes, printer
 from amygdala_tl.cli.read import show_reading, show_tokens
 from amygdala_tl.cli.stages import Stages, show_result
 from amygdala_tl.cli.train import run_train
@@ -84,4 +84,4 @@ def demo(output_dir: Annotated[Path, typer.Option(help="Folder for all results."
     console.print(Rule("done", align="left"))
     console.print(file_list({"corpus": output_dir / "corpus", "readout": output}))
     console.print(stage_times(stages.seconds))
-    console.print(f"next: amygdala-tl serve --readout {output}", soft_wrap=True)
+    console.print(f"next: {command_line('serve', '--readout', output)}", soft_wrap=True)

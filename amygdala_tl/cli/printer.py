@@ -10,6 +10,8 @@ import codecs
 import json
 import logging
 import os
+import shlex
+import shutil
 import sys
 import warnings
 from collections.abc import Iterable
@@ -28,6 +30,8 @@ from amygdala_tl.show import safe, safe_json, shortened
 
 NARROWEST, USUAL = 20, 80
 """Fewest columns that a terminal is believed to have, and what it has otherwise."""
+
+PROGRAM = "amygdala-tl"
 
 _LONGEST_LINE = 20_000
 _ENDLESS = 1_000_000  # columns of what has no width
@@ -95,6 +99,13 @@ def print_json(value: Any, *, indent: int | None = 2) -> None:
     text = safe_json(value, indent=indent) if unicode else json.dumps(value, indent=indent)
     if sys.stdout is not None:
         sys.stdout.write(text + "\n")
+
+
+def command_line(*words: object) -> str:
+    """Return a command of this program, by its name, or by the path that it was called by if that is not on PATH."""
+    called, found = Path(sys.argv[0]), shutil.which(PROGRAM)
+    elsewhere = called.stem == PROGRAM and not (found and called.exists() and called.samefile(found))
+    return shlex.join([str(called) if elsewhere else PROGRAM, *map(str, words)])
 
 
 def print_error(message: object, *, what: str = "error", style: str = "bold red") -> None:

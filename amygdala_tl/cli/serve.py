@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from amygdala_tl.cli import options
-from amygdala_tl.cli.printer import printer
+from amygdala_tl.cli.printer import command_line, printer
 from amygdala_tl.errors import InputError
 from amygdala_tl.settings import SERVE
 
@@ -61,7 +61,7 @@ def serve(
     console = printer()
     with running_app(app, host=host, port=port) as url:
         console.print(f"{bundle!r}", soft_wrap=True)
-        console.print(f"open {url} in a browser, or run `amygdala-tl watch {url}`", soft_wrap=True)
+        console.print(f"open {url} in a browser, or run `{command_line('watch', url)}`", soft_wrap=True)
         if bundle.erasing is None:
             console.print(NO_ERASURES, soft_wrap=True)
         if said:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from rich.text import Text
 
-from amygdala_tl.cli.printer import NARROWEST, SafeConsole, print_error, print_json, set_up
+from amygdala_tl.cli.printer import NARROWEST, SafeConsole, command_line, print_error, print_json, set_up
 from amygdala_tl.report.grid import grid
 from tests.cli.conftest import run
 from tests.readout.example import a_readout
@@ -96,6 +96,22 @@ def test_a_usage_error_is_one_message_without_escapes(capsys):
     assert err.startswith("error: No such option")
     assert "See `amygdala-tl read --help`." in err
     assert not set("\x1b\x07\x9b\u202e") & set(err)
+
+
+def test_a_command_to_run_next_names_the_program_as_it_was_called_unless_it_is_on_the_path(monkeypatch, tmp_path):
+    program = tmp_path / "bin" / "amygdala-tl"
+    program.parent.mkdir()
+    program.touch(mode=0o755)
+    monkeypatch.chdir(tmp_path)
+    for called, path, expected in (
+        ("bin/amygdala-tl", "", "bin/amygdala-tl"),
+        ("bin/amygdala-tl", str(program.parent), "amygdala-tl"),
+        ("other/amygdala-tl", str(program.parent), "other/amygdala-tl"),
+        ("main.py", "", "amygdala-tl"),
+    ):
+        monkeypatch.setattr(sys, "argv", [called])
+        monkeypatch.setenv("PATH", path)
+        assert command_line("serve", "--readout", "my readout") == f"{expected} serve --readout 'my readout'"
 
 
 @pytest.mark.parametrize("columns", ["0", "1", "-3", "many"])
