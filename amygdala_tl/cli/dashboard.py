@@ -25,7 +25,7 @@ def dashboard(
     from amygdala_tl.routes.concepts import metrics_rules
     from amygdala_tl.routes.dashboard import grafana_dashboard, prometheus_rules
 
-    named = [rule.concept for rule in metrics_rules((concepts or "").split(","), load_readout(readout))]
+    named = [rule.concept for rule in metrics_rules(concepts.split(","), load_readout(readout))] if concepts else []
     if rules:
         printer().print(Text(prometheus_rules(named)), end="", soft_wrap=True)
     else:

@@ -10,7 +10,7 @@ from amygdala_tl.cli import options
 from amygdala_tl.cli.printer import notes, print_json, printer
 from amygdala_tl.errors import InputError
 from amygdala_tl.files import check_outputs, read_text
-from amygdala_tl.settings import ALERT
+from amygdala_tl.settings import ALERT, SERVE
 
 _UNITS = {"s": 1, "m": 60, "h": 3600}
 
@@ -21,11 +21,14 @@ def thresholds(
         Path | None, typer.Option(help="File with one quiet text per line; or listen to a server.", show_default=False)
     ] = None,
     from_stream: Annotated[
-        str | None, typer.Option(help="Listen to the server at --url for this long: 90s, 10m, 2h.", show_default=False)
+        str | None, typer.Option(help="Listen to a server for this long: 90s, 10m, 2h.", show_default=False)
     ] = None,
     url: Annotated[
         str | None,
-        typer.Option(help="Address of the server; AMYGDALA_VLLM_TOKEN holds its API key.", show_default=False),
+        typer.Option(
+            help="Address of the server; AMYGDALA_VLLM_TOKEN holds its API key.",
+            show_default=f"that of `serve`, http://{SERVE.host}:{SERVE.port}",
+        ),
     ] = None,
     concepts: Annotated[
         str | None, typer.Option(help="Comma-separated concepts.", show_default="all of the readout's")
@@ -52,13 +55,14 @@ def thresholds(
 
     if output is not None:
         check_outputs({output: ALERTS}, [readout, readout.with_suffix(".json"), texts])
-    if (from_stream is None) != (url is None) or (texts is None) == (url is None):
-        need = "--texts, or --from-stream and --url"
+    if (texts is None) == (from_stream is None) or (from_stream is None and url is not None):
+        need = "--texts, or --from-stream with --url"
         raise InputError("turns come from texts or from a server", need=need, remedy="give one of the two")
     seconds = ALERT.seconds if from_stream is None else _seconds(from_stream)
     bundle, lines = load_readout(readout), None if texts is None else _lines(texts)
-    if url is not None:
-        notes(error=as_json).print(f"listening for {from_stream}", soft_wrap=True)
+    if from_stream is not None:
+        url = url or f"http://{SERVE.host}:{SERVE.port}"
+        notes(error=as_json).print(f"listening to {url} for {from_stream}", soft_wrap=True)
     found = choose(
         bundle,
         lines,

@@ -6,6 +6,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import replace
 
+import httpx
 import numpy as np
 import pytest
 
@@ -20,6 +21,7 @@ from amygdala_tl.routes.collector import Collector
 from amygdala_tl.routes.metrics import TextMetrics
 from amygdala_tl.routes.rules import checked_rules, rules_of_file
 from amygdala_tl.routes.store import Entry, Step
+from amygdala_tl.settings import SERVE
 from tests.cli.conftest import run
 from tests.live.readout_server import ReadoutServer
 from tests.readout.example import a_readout
@@ -130,12 +132,14 @@ class Heard:
             thread.join()
 
 
-def test_a_stream_gives_the_turns_that_begin_while_it_is_listened_to(tmp_path, capsys):
+def test_a_stream_gives_the_turns_that_begin_while_it_is_listened_to(tmp_path, capsys, monkeypatch):
     path, alerts = READOUT.save(tmp_path / "readout.safetensors"), tmp_path / "alerts.toml"
     turns, z = turns_of(9, seed=1), verb._z_of(READOUT, None)
     said = ("--readout", path, "--concepts", "grief,awe", "--window", "8", "--false-alarms", "0.2", "--output", alerts)
     with Heard(turns).running() as url:
-        code, out, _ = run(capsys, "thresholds", *said, "--from-stream", "2s", "--url", url)
+        # Without --url it listens where `serve` does unless told otherwise.
+        monkeypatch.setattr("amygdala_tl.cli.thresholds.SERVE", replace(SERVE, port=httpx.URL(url).port))
+        code, out, _ = run(capsys, "thresholds", *said, "--from-stream", "2s")
     assert (code, "8 quiet turns" in out, "0.22" in out) == (0, True, False), out
     largest = np.stack([largest_running(scores, z, 8, least=2) for scores in turns[1:]])
     expected = dict(zip(READOUT.concepts, np.sort(largest, axis=0)[7], strict=True))
@@ -157,7 +161,7 @@ def test_a_server_with_another_readout_is_refused(tmp_path, capsys):
 def test_the_command_takes_texts_or_a_server(tmp_path, capsys):
     path = READOUT.save(tmp_path / "readout.safetensors")
     (tmp_path / "texts.txt").write_text("a text")
-    for wrong in ((), ("--url", "http://127.0.0.1:1"), ("--from-stream", "1m"), ("--texts", tmp_path / "texts.txt", "--url", "x"),
-                  ("--url", "http://127.0.0.1:1", "--from-stream", "soon")):  # fmt: skip
+    url, texts = ("--url", "http://127.0.0.1:1"), ("--texts", tmp_path / "texts.txt")
+    for wrong in ((), url, (*texts, *url), (*texts, "--from-stream", "1m"), (*url, "--from-stream", "soon")):
         code, _, err = run(capsys, "thresholds", "--readout", path, *wrong)
         assert (code, err.count("error:")) == (2, 1), wrong

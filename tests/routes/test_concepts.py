@@ -16,6 +16,7 @@ from amygdala_tl.routes.dashboard import grafana_dashboard, prometheus_rules
 from amygdala_tl.routes.metrics import TextMetrics
 from amygdala_tl.routes.rules import rule_of
 from amygdala_tl.routes.store import Entry, Step
+from tests.cli.conftest import run
 from tests.readout.example import a_readout
 
 READOUT = a_readout()
@@ -90,6 +91,14 @@ def test_dashboard_and_rules_name_only_metrics_that_a_server_has(names):
     places = [tuple(panel["gridPos"].values()) for panel in made["panels"]]
     assert len(set(places)) == len(places) == len({panel["id"] for panel in made["panels"]})
     assert json.loads(json.dumps(made)) == made
+
+
+def test_the_command_needs_a_bundle_for_concepts_only(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = run(capsys, "dashboard")
+    assert (code, json.loads(out)) == (0, grafana_dashboard(()))
+    code, _, err = run(capsys, "dashboard", "--concepts", "grief")
+    assert (code, "readout.json: cannot be read" in err) == (2, True)
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is needed (Debian package prometheus)")
