@@ -1,4 +1,4 @@
-"""Checks before a server starts with a bundle: its size, and whether steering supports the setup.
+"""Checks before a server starts with a bundle: its size, and whether readouts and steering support the setup.
 
 Whether it is the same model, the golden check says when it runs.
 """
@@ -16,6 +16,29 @@ def refuse_other_size(readout: Readout, *, model: str, n_layers: int, hidden_siz
         got, need = f"{n_layers} layers of {hidden_size}", f"layer {max(readout.layers)} of {readout.vectors.shape[-1]}"
         remedy = "serve the model it was trained on, or train one for this model"
         raise ReadoutError("the readout does not fit the served model", label=model, got=got, need=need, remedy=remedy)
+
+
+def refuse_engine(config: Any) -> None:
+    """Raise `ModelError` if vLLM's configuration is one that readouts do not support."""
+    for wrong, what in (
+        (config.parallel_config.pipeline_parallel_size > 1, "pipeline parallelism"),
+        (config.speculative_config is not None, "speculative decoding"),
+        (getattr(config.parallel_config, "enable_dbo", False), "dual batch overlap"),
+        (config.model_config.runner_type != "generate", "a pooling model"),
+    ):
+        if wrong:
+            remedy = "serve without it, or without readouts"
+            raise ModelError("readouts do not support this yet", got=what, remedy=remedy)
+
+
+def refuse_server(args: Any, *, chosen_names: bool) -> None:
+    """Raise `ModelError` for several serving processes, or if clients choose the engine's names, and so could share one."""
+    if (count := getattr(args, "api_server_count", None) or 1) > 1:
+        got = f"--api-server-count {count}"
+        raise ModelError("readouts need one serving process", got=got, remedy="use --api-server-count 1")
+    if chosen_names:
+        got = "VLLM_DISABLE_REQUEST_ID_RANDOMIZATION"
+        raise ModelError("readouts need the engine's own names of requests", got=got, remedy="leave it unset")
 
 
 def refuse_to_steer(config: Any) -> None:

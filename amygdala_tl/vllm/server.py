@@ -8,12 +8,12 @@ import shutil
 import tempfile
 from typing import Any
 
-from amygdala_tl.errors import ModelError
 from amygdala_tl.routes.collector import Collector, collector_of
 from amygdala_tl.routes.rules import caution
 from amygdala_tl.routes.steer import NO_ERASURES
 from amygdala_tl.vllm.metrics import PrometheusMetrics
 from amygdala_tl.vllm.receiver import Receiver
+from amygdala_tl.vllm.refusals import refuse_server
 from amygdala_tl.vllm.settings import KEY, SOCKET, STREAM_TEXT, Settings
 from amygdala_tl.vllm.startup import refuse_other_model
 from amygdala_tl.vllm.steers import Steers, refuse_steering
@@ -64,6 +64,7 @@ def _remove(folder: str, pid: int) -> None:
 
 
 def _install(settings: Settings, receiver: Receiver) -> None:
+    from vllm import envs
     from vllm.entrypoints.launchers import app as launcher
     from vllm.entrypoints.launchers.api_server import app_state
 
@@ -86,7 +87,7 @@ def _install(settings: Settings, receiver: Receiver) -> None:
     @functools.wraps(attach)
     def and_readouts(app: Any, supported_tasks: Any) -> None:
         attach(app, supported_tasks)
-        _refuse_setup(app.state.args)
+        refuse_server(app.state.args, chosen_names=envs.VLLM_DISABLE_REQUEST_ID_RANDOMIZATION)
         app.router.routes.extend([*readout_routes(collector, manifest, settings.key), *page_routes(_PAGE)])
         _say_who_may_read(settings, app.state.args)
         if steers is not None and collector.readout.erasing is None:
@@ -102,19 +103,6 @@ def _install(settings: Settings, receiver: Receiver) -> None:
         steers.install()
     if settings.key is not None:
         _leave_routes_to_their_own_key()
-
-
-def _refuse_setup(args: Any) -> None:
-    from vllm import envs
-
-    if (
-        envs.VLLM_DISABLE_REQUEST_ID_RANDOMIZATION
-    ):  # clients would then choose the engine's names, and take one another's
-        got = "VLLM_DISABLE_REQUEST_ID_RANDOMIZATION"
-        raise ModelError("readouts need the engine's own names of requests", got=got, remedy="leave it unset")
-    if (count := getattr(args, "api_server_count", None) or 1) > 1:
-        got = f"--api-server-count {count}"
-        raise ModelError("readouts need one serving process", got=got, remedy="use --api-server-count 1")
 
 
 def _leave_routes_to_their_own_key() -> None:

@@ -6,12 +6,11 @@ import logging
 import os
 from typing import Any
 
-from amygdala_tl.errors import ModelError
 from amygdala_tl.vllm.edits import vectors_of
 from amygdala_tl.vllm.failures import Failures
 from amygdala_tl.vllm.mapping import find_layers
 from amygdala_tl.vllm.projection import Projection, raise_failures
-from amygdala_tl.vllm.refusals import refuse_other_size, refuse_to_steer
+from amygdala_tl.vllm.refusals import refuse_engine, refuse_other_size, refuse_to_steer
 from amygdala_tl.vllm.sender import Sender
 from amygdala_tl.vllm.settings import SOCKET, Settings
 from amygdala_tl.vllm.steering import Steering
@@ -55,7 +54,7 @@ def hook_model(worker: Any, settings: Settings, address: str) -> None:
         ModelError: the plugin does not support the server's setup.
     """
     config = worker.vllm_config
-    _refuse_setup(config)
+    refuse_engine(config)
     readout = settings.load()
     model_config = config.model_config
     n_layers = model_config.get_total_num_hidden_layers()
@@ -78,18 +77,6 @@ def hook_model(worker: Any, settings: Settings, address: str) -> None:
     if worker.rank % config.parallel_config.tensor_parallel_size == 0:  # every rank of a group has the whole stream
         _watch_steps(runner, projection, steering, Sender(address, failures), failures)
     logger.info("readouts: %d concepts at layers %s of %s", len(readout.concepts), list(readout.layers), path)
-
-
-def _refuse_setup(config: Any) -> None:
-    for wrong, what in (
-        (config.parallel_config.pipeline_parallel_size > 1, "pipeline parallelism"),
-        (config.speculative_config is not None, "speculative decoding"),
-        (getattr(config.parallel_config, "enable_dbo", False), "dual batch overlap"),
-        (config.model_config.runner_type != "generate", "a pooling model"),
-    ):
-        if wrong:
-            remedy = "serve without it, or without readouts"
-            raise ModelError("readouts do not support this yet", got=what, remedy=remedy)
 
 
 def _watch_steps(

@@ -13,7 +13,7 @@ from amygdala_tl.routes.rows import Fragment
 from amygdala_tl.routes.store import Entry
 from amygdala_tl.vllm import mapping
 from amygdala_tl.vllm.projection import Projection, raise_failures
-from amygdala_tl.vllm.refusals import refuse_other_size
+from amygdala_tl.vllm.refusals import refuse_other_size, refuse_server
 from amygdala_tl.vllm.responses import Pending, with_pending
 from amygdala_tl.vllm.settings import read_settings
 from tests.vllm.bundles import write_bundle
@@ -131,6 +131,36 @@ def test_another_size_is_refused(tmp_path):
     for n_layers, hidden_size in ((5, D), (6, D + 1)):
         with pytest.raises(ReadoutError, match="does not fit the served model"):
             refuse_other_size(readout, model="m", n_layers=n_layers, hidden_size=hidden_size)
+
+
+@pytest.mark.needs_vllm
+@pytest.mark.parametrize(
+    ("more", "what"),
+    [
+        ({"speculative_config": "ngram"}, "speculative decoding"),
+        ({"pipeline_parallel_size": 2}, "pipeline parallelism"),
+        ({"enable_dbo": True}, "dual batch overlap"),
+        ({"runner_type": "pooling"}, "a pooling model"),
+    ],
+)
+def test_a_worker_refuses_an_engine_that_readouts_do_not_support(more, what, tmp_path):
+    from amygdala_tl.vllm.worker import hook_model
+
+    said = {"speculative_config": None, "pipeline_parallel_size": 1, "enable_dbo": False, "runner_type": "generate"}
+    config = SimpleNamespace(**said | more)
+    config.parallel_config = config.model_config = config
+    named = {f"VLLM_READOUT_{name}": str(tmp_path / "missing") for name in ("VECTORS", "MANIFEST")}
+    with pytest.raises(ModelError, match=f"readouts do not support this yet .*{what}"):
+        hook_model(SimpleNamespace(vllm_config=config), read_settings(named), "ipc://nowhere")
+
+
+def test_several_serving_processes_and_names_that_clients_choose_are_refused():
+    for count in (None, 1):
+        refuse_server(SimpleNamespace(api_server_count=count), chosen_names=False)
+    with pytest.raises(ModelError, match=r"one serving process .*--api-server-count 2"):
+        refuse_server(SimpleNamespace(api_server_count=2), chosen_names=False)
+    with pytest.raises(ModelError, match="VLLM_DISABLE_REQUEST_ID_RANDOMIZATION"):
+        refuse_server(SimpleNamespace(), chosen_names=True)
 
 
 def test_settings_are_off_by_default_and_never_half_on(tmp_path):
