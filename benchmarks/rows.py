@@ -1,11 +1,11 @@
-"""What a token costs the process that serves: store, windows, alerts and metrics, at 171 concepts x 4 layers.
+"""What a token costs the process that serves: store, windows, alerts, metrics and JSON, at 171 concepts x 4 layers.
 
     python benchmarks/rows.py
 
 Rows go into a real store with real rules, as a server's event loop puts them there: one sequence alone, and 32 sequences a
 step. Rows that wait are looked at after as many steps as come in the time that the server waits, at `--rate` tokens a second of
-each sequence. Processor microseconds a token, the median and the range of some runs. Sending and receiving rows, and writing
-answers as JSON, are not part of it.
+each sequence. JSON is what a streamed answer holds of each token: its scores, and those over all layers. Processor microseconds
+a token, the median and the range of some runs. Sending and receiving rows is not part of it.
 """
 
 import argparse
@@ -28,7 +28,13 @@ from amygdala_tl.routes.watch import PAUSE
 CONCEPTS = tuple(f"concept{at}" for at in range(171))
 LAYERS = (10, 14, 19, 23)
 SHAPE = len(LAYERS), len(CONCEPTS)
-KINDS = {"store alone": (0, 0), "8 rules": (8, 0), "171 rules, 32 concepts in the metrics": (171, 32)}
+KINDS = {
+    "store alone": (0, 0, False),
+    "8 rules": (8, 0, False),
+    "171 rules, 32 concepts in the metrics": (171, 32, False),
+    "store, and each token as JSON": (0, 0, True),
+}
+"""Numbers of rules and of concepts in the metrics, and whether tokens are written."""
 
 
 def a_readout() -> Readout:
@@ -50,7 +56,8 @@ def collector(n_rules: int, n_metrics: int) -> Collector:
 
 async def run(kind: str, n_sequences: int, n_tokens: int, rate: float) -> float:
     """Processor microseconds a token, of sequences that are opened, filled and finished."""
-    made, random = collector(*KINDS[kind]), np.random.default_rng(0)
+    n_rules, n_metrics, writes = KINDS[kind]
+    made, random = collector(n_rules, n_metrics), np.random.default_rng(0)
     names = [f"{at}_cmpl-a" for at in range(n_sequences)]
     requests = tuple((name, 1) for name in names)
     n_steps, waits = n_tokens // n_sequences, max(1, round(PAUSE * rate))
@@ -63,6 +70,9 @@ async def run(kind: str, n_sequences: int, n_tokens: int, rate: float) -> float:
         made.store.add(step)
         if at % waits == 0:
             made.look()
+        if writes:
+            for name in names:
+                made.store.running[name].rows.fragment(range(4 + at, 5 + at), made.weights)
     for name in names:
         made.store.finish(name)
     return 1e6 * (time.process_time() - before) / (n_steps * n_sequences)
