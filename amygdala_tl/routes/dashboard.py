@@ -34,16 +34,23 @@ def grafana_dashboard(concepts: Sequence[str], title: str = "Readouts") -> dict[
         panels = [
             _panel("z of the last tokens", f"{PREFIX}concept_z{{{of}}}", "{{concept}}"),
             _panel(f"Share of tokens above {STRONG} z", _share(of), "{{concept}}", "percentunit"),
+            _areas("Tokens of $concept by z", _shares(), "above {{above}}"),
             *panels,
         ]
     for number, panel in enumerate(panels):
         row, column = divmod(number, _COLUMNS)
         width = 24 // _COLUMNS
         panel |= {"id": number + 1, "gridPos": {"h": _HEIGHT, "w": width, "x": column * width, "y": row * _HEIGHT}}
-    source = {"name": "source", "label": "Prometheus", "type": "datasource", "query": "prometheus"}
+    variables: list[dict[str, Any]] = [
+        {"name": "source", "label": "Prometheus", "type": "datasource", "query": "prometheus"}
+    ]
+    if concepts:
+        query = f"label_values({PREFIX}concept_tokens_total{{{_selector(concepts)}}}, concept)"
+        chosen = {"name": "concept", "label": "Concept", "type": "query", "query": query}
+        variables.append(chosen | {"datasource": _SOURCE, "refresh": 1})  # read when the dashboard opens
     return {
         "title": title, "uid": "amygdala-tl", "tags": ["amygdala-tl"], "schemaVersion": 39, "refresh": "10s",
-        "time": {"from": "now-1h", "to": "now"}, "templating": {"list": [source]}, "panels": panels,
+        "time": {"from": "now-1h", "to": "now"}, "templating": {"list": variables}, "panels": panels,
     }  # fmt: skip
 
 
@@ -79,11 +86,25 @@ def _panel(title: str, expression: str, legend: str, unit: str = "short") -> dic
     return {"type": "timeseries", "title": title, "datasource": _SOURCE, "targets": [target], "fieldConfig": field}
 
 
+def _areas(title: str, expression: str, legend: str) -> dict[str, Any]:
+    """Return a panel of shares as areas, each a part of another one."""
+    panel = _panel(title, expression, legend, "percentunit")
+    panel["fieldConfig"]["defaults"] |= {"min": 0, "max": 1, "custom": {"fillOpacity": 30}}
+    return panel
+
+
 def _selector(concepts: Sequence[str]) -> str:
     """Return a matcher of some concepts: the values of a label are escaped for a regular expression, and that for a string."""
     special = set(r"\.+*?()|[]{}^$")
     either = "|".join("".join(f"\\{letter}" if letter in special else letter for letter in name) for name in concepts)
     return f"concept=~{json.dumps(either, ensure_ascii=False)}"
+
+
+def _shares() -> str:
+    """Return the share of tokens above each edge, of the concept that is chosen in the dashboard."""
+    rate = f"rate({PREFIX}concept_tokens_total{{concept=${{concept:doublequote}},above%s}}[5m])"
+    parts, whole = (rate % f'{sign}"{ANY}"' for sign in ("!=", "="))
+    return f"sum by (above) ({parts}) / scalar(sum({whole}))"
 
 
 def _share(of: str) -> str:

@@ -37,7 +37,7 @@ GAUGES: Table = {
     "stream_readers": ("Readers of the stream.", {}),
 }
 ALERT_GAUGES: Table = {"alert_readers": ("Readers of events.", {})}
-EDGES, ANY = (0, 1, 2, 3, 4), "any"
+EDGES, ANY = (-4, -3, -2, -1, 0, 1, 2, 3, 4), "any"
 """Thresholds of z that tokens of a concept are counted by, and the label of all tokens with a z."""
 
 _TOKENS = f"Generated tokens by the z of the last {ALERT.window} tokens' mean that they end."

@@ -50,10 +50,10 @@ def test_tokens_are_counted_by_the_z_of_the_window_that_they_end():
     found = numbers(collector)
     tokens = {
         edge: found[f'amygdala_tl_concept_tokens_total{{concept="grief",above="{edge}"}}']
-        for edge in ("any", 0, 1, 2, 3, 4)
+        for edge in ("any", *range(-4, 5))
     }
-    assert tokens == {"any": len(z)} | {edge: sum(each > edge for each in z) for edge in range(5)}
-    assert 0 < tokens[0] < tokens["any"], "10 tokens are no window yet"
+    assert tokens == {"any": len(z)} | {edge: sum(each > edge for each in z) for edge in range(-4, 5)}
+    assert 0 < tokens[0] < tokens[-1] <= tokens["any"], "10 tokens are no window yet"
     assert 'amygdala_tl_concept_z{concept="grief",window="64"}' in found
     assert 'amygdala_tl_alerts_total{rule="joy>2@window=4"}' in found
 
@@ -103,10 +103,13 @@ def test_the_command_needs_a_bundle_for_concepts_only(capsys, tmp_path, monkeypa
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is needed (Debian package prometheus)")
 @pytest.mark.parametrize("names", [(), NAMES])
-def test_prometheus_takes_the_rules(tmp_path, names):
-    (tmp_path / "rules.yml").write_text(prometheus_rules(names))
+def test_prometheus_takes_the_rules_and_the_expressions_of_the_dashboard(tmp_path, names):
+    panels = [target["expr"] for panel in grafana_dashboard(names)["panels"] for target in panel["targets"]]
+    shown = [each.replace("${concept:doublequote}", '"grief"') for each in panels]
+    records = "".join(f"      - record: panel{at}\n        expr: {json.dumps(each)}\n" for at, each in enumerate(shown))
+    (tmp_path / "rules.yml").write_text(prometheus_rules(names) + records)
     done = subprocess.run(
         ["promtool", "check", "rules", tmp_path / "rules.yml"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f"{4 + bool(names)} rules found" in done.stdout
+    assert f"{4 + bool(names) + len(shown)} rules found" in done.stdout
