@@ -36,6 +36,8 @@ from amygdala_tl.serve.app import readout_app
 
 CONCEPTS = tuple(f"concept {at:03}" for at in range(171))
 LAYERS = (10, 14, 19, 23)
+TURN = 1000
+"""Tokens of an answer of a conversation."""
 WORDS = (
     " the",
     " tide",
@@ -161,18 +163,23 @@ def frames(page: Page, most: int, rate: float) -> None:
 
 
 def heap(page: Page, most: int, rate: float) -> None:
-    """JavaScript's heap as an answer grows."""
+    """JavaScript's heap as a conversation grows, by answers of `TURN` tokens."""
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable")
+    n_answers = most // TURN
     with running_app(made_up(rate)) as url:
-        ask(page, url, most)
-        for wanted in range(most // 10, most + 1, most // 10):
-            while (shown := tokens(page)) < wanted:
-                time.sleep(0.2)
-            session.send("HeapProfiler.collectGarbage")
-            metrics = {one["name"]: one["value"] for one in session.send("Performance.getMetrics")["metrics"]}
-            used, nodes = metrics["JSHeapUsedSize"] / 2**20, metrics["Nodes"]
-            print(f"  {shown:6} tokens: heap {used:5.1f} MiB, {nodes:.0f} nodes", flush=True)
+        ask(page, url, TURN)
+        for number in range(1, n_answers + 1):
+            if number > 1:
+                page.locator("#draft").fill("And then?")
+                page.locator("#draft").press("Enter")
+            page.locator(f".message:nth-child({2 * number})").wait_for()
+            page.locator("#messages[aria-busy='false']").wait_for()
+            if number % max(1, n_answers // 10) == 0:
+                session.send("HeapProfiler.collectGarbage")
+                metrics = {one["name"]: one["value"] for one in session.send("Performance.getMetrics")["metrics"]}
+                used, nodes = metrics["JSHeapUsedSize"] / 2**20, metrics["Nodes"]
+                print(f"  {number * TURN:6} tokens: heap {used:5.1f} MiB, {nodes:.0f} nodes", flush=True)
 
 
 def main() -> None:
@@ -180,6 +187,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kinds", default="first,frames,heap")
     parser.add_argument("--tokens", type=int, default=2000, help="tokens of the answer during which frames are counted")
+    parser.add_argument(
+        "--heap-tokens", type=int, default=10_000, help="tokens of the conversation that the heap holds"
+    )
     said = parser.parse_args()
     executable = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     with sync_playwright() as started:
@@ -192,7 +202,7 @@ def main() -> None:
             elif kind == "frames":
                 frames(page, said.tokens, 100.0)
             else:
-                heap(page, 10_000, 400.0)
+                heap(page, said.heap_tokens, 1000.0)
         browser.close()
 
 

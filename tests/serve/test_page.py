@@ -129,6 +129,31 @@ def test_a_saved_conversation_comes_back_with_its_scores_and_another_file_is_ref
     assert colours(page) == before
 
 
+def test_messages_far_back_are_plain_text_until_they_are_opened(visit, url, tmp_path):
+    page = visit(url)
+    send(page)
+    before, n_asked = colours(page), tokens(page, 0).count()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save").click()
+    saved = json.loads(Path(download.value.path()).read_text())
+    question, answer = saved["messages"]
+    many = 2000 - n_asked  # behind the first answer there are just as many tokens as keep it from being folded
+    long = answer | {"content": "Well.", "tokens": (answer["tokens"] * many)[:many]}
+    (tmp_path / "long.json").write_text(json.dumps(saved | {"messages": [question, answer, question, long]}))
+    page.locator("#file").set_input_files(tmp_path / "long.json")
+    page.locator(".message").nth(3).wait_for()
+    assert [tokens(page, at).count() for at in range(4)] == [0, len(before) - n_asked, n_asked, many]
+    assert page.locator(".message .text").first.text_content() == WORDS
+    page.get_by_role("button", name="Show tokens").click()
+    assert colours(page)[: len(before)] == before
+    assert page.evaluate("() => document.activeElement === document.querySelector('.tok')")
+    send(page, "One")
+    assert [tokens(page, at).count() for at in (0, 1, 3)] == [n_asked, 0, many]
+    assert page.locator(".message .text").nth(1).text_content() == answer["content"]
+    page.get_by_role("button", name="Show tokens").click()
+    assert colours(page)[n_asked : len(before)] == before[n_asked:]
+
+
 def test_an_answer_can_be_stopped_and_the_timeline_follows_what_is_chosen(visit, url):
     page = visit(url)
     page.locator("#most").fill("2000")

@@ -8,6 +8,8 @@ import { colourSpan, stepTo, tokenOf, tokenSpan } from "../tokens.js";
 
 /** Tokens after which a new line begins a part of its own: parts out of sight are neither laid out nor painted. */
 const PART = 64;
+/** Messages with more tokens than this after them are plain text, until their reader opens them: an element a token takes memory. */
+const NEAR = 2000;
 const NAMES = { user: "You", assistant: "Model" };
 /** Of two answers to one question. */
 const SIDES = ["Answer A", "Answer B"];
@@ -34,6 +36,10 @@ export function chat(list, { look, resend, regenerate, pick }) {
   let bodies = [];
   /** The tokens of each message. @type {HTMLElement[][]} */
   let spans = [];
+  /** How many tokens of each message are not on the page, because it is folded to plain text. @type {number[]} */
+  let folded = [];
+  /** Messages that stay as they are, however far back. @type {WeakSet<Message>} */
+  const opened = new WeakSet();
   /** Bodies by a message's list of tokens. @type {WeakMap<Token[], { body: HTMLElement, own: HTMLElement[] }>} */
   const kept = new WeakMap();
   /** The one token that the tab key reaches. @type {HTMLElement | null} */
@@ -93,16 +99,41 @@ export function chat(list, { look, resend, regenerate, pick }) {
     return found;
   }
 
+  /** Fold what is far back; returns how many tokens of each message that hides. @param {Message[]} messages */
+  function fold(messages) {
+    let after = 0;
+    const hidden = messages.toReversed().map((message) => {
+      const { tokens, content } = message;
+      const far = after > NEAR && !opened.has(message);
+      after += tokens.length;
+      const found = kept.get(tokens);
+      if (far && found?.own.length) {
+        found.body.replaceChildren(content);
+        found.own.length = 0;
+      }
+      return far ? tokens.length : 0;
+    });
+    return hidden.reverse();
+  }
+
+  /** Give a folded message its tokens again, and look at the first. @param {Message} message @param {number} at */
+  function open(message, at) {
+    opened.add(message);
+    resend(-1, "");
+    spans[at][0].focus({ preventScroll: true });
+  }
+
   /**
    * @param {Message[]} messages
    * @param {boolean} two the last two are answers to one question
    * @param {boolean} busy
    */
   function draw(messages, two, busy) {
+    folded = fold(messages);
     const drawn = messages.map(bodyOf);
     bodies = drawn.map(({ body }) => body);
     spans = drawn.map(({ own }) => own);
-    for (const [at, message] of messages.entries()) if (message.tokens.length) extend(message, at);
+    for (const [at, message] of messages.entries()) if (message.tokens.length && !folded[at]) extend(message, at);
     const single = two ? messages.slice(0, -2) : messages;
     const items = single.map((message, at) => {
       const tool =
@@ -133,8 +164,9 @@ export function chat(list, { look, resend, regenerate, pick }) {
   /** @type {(message: Message, at: number, name: string, tool: HTMLElement | null) => (HTMLElement | null)[]} */
   function parts(message, at, name, tool) {
     const words = how(message, SIDES.includes(name));
+    const opener = folded[at] ? button("Show tokens", false, () => open(message, at)) : null;
     return [
-      el("header", {}, el("b", {}, name), tool, words ? el("span", {}, words) : null),
+      el("header", {}, el("b", {}, name), tool, opener, words ? el("span", {}, words) : null),
       bodies[at],
       message.note ? el("p", { class: "note" }, message.note) : null,
     ];
@@ -161,8 +193,8 @@ export function chat(list, { look, resend, regenerate, pick }) {
 
   return {
     draw,
-    /** How many tokens of a message are on the page. @param {number} number */
-    shown: (number) => spans[number].length,
+    /** How many tokens of a message are on the page, or folded. @param {number} number */
+    shown: (number) => folded[number] || spans[number].length,
     /** Append a message's newest tokens, and colour them. @type {(message: Message, number: number, value: Value) => void} */
     grow(message, number, value) {
       const own = spans[number];
