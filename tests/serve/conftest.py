@@ -63,3 +63,12 @@ def many_url(embedded):
 
     with running_app(readout_app(readout_of(embedded, 171), embedded)) as address:
         yield address
+
+
+@pytest.fixture(scope="package")
+def some_url(embedded):
+    """Address of a server with 16 concepts."""
+    from amygdala_tl.serve.app import readout_app
+
+    with running_app(readout_app(readout_of(embedded, 16), embedded)) as address:
+        yield address
