@@ -17,6 +17,7 @@ from amygdala_tl.lazy import lazily
 
 if TYPE_CHECKING:
     from amygdala_tl.api.capture import capture
+    from amygdala_tl.api.compare import compare
     from amygdala_tl.api.control_vector import control_vector
     from amygdala_tl.api.cross_talk import cross_talk
     from amygdala_tl.api.evaluate import evaluate
@@ -47,14 +48,15 @@ if TYPE_CHECKING:
     from amygdala_tl.steering.hooks import intervene
 
 __all__ = [
-    "Ablate", "Add", "AmygdalaError", "Clamp", "Corpus", "Erase", "Readout", "capture", "control_vector", "cross_talk",
+    "Ablate", "Add", "AmygdalaError", "Clamp", "Corpus", "Erase", "Readout", "capture", "compare", "control_vector", "cross_talk",
     "evaluate", "export", "extract", "fit", "fit_eraser", "intervene", "judge", "load_model", "load_ray", "load_readout",
     "load_vllm", "pull", "push", "read_corpus", "read_training_data", "readout_client", "score", "score_tokens", "steer",
     "suggest_words", "thresholds", "train", "verify", "wrap", "write_corpus",
 ]  # fmt: skip
 
 __getattr__ = lazily(
-    __name__, api__capture="capture", api__control_vector="control_vector", api__cross_talk="cross_talk",
+    __name__, api__capture="capture", api__compare="compare",
+    api__control_vector="control_vector", api__cross_talk="cross_talk",
     api__evaluate="evaluate", api__export="export", api__extract="extract", api__fit="fit", api__fit_eraser="fit_eraser",
     api__judge="judge", api__load_ray="load_ray", api__load_vllm="load_vllm", api__push="push", api__score="score score_tokens",
     api__steer="steer", readout__hub="pull",

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 PUBLIC = {
-    "": "Ablate Add AmygdalaError Clamp Corpus Erase Readout capture control_vector cross_talk evaluate export extract "
+    "": "Ablate Add AmygdalaError Clamp Corpus Erase Readout capture compare control_vector cross_talk evaluate export extract "
     "fit fit_eraser intervene judge load_model load_ray load_readout load_vllm pull push "
     "read_corpus read_training_data readout_client score score_tokens steer suggest_words thresholds train "
     "verify wrap write_corpus",
@@ -19,9 +19,9 @@ PUBLIC = {
     "half_whitened joint linear logistic logistic_l1 massive mean neutral_pca pca subspace topic whitened",
     "readout": "LargestWindows Manifest Provenance Readout Verdict Verdicts calibrate_texts calibrate_tokens exponential_means "
     "largest_windows load_readout read_manifest running_means",
-    "diagnostics": "CrossTalk Diagnosis Evaluation Interval LayerSeparation ScoredTexts Thresholds alert_thresholds "
-    "auroc_interval average_precision_interval bag_of_words_scores best_layers cross_fitted_scores cross_talk holm "
-    "layer_separation permutation_null random_direction_null",
+    "diagnostics": "CrossTalk Diagnosis Evaluation Interval LayerSeparation ReadoutComparison ScoredTexts Thresholds "
+    "alert_thresholds auroc_interval average_precision_interval bag_of_words_scores best_layers cross_fitted_scores cross_talk "
+    "holm layer_separation permutation_null random_direction_null",
     "steering": "Ablate Add Clamp EVERYWHERE Erase NOT_FIRST RunComparison RunSettings SteeringReport SteeringRun Where "
     "compare_runs intervene read_run read_settings",
     "live": "Generated ReadoutClient Sequence Served readout_client",

@@ -1,4 +1,4 @@
-"""`compare`: two runs of `steer` side by side."""
+"""`compare`: two readouts, or two runs of `steer`, side by side."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,20 +10,21 @@ from amygdala_tl.cli.printer import print_error, print_json, printer
 
 
 def compare(
-    first: Annotated[Path, typer.Argument(help="Results folder of `steer`.")],
-    second: Annotated[Path, typer.Argument(help="Another results folder.")],
+    first: Annotated[
+        Path, typer.Argument(help="Readout (.safetensors or hf://owner/name), or results folder of `steer`.")
+    ],
+    second: Annotated[Path, typer.Argument(help="Another one of the same kind.")],
     as_json: options.Json = False,
     check: Annotated[
         bool,
         typer.Option("--check", help="Exit with 1 if a verdict of the first is worse, or missing, in the second."),
     ] = False,
 ) -> None:
-    """Compare two causal checks: settings, verdicts, and differences of effects with intervals."""
-    from amygdala_tl.report.runs import comparison_table
-    from amygdala_tl.steering.comparing import compare_runs
-    from amygdala_tl.steering.results import read_run
+    """Compare two readouts, or two causal checks: how they were made, verdicts, and differences with what they mean."""
+    from amygdala_tl.api.compare import compare as compare_two
+    from amygdala_tl.report.comparisons import comparison_table
 
-    found = compare_runs(read_run(first), read_run(second))
+    found = compare_two(first, second)
     if as_json:
         print_json(found.as_json())
     else:

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from amygdala_tl.diagnostics.comparing import differing
 from amygdala_tl.steering.records import DoseEffect, SteeringVerdict
 from amygdala_tl.steering.results import About, SteeringRun
 from amygdala_tl.steering.significance import bootstrap_interval
@@ -145,7 +146,7 @@ def compare_runs(first: SteeringRun, second: SteeringRun) -> RunComparison:
     summaries = [{found.concept: found for found in summarise(run.reports)} for run in both]
     return RunComparison(
         names=(first.name, second.name),
-        differs=tuple(_differs(first, second)),
+        differs=_differs(first, second),
         obstacles=tuple(obstacles),
         notes=tuple(notes),
         concepts=tuple(
@@ -241,13 +242,11 @@ def _words(run: SteeringRun) -> Mapping[str, tuple[str, ...]]:
     return said or {each.concept: each.words for each in run.reports[0].concepts}
 
 
-def _differs(first: SteeringRun, second: SteeringRun) -> list[tuple[str, str, str]]:
+def _differs(first: SteeringRun, second: SteeringRun) -> tuple[tuple[str, str, str], ...]:
     facts = _facts(first), _facts(second)
     # A run without run.json says nothing about these facts, so they do not count as different.
-    silent = [set(of) for of, run in zip(facts, (first, second), strict=True) if run.about is None]
-    said = [name for name in dict.fromkeys([*facts[0], *facts[1]]) if all(name in of for of in silent)]
-    rows = [(name, _shown(facts[0].get(name)), _shown(facts[1].get(name))) for name in said]
-    return [row for row in rows if row[1] != row[2]]
+    silent = tuple(of for of, run in zip(facts, (first, second), strict=True) if run.about is None)
+    return differing(*facts, only=silent)
 
 
 def _facts(run: SteeringRun) -> dict[str, Any]:
@@ -262,14 +261,3 @@ def _facts(run: SteeringRun) -> dict[str, Any]:
         "seeds": tuple(report.plan.seed for report in run.reports),
         "controls": dict(run.reports[0].controls),
     }
-
-
-def _shown(value: Any) -> str:
-    """A value in a few characters; a hash by its first twelve."""
-    if isinstance(value, tuple | list):
-        return ", ".join(_shown(part) for part in value)
-    if isinstance(value, Mapping):
-        return ", ".join(f"{count} {name}" for name, count in value.items())
-    if isinstance(value, str) and len(value) >= 32 and all(letter in "0123456789abcdef" for letter in value):
-        return value[:12]
-    return "\u2013" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from amygdala_tl.steering.results import write_run, write_seed
 from amygdala_tl.steering.settings import ReadoutSettings, RunSettings, SteeringSettings
 from amygdala_tl.steering.words import read_words
 from tests.cli.conftest import run
+from tests.readout.example import VERDICTS, a_readout
 from tests.report.steering_example import example_run
 
 WORDS = 'words = "words.json"'
@@ -260,6 +262,28 @@ def test_compare_fails_where_a_verdict_got_worse(capsys, tmp_path):
     assert code == 1
     assert f"worse in second: {example_run(4).plan.concepts[3]}" in err
     assert run(capsys, "compare", *reversed(folders), "--check")[0] == 0
+
+
+def test_compare_takes_two_readouts_and_fails_where_a_verdict_got_worse(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "160")
+    worse = {**VERDICTS, "awe": replace(VERDICTS["awe"], verdict="weak", auroc=0.75)}
+    a_readout().save("old.safetensors")
+    a_readout(verdicts=worse, corpus_sha256="d" * 64).save("new.safetensors")
+    code, out, err = run(capsys, "compare", "old.safetensors", "new.safetensors")
+    assert code == 0, err
+    assert "awe readable \u2192 weak 0.875 \u2192 0.750 -0.125 +1.000 +1.000" in " ".join(out.split())
+    assert "cccccccccccc" in out
+    code, out, err = run(capsys, "compare", "old.safetensors", "new.safetensors", "--check", "--json")
+    assert code == 1
+    assert "worse in new.safetensors: awe" in err
+    found = json.loads(out)
+    assert found["worse"] == ["awe"]
+    assert found["concepts"][0]["cosines"] == pytest.approx({"3": 1.0, "10": 1.0}, abs=1e-3)
+    assert run(capsys, "compare", "new.safetensors", "old.safetensors", "--check")[0] == 0
+    code, _, err = run(capsys, "compare", "old.safetensors", tmp_path)
+    assert code == 2
+    assert "a readout and a run of `steer` cannot be compared" in err
 
 
 def test_a_folder_without_a_finished_run_is_one_message(capsys, tmp_path):
