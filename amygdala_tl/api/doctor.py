@@ -114,7 +114,8 @@ def _extra(extra: str) -> Finding:
 
 def _vllm() -> Iterator[Finding]:
     if find_spec("vllm") is None:
-        yield Finding("vLLM", "absent", "not installed", "pip install vllm, to serve readouts with it")
+        remedy = f"to serve readouts: pip install vllm, then pip install --no-deps {DISTRIBUTION} beside it"
+        yield Finding("vLLM", "absent", "not installed", remedy)
         return
     versions = [version for version in map(_version, _VLLM) if version]
     yield Finding("vLLM", "ok", versions[0] if versions else "of an unknown version")

@@ -2,13 +2,13 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from amygdala_tl.errors import FitError
+from amygdala_tl.errors import FitError, ModelError
 from amygdala_tl.records import CaptureSummary
 from amygdala_tl.report.summaries import capture_line, fit_summary
 
@@ -82,4 +82,5 @@ def show_serving(console: Console, vectors: Path, source: str | None) -> None:
     from amygdala_tl.lens.checkpoints import readable_source
     from amygdala_tl.report.summaries import serving_command
 
-    console.print(serving_command(vectors, readable_source(source)), soft_wrap=True)
+    with suppress(ModelError):  # the embedded model's package is not installed here
+        console.print(serving_command(vectors, readable_source(source)), soft_wrap=True)

@@ -175,6 +175,9 @@ def export(
     else:
         bundle.save(output)
         _show_files(bundle, _files(output, bundle), as_json)
+        if (trained_on := bundle.provenance.model) is not None:
+            leads = trained_on.id == MODEL.model or "/" in trained_on.id  # else it is a folder's name without its path
+            show_serving(notes(error=as_json), output, trained_on.id if leads else "MODEL")
 
 
 def _show_files(readout: "Readout", files: Mapping[str, object], as_json: bool) -> None:

@@ -134,10 +134,12 @@ def file_list(files: Mapping[str, object]) -> Table:
 
 
 def serving_command(vectors: Path, model: str) -> Text:
-    """Show the command that serves a bundle with vLLM; `model` is what vLLM reads the checkpoint from."""
+    """Show the commands that serve a bundle with vLLM; `model` is what vLLM reads the checkpoint from."""
     variables = {"VLLM_READOUT_VECTORS": vectors, "VLLM_READOUT_MANIFEST": vectors.with_suffix(".json")}
     said = " ".join(f"{name}={shlex.quote(str(path))}" for name, path in variables.items())
-    return Text.assemble(("serve it with vLLM: ", "bold"), f"{said} vllm serve {shlex.quote(model)}")
+    command = f"{said} vllm serve {shlex.quote(model)}"
+    plugin = ("\nonce, in vLLM's environment: pip install --no-deps amygdala-tl", "dim")
+    return Text.assemble(("serve it with vLLM: ", "bold"), command, plugin)
 
 
 def _facts(name: str, facts: Mapping[str, str]) -> Text:

@@ -1,5 +1,6 @@
 """Running commands as a user does, and a folder in which some have been run."""
 
+import shlex
 import shutil
 
 import pytest
@@ -16,6 +17,19 @@ def run(capsys, *arguments):
     out, err = capsys.readouterr()
     code = ended.value.code
     return (0 if code is None else code), out, err
+
+
+def assert_serving_command(said, vectors, of):
+    """`said` has the command that serves `vectors` of a model with vLLM, and one that installs the plugin."""
+    line = next(line for line in said.splitlines() if line.startswith("serve it with vLLM: "))
+    *variables, vllm, serve, model = shlex.split(line.removeprefix("serve it with vLLM: "))
+    assert (vllm, serve) == ("vllm", "serve")
+    manifest = vectors.with_suffix(".json")
+    assert variables == [f"VLLM_READOUT_VECTORS={vectors}", f"VLLM_READOUT_MANIFEST={manifest}"]
+    assert model == str(of)
+    assert vectors.exists()
+    assert manifest.exists()
+    assert "pip install --no-deps amygdala-tl" in said
 
 
 @pytest.fixture(scope="module")

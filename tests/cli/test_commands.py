@@ -2,15 +2,13 @@
 
 import json
 import os
-import shlex
 import subprocess
 import sys
 from importlib import metadata
-from pathlib import Path
 
 from amygdala_tl.demo import demo_graph_path
 from amygdala_tl.readout.record import load_readout
-from tests.cli.conftest import run
+from tests.cli.conftest import assert_serving_command, run
 
 
 def test_extract_says_what_came_out_and_what_was_dropped(capsys, tmp_path):
@@ -56,11 +54,7 @@ def test_a_second_train_runs_no_text_again(capsys, workplace, tiny_checkpoint):
     code, out, _ = run(capsys, "train", *arguments, *model)
     assert code == 0
     assert "the store already has all" in out
-    said = next(line for line in out.splitlines() if line.startswith("serve it with vLLM: "))
-    *variables, vllm, serve, model = shlex.split(said.removeprefix("serve it with vLLM: "))
-    assert (vllm, serve) == ("vllm", "serve")
-    for path in (model, *(variable.partition("=")[2] for variable in variables)):
-        assert Path(path).exists()
+    assert_serving_command(out, workplace / "readout.safetensors", tiny_checkpoint("llama"))
 
 
 def test_the_program_names_its_versions_and_completes_its_commands(capsys):

@@ -5,6 +5,7 @@ import json
 import logging
 import re
 import warnings
+from pathlib import Path
 
 import pytest
 import typer
@@ -14,7 +15,7 @@ from amygdala_tl.cli import printer
 from amygdala_tl.cli.app import app
 from amygdala_tl.cli.printer import SafeConsole, notes, set_volume
 from amygdala_tl.report.grid import NARROW, grid
-from tests.cli.conftest import run
+from tests.cli.conftest import assert_serving_command, run
 from tests.readout.example import a_readout
 
 COMMANDS = typer.main.get_command(app).commands
@@ -60,6 +61,8 @@ KEYS = {
     "verify": "checks", "thresholds": "above", "doctor": "findings", "config": "options",
 }  # fmt: skip
 """Command -> a key of its document, or of the first of a list."""
+SERVED = {"train": "new.safetensors", "export": "joy.safetensors", "verify": "readout.safetensors"}
+"""Command -> the bundle that it says how to serve."""
 ELSEWHERE = {"extract", "report", "steer", "ablation-run", "compare", "push", "pull"}
 """Commands that other tests run with `--json`: they take long, or need a hub."""
 
@@ -81,6 +84,9 @@ def test_a_document_is_all_of_standard_output(capsys, workplace, tiny_checkpoint
         assert code == 0, (name, err)
         found = json.loads(out, parse_constant=lambda constant: pytest.fail(f"{constant} is no JSON"))
         assert KEYS[name] in (found[0] if isinstance(found, list) else found), name
+        if name in SERVED:
+            of = "MODEL" if name == "export" else tiny_checkpoint("llama")  # the bundle has the folder's name alone
+            assert_serving_command(err, Path(SERVED[name]), of)
 
 
 def test_quiet_leaves_results_and_takes_the_notes_away(capsys, tmp_path, monkeypatch):
