@@ -1,6 +1,6 @@
 """`doctor`: whether what this package needs is installed and works, one finding a check.
 
-Nothing here asks the network, and only torch is imported: versions come from the metadata of installed packages.
+Nothing here asks the network, and of large packages only torch is imported: versions come from metadata.
 """
 
 import os
@@ -12,11 +12,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
+import httpx
 from packaging.requirements import Requirement
 
 from amygdala_tl.errors import AmygdalaError
 from amygdala_tl.files import cache_dir, make_folder, unfinished_folder
 from amygdala_tl.lens.embedded import PACKAGE, checked_gguf, embedded_gguf
+from amygdala_tl.net.address import shown_address
 
 DISTRIBUTION = "amygdala-tl"
 EXTRAS = ("gguf", "serve", "ray", "inspect", "notebook", "demo")
@@ -48,8 +50,8 @@ class Finding:
 
 
 def doctor() -> tuple[Finding, ...]:
-    """Check versions, devices, the cache folder, the embedded model, extras and the vLLM plugin, without the network."""
-    return (_package(), *_requirements(), _torch(), _cache(), _embedded(), *map(_extra, EXTRAS), *_vllm())
+    """Check versions, devices, cache and hub, the embedded model, extras and the vLLM plugin, without the network."""
+    return (_package(), *_requirements(), _torch(), _cache(), _hub(), _embedded(), *map(_extra, EXTRAS), *_vllm())
 
 
 def _package() -> Finding:
@@ -90,6 +92,20 @@ def _cache() -> Finding:
     except (AmygdalaError, OSError) as cause:
         return Finding("cache folder", "broken", str(cause), remedy)
     return Finding("cache folder", "ok", f"{folder}, {_size(folder) / 1e6:,.0f} MB")
+
+
+def _hub() -> Finding:
+    """Say what the library of the Hugging Face Hub would use; the token itself is never shown."""
+    try:
+        from huggingface_hub import constants, get_token
+    except ImportError as cause:
+        return Finding("Hugging Face Hub", "broken", f"cannot be imported: {cause}", "pip install huggingface-hub")
+    network = (
+        "HF_HUB_OFFLINE is set: nothing is downloaded" if constants.HF_HUB_OFFLINE else "HF_HUB_OFFLINE is not set"
+    )
+    token = "a token is set" if get_token() else "no token"
+    endpoint = shown_address(httpx.URL(constants.ENDPOINT))
+    return Finding("Hugging Face Hub", "ok", f"{endpoint}, {token}, cache {constants.HF_HUB_CACHE}, {network}")
 
 
 def _embedded() -> Finding:

@@ -5,7 +5,7 @@ from pathlib import Path
 from amygdala_tl.files import Kind, atomic_write_bytes, check_outputs, make_folder, read_file
 from amygdala_tl.readout.bundle import outputs, read_bundle
 from amygdala_tl.readout.card import CARD, model_card
-from amygdala_tl.readout.hub import VECTORS, hub_errors, is_folder, repository
+from amygdala_tl.readout.hub import VECTORS, hub_errors, is_folder, on_disk, repository
 
 
 def push(
@@ -19,7 +19,7 @@ def push(
     """Publish a bundle with a model card; no text of its corpus leaves this machine.
 
     Args:
-        readout: path of the bundle's vectors.
+        readout: path of the bundle's vectors, or `hf://owner/name`.
         repo: `owner/name`, made if it is not there yet; or a folder.
         private: of a new repository.
         texts_license: of the texts that the readout was trained on, for the card.
@@ -33,6 +33,7 @@ def push(
         ReadoutError: the bundle is damaged, or the hub cannot be reached or refuses.
         StorageError: another kind of file is in the way, or the disk refused.
     """
+    readout = on_disk(readout)
     manifest, _, _ = read_bundle(readout)
     named = zip(outputs(readout), outputs(VECTORS).items(), strict=True)
     files: dict[str, tuple[bytes, Kind]] = {

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from amygdala_tl.cli import options
-from amygdala_tl.cli.printer import print_json, printer
+from amygdala_tl.cli.printer import notes, print_json, printer
 
 
 def push(
@@ -24,6 +24,10 @@ def push(
     """Publish a readout with a model card on the Hugging Face Hub, or in a folder; no text of the corpus goes along."""
     from amygdala_tl.api.push import push as run
 
+    if texts_license is None:
+        notes(error=True).print(
+            'the card will say "not stated" for the licence of the texts: see --texts-license', soft_wrap=True
+        )
     pushed = run(readout, repo, private=private, texts_license=texts_license)
     if as_json:
         print_json({"readout": pushed})

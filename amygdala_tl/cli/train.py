@@ -144,7 +144,11 @@ def fit(
 def export(
     readout: Annotated[
         Path,
-        typer.Option("--readout", "--fit-file", help="Readout from `fit` or `train`, or a control vector (.gguf)."),
+        typer.Option(
+            "--readout",
+            "--fit-file",
+            help="Readout from `fit` or `train`, a control vector (.gguf), or hf://owner/name.",
+        ),
     ],
     output: Annotated[
         Path, typer.Option(help="File to write: .safetensors for a bundle, .gguf for a control vector of llama.cpp.")
@@ -158,8 +162,10 @@ def export(
 ) -> None:
     """Write a readout again: some of its concepts, or one of them for llama.cpp."""
     from amygdala_tl.readout.formats import files_of
+    from amygdala_tl.readout.hub import on_disk
     from amygdala_tl.readout.record import load_readout
 
+    readout = on_disk(readout)
     check_outputs(files_of(output), files_of(readout))
     if model is not None and output.suffix != ".gguf":
         raise InputError("a bundle is written without the model", got="--model", remedy="leave --model out")

@@ -4,9 +4,12 @@ from collections.abc import Awaitable, Callable
 from statistics import fmean
 from typing import Any
 
-from inspect_ai.scorer import Score, mean, scorer, stderr
-
 from amygdala_tl.errors import InputError
+
+try:
+    from inspect_ai.scorer import Score, mean, scorer, stderr
+except ModuleNotFoundError as cause:
+    raise InputError("Inspect is not installed", remedy="run `pip install 'amygdala-tl[inspect]'`") from cause
 
 
 @scorer(metrics={"*": [mean(), stderr()]})  # type: ignore[untyped-decorator]  # inspect_ai is an extra

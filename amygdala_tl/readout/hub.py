@@ -64,6 +64,12 @@ def hub_url(path: str | Path) -> str | None:
     return None if found is None else "@".join(part for part in found.groups() if part)
 
 
+def on_disk(path: str | Path) -> Path:
+    """Return the path of a readout's vectors, downloaded if `path` is a `hf://` address; raises as `pull`."""
+    named = hub_url(path)
+    return Path(path) if named is None else pull(named)
+
+
 def repository(repo: str, revision: str | None = None) -> tuple[str, str | None]:
     """Return the name and the revision that `repo` means; raises as `pull`."""
     name, _, said = (hub_url(repo) or repo).partition("@")

@@ -19,7 +19,7 @@ from amygdala_tl.readout.bundle import read_bundle, vectors_bytes, write_bundle
 from amygdala_tl.readout.control_vector import read_control_vector
 from amygdala_tl.readout.erasing import Erasing, beside, erasing_of
 from amygdala_tl.readout.golden import GoldenCheck, compare, golden_of, golden_scores
-from amygdala_tl.readout.hub import hub_url, pull
+from amygdala_tl.readout.hub import on_disk
 from amygdala_tl.readout.in_hand import stacked
 from amygdala_tl.readout.manifest import FORMAT_VERSION, About, CombinedRows, Manifest, manifest_json
 from amygdala_tl.readout.provenance import Golden, Provenance, Verdicts
@@ -383,8 +383,7 @@ def load_readout(path: str | Path, manifest_path: str | Path | None = None) -> R
         ReadoutError: a file is missing or damaged, or hash, shapes, order, length or finiteness do not fit.
         InputError: `path` ends in something else, or all of a control vector is zero.
     """
-    named = hub_url(path)
-    path = Path(path) if named is None else pull(named)
+    path = on_disk(path)
     if path.suffix == ".gguf" and manifest_path is None:
         said = Provenance(estimator={"imported": "a control vector"})
         return Readout(*stacked({path.stem: read_control_vector(path)}), provenance=said)

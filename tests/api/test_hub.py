@@ -168,12 +168,19 @@ def test_a_readout_that_changed_in_the_repository_is_refused(hub, anyone):
 
 def test_the_commands_and_load_readout_take_names_of_repositories(capsys, hub, anyone):
     path = a_readout().save(anyone / "mine.safetensors")
-    code, out, _ = run(capsys, "push", path, "me/commands", "--private", "--json")
-    assert code == 0
+    code, out, err = run(capsys, "push", path, "me/commands", "--private", "--json")
+    assert (code, err.count("\n")) == (0, 1)
+    assert 'the card will say "not stated"' in err
     pushed = json.loads(out)["readout"]
     code, pulled, _ = run(capsys, "pull", pushed, "--output-dir", anyone / "there", "--json")
     assert (code, json.loads(pulled)) == (0, {"readout": str(anyone / "there" / "readout.safetensors")})
     assert same(at.load_readout(pushed), at.load_readout(anyone / "there" / "readout.safetensors"))
+    code, out, err = run(capsys, "inspect", pushed)
+    assert (code, "3 concepts x 2 layers" in out) == (0, True), err
+    code, _, err = run(
+        capsys, "export", "--readout", pushed, "--concept", "joy", "--output", anyone / "joy.safetensors"
+    )
+    assert (code, at.load_readout(anyone / "joy.safetensors").concepts) == (0, ("joy",)), err
     code, _, err = run(capsys, "pull", "me/nowhere")
     assert code == 2
     assert "me/nowhere" in err

@@ -40,6 +40,17 @@ def test_a_whole_installation_is_ok_and_nobody_is_asked(capsys, monkeypatch):
     assert [line.split()[0] for line in out.splitlines()] == [each["state"] for each in found.values()]
 
 
+def test_the_hub_is_described_and_its_token_never_shown(capsys, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "https://me:secret@hub.example")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", "/somewhere/hub")
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    code, found = findings(capsys)
+    hub = found["Hugging Face Hub"]
+    assert (code, hub["state"]) == (0, "ok")
+    assert hub["found"].startswith("https://hub.example, a token is set, cache /somewhere/hub, HF_HUB_OFFLINE is")
+    assert "secret" not in str(found)
+
+
 def test_a_package_that_is_too_old_is_broken_and_named_with_its_command(capsys, packages):
     installed(packages, "einops", "0.1")
     code, found = findings(capsys)
