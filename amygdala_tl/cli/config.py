@@ -91,6 +91,10 @@ def read_config(named: Path | None, commands: Mapping[str, Any]) -> Config:
     if named is None:
         for table in (said, *tables.values()):
             _check_addresses(table)
+    for key in shared:
+        if key not in SHARED and (of := [f"[{name}]" for name, own in keys.items() if key in own]):
+            what, remedy = "the key belongs in the table of a command", f"write it under {' or '.join(of)}"
+            raise InputError(what, label=str(path), got=key, remedy=remedy)
     _check_known(path, "", shared, SHARED, [*SHARED, *commands])
     _check_known(path, "", tables, commands, [*SHARED, *commands])
     values = {}
@@ -204,8 +208,7 @@ def _check_known(path: Path, table: str, said: Mapping[str, Any], known: Any, ne
         if key in _COMMAND_LINE_ONLY:
             raise InputError("a file cannot set this", label=str(path), got=key, remedy="give it on the command line")
         where = f"{path}, [{table}]" if table else str(path)
-        remedy = "write it in the table of a command, or correct the file" if not table else _REMEDY
-        raise _unknown("unknown key", key, where, near, remedy)
+        raise _unknown("unknown key", key, where, near, _REMEDY)
 
 
 def _check_addresses(said: Mapping[str, Any]) -> None:
