@@ -213,6 +213,8 @@ class CaptureProgress:
 
 
 ProgressCallback = Callable[[CaptureProgress], None]
+CountCallback = Callable[[int, int], None]
+"""Called with the number that is done, and the number in all."""
 
 
 @dataclass(frozen=True, slots=True)

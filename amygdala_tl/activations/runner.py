@@ -23,7 +23,7 @@ from amygdala_tl.lens.model import Lens
 from amygdala_tl.lens.prefix import TRIAL_PASSES, TRIAL_TOKENS, share_prefix
 from amygdala_tl.lens.residuals import SharedPrefix, run_resid_post
 from amygdala_tl.lens.tokenize import TokenizedText, Unreadable, tokenize
-from amygdala_tl.records import CaptureSettings, ReadPosition
+from amygdala_tl.records import CaptureSettings, CountCallback, ReadPosition
 
 CPU_TOKEN_BUDGET = 1024
 GPU_TOKEN_BUDGET = 16384
@@ -223,17 +223,28 @@ def pool_texts(
     *,
     batch_size: int | None = None,
     on_batch: Callable[[BatchResult], None] = lambda _: None,
+    progress: CountCallback | None = None,
 ) -> tuple[Float[Tensor, "text layer d_model"], Int[Tensor, "text layer"]]:
     """Compute the activations of `texts` at one read position, float32 on the CPU, without a store.
 
-    `on_batch` is called with the streams of each batch, which are not kept.
+    `on_batch` is called with the streams of each batch, which are not kept, and `progress` with the number of texts that have
+    run and of all that can.
 
     The second tensor is the number of tokens that were read. It is 0 if the activation is that of an attention sink because the
     text has no other token there. A text that cannot be run has NaN for activations, and 0.
     """
     tokenized = tokenize_for(loaded, texts, settings)
     batches = run_batches(loaded, tokenized, layers, batch_size=batch_size)
-    return pool_batches(batches, (len(texts), len(layers), loaded.info.d_model), position, on_batch)
+    total, done = sum(isinstance(each, TokenizedText) for each in tokenized), 0
+
+    def ran(batch: BatchResult) -> None:
+        nonlocal done
+        on_batch(batch)
+        done += len(batch.indices) + len(batch.not_finite)
+        if progress is not None:
+            progress(done, total)
+
+    return pool_batches(batches, (len(texts), len(layers), loaded.info.d_model), position, ran)
 
 
 def pool_batches(

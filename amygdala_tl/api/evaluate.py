@@ -31,6 +31,7 @@ from amygdala_tl.errors import CorpusError, FitError, InputError, ReadoutError
 from amygdala_tl.lens.model import Lens
 from amygdala_tl.names import fold_name
 from amygdala_tl.readout.record import Readout
+from amygdala_tl.records import CountCallback
 from amygdala_tl.settings import FIT
 
 
@@ -42,6 +43,7 @@ def evaluate(
     corpus: Corpus | None = None,
     store: ActivationStore | None = None,
     seed: int = FIT.seed,
+    progress: CountCallback | None = None,
 ) -> Evaluation:
     """Measure how well a readout reads other labelled texts, for the concepts that are among their labels.
 
@@ -57,6 +59,7 @@ def evaluate(
         corpus, store: the training corpus with its activations: adds the bag of words, the embedding baseline and random
             directions of the training texts' covariance.
         seed: of bootstrap and nulls.
+        progress: called with the number of texts that have run and of all that can.
 
     Raises:
         InputError: no label is a concept of the readout, no text has more than one token, or one of corpus and store is given.
@@ -71,7 +74,7 @@ def evaluate(
         raise no_known_label(data.concepts, readout)
     method = None if corpus is None else method_of(readout)
     readout, lens = readout.of_concepts(known), lens_of(readout, lens)
-    unseen, what = _unseen(data, readout, lens)
+    unseen, what = _unseen(data, readout, lens, progress)
     layers = torch.tensor([readout.reading_layers[concept] for concept in readout.concepts])
     scores, train, embedding = text_scores(readout, unseen.data), None, None
     if corpus is not None and store is not None and method is not None:
@@ -105,7 +108,12 @@ def _transfer(
 
 
 def passages(
-    readout: Readout, data: Corpus | str | Path, lens: Lens | str | None = None, *, most: int = 3
+    readout: Readout,
+    data: Corpus | str | Path,
+    lens: Lens | str | None = None,
+    *,
+    most: int = 3,
+    progress: CountCallback | None = None,
 ) -> tuple[Passages, ...]:
     """Find the texts with the highest and the lowest z of every concept, to judge by eye.
 
@@ -114,6 +122,7 @@ def passages(
         data: texts, or where they are; labels are ignored.
         lens: the readout's model, or its name; loaded by the readout's own name for it if None.
         most: number of texts a side.
+        progress: as in `evaluate`.
 
     Raises:
         ReadoutError: the readout has no calibration of texts, or is of another model.
@@ -121,8 +130,9 @@ def passages(
     """
     readout.calibration("texts")  # a mistake comes before the model
     data = evaluation_data(data, readout)
-    activations, counts = _activations([text.text for text in data.texts], readout, lens_of(readout, lens))
-    return extremes(readout, readout.scores(activations), counts, [text.text for text in data.texts], most)
+    texts = [text.text for text in data.texts]
+    activations, counts = _activations(texts, readout, lens_of(readout, lens), progress)
+    return extremes(readout, readout.scores(activations), counts, texts, most)
 
 
 def evaluation_data(data: Corpus | str | Path, readout: Readout) -> Corpus:
@@ -154,12 +164,12 @@ def _own(readout: Readout, path: Path) -> Corpus | None:
         return None
 
 
-def _unseen(data: Corpus, readout: Readout, lens: Lens) -> tuple[JudgedTexts, str]:
+def _unseen(data: Corpus, readout: Readout, lens: Lens, progress: CountCallback | None) -> tuple[JudgedTexts, str]:
     """Return the labelled texts that can be read, and what to call them in a table."""
     labelled = [text for text in data.texts if not text.neutral]
     if not labelled:
         raise no_known_label(data.concepts, readout)
-    activations, tokens = _activations([text.text for text in labelled], readout, lens)
+    activations, tokens = _activations([text.text for text in labelled], readout, lens, progress)
     readable = (tokens > 0).all(dim=1)
     if not bool(readable.any()):
         raise InputError("the texts are too short to read", got="one token each", remedy="give longer texts")
@@ -185,7 +195,7 @@ def _unseen(data: Corpus, readout: Readout, lens: Lens) -> tuple[JudgedTexts, st
 
 
 def _activations(
-    texts: list[str], readout: Readout, lens: Lens
+    texts: list[str], readout: Readout, lens: Lens, progress: CountCallback | None
 ) -> tuple[Float[Tensor, "text layer d_model"], Int[Tensor, "text layer"]]:
     said = readout.provenance
-    return pool_texts(lens, texts, readout.layers, said.read_position, said.capture)
+    return pool_texts(lens, texts, readout.layers, said.read_position, said.capture, progress=progress)

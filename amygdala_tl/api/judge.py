@@ -17,7 +17,7 @@ from amygdala_tl.diagnostics.records import Diagnosis, ReadText
 from amygdala_tl.lens.model import Lens
 from amygdala_tl.lens.weights import mlp_outputs, unembedding
 from amygdala_tl.readout.record import Readout
-from amygdala_tl.records import CorpusText
+from amygdala_tl.records import CorpusText, CountCallback
 from amygdala_tl.settings import FIT
 
 TEXTS_SHOWN = 24
@@ -31,6 +31,7 @@ def judge(
     *,
     norms: Mapping[str, Mapping[str, float]] | None = None,
     seed: int = FIT.seed,
+    progress: CountCallback | None = None,
 ) -> Diagnosis:
     """Diagnose a readout: each text of the corpus is judged by directions that were fitted, with all choices, without its group.
 
@@ -42,6 +43,7 @@ def judge(
             missing.
         norms: name of a norm (`valence`) -> concept -> value.
         seed: of folds, bootstrap and nulls.
+        progress: called with the number of steps done and of those known so far, as in `Diagnoser`.
 
     Raises:
         FitError: all texts are of one group, or a fold cannot be fitted.
@@ -51,7 +53,7 @@ def judge(
     corpus = runnable(corpus, store)
     train = judged_texts(readout, corpus, store, "train")
     held_out = judged_texts(readout, corpus, store, "heldout") if examples(corpus, "heldout") else None
-    diagnoser = Diagnoser(readout, train, neutral_activations(readout, corpus, store), seed=seed)
+    diagnoser = Diagnoser(readout, train, neutral_activations(readout, corpus, store), seed=seed, progress=progress)
     if lens is None:
         return diagnose(diagnoser, held_out, norms=norms)
     said = readout.provenance.capture

@@ -22,6 +22,7 @@ from amygdala_tl.lens.model import Lens
 from amygdala_tl.lens.tokenize import TokenizedText, Unreadable
 from amygdala_tl.readout.record import Readout, load_readout
 from amygdala_tl.readout.windows import WIDTHS, Window, largest_windows
+from amygdala_tl.records import CountCallback
 from amygdala_tl.show import html_bars, html_tokens
 
 
@@ -142,11 +143,24 @@ def score(
     return frame(score_columns(texts, readout, scores, combined), as_)
 
 
-def read_texts(texts: Sequence[str], readout: Readout, lens: Lens | str | None = None) -> Reading:
-    """Compute the z of every text at every layer and over all of them; arguments and errors as for `score`."""
+def read_texts(
+    texts: Sequence[str],
+    readout: Readout,
+    lens: Lens | str | None = None,
+    *,
+    progress: CountCallback | None = None,
+) -> Reading:
+    """Compute the z of every text at every layer and over all of them; arguments and errors as for `score`.
+
+    `progress` is called with the number of texts that have run and of all that can.
+    """
     readout.calibration("texts")  # a mistake comes before the model
     own, windows = lens_of(readout, lens), dict[int, tuple[Window, ...]]()
-    scores, counts = _scored(texts, readout, own, lambda batch: windows.update(_windows(batch, texts, readout, own)))
+
+    def keep(batch: BatchResult) -> None:
+        windows.update(_windows(batch, texts, readout, own))
+
+    scores, counts = _scored(texts, readout, own, keep, progress)
     unread = rearrange(counts == 0, "text layer -> text layer 1")
     z = readout.calibrated(scores, of="texts", tokens=counts).masked_fill(unread, torch.nan)
     if readout.combined is None:
@@ -172,11 +186,14 @@ def _scored(
     readout: Readout,
     lens: Lens | str | None,
     on_batch: Callable[[BatchResult], None] = lambda _: None,
+    progress: CountCallback | None = None,
 ) -> tuple[Float[Tensor, "text layer concept"], Int[Tensor, "text layer"]]:
     """Return raw scores, and how many tokens they are means of."""
     lens, said = lens_of(readout, lens), readout.provenance
     how = said.read_position, said.capture
-    activations, counts = pool_texts(lens, _not_empty(texts), readout.layers, *how, on_batch=on_batch)
+    activations, counts = pool_texts(
+        lens, _not_empty(texts), readout.layers, *how, on_batch=on_batch, progress=progress
+    )
     return readout.scores(activations), counts
 
 

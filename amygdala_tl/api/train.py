@@ -23,6 +23,7 @@ from amygdala_tl.readout.record import Readout
 from amygdala_tl.records import (
     CaptureSummary,
     ChatTemplateChoice,
+    CountCallback,
     KeptPosition,
     ProgressCallback,
     ReadPosition,
@@ -62,6 +63,7 @@ def train(
     verdicts: bool = True,
     activations_dir: str | Path | None = None,
     progress: ProgressCallback | None = None,
+    judging: CountCallback | None = None,
     on_result: Callable[[StageResult], None] = lambda _: None,
 ) -> Readout:
     """Train a readout, with a verdict on every concept.
@@ -74,6 +76,7 @@ def train(
         chat_template, max_tokens, batch_size, store_dtype, keep_position, progress: as in `capture`.
         verdicts: judge every concept, see `judge`. A corpus too small to judge gives a readout without.
         activations_dir: folder or URL where activations are kept for later; they are not kept if None.
+        judging: `progress` of `judge`.
         on_result: called with what each stage gives.
 
     Raises:
@@ -112,15 +115,19 @@ def train(
         on_result(readout)
         if len(set(domains_of(corpus).values())) > 1:
             on_result(compare_domains(readout, corpus, store))
-        return judged(readout, corpus, store, on_result) if verdicts else readout
+        return judged(readout, corpus, store, on_result, judging) if verdicts else readout
 
 
 def judged(
-    readout: Readout, corpus: Corpus, store: ActivationStore, on_result: Callable[[StageResult], None]
+    readout: Readout,
+    corpus: Corpus,
+    store: ActivationStore,
+    on_result: Callable[[StageResult], None],
+    progress: CountCallback | None = None,
 ) -> Readout:
     """Return the readout with verdicts; as it is, with the reason reported, where it cannot be judged."""
     try:
-        found = judge(readout, corpus, store)
+        found = judge(readout, corpus, store, progress=progress)
     except FitError as reason:  # a corpus too small to judge by still has a readout
         on_result(reason)
         return readout

@@ -15,7 +15,7 @@ from amygdala_tl.corpus.io import OUTPUTS, write_corpus
 from amygdala_tl.corpus.labels import LabelRules
 from amygdala_tl.errors import InputError
 from amygdala_tl.files import check_outputs
-from amygdala_tl.report.progress import extract_progress
+from amygdala_tl.report.progress import extract_progress, judging_progress
 from amygdala_tl.report.summaries import corpus_summary, file_list, stage_times
 from amygdala_tl.settings import OUTPUT
 
@@ -68,7 +68,8 @@ def demo(output_dir: Annotated[Path, typer.Option(help="Folder for all results."
     lens = run_train(console, stages, output_dir / "corpus", output, activations_dir=activations, verdicts=False)
     with stages("judge"):  # once, with the model, for the verdicts and the report
         readout = load_readout(output)
-        diagnosis = judge(readout, corpus, store_of(readout, activations), lens)
+        with judging_progress(notes(error=True)) as judging:
+            diagnosis = judge(readout, corpus, store_of(readout, activations), lens, progress=judging)
         readout = with_verdicts(readout, diagnosis)
         readout.save(output)
     show_result(console, diagnosis)

@@ -14,6 +14,7 @@ from amygdala_tl.cli.printer import notes, print_json, printer
 from amygdala_tl.corpus.loader import read_training_data
 from amygdala_tl.files import check_outputs, make_folder
 from amygdala_tl.names import named_concepts
+from amygdala_tl.report.progress import judging_progress, reading_progress
 from amygdala_tl.report.summaries import corpus_notices, file_list
 from amygdala_tl.settings import FIT, LAYERS, OUTPUT
 
@@ -77,13 +78,14 @@ def evaluate(
     if training_data_dir is not None:
         corpus, store = training_data(bundle, readout, training_data_dir, activations_dir)
     lens = lens_of(bundle, model)
-    if texts.concepts:
-        found = verb.evaluate(bundle, texts, lens, corpus=corpus, store=store)
-        table: RenderableType = evaluation_table(found)
-        document: dict[str, object] = {"evaluation": found}
-    else:
-        strongest = verb.passages(bundle, texts, lens, most=passages)
-        table, document = passages_table(strongest), {"passages": strongest}
+    with reading_progress(notes(error=True), "evaluate") as progress:
+        if texts.concepts:
+            found = verb.evaluate(bundle, texts, lens, corpus=corpus, store=store, progress=progress)
+            table: RenderableType = evaluation_table(found)
+            document: dict[str, object] = {"evaluation": found}
+        else:
+            strongest = verb.passages(bundle, texts, lens, most=passages, progress=progress)
+            table, document = passages_table(strongest), {"passages": strongest}
     if as_json:
         print_json(document)
     else:
@@ -135,7 +137,9 @@ def quality(
     from amygdala_tl.report.diagnosis import diagnosis_summary
     from amygdala_tl.report.tables import concept_details
 
-    found = judge(bundle, corpus, store, lens_of(bundle, model) if wanted else None)
+    lens = lens_of(bundle, model) if wanted else None
+    with judging_progress(notes(error=True)) as progress:
+        found = judge(bundle, corpus, store, lens, progress=progress)
     if as_json:
         print_json(diagnosis_document(found, wanted))
         return
@@ -187,8 +191,9 @@ def report(
     from amygdala_tl.report.diagnosis import diagnosis_summary
 
     lens = lens_of(bundle, model)
-    with notes(error=as_json).status("diagnosing"):
-        found = judge(bundle, corpus, store, lens, norms=words)
+    with judging_progress(notes(error=True)) as progress:
+        found = judge(bundle, corpus, store, lens, norms=words, progress=progress)
+    with notes(error=as_json).status("drawing"):
         write_report(found, out, run)
         if plots is not None:
             write_plots(found, plots)

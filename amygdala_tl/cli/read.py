@@ -9,10 +9,11 @@ import typer
 from rich.console import Console
 
 from amygdala_tl.cli import options
-from amygdala_tl.cli.printer import print_json, printer
+from amygdala_tl.cli.printer import notes, print_json, printer
 from amygdala_tl.errors import InputError
 from amygdala_tl.files import LARGEST, Kind, check_outputs, make_folder, read_text
 from amygdala_tl.names import named_concepts
+from amygdala_tl.report.progress import reading_progress
 from amygdala_tl.report.readings import coloured_tokens, reading_table
 from amygdala_tl.table_files import table_kind, write_table
 
@@ -63,7 +64,8 @@ def read(
 
     lens = lens_of(bundle, model)
     bundle = for_whole_texts(bundle, lens)
-    reading = read_texts(wanted, bundle, lens)
+    with reading_progress(notes(error=True), "read") as progress:
+        reading = read_texts(wanted, bundle, lens, progress=progress)
     if output is not None and kind is not None:
         make_folder(output.parent)
         write_table(output, score_columns(wanted, bundle, reading.z, reading.combined), kind)

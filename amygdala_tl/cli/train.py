@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, fields
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +18,7 @@ from amygdala_tl.corpus.loader import read_several, read_training_data
 from amygdala_tl.errors import InputError
 from amygdala_tl.files import check_outputs, keep_out_of_models
 from amygdala_tl.names import named_concepts
-from amygdala_tl.report.progress import capture_progress
+from amygdala_tl.report.progress import capture_progress, from_first_call, judging_progress
 from amygdala_tl.report.summaries import capture_line, corpus_notices, file_list, model_line, stage_times
 from amygdala_tl.settings import AUTO, CAPTURE, FIT, MODEL, OUTPUT, CaptureEngine, ModelSettings
 
@@ -136,7 +135,13 @@ def fit(
     readout = run(corpus, store, layers=target_layers, **settings)
     show_result(console, readout)
     if verdicts:
-        readout = judged(readout, corpus, store, partial(show_result, console))
+        with ExitStack() as bar:
+
+            def show(result: "StageResult") -> None:
+                bar.close()
+                show_result(console, result)
+
+            readout = judged(readout, corpus, store, show, bar.enter_context(judging_progress(notes(error=True))))
     readout.save(output)
     _show_files(readout, _files(output, readout), as_json)
 
@@ -222,14 +227,19 @@ def run_train(
         lens = load(said, model)
     from amygdala_tl.api.train import train as run
 
+    bars = ExitStack()
+
     def show(result: "StageResult") -> None:
+        bars.close()  # of the stage that has ended
         stages.ended(result)
         show_result(console, result)
 
     stages.begin()
     settings |= {"min_examples": min_examples, "activations_dir": activations_dir, "on_result": show}
-    with capture_progress(notes(error=True)) as progress:
-        readout = run(corpus, lens, progress=progress, **settings)
+    with bars:
+        progress = bars.enter_context(capture_progress(notes(error=True)))
+        judging = from_first_call(bars, lambda: judging_progress(notes(error=True)))
+        readout = run(corpus, lens, progress=progress, judging=judging, **settings)
     if only_readable:
         trained, readout = readout, readout.only_readable()
         said.print(f"{len(readout.concepts)} of {len(trained.concepts)} concepts are readable; the others are left out")

@@ -84,6 +84,7 @@ def cross_fit_streamed(
     n_folds: int = N_FOLDS,
     splits: int = SPLITS,
     seed: int = 0,
+    on_layer: Callable[[], None] = lambda: None,
 ) -> CrossFit:
     """Compute the scores and the cosines of a streamable method, from texts in parts and one layer after another.
 
@@ -95,6 +96,7 @@ def cross_fit_streamed(
         shrinkage: of `whitened`, for each layer, with which halves are compared; each half chooses its own if None.
         halves: also compare halves.
         n_folds, splits, seed: as in `cross_fitted_scores` and `split_half_cosine`.
+        on_layer: called after each layer.
 
     Raises:
         FitError: as `cross_fitted_scores`.
@@ -110,6 +112,7 @@ def cross_fit_streamed(
         directions = torch.stack([each.all_rows() for each in fits.without_folds()])
         del fits  # its sums are as large as all else together
         _score_folds(texts, layer, directions, cells, scores[layer])
+        on_layer()
     return CrossFit(scores, torch.stack(cosines, dim=1) if halves else None)
 
 

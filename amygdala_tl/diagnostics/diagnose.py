@@ -26,6 +26,7 @@ from amygdala_tl.diagnostics.quality import nearest_concepts, outliers, spread_a
 from amygdala_tl.diagnostics.records import ConceptQuality, CrossTalk, Diagnosis, Evaluation, LayerSeparation
 from amygdala_tl.diagnostics.scored import ScoredTexts
 from amygdala_tl.diagnostics.separation import layer_separation, reading_layers
+from amygdala_tl.diagnostics.steps import Steps
 from amygdala_tl.diagnostics.verdicts import readable_at_all, verdicts
 from amygdala_tl.diagnostics.weights import best_neurons, logit_lens
 from amygdala_tl.directions.data import LabelledActivations, LabelledTexts
@@ -35,6 +36,7 @@ from amygdala_tl.directions.running import RunningMoments
 from amygdala_tl.errors import ReadoutError
 from amygdala_tl.readout.provenance import Verdict
 from amygdala_tl.readout.record import Readout
+from amygdala_tl.records import CountCallback
 
 TOKENS_SHOWN = 8
 
@@ -69,6 +71,7 @@ class Diagnoser:
         *,
         halves: bool = True,
         seed: int = 0,
+        progress: CountCallback | None = None,
     ) -> None:
         """Score every training text with directions that the readout's method fits without its group.
 
@@ -79,6 +82,8 @@ class Diagnoser:
                 others needs none.
             halves: also compare directions of halves of the groups.
             seed: of folds, bootstrap and nulls.
+            progress: called with the steps done and those known so far: layers that are cross-fitted, folds that choose a method,
+                and layers of cross-talk.
 
         Raises:
             ReadoutError: the readout does not say how it was fitted.
@@ -89,13 +94,16 @@ class Diagnoser:
         self.seed = seed
         self.method = method_of(readout)
         self.neutral = torch.empty(0, train.data.n_layers, train.data.d_model) if neutral is None else neutral
+        self.steps = Steps(progress)
+        self.steps.expect(len(readout.layers))
         self.cross_fit = self._cross_fit(self.method, halves=halves)
 
     def _cross_fit(self, method: Method, *, halves: bool) -> CrossFit:
         """Cross-fit a method; halves are compared with the strengths of the readout."""
         if method.streamable:
             shrinkage = _by_layer(self.readout, "shrinkage")
-            return cross_fit_streamed(method, self.train.data, shrinkage, halves=halves, seed=self.seed)
+            step, texts = self.steps.step, self.train.data
+            return cross_fit_streamed(method, texts, shrinkage, halves=halves, seed=self.seed, on_layer=step)
         scores, cosines, strengths = [], [], _by_layer(self.readout, "strength")
         for layer in range(len(self.readout.layers)):  # all texts of one layer in memory at a time
             data = self.train.data.whole(layer)
@@ -104,6 +112,7 @@ class Diagnoser:
             if halves:
                 per_text = None if strengths is None else strengths[layer] * len(data.groups)
                 cosines.append(split_half_cosine(data, partial(fit, per_text=per_text), seed=self.seed))
+            self.steps.step()
         return CrossFit(torch.cat(scores), torch.cat(cosines, dim=1) if halves else None)
 
     def nested_scores(self) -> Float[Tensor, "layer text concept"]:
@@ -119,9 +128,13 @@ class Diagnoser:
         cells = fold_cells(groups, N_FOLDS, self.seed)
         sample = self.train.data.sample()
         of_sample = folds_of(sample.groups, *fold_assignment(groups, cells.n_cells, self.seed)) % cells.n_folds
-        methods = methods_of_folds(sample, self.neutral, [read_method(row["method"]) for row in compared], of_sample)
+        candidates = [read_method(row["method"]) for row in compared]
+        self.steps.expect(int(of_sample.max()) + 1)
+        methods = methods_of_folds(sample, self.neutral, candidates, of_sample, self.steps.step)
         scores = self.cross_fit.scores.clone()
-        for method in sorted({each for each in methods if each not in (None, self.method)}, key=str):
+        others = sorted({each for each in methods if each not in (None, self.method)}, key=str)
+        self.steps.expect(len(others) * len(self.readout.layers))
+        for method in others:
             found = self._cross_fit(method, halves=False).scores
             own = torch.tensor([each == method for each in methods])[cells.fold]
             scores[:, own] = found[:, own]
@@ -281,6 +294,7 @@ def diagnose(
         norms: name of a norm (`valence`) -> concept -> value.
     """
     readout, train, seed = diagnoser.readout, diagnoser.train, diagnoser.seed
+    diagnoser.steps.expect(len(readout.layers))
     by_layer = diagnoser.by_layer()
     reading_layer = reading_layers(by_layer)
     data, counts = train.data, train.counts
@@ -309,16 +323,17 @@ def diagnose(
         fixed = evaluate(readout, reading_layer, held_out, what, train, unseen, own, seed, words=by_words)
     read = readable_at_all(evaluation)
     by_text = rearrange(scores, "layer text concept -> text layer concept")
-    crosstalk = tuple(
-        layer_cross_talk(readout, layer, data, seed, by_text, read, cross_fitted=True) for layer in readout.layers
-    )
+    crosstalk = []
+    for layer in readout.layers:
+        crosstalk.append(layer_cross_talk(readout, layer, data, seed, by_text, read, cross_fitted=True))
+        diagnoser.steps.step()
     common = readout.layers.index(int(reading_layer.mode().values))
     return Diagnosis(
         concepts=readout.concepts,
         layers=readout.layers,
         readout=readout,
         by_layer=by_layer,
-        crosstalk=crosstalk,
+        crosstalk=tuple(crosstalk),
         evaluation=evaluation,
         held_out=fixed,
         quality=diagnoser.quality(held_out, new, reading_layer, crosstalk[common], evaluation, weights),

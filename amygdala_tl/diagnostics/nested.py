@@ -4,7 +4,7 @@ The texts that a readout was fitted on get them by nested cross-fitting: for eac
 folds, and its strength on folds among these. Held-out texts are one fold more, which the readout itself scores.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -31,6 +31,7 @@ def methods_of_folds(
     neutral: Float[Tensor, "neutral layer d_model"],
     candidates: Sequence[Method],
     fold: Int[Tensor, " text"],
+    on_fold: Callable[[], None] = lambda: None,
 ) -> list[Method | None]:
     """Choose the method of every fold on the other folds; None where none can be fitted on them.
 
@@ -39,6 +40,7 @@ def methods_of_folds(
         neutral: neutral training texts, for denoisers that need them.
         candidates: methods to compare.
         fold: of each text of the sample.
+        on_fold: called after each fold.
     """
     chosen: list[Method | None] = []
     for held_out in range(int(fold.max()) + 1):
@@ -47,6 +49,7 @@ def methods_of_folds(
             chosen.append(choose_method(kept.of_concepts(kept.complete()), neutral, candidates, INNER_FOLDS)[0])
         except FitError:
             chosen.append(None)
+        on_fold()
     return chosen
 
 

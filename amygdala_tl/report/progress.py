@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import timedelta
 
 from rich.console import Console
@@ -16,7 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from amygdala_tl.records import CaptureProgress, ProgressCallback
+from amygdala_tl.records import CaptureProgress, CountCallback, ProgressCallback
 
 EVERY = 30.0
 """Seconds between the lines in a log."""
@@ -70,20 +70,43 @@ def capture_progress(console: Console, clock: Clock = time.monotonic) -> Iterato
         yield show
 
 
-def extract_progress(
-    console: Console, clock: Clock = time.monotonic
-) -> AbstractContextManager[Callable[[int, int], None]]:
+def extract_progress(console: Console, clock: Clock = time.monotonic) -> AbstractContextManager[CountCallback]:
     """Show how many nodes `extract` has read, as a bar or as lines."""
     columns = SpinnerColumn(), TextColumn("reading nodes"), BarColumn(), MofNCompleteColumn()
     return _counting(console, "extract", "nodes", clock, *columns)
 
 
-def steering_progress(
-    console: Console, clock: Clock = time.monotonic
-) -> AbstractContextManager[Callable[[int, int], None]]:
+def steering_progress(console: Console, clock: Clock = time.monotonic) -> AbstractContextManager[CountCallback]:
     """Show how many blocks of work `steer` has done, as a bar or as lines."""
     columns = TextColumn("steering"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     return _counting(console, "steer", "blocks", clock, *columns)
+
+
+def judging_progress(console: Console, clock: Clock = time.monotonic) -> AbstractContextManager[CountCallback]:
+    """Show how many steps of a diagnosis are done, of those that are known so far, as a bar or as lines."""
+    columns = TextColumn("judging"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    return _counting(console, "judge", "steps", clock, *columns)
+
+
+def from_first_call(bars: ExitStack, begin: Callable[[], AbstractContextManager[CountCallback]]) -> CountCallback:
+    """Return a callback that begins to show a stage when it is first called, and ends when `bars` is closed."""
+    shown: CountCallback | None = None
+
+    def show(done: int, total: int) -> None:
+        nonlocal shown
+        if shown is None:
+            shown = bars.enter_context(begin())
+        shown(done, total)
+
+    return show
+
+
+def reading_progress(
+    console: Console, stage: str, clock: Clock = time.monotonic
+) -> AbstractContextManager[CountCallback]:
+    """Show how many texts have run, as a bar or as lines; `stage` is the command."""
+    columns = TextColumn(stage), BarColumn(), MofNCompleteColumn(), TextColumn("texts"), TimeRemainingColumn()
+    return _counting(console, stage, "texts", clock, *columns)
 
 
 def _bar(console: Console, *columns: ProgressColumn) -> Progress:
@@ -94,7 +117,7 @@ def _bar(console: Console, *columns: ProgressColumn) -> Progress:
 @contextmanager
 def _counting(
     console: Console, stage: str, unit: str, clock: Clock, *columns: ProgressColumn
-) -> Iterator[Callable[[int, int], None]]:
+) -> Iterator[CountCallback]:
     if not console.is_terminal:
         log = _Log(console, stage, "", clock)
         yield lambda done, total: log(f"{done:,} of {total:,} {unit}", done, total)

@@ -75,9 +75,11 @@ def test_labels_are_found_however_a_bundle_spells_its_concepts(corpus, tiny, fit
 
 def test_passages_leave_out_what_has_no_score(tiny, fitted, tmp_path):
     (tmp_path / "page.txt").write_text("a\nThe lamp went out.\nBread on the table.")
-    for found in passages(fitted, tmp_path / "page.txt", tiny):
+    told = []
+    for found in passages(fitted, tmp_path / "page.txt", tiny, progress=lambda *state: told.append(state)):
         shown = {text for _, text in (*found.top, *found.bottom)}
         assert shown == {"The lamp went out.", "Bread on the table."}
+    assert told[-1] == (3, 3)
 
 
 def test_a_corpus_without_its_activations_is_refused(corpus, store, tiny, fitted):

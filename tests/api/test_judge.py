@@ -354,7 +354,10 @@ def test_what_was_planted_is_readable_and_what_was_not_is_not(diagnosis):
 
 
 def test_a_diagnosis_repeats_itself(corpus, store, fitted, diagnosis):
-    again = judge(fitted, corpus, store)
+    told = []
+    again = judge(fitted, corpus, store, progress=lambda *state: told.append(state))
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert told[-1] == (2 * len(LAYERS), 2 * len(LAYERS)), "layers of the cross-fit and of cross-talk"
     assert verdicts_of(again) == verdicts_of(diagnosis)
     assert again.quality == diagnosis.quality
 
@@ -445,11 +448,15 @@ def test_the_method_of_a_fold_is_chosen_without_it_and_scores_it(corpus, store, 
         positive=torch.where(fold[:, None] == 2, sample.negative, sample.positive),
         negative=torch.where(fold[:, None] == 2, sample.positive, sample.negative),
     )
+    folds = []
     one, other = (
-        methods_of_folds(each.of_concepts(few).whole(2), diagnoser.neutral[:, 2:3], candidates, fold)
+        methods_of_folds(
+            each.of_concepts(few).whole(2), diagnoser.neutral[:, 2:3], candidates, fold, lambda: folds.append(1)
+        )
         for each in (sample, flipped)
     )
     assert one[2] == other[2]
+    assert len(folds) == 2 * 5
     chosen = [candidates[number % 2] for number in range(5)]
     monkeypatch.setattr(diagnose_room, "methods_of_folds", lambda *_: chosen)
     found = diagnoser.nested_scores()

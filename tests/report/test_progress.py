@@ -1,12 +1,20 @@
 """Progress: bars in a terminal, and in a log a line every 30 seconds with what is done, the rate and the time left."""
 
 import io
+from contextlib import ExitStack
 
 import pytest
 
 from amygdala_tl.cli.printer import SafeConsole
 from amygdala_tl.records import CaptureProgress
-from amygdala_tl.report.progress import capture_progress, extract_progress, steering_progress
+from amygdala_tl.report.progress import (
+    capture_progress,
+    extract_progress,
+    from_first_call,
+    judging_progress,
+    reading_progress,
+    steering_progress,
+)
 
 
 class Clock:
@@ -60,6 +68,21 @@ def test_blocks_that_do_not_advance_have_no_time_left(log, clock):
         for clock.now in (140.0, 180.0):
             show(4, 8)
     assert lines(log) == ["steer: 4 of 8 blocks, 0:00:40 left", "steer: 4 of 8 blocks"]
+
+
+def test_a_stage_that_follows_another_counts_from_its_own_first_call(log, clock):
+    with ExitStack() as bars:
+        show = from_first_call(bars, lambda: judging_progress(log, clock))
+        for clock.now, done, total in ((500.0, 0, 5), (510.0, 1, 5), (535.0, 5, 10)):
+            show(done, total)
+    assert lines(log) == ["judge: 5 of 10 steps, 0:00:35 left"]
+
+
+def test_texts_are_counted_under_the_name_of_the_command(log, clock):
+    with reading_progress(log, "evaluate", clock) as show:
+        clock.now = 140.0
+        show(1_000, 4_000)
+    assert lines(log) == ["evaluate: 1,000 of 4,000 texts, 0:02:00 left"]
 
 
 def test_a_terminal_gets_a_bar_and_no_line(monkeypatch, clock):
