@@ -1,5 +1,6 @@
 """Checkpoints by name (`embedded`, a folder, a GGUF file, a hub id): their Hugging Face model and tokenizer."""
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -99,7 +100,8 @@ def readable_source(spec: str) -> str:
 def short_name(named: str) -> str:
     """Return a folder's or file's name, or a hub id (or `embedded`) as it is."""
     path = Path(named).expanduser()
-    return path.resolve().name if path.exists() and named != "embedded" else named
+    there = path.exists() and named != "embedded"
+    return os.path.basename(os.path.abspath(path)) if there else named  # a link leads there by its own name
 
 
 def _locate(spec: str) -> tuple[str, dict[str, Any]]:

@@ -16,7 +16,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM,
 from amygdala_tl.errors import ModelError
 from amygdala_tl.lens import embedded
 from amygdala_tl.lens.agreement import reference_of
-from amygdala_tl.lens.checkpoints import load_checkpoint
+from amygdala_tl.lens.checkpoints import load_checkpoint, short_name
 from amygdala_tl.lens.engines import has_hooked_transformer
 from amygdala_tl.lens.hugging_face import run_decoder_layers
 from amygdala_tl.lens.identity import same_model
@@ -89,6 +89,15 @@ def test_the_language_model_of_a_multimodal_checkpoint_has_the_stream_of_the_who
     for layer in (0, 1):
         assert relative_difference(ours[:, :, layer], theirs[layer], 1e-5) < 1e-5
     assert not any("vision" in name for name, _ in lens.model.named_parameters())
+
+
+def test_a_folder_is_called_as_it_is_reached_so_that_a_link_is_found_again(tmp_path, monkeypatch):
+    (tmp_path / "original").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "original")
+    monkeypatch.chdir(tmp_path / "original")
+    assert [short_name(named) for named in ("../link", str(tmp_path / "link/"), ".", "owner/name", "embedded")] == [
+        "link", "link", "original", "owner/name", "embedded",
+    ]  # fmt: skip
 
 
 def test_the_language_model_has_the_fingerprint_of_the_same_model_stored_alone(saved):
