@@ -2,7 +2,7 @@
 
 The cache of embedded models holds a tiny random model with as many layers as the pages name, so that `embedded` runs the
 real way in a fraction of the time. Where a page names a model of the hub, a folder of that name leads to the same one.
-The memory graph is a part of the demo graph, also for `demo`: a quarter of the notes with one of six emotions.
+The memory graph is a part of the demo graph, also for `demo`: the beginnings of a quarter of the notes with one of six emotions.
 """
 
 import json
@@ -22,6 +22,7 @@ from amygdala_tl.lens.embedded import embedded_gguf
 from amygdala_tl.lens.model import load_model
 from amygdala_tl.readout.record import load_readout
 from tests.live.readout_server import ReadoutServer, event
+from tests.models import beginning
 
 SIZES = {"num_hidden_layers": 20, "hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2}
 EVERY = 4
@@ -42,7 +43,7 @@ def some_notes():
     """Lines of a graph file: every fourth note with one of `TAGS`, without its other tags, and half of the untagged notes."""
     tagged, untagged = [], []
     for line in demo_graph_path().read_text().splitlines():
-        note = json.loads(line)
+        note = beginning(json.loads(line))
         (text,) = note["observations"]
         head, _, tags = text.rpartition("\n")
         names = TAG.findall(tags)
@@ -50,7 +51,7 @@ def some_notes():
         if own:
             tagged.append(json.dumps(note | {"observations": [f"{head}\n{' '.join(own)}"]}))
         elif not names:
-            untagged.append(line)
+            untagged.append(json.dumps(note))
     return [*tagged[::EVERY], *untagged[::2]]
 
 
