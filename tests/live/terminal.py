@@ -1,12 +1,16 @@
-"""A real terminal for tests: a program behind a pty, and what a person would see, by pyte."""
+"""A real terminal for tests: a program behind a pty, and what a person would see, by pyte.
+
+Programs are forks of a process that has imported `watch` once: the imports take seconds, and `watch` draws within a tenth of one.
+One test of `watch` starts it as its users do.
+"""
 
 import fcntl
+import multiprocessing
 import os
 import pty
 import select
 import signal
 import struct
-import subprocess
 import sys
 import termios
 import time
@@ -14,14 +18,18 @@ from contextlib import contextmanager
 
 import pyte
 
+from amygdala_tl.cli.main import main
+
 LIMIT = 30.0
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["amygdala_tl.cli.app", "amygdala_tl.live.screen", "tests.live.terminal"])
 
 
 class Terminal:
     """A program on a terminal of `columns` x `rows`.
 
     Attributes:
-        process: the program.
+        process: the program, a `multiprocessing.Process`.
         raw: all bytes that it wrote.
     """
 
@@ -101,15 +109,15 @@ class Terminal:
         """Change the size, as a window does."""
         self._screen.resize(rows, columns)
         fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-        self.process.send_signal(signal.SIGWINCH)
+        os.kill(self.process.pid, signal.SIGWINCH)
 
     def ended(self, limit=LIMIT):
         """The exit code, once the program has ended by itself."""
         deadline = time.monotonic() + limit
-        while self.process.poll() is None:
+        while self.process.exitcode is None:
             self.read(0.1)
             assert time.monotonic() < deadline, f"the program does not end:\n{self.text}"
-        return self.process.returncode
+        return self.process.exitcode
 
 
 @contextmanager
@@ -118,17 +126,30 @@ def terminal(*arguments, columns=80, rows=24, **environment):
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
     clean = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS", "LINES")}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "amygdala_tl.cli.main", *arguments],
-        stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
-        env=clean | {"TERM": "xterm-256color"} | environment,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-    )  # fmt: skip
+    environment = clean | {"TERM": "xterm-256color"} | environment
+    opened, opens = FORKS.Pipe(duplex=False)
+    process = FORKS.Process(target=on_a_terminal, args=(os.ttyname(slave), opens, arguments, environment), daemon=True)
+    process.start()
+    assert opened.recv()
     os.close(slave)
     try:
         yield Terminal(process, master, columns, rows)
     finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
+        process.kill()
+        process.join()
         os.close(master)
+
+
+def on_a_terminal(device, opens, arguments, environment):
+    """Be the program with these arguments and this environment, on a terminal that is its own; `opens` hears when it has it."""
+    os.setsid()
+    terminal = os.open(device, os.O_RDWR)  # which becomes the terminal of a process without one
+    opens.send(True)
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        os.dup2(terminal, number)
+        stream = open(number, mode, encoding="utf-8", closefd=False)  # noqa: SIM115
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+    os.environ.clear()
+    os.environ.update(environment)
+    main(arguments)
