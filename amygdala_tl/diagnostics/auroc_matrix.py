@@ -13,6 +13,10 @@ from torch import Tensor
 LABELS_AT_A_TIME = 16
 """Keeps the texts' labels in the processor's cache, which is a third faster than all labels at once."""
 
+NUMBERS_AT_A_TIME = 2**17
+"""Bound on labels times readouts times texts in one step: a small corpus takes many readouts a step, because the calls of a step
+would cost more than its numbers, and a large one takes one."""
+
 
 def auroc_matrix(
     scores: Float[Tensor, "text readout"], positive: Bool[Tensor, "text label"], negative: Bool[Tensor, "text label"]
@@ -31,31 +35,37 @@ def auroc_matrix(
     columns = rearrange([positive, negative], "polarity text label -> polarity label text").float()
     blocks = torch.split(columns.contiguous(), LABELS_AT_A_TIME, dim=1)
     wins = scores.new_zeros(scores.shape[1], positive.shape[1], dtype=torch.float64)
-    for readout, values in enumerate(rearrange(scores, "text readout -> readout text").contiguous()):
-        values, order = values.sort()
-        run = torch.unique_consecutive(values, return_inverse=True)[1] if (values[1:] == values[:-1]).any() else None
-        wins[readout] = torch.cat([_wins(plus, minus, order, run) for plus, minus in blocks])
+    rows = rearrange(scores, "text readout -> readout text").contiguous()
+    step = max(1, NUMBERS_AT_A_TIME // (LABELS_AT_A_TIME * max(1, len(scores))))
+    for some in torch.split(torch.arange(len(rows)), step):
+        values, orders = rows[some].sort(dim=1)
+        tied = (values[:, 1:] == values[:, :-1]).any(dim=1)
+        if not tied.all():
+            wins[some[~tied]] = torch.cat([_wins(plus, minus, orders[~tied]) for plus, minus in blocks], dim=1)
+        for place in tied.nonzero()[:, 0].tolist():
+            run = torch.unique_consecutive(values[place], return_inverse=True)[1]
+            wins[some[place]] = torch.cat([_tied_wins(plus, minus, orders[place], run) for plus, minus in blocks])
     pairs = positive.sum(dim=0).double() * negative.sum(dim=0).double()
     unknown = rearrange(scores.isnan().any(dim=0), "readout -> readout 1")
     return (wins / pairs).masked_fill(unknown, torch.nan)
 
 
 def _wins(
+    plus: Float[Tensor, "label text"], minus: Float[Tensor, "label text"], orders: Int[Tensor, "readout text"]
+) -> Float[Tensor, "readout label"]:
+    """Count the pairs in which the positive text scores higher than the negative one, given the order of scores without ties."""
+    # `plus[:, orders]` takes four times as long.
+    plus, minus = (each.index_select(1, orders.flatten()).reshape(-1, *orders.shape) for each in (plus, minus))
+    return rearrange(minus.cumsum(dim=-1).mul_(plus).sum(dim=-1, dtype=torch.float64), "label readout -> readout label")
+
+
+def _tied_wins(
     plus: Float[Tensor, "label text"],
     minus: Float[Tensor, "label text"],
     order: Int[Tensor, " text"],
-    run: Int[Tensor, " text"] | None,
+    run: Int[Tensor, " text"],
 ) -> Float[Tensor, " label"]:
-    """Count the pairs in which the positive text scores higher than the negative one, given the order of the scores.
-
-    `run` numbers each text's run of equal scores, in that order; it is None if all scores differ.
-    """
-    # `plus[:, order]` takes four times as long.
-    plus, minus = plus.index_select(1, order), minus.index_select(1, order)
-    if run is None:
-        below = minus.cumsum(dim=1)
-    else:
-        of_run = plus.new_zeros(len(plus), int(run[-1]) + 1)
-        plus, minus = of_run.index_add(1, run, plus), of_run.index_add(1, run, minus)
-        below = minus.cumsum(dim=1) - minus / 2
-    return below.mul_(plus).sum(dim=1, dtype=torch.float64)
+    """Count such pairs of one readout, equal scores as half a pair; `run` numbers each text's run of equal scores, in order."""
+    of_run = plus.new_zeros(len(plus), int(run[-1]) + 1)
+    plus, minus = (of_run.index_add(1, run, each.index_select(1, order)) for each in (plus, minus))
+    return (minus.cumsum(dim=1) - minus / 2).mul_(plus).sum(dim=1, dtype=torch.float64)
