@@ -1,5 +1,6 @@
 """Shared fixtures: the embedded model, and tiny random checkpoints of several architectures."""
 
+import functools
 import json
 import os
 import re
@@ -13,8 +14,11 @@ import torch
 from filelock import FileLock
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
+from amygdala_tl.api import models as of_verbs
+from amygdala_tl.api import verify as of_verify
 from amygdala_tl.demo import demo_graph_path
 from amygdala_tl.diagnostics import baselines
+from amygdala_tl.lens import model as of_lens
 from amygdala_tl.lens.embedded import embedded_checkpoint
 from amygdala_tl.lens.model import Lens, load_model
 from amygdala_tl.memory.graph_file import read_graph_file
@@ -178,3 +182,21 @@ def tiny_model(model_type: str, **overrides: int) -> PreTrainedModel:
 def tiny(tiny_checkpoint: Callable[[str], Path]) -> Lens:
     """A tiny random Llama, loaded."""
     return load_model(str(tiny_checkpoint("llama")), device="cpu")
+
+
+@functools.cache
+def _loaded(spec: str, _stamp: object, *arguments: Any, **options: Any) -> Lens:
+    return load_model(spec, *arguments, **options)
+
+
+def loaded_once(spec: str = "embedded", *arguments: Any, **options: Any) -> Lens:
+    """`load_model` that loads a model once, as long as its files stay as they are."""
+    files = tuple((str(file), file.stat().st_mtime_ns) for file in sorted(Path(spec).glob("*")))
+    return _loaded(spec, (os.environ.get("AMYGDALA_TL_CACHE"), files), *arguments, **options)
+
+
+@pytest.fixture
+def models_load_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of what is done with a model: commands that name the same one share it, as loading it takes half a second."""
+    for module in (of_lens, of_verbs, of_verify):
+        monkeypatch.setattr(module, "load_model", loaded_once)

@@ -35,7 +35,8 @@ def model_of(kind, folder):
 def notes(some_graph):
     """Real notes with their emotions and days, as a user holds them."""
     corpus = at.extract(memory_file=some_graph, rules=LabelRules(emotions=("calm", "grief", "joy")))
-    texts = [text for text in corpus.texts if "joy" in text.positive + text.negative][:100]
+    texts = [text for text in corpus.texts if "joy" in text.positive + text.negative]
+    texts = sorted(texts, key=lambda text: "joy" not in text.positive)[:100]
     return [text.text for text in texts], [list(text.positive) for text in texts], [text.group for text in texts]
 
 

@@ -32,6 +32,11 @@ def assert_serving_command(said, vectors, of):
     assert "pip install --no-deps amygdala-tl" in said
 
 
+@pytest.fixture(autouse=True)
+def commands_share_models(models_load_once):
+    """Let all commands of a run that name the same model share it."""
+
+
 @pytest.fixture(scope="module")
 def workplace(once, some_graph, tiny_checkpoint, tmp_path_factory):
     """A folder with a corpus and a readout of a tiny model in it, made by the commands; a module's own copy."""

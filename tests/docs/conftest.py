@@ -5,7 +5,6 @@ real way in a fraction of the time. Where a page names a model of the hub, a fol
 The memory graph is a part of the demo graph, also for `demo`: the beginnings of a quarter of the notes with one of six emotions.
 """
 
-import functools
 import json
 import re
 import shutil
@@ -14,14 +13,11 @@ import threading
 import pytest
 
 from amygdala_tl.api import fit as at_fit
-from amygdala_tl.api import models as at_models
-from amygdala_tl.api import verify as at_verify
 from amygdala_tl.cli.main import main
 from amygdala_tl.corpus import read_corpus
 from amygdala_tl.demo import demo_graph_path, server
 from amygdala_tl.demo.server import running_demo_server
 from amygdala_tl.directions.method import read_method
-from amygdala_tl.lens import model as at_model
 from amygdala_tl.lens.embedded import embedded_gguf
 from amygdala_tl.lens.model import load_model
 from amygdala_tl.readout.record import load_readout
@@ -116,12 +112,6 @@ def given(prepared, tiny_cache):
     }
 
 
-@pytest.fixture(scope="session")
-def loaded():
-    """`load_model` that loads a model once: every page names the same few, and loading one takes half a second."""
-    return functools.cache(load_model)
-
-
 @pytest.fixture
 def servers(place):
     """Address in the pages -> address of a server that answers there."""
@@ -142,10 +132,8 @@ def servers(place):
 
 
 @pytest.fixture
-def place(prepared, tiny_cache, loaded, tmp_path, monkeypatch):
+def place(prepared, tiny_cache, models_load_once, tmp_path, monkeypatch):
     """A fresh copy of the prepared folder, which is the current one."""
-    for module in (at_model, at_models, at_verify):
-        monkeypatch.setattr(module, "load_model", loaded)
     folder = tmp_path / "place"
     shutil.copytree(prepared, folder, symlinks=True)
     monkeypatch.chdir(folder)
