@@ -42,6 +42,14 @@ def test_it_stays_exact_where_a_float32_sum_of_wins_does_not():
         assert abs(float(found[0, label]) - expected) < 1e-9
 
 
+def test_hundreds_of_readouts_some_with_ties_are_as_each_alone():
+    scores, positive, negative = problem(0, levels=2000, readouts=400)
+    tied = (scores.sort(dim=0).values.diff(dim=0) == 0).any(dim=0)
+    assert 0.1 < tied.double().mean() < 0.9
+    alone = torch.cat([auroc_matrix(scores[:, [readout]], positive, negative) for readout in range(400)])
+    assert torch.equal(auroc_matrix(scores, positive, negative), alone)
+
+
 @given(SEEDS, st.sampled_from([3, 10**6]))
 def test_its_diagonal_is_the_auroc_of_concepts_on_their_own_labels(seed, levels):
     scores, positive, negative = problem(seed, levels, readouts=4)
