@@ -2,7 +2,8 @@
 
     python benchmarks/steering.py                    # the embedded model, 16 concepts, 4 doses, 20 random directions of each kind
     python benchmarks/steering.py --families 200     # checks of random directions in the place of concepts
-    python benchmarks/steering.py --families 240 --data demo-out --layers 14 --doses 0.1,0.2,0.4     # of shuffled labels
+    # write vectors of shuffled labels in the place of concepts:
+    python benchmarks/steering.py --families 800 --shuffles 40 --data demo-out --layers 14 --doses 0.1,0.2,0.4
 
 Time stands beside one arm at a time with whole forward passes: both sides steer the same directions after the same prompts, and
 give every arm's shift of every concept's words; the loop computes a sample of the arms and its time is scaled.
