@@ -91,7 +91,7 @@ def read_bundle(
 ) -> "tuple[Manifest, NDArray[np.float32], dict[str, NDArray[np.float32]]]":
     """Read and check the manifest, the vectors [layer, concept, d_model], float32, and what is in the file beside them.
 
-    The last is what `write_bundle` was given, empty if there is no such file, or it is not there. Raises as `load_readout`.
+    The last is what `write_bundle` was given, empty if that file is missing. Raises as `load_readout`.
     """
     path = vectors_path(path)
     manifest_path = path.with_suffix(".json") if manifest_path is None else Path(manifest_path)

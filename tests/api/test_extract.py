@@ -1,4 +1,4 @@
-"""One graph, two ways to read it, one corpus; that the reference server gives the same notes is tested in `tests/memory`."""
+"""One graph, three ways to read it, one corpus."""
 
 import itertools
 import re
@@ -9,6 +9,7 @@ from amygdala_tl import extract
 from amygdala_tl.demo import demo_graph_path
 from amygdala_tl.demo.server import running_demo_server
 from amygdala_tl.errors import InputError
+from tests.servers import reference_memory_server
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +45,11 @@ def test_no_tag_line_reaches_a_text(from_file):
 
 def test_the_demo_server_gives_the_same_corpus_as_the_file(from_file):
     with running_demo_server() as url:
+        assert extract(memory_mcp_url=url) == from_file
+
+
+def test_the_reference_server_gives_the_same_corpus_as_the_file(from_file):
+    with reference_memory_server(demo_graph_path()) as url:
         assert extract(memory_mcp_url=url) == from_file
 
 

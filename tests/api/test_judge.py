@@ -19,6 +19,7 @@ from amygdala_tl.api.cross_talk import cross_talks
 from amygdala_tl.api.judge import with_verdicts
 from amygdala_tl.api.labelled import judged_texts, neutral_activations
 from amygdala_tl.api.layers import compare_layers
+from amygdala_tl.api.score import score_tokens
 from amygdala_tl.corpus.build import build_corpus
 from amygdala_tl.corpus.labels import LabelRules
 from amygdala_tl.diagnostics import diagnose as diagnose_room
@@ -636,7 +637,7 @@ def test_the_embedding_baseline_is_the_same_method_on_mean_embeddings(corpus, ti
     assert found.evaluation.embedding.isfinite().all()
 
 
-def test_texts_to_look_at_are_held_out_and_their_tokens_make_the_text(corpus, real):
+def test_texts_to_look_at_are_held_out_and_their_tokens_make_the_text(corpus, tiny, real):
     _, fitted, found = real
     texts = {text.id: text for text in corpus.texts}
     assert len(found.texts) == len({text.id for text in found.texts}) == 24
@@ -650,6 +651,8 @@ def test_texts_to_look_at_are_held_out_and_their_tokens_make_the_text(corpus, re
         assert shown.combined.shape == (len(shown.tokens), len(fitted.concepts))
         assert torch.equal(shown.combined.isnan().any(dim=1), shown.z.isnan().any(dim=2).any(dim=1))
     assert {label for text in found.texts for label in text.labels} == set(fitted.concepts)
+    (read,), scored = score_tokens(["".join(shown.tokens)], fitted, tiny), shown.combined.isfinite()
+    torch.testing.assert_close(shown.combined[scored], read.combined[scored], atol=1e-3, rtol=0)
 
 
 def test_the_model_adds_to_a_diagnosis_and_changes_nothing_of_it(corpus, real):

@@ -16,7 +16,6 @@ from pydantic import Field
 
 from amygdala_tl.demo import demo_graph_path
 from amygdala_tl.demo.server import demo_app, running_demo_server
-from amygdala_tl.demo.server import main as demo_main
 from amygdala_tl.errors import ServerRefused, ServerUnreachable
 from amygdala_tl.memory import read_graph_file, read_memory_server
 from amygdala_tl.records import Node
@@ -183,19 +182,16 @@ def test_the_command_prints_its_address_serves_and_stops_when_told_to(tmp_path: 
             server.kill()
 
 
-def test_the_command_refuses_a_missing_graph_and_a_taken_port_in_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_refuses_a_missing_graph_and_a_taken_port_in_one_line(tmp_path: Path) -> None:
     file = graph_file(tmp_path, notes(2))
-    monkeypatch.setattr(signal, "signal", lambda *_: None)  # the signals of this process stay as they are
 
     def refusal(*arguments: str) -> str:
-        monkeypatch.setattr(sys, "argv", ["server", *arguments])
-        assert demo_main() == 2
-        said = capsys.readouterr()
-        assert said.out == ""
-        assert said.err.count("\n") == 1
-        return said.err
+        command = [sys.executable, "-m", "amygdala_tl.demo.server", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 2
+        assert done.stdout == ""
+        assert done.stderr.count("\n") == 1
+        return done.stderr
 
     assert "No such file" in refusal("--graph", str(tmp_path / "missing.jsonl"))
     with running_demo_server(file) as url:
@@ -211,10 +207,10 @@ def test_the_demo_server_is_gone_after_its_block(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stateful", [False, True], ids=["stateless", "stateful"])
 def test_the_reference_server_gives_what_its_file_says(tmp_path: Path, stateful: bool) -> None:
-    # 1 MB in one answer: many reads of the socket, one line of the event stream.
-    nodes = [Node(node.key, node.kind, "naïve — 日本語 𝄞 " * 120 + node.content) for node in notes(350)]
+    # 3 MB in one answer: many reads of the socket, one line of the event stream.
+    nodes = [Node(node.key, node.kind, "naïve — 日本語 𝄞 " * 120 + node.content) for node in notes(600)]
     file = graph_file(tmp_path, nodes)
-    assert sum(len(node.content.encode()) for node in nodes) > 1_000_000
+    assert sum(len(node.content) for node in nodes) > 1_000_000
     with reference_memory_server(file, stateful=stateful) as url:
         read = read_memory_server(url)
         assert read == read_memory_server(url.removesuffix("/mcp"))

@@ -27,7 +27,7 @@ from amygdala_tl.lens.engines import has_hooked_transformer
 
 HERE = Path(__file__).parent
 SCRIPTS = ("own_folder.py", *["own_model.py"] * has_hooked_transformer(), "coloured_chat.py", "hub.py", "notebook.py")
-"""Without `control_vector.py`, whose llama.cpp a user has from elsewhere, and a `HookedTransformer` if there is none."""
+"""All but `control_vector.py`, which needs llama.cpp; `own_model.py` needs a TransformerLens that has `HookedTransformer`."""
 PORT = 8017
 MOST = 120.0
 """Seconds until a server must answer."""
