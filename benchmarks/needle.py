@@ -9,7 +9,7 @@ untagged notes of the demo graph; no text is in two turns. There are four kinds 
 
 Notes are read with the demo's readout, and comments with one of the first 6,000 rows of train.tsv, as in `goemotions.py`. Neither
 has seen its needles, nor the turns. Half of the neutral turns gives the thresholds; the other half gives false alarms, and the
-hay around the needles. Takes half an hour on one core, and keeps 1.5 GB of activations.
+hay around the needles. Takes an hour on one core, and keeps 1.5 GB of activations.
 
     amygdala-tl demo --output-dir DEMO
     python benchmarks/needle.py --demo DEMO --data DIR
@@ -178,7 +178,7 @@ def passes(lens: Lens, cache: Any, ids: Sequence[int]) -> np.ndarray:
 
 
 def of_comments(options: argparse.Namespace) -> Readout:
-    """A readout of GoEmotions, whitened, from the first rows of train.tsv."""
+    """A readout of GoEmotions, `joint`, which `auto` chooses there, from the first rows of train.tsv."""
     names = [name for (name,) in rows_of(options.data, "labels")]
     texts, positive = read_rows(options.data / "train.tsv", TRAIN_ROWS, len(names))
     kept = [column for column, name in enumerate(names) if name != "neutral" and positive[:, column].sum() >= 20]
@@ -186,7 +186,7 @@ def of_comments(options: argparse.Namespace) -> Readout:
     labels = positive[list(rows.values())][:, kept]
     corpus = Corpus.from_texts(list(rows), labels, concepts=[names[column] for column in kept], heldout_fraction=0)
     store, _ = capture(corpus, load_model("embedded", "float32", "cpu"), options.comments, layers=LAYERS)
-    return fit(corpus, store, aggregator="whitened")
+    return fit(corpus, store, aggregator="joint")
 
 
 class Trials:
