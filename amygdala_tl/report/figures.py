@@ -7,6 +7,7 @@ light and dark.
 
 import math
 from collections.abc import Sequence
+from dataclasses import fields
 from html import escape
 from typing import Any, get_args
 
@@ -18,9 +19,9 @@ from torch import Tensor
 from amygdala_tl.diagnostics.records import Diagnosis, VerdictName
 from amygdala_tl.report.erasures import place_of, read_again
 from amygdala_tl.report.grid import counted, fixed
-from amygdala_tl.report.packing import plain
+from amygdala_tl.report.packing import camel, plain
 from amygdala_tl.report.page_text import slug
-from amygdala_tl.steering.records import Ablation, ConceptSteering, DoseEffect, SteeringReport
+from amygdala_tl.steering.records import Ablation, ConceptSteering, DoseEffect, Refit, SteeringReport
 from amygdala_tl.steering.summary import ConceptSummary
 
 BAND = 1.96
@@ -66,7 +67,10 @@ def held_out_figure(diagnosis: Diagnosis) -> dict[str, Any]:
 
 
 def ablation_figures(report: SteeringReport) -> list[dict[str, Any]]:
-    """Draw the fall of each concept's words without its direction, beside random directions: one named figure a place."""
+    """Draw the fall of each concept's words without its direction, beside random directions: one named figure a place.
+
+    Beside it stands the curve of each concept's refitted probes over layers, None where no probe was fitted.
+    """
     places: list[tuple[str, list[Ablation | None]]] = [
         (f"layer {layer}", [found.layers[place].ablation for found in report.concepts])
         for place, layer in enumerate(report.plan.layers)
@@ -83,7 +87,19 @@ def ablation_figures(report: SteeringReport) -> list[dict[str, Any]]:
             for found in report.concepts
         ]
         places.append((f"{'layer' if len(layers) == 1 else 'layers'} {place_of(layers)}, by {method}", here))
-    return [{"name": name, "figure": _ablation(report, found)} for name, found in places if any(found)]
+    return [
+        {"name": name, "figure": _ablation(report, found), "curves": [_curve(each) for each in found]}
+        for name, found in places if any(found)
+    ]  # fmt: skip
+
+
+def _curve(found: Ablation | None) -> dict[str, Any] | None:
+    """Return the AUROCs of refitted probes, by layer."""
+    if found is None or not found.refits:
+        return None
+    columns = {field.name: [getattr(each, field.name) for each in found.refits] for field in fields(Refit)}
+    columns = {camel(name): plain(values) for name, values in columns.items()}
+    return {"layers": columns.pop("layer"), "erased": list(found.layers), **columns}
 
 
 def _ablation(report: SteeringReport, found: Sequence[Ablation | None]) -> dict[str, Any]:

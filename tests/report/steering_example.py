@@ -3,6 +3,7 @@
 It is input of a page, not a result: nothing here says what any direction does.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
@@ -16,6 +17,7 @@ from amygdala_tl.steering.records import (
     DoseEffect,
     Heard,
     LayerSteering,
+    Refit,
     Sample,
     SteeringPlan,
     SteeringReport,
@@ -101,7 +103,9 @@ def _concept(
         words=("glad", "happy", "<i>joy</i>") if place % 4 else (),
         layers=of_layers,
         ablation_together=together,
-        ablation_everywhere=replace(together, layers=tuple(range(30)), fall=2 * together.fall),
+        ablation_everywhere=replace(
+            together, layers=tuple(range(30)), fall=2 * together.fall, refits=together.refits[-1:]
+        ),
     )
 
 
@@ -127,10 +131,21 @@ def _layer(layer: int, strength: float, own: torch.Generator, null: torch.Genera
 
 def _ablation(layers: tuple[int, ...], own: torch.Generator, null: torch.Generator) -> Ablation:
     fall = float(torch.randn(1, generator=own)) * 0.2
+    refits = tuple(
+        Refit(
+            layer,
+            0.9 - 0.002 * layer,
+            0.5 + 0.02 * (layer - layers[-1]) + 0.1 * fall,
+            0.88 - 0.002 * layer,
+            0.8,
+            math.nan,
+        )
+        for layer in range(layers[-1], 30, 3)
+    )
     return Ablation(
         layers=layers, texts=4, fall=fall, low=fall - 0.1, high=fall + 0.1, random_mean=0.01,
         random_deviation=0.05 + 0.01 * float(torch.rand(1, generator=null)), p_value=0.01 if fall > 0.2 else 0.7,
-        reads_fall=0.5, reads_random=0.1,
+        reads_fall=0.5, reads_random=0.1, refits=refits,
     )  # fmt: skip
 
 

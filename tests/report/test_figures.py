@@ -1,7 +1,9 @@
 """Figures that Python draws, against the records that they show."""
 
 import json
+from dataclasses import replace
 
+import msgspec
 import pytest
 
 from amygdala_tl.report.figures import BAND, ablation_figures, held_out_figure
@@ -50,6 +52,30 @@ def test_a_fall_stands_beside_the_band_of_random_directions_and_is_filled_if_sig
         assert dots["marker"]["symbol"][index] == ("circle" if found.p_value <= report.plan.level else "circle-open")
     falls = [dots["x"][index] for index in places["layer 19"]["order"]]
     assert falls == sorted(falls, reverse=True)
+
+
+def test_the_curve_of_refitted_probes_has_the_numbers_of_the_results_file_layer_by_layer():
+    report = example_run(5).reports[0]
+    saved = msgspec.json.decode(msgspec.json.encode(report.as_json()))
+    curves = {each["name"]: each["curves"] for each in ablation_figures(report)}
+    for place, name in enumerate(("layer 14", "layer 19", "layer 23")):
+        for concept, curve in zip(saved["concepts"], curves[name], strict=True):
+            ablation = concept["layers"][place]["ablation"]
+            assert curve["erased"] == ablation["layers"]
+            for shown, named in {"layers": "layer", "after": "after", "unseenBefore": "unseen_before"}.items():
+                assert curve[shown] == pytest.approx([each[named] for each in ablation["refits"]], abs=1e-6)
+            assert [curve[line][0] for line in ("before", "random")] == pytest.approx(
+                [ablation["refits"][0][line] for line in ("before", "random")], abs=1e-6
+            )
+            assert set(curve["unseen"]) == {None}  # NaN in the example
+
+
+def test_without_probes_there_is_no_curve():
+    report = example_run(1, layers=(7,)).reports[0]
+    (concept,) = report.concepts
+    bare = tuple(replace(each, ablation=replace(each.ablation, refits=())) for each in concept.layers)
+    without = replace(report, concepts=(replace(concept, layers=bare),))
+    assert ablation_figures(without)[0]["curves"] == [None]
 
 
 def test_figures_are_json_without_nan_and_every_colour_is_the_style_sheets():

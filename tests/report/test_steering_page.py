@@ -153,6 +153,23 @@ def test_ablations_are_shown_for_every_place(look_at):
 
 
 @needs_chromium
+def test_the_curve_over_layers_follows_concept_and_place_and_its_table_has_the_numbers(look_at):
+    page = look_at()
+    report = example_run(16).reports[0]
+    (calm,) = [found for found in report.concepts if found.concept == "calm"]
+    page.locator("#removed-controls").get_by_label("Taken out at").select_option(label="layer 19")
+    page.locator("#curve-controls").get_by_label("Concept").select_option(label="calm")
+    refits = calm.layers[1].ablation.refits
+    drawn = page.evaluate("document.querySelector('#curve-figure [role=img]').data.map(({ x, y }) => [x, y])")
+    for (layers, values), line in zip(drawn, ("before", "random", "after"), strict=True):
+        assert layers == [each.layer for each in refits]
+        assert values == pytest.approx([getattr(each, line) for each in refits], abs=1e-6)
+    table = [row.split("\t") for row in page.locator("#curve-numbers tbody tr").all_inner_texts()]
+    assert [row[0] for row in table] == [str(each.layer) for each in refits]
+    assert [minus(row[3]) for row in table] == pytest.approx([each.after for each in refits], abs=0.0051)
+
+
+@needs_chromium
 def test_generations_stand_side_by_side_and_are_text(look_at):
     page = look_at()
     run = example_run(16)

@@ -124,11 +124,24 @@ export interface Steering {
   /** [concept][layer] */
   spearman: Numbers[];
   /** One entry a place. */
-  ablations: { name: string; figure: RowFigure }[];
+  ablations: Ablation[];
   /** One entry a layer and dose. */
   crosstalk: CausalCrossTalk[];
   heard: Heard[];
   samples: Sample[];
+}
+
+export interface Ablation {
+  name: string;
+  figure: RowFigure;
+  /** Null where no probe was fitted. */
+  curves: (Curve | null)[];
+}
+
+/** AUROC of probes fitted anew, by layer; `erased` are the layers where the concept is taken out. */
+export interface Curve extends Record<"before" | "after" | "random" | "unseenBefore" | "unseen", Numbers> {
+  layers: number[];
+  erased: number[];
 }
 
 /** A concept at its recommended layer and dose, or else at the nearest. */
