@@ -161,7 +161,8 @@ def report(
     ] = None,
     steering: Annotated[Path | None, typer.Option(help="Results folder of `steer`: adds the causal check.")] = None,
     plots: Annotated[
-        Path | None, typer.Option(help="Folder for SVG files of verdicts, layers, cross-talk and lengths.")
+        Path | None,
+        typer.Option(help="Folder for SVG files of verdicts, layers, cross-talk, lengths and --steering's."),
     ] = None,
     model: options.ModelOption = None,
     as_json: options.Json = False,
@@ -182,8 +183,9 @@ def report(
         from amygdala_tl.report.plots import plot_files, write_plots
         from amygdala_tl.report.svg import FIGURE
 
-        files |= plot_files(bundle, plots)
-        check_outputs(dict.fromkeys(plot_files(bundle, plots).values(), FIGURE), read)
+        drawn = plot_files(bundle, plots, run)
+        files |= drawn
+        check_outputs(dict.fromkeys(drawn.values(), FIGURE), read)
     corpus, store = training_data(bundle, readout, training_data_dir, activations_dir)
     make_folder(out.parent)
     from amygdala_tl.api.judge import judge
@@ -196,7 +198,7 @@ def report(
     with notes(error=as_json).status("drawing"):
         write_report(found, out, run)
         if plots is not None:
-            write_plots(found, plots)
+            write_plots(found, plots, run)
     if as_json:
         print_json({**files, **diagnosis_document(found)})
     else:

@@ -57,6 +57,27 @@ def place_of(layers: Sequence[int]) -> str:
     return f"{layers[0]}-{layers[-1]}" if whole else ",".join(map(str, layers))
 
 
+def ablation_places(report: SteeringReport) -> list[tuple[str, list[Ablation | None]]]:
+    """Return every place and method by which a concept was taken out, with a name, and what it did to each concept."""
+    places: list[tuple[str, list[Ablation | None]]] = [
+        (f"layer {layer}", [found.layers[place].ablation for found in report.concepts])
+        for place, layer in enumerate(report.plan.layers)
+    ]
+    whole = "every layer of the model" if report.plan.erase[0] == "project" else "every captured layer"
+    places += [
+        ("all these layers together", [found.ablation_together for found in report.concepts]),
+        (whole, [found.ablation_everywhere for found in report.concepts]),
+    ]
+    others = [each for found in report.concepts for each in found.ablations if each.method != report.plan.erase[0]]
+    for method, layers in dict.fromkeys((each.method, each.layers) for each in others):
+        here = [
+            next((each for each in found.ablations if (each.method, each.layers) == (method, layers)), None)
+            for found in report.concepts
+        ]
+        places.append((f"{'layer' if len(layers) == 1 else 'layers'} {place_of(layers)}, by {method}", here))
+    return [(name, found) for name, found in places if any(found)]
+
+
 def _curve(found: Ablation) -> str:
     """A few points of the curve, the model's last layer among them, and where the concept is read again."""
     later, again = _later(found), read_again(found)

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from amygdala_tl.diagnostics.records import Diagnosis, VerdictName
-from amygdala_tl.report.erasures import place_of, read_again
+from amygdala_tl.report.erasures import ablation_places, read_again
 from amygdala_tl.report.grid import counted, fixed
 from amygdala_tl.report.packing import camel, plain
 from amygdala_tl.report.page_text import slug
@@ -71,25 +71,9 @@ def ablation_figures(report: SteeringReport) -> list[dict[str, Any]]:
 
     Beside it stands the curve of each concept's refitted probes over layers, None where no probe was fitted.
     """
-    places: list[tuple[str, list[Ablation | None]]] = [
-        (f"layer {layer}", [found.layers[place].ablation for found in report.concepts])
-        for place, layer in enumerate(report.plan.layers)
-    ]
-    whole = "every layer of the model" if report.plan.erase[0] == "project" else "every captured layer"
-    places += [
-        ("all these layers together", [found.ablation_together for found in report.concepts]),
-        (whole, [found.ablation_everywhere for found in report.concepts]),
-    ]
-    others = [each for found in report.concepts for each in found.ablations if each.method != report.plan.erase[0]]
-    for method, layers in dict.fromkeys((each.method, each.layers) for each in others):
-        here = [
-            next((each for each in found.ablations if (each.method, each.layers) == (method, layers)), None)
-            for found in report.concepts
-        ]
-        places.append((f"{'layer' if len(layers) == 1 else 'layers'} {place_of(layers)}, by {method}", here))
     return [
         {"name": name, "figure": _ablation(report, found), "curves": [_curve(each) for each in found]}
-        for name, found in places if any(found)
+        for name, found in ablation_places(report)
     ]  # fmt: skip
 
 

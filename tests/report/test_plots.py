@@ -9,8 +9,8 @@ import torch
 
 from amygdala_tl.errors import StorageError
 from amygdala_tl.records import LengthCalibration
+from amygdala_tl.report.drawings import SCALE
 from amygdala_tl.report.plots import (
-    SCALE,
     cross_talk_plot,
     layers_plot,
     lengths_plot,
@@ -18,7 +18,9 @@ from amygdala_tl.report.plots import (
     verdicts_plot,
     write_plots,
 )
+from amygdala_tl.report.steering_plots import steering_plots
 from tests.report.example import example_diagnosis
+from tests.report.steering_example import example_run
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -40,14 +42,24 @@ def marks(sheet, colour):
     return [tuple(map(float, point)) for point in found]
 
 
+def boxes(sheet):
+    """Positions and colours of a matrix's cells."""
+    found = re.findall(
+        r'<rect x="([\d.]+)" y="([\d.]+)" width="15.0" height="15.0" fill="([^"]+)"', "".join(sheet.drawn)
+    )
+    return [(float(x), float(y), colour) for x, y, colour in found]
+
+
 def test_every_figure_is_a_file_that_parses_with_names_as_text(diagnosis, tmp_path):
     readout = replace(
         diagnosis.readout,
         length_calibration=LengthCalibration(torch.zeros(4, 16), torch.full((4, 16), 0.2), torch.full((4, 1), 3.0), 50),
     )
-    files = write_plots(replace(diagnosis, readout=readout), tmp_path / "plots")
-    assert files == plot_files(readout, tmp_path / "plots")
-    assert set(files) == {"verdicts", "layers", "lengths", *(f"cross-talk-{layer}" for layer in diagnosis.layers)}
+    run = example_run(2, layers=(7,), samples=False)
+    files = write_plots(replace(diagnosis, readout=readout), tmp_path / "plots", run)
+    assert files == plot_files(readout, tmp_path / "plots", run)
+    own = {"verdicts", "layers", "lengths", *(f"cross-talk-{layer}" for layer in diagnosis.layers)}
+    assert set(files) == own | set(steering_plots(run))
     for path in files.values():
         tree = ElementTree.fromstring(path.read_text())
         assert not {each.tag for each in tree.iter()} - {
@@ -91,14 +103,11 @@ def test_the_layers_are_a_line_a_concept_and_their_mean(diagnosis):
 
 def test_the_matrix_has_readouts_in_rows_and_labels_in_columns(diagnosis):
     found = diagnosis.crosstalk[1]
-    boxes = re.findall(
-        r'<rect x="([\d.]+)" y="([\d.]+)" width="15.0" height="15.0" fill="([^"]+)"',
-        "".join(cross_talk_plot(found).drawn),
-    )
-    assert len(boxes) == len(found.order) ** 2
+    cells = boxes(cross_talk_plot(found))
+    assert len(cells) == len(found.order) ** 2
     ordered = found.auroc[list(found.order)][:, list(found.order)]
-    for x, y, colour in boxes:
-        value = float(ordered[round((float(y) - 250) / 16), round((float(x) - 250) / 16)])
+    for x, y, colour in cells:
+        value = float(ordered[round((y - 250) / 16), round((x - 250) / 16)])
         assert colour == SCALE[round(8 * value)]
 
 
