@@ -102,9 +102,11 @@ def test_the_report_of_a_readout_shows_a_run_beside_its_diagnosis(
         "report", "--training-data-dir", workplace / "corpus", "--readout", workplace / "readout.safetensors",
         "--model", tiny_checkpoint("llama"), "--out", tmp_path / "page.html", "--steering",
     )  # fmt: skip
-    code, out, err = run(capsys, *report, finished, "--json")
+    code, out, err = run(capsys, *report, finished, "--plots", tmp_path / "plots", "--json")
     assert code == 0, err
-    assert json.loads(out)["report"] == str(tmp_path / "page.html")
+    files = json.loads(out)
+    assert files["report"] == str(tmp_path / "page.html")
+    assert "<svg" in Path(files["steering-effects"]).read_text()
     page = (tmp_path / "page.html").read_text()
     assert 'id="verdicts"' in page
     assert 'id="doses"' in page
