@@ -1,7 +1,8 @@
 """Which vectors steer best: powers of the activations' covariance between the difference of means and the whitened one.
 
     python benchmarks/writers.py demo-out                # the demo's results, layers 10, 14 and 19, dose .2
-    python benchmarks/writers.py demo-out --layers 14 --tried       # also directions that gradients give
+    python benchmarks/writers.py demo-out --layers 14 --tried       # also directions that gradients and training give
+    python benchmarks/writers.py demo-out --layers 14 --loss 0.17   # each in the dose at which plain texts lose .17
 
 With the covariance S of the training texts' activations (a tenth shrunk to its diagonal) and d the difference of means, S^-a d is
 added at one layer after open prompts, as `steer` does. `t` is a concept's effect on its own words in deviations of shuffled-label
@@ -10,17 +11,22 @@ directions of the same power, and p that of one test a concept. `loss` is what p
 `--tried` also takes the gradient of each text's likelihood for its activation: F^-a g, with the difference g of the gradients'
 means over texts and their covariance F, is the step of natural gradient ascent that makes a concept's texts likelier and the
 others' less likely. And it pulls readers of the next captured layer back through the model. Both are also added to S^-.5 d.
+
+Last, it trains S^-.5 d further, by reference-free preference pairs as RePS does (https://arxiv.org/abs/2505.20809), with a price
+on what neutral texts lose. Shuffled labels are trained in the same way, on the same half of the groups.
 """
 
 import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from inspect import unwrap
 from pathlib import Path
 
 import torch
 from rich.console import Console
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 from amygdala_tl import load_model, load_readout
 from amygdala_tl.api.inputs import corpus_of, store_of
@@ -31,7 +37,8 @@ from amygdala_tl.directions.statistics import gather
 from amygdala_tl.directions.whitening import shrink
 from amygdala_tl.lens.decoder import decoder_of
 from amygdala_tl.lens.model import Lens
-from amygdala_tl.lens.residuals import on_resid_post
+from amygdala_tl.lens.residuals import on_resid_post, run_resid_post
+from amygdala_tl.lens.upper import head, run_above
 from amygdala_tl.readout.dose import plain_tokens
 from amygdala_tl.report.grid import grid
 from amygdala_tl.steering.bench import Bench
@@ -46,6 +53,9 @@ SHRINKAGE = 0.1
 SHUFFLES = 3
 TOKENS = 64
 """Of a text, for gradients."""
+
+PAIR_TOKENS, STEPS, RATE, SHARPNESS, PRICE = 18, 16, 0.004, 10.0, 5.0
+"""Of training: tokens of a text, steps of Adam and their size, sharpness of the preference, and price of neutral texts' loss."""
 
 
 def differences(data: LabelledActivations) -> Tensor:
@@ -109,22 +119,76 @@ def _start(kept: list[Tensor], stream: Tensor) -> Tensor:
     return kept[0]
 
 
-def row(lens: Lens, layer: int, dose: float, name: str, directions: Tensor, concepts: list[str]) -> list[str]:
+class Training:
+    """Texts on which vectors at one layer are trained: the streams of their beginnings, and which of them may be drawn."""
+
+    def __init__(self, lens: Lens, layer: int, texts: Sequence[str], neutral: Sequence[str], groups: Tensor) -> None:
+        self.lens, self.layer = lens, layer
+        ids = [lens.tokenizer(text).input_ids[:PAIR_TOKENS] for text in (*texts, *neutral)]
+        self.tokens = torch.tensor([each + [0] * (PAIR_TOKENS - len(each)) for each in ids])
+        whole = torch.tensor([len(each) == PAIR_TOKENS for each in ids])
+        half = torch.randperm(int(groups.max()) + 1, generator=torch.Generator().manual_seed(5))[groups] % 2 == 0
+        self.drawn = half & whole[: len(texts)]
+        self.neutral = whole.nonzero()[:, 0][whole.nonzero()[:, 0] >= len(texts)]
+        self.streams = torch.cat([run_resid_post(lens.model, some, [layer])[:, :, 0] for some in self.tokens.split(32)])
+        self.vocabulary, places = torch.unique(self.tokens, return_inverse=True)
+        self.places = places.reshape(self.tokens.shape)
+
+    def likelihood(self, rows: Tensor, added: Tensor) -> Tensor:
+        """Mean log-likelihood of texts with a vector added to each, among the tokens of all texts, [text]."""
+        stream = torch.cat([self.streams[rows, :1], self.streams[rows, 1:] + added[:, None]], dim=1)
+        last = unwrap(run_above)(self.lens, stream, self.layer, [self.lens.info.n_layers - 1])[:, 1:-1, 0]
+        logits = unwrap(head)(self.lens, last, self.vocabulary)  # both forbid gradients where they are wrapped
+        return logits.log_softmax(dim=-1).gather(2, self.places[rows, 2:, None]).mean(dim=(1, 2))
+
+    def trained(self, data: LabelledActivations, start: Tensor, amount: float) -> Tensor:
+        """Vectors of the concepts of `data`, from `start` on, [concept, d_model]."""
+        chance = torch.Generator().manual_seed(0)
+        vectors = start.float().clone().requires_grad_()
+        optimiser = torch.optim.Adam([vectors], lr=RATE)
+        classes = [
+            [(of[:, c] & self.drawn).nonzero()[:, 0] for c in range(len(start))]
+            for of in (data.positive, data.negative)
+        ]
+        for _ in range(STEPS):
+            plus, minus, neutral = (
+                torch.stack([rows[torch.randint(len(rows), (), generator=chance)] for rows in each])
+                for each in (*classes, [self.neutral] * len(start))
+            )
+            with torch.no_grad():
+                before = self.likelihood(neutral, torch.zeros_like(vectors))
+            with torch.enable_grad():
+                add = amount * vectors / vectors.norm(dim=-1, keepdim=True)
+                up, other_up = self.likelihood(plus, add), self.likelihood(minus, add)
+                down, other_down = self.likelihood(plus, -add), self.likelihood(minus, -add)
+                preferred = logsigmoid(SHARPNESS * (up - other_up)) + logsigmoid(SHARPNESS * (other_down - down))
+                optimiser.zero_grad()
+                (PRICE * (before - self.likelihood(neutral, add)) - preferred).sum().backward()
+            optimiser.step()
+        return units(vectors.detach().double())
+
+
+def row(
+    lens: Lens, layer: int, dose: float, at_loss: float | None, name: str, directions: Tensor, concepts: list[str]
+) -> list[str]:
     """What some directions do at one layer; those of the concepts first, then those of shuffled labels."""
     directions, many = directions.float(), len(concepts)
-    amount = dose * mean_norms(decoder_of(lens), [layer])[layer]
+    norm, plain = mean_norms(decoder_of(lens), [layer])[layer], Bench(lens, layer, plain_tokens(lens.tokenizer))
 
     def edits(rows: slice) -> dict[int, list[Add]]:
-        return {layer: [Add(directions[rows], amount=amount, where=NOT_FIRST)]}
+        return {layer: [Add(directions[rows], amount=dose * norm, where=NOT_FIRST)]}
 
+    loss = plain.damage(many, edits).loss
+    for _ in range(0 if at_loss is None else 3):  # the loss grows with the square of the dose or a little faster
+        dose *= (at_loss / float(loss.mean())) ** 0.4
+        loss = plain.damage(many, edits).loss
     words = concept_words(lens.tokenizer, concepts)
     effects = Bench(lens, layer, open_prompts(lens.tokenizer)).word_shift(words, len(directions), edits)[0].mean(dim=1)
-    loss = Bench(lens, layer, plain_tokens(lens.tokenizer)).damage(many, edits).loss
     own, null = effects[:many].diagonal(), effects[many:].T
     t, p = pooled_p_values(own[:, None], null[:, None])
     steer = int((holm_over_cells(p) <= 0.05).sum())
     return [
-        str(layer), name, f"{own.mean():.3f}", f"{null.std(dim=1).mean():.3f}", f"{t.mean():.2f}",
+        str(layer), name, f"{dose:.3f}", f"{own.mean():.3f}", f"{null.std(dim=1).mean():.3f}", f"{t.mean():.2f}",
         str(int((t > 3).sum())), str(steer), f"{loss.mean():.3f}",
     ]  # fmt: skip
 
@@ -135,6 +199,7 @@ def main() -> None:
     parser.add_argument("results", type=Path, help="folder of `amygdala-tl demo`")
     parser.add_argument("--layers", default="10,14,19")
     parser.add_argument("--dose", type=float, default=0.2)
+    parser.add_argument("--loss", type=float, help="take each row's dose at which plain texts lose this on average")
     parser.add_argument("--tried", action="store_true")
     arguments = parser.parse_args()
     readout = load_readout(arguments.results / "readout.safetensors")
@@ -163,13 +228,18 @@ def main() -> None:
             yield f"S^-{power:g} d of {above}, pulled back", units(back)
             yield "S^.5 of that", units(back @ metric(data, 0.5))
             yield "S^-.5 d + half of that", units(half + units(back @ metric(data, 0.5)) / 2)
+        neutral = [text.text for text in corpus.texts if text.split == "train" and text.neutral]
+        training = Training(lens, layer, [texts[each] for each in ids], neutral, data.groups)
+        starts, amount = half.split(len(readout.concepts)), 0.2 * mean_norms(decoder_of(lens), [layer])[layer]
+        pairs = zip(shuffled(data), starts, strict=True)
+        yield "S^-.5 d, trained", torch.cat([training.trained(each, start, amount) for each, start in pairs])
 
-    headings = ["mean effect, nats", "deviation of shuffled", "mean t", "t > 3", "steer", "loss, nats a token"]
-    table = grid(["layer", "direction"], headings, title=f"{len(readout.concepts)} concepts, dose {arguments.dose:g}")
+    headings = ["dose", "mean effect, nats", "deviation of shuffled", "mean t", "t > 3", "steer", "loss, nats a token"]
+    table = grid(["layer", "direction"], headings, title=f"{len(readout.concepts)} concepts")
     for layer in map(int, arguments.layers.split(",")):
         arms = [(f"S^-{power:g} d", writers(at(layer), power)) for power in POWERS]
         for name, directions in [*arms, *(tried(layer) if arguments.tried else ())]:
-            table.add_row(*row(lens, layer, arguments.dose, name, directions, list(readout.concepts)))
+            table.add_row(*row(lens, layer, arguments.dose, arguments.loss, name, directions, list(readout.concepts)))
     Console(width=120).print(table)
 
 
