@@ -106,13 +106,15 @@ def made_up(rate: float) -> Starlette:
     return Starlette(routes=[*routes, Route("/v1/chat/completions", chat, methods=["POST"]), *page_routes("/")])
 
 
-def ask(page: Page, url: str, most: int) -> None:
-    """Open the page, and send a message."""
+def ask(page: Page, url: str, most: int) -> float:
+    """Open the page, and send a message; returns when."""
     page.goto(url)
     page.locator("#send:enabled").wait_for()
     page.locator("#most").fill(str(most))
     page.locator("#draft").fill("How was your day?")
+    start = time.monotonic()
     page.locator("#draft").press("Enter")
+    return start
 
 
 def first_token(page: Page) -> None:
@@ -121,8 +123,7 @@ def first_token(page: Page) -> None:
     took = []
     with running_app(readout_app(a_readout(lens.info.d_model), lens)) as url:
         for _ in range(5):
-            ask(page, url, 4)
-            start = time.monotonic()
+            start = ask(page, url, 4)
             page.locator(".message:nth-child(2) .tok[style]").first.wait_for()
             took.append(time.monotonic() - start)
             page.locator("#messages[aria-busy='false']").wait_for()

@@ -20,9 +20,11 @@ def refuse_other_size(readout: Readout, *, model: str, n_layers: int, hidden_siz
 
 def refuse_engine(config: Any) -> None:
     """Raise `ModelError` if vLLM's configuration is one that readouts do not support."""
+    drafted = None if config.speculative_config is None else config.speculative_config.method
     for wrong, what in (
         (config.parallel_config.pipeline_parallel_size > 1, "pipeline parallelism"),
-        (config.speculative_config is not None, "speculative decoding"),
+        (drafted not in (None, "ngram"), f"speculative decoding by {drafted}"),
+        (drafted is not None and config.use_v2_model_runner, "speculative decoding with model runner V2"),
         (getattr(config.parallel_config, "enable_dbo", False), "dual batch overlap"),
         (config.model_config.runner_type != "generate", "a pooling model"),
     ):
@@ -48,6 +50,7 @@ def refuse_to_steer(config: Any) -> None:
         (parallel.tensor_parallel_size > 1, "tensor parallelism", "serve on one device"),
         (parallel.data_parallel_size > 1, "data parallelism", "serve with one engine"),
         (config.use_v2_model_runner, "model runner V2", "set VLLM_USE_V2_MODEL_RUNNER=0"),
+        (config.speculative_config is not None, "speculative decoding", "serve without it"),
     ):
         if wrong:
             raise ModelError("steering does not support this yet", got=what, remedy=f"{remedy}, or leave {STEER} unset")

@@ -24,6 +24,7 @@ from amygdala_tl.vllm.unlike import why_unlike
 
 if TYPE_CHECKING:
     from amygdala_tl.vllm.receiver import Receiver
+    from amygdala_tl.vllm.traces import Traces
 
 _REASON = "readout_reason"
 
@@ -31,8 +32,8 @@ _CALL: ContextVar[dict[int, Entry] | None] = ContextVar("readout_call", default=
 """Sequences of the call of `generate` that runs in this context, by choice. A client's request id cannot tell calls apart."""
 
 
-def install_in_engine_client(receiver: "Receiver") -> None:
-    """Let the outputs of the asynchronous engine carry the readouts of their tokens."""
+def install_in_engine_client(receiver: "Receiver", traces: "Traces | None") -> None:
+    """Let the outputs of the asynchronous engine carry the readouts of their tokens, and `traces` the strongest concepts."""
     from vllm.v1.engine.async_llm import AsyncLLM
     from vllm.v1.engine.output_processor import OutputProcessor
 
@@ -65,22 +66,26 @@ def install_in_engine_client(receiver: "Receiver") -> None:
                     for output in result.outputs:
                         with receiver.failures.noted("answer"):
                             if entry := own.get(output.index):
-                                await _attach(receiver, entry, output, delta)
+                                await _attach(receiver, traces, entry, output, delta)
                     yield result
         finally:
             with receiver.failures.noted("answer"):
                 for entry in own.values():
+                    if traces is not None:
+                        traces.write(entry)  # of a client that left before it had the last token
                     receiver.collector.store.drop(entry.engine_id)
 
     OutputProcessor.add_request = and_open
     AsyncLLM.generate = and_read
 
 
-async def _attach(receiver: "Receiver", entry: Entry, output: Any, delta: bool) -> None:
+async def _attach(receiver: "Receiver", traces: "Traces | None", entry: Entry, output: Any, delta: bool) -> None:
     """Attach to an output the readouts of its tokens."""
     output.readout = await receiver.collector.of_output(entry, list(output.token_ids), output.text, delta=delta)
     output.readout_entry = entry
     if output.finish_reason is not None:
+        if traces is not None:
+            traces.write(entry)
         receiver.collector.store.finish(entry.engine_id)
 
 

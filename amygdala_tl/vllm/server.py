@@ -17,6 +17,7 @@ from amygdala_tl.vllm.refusals import refuse_server
 from amygdala_tl.vllm.settings import KEY, SOCKET, STREAM_TEXT, Settings
 from amygdala_tl.vllm.startup import refuse_other_model
 from amygdala_tl.vllm.steers import Steers, refuse_steering
+from amygdala_tl.vllm.traces import Traces
 
 logger = logging.getLogger("vllm.amygdala_tl")
 
@@ -95,7 +96,10 @@ def _install(settings: Settings, receiver: Receiver) -> None:
 
     launcher.attach_endpoint_plugins = and_readouts
     app_state.init_endpoint_plugins_state = and_check
-    install_in_engine_client(receiver)
+    traces = Traces(collector.readout, receiver.failures) if settings.traces else None
+    if traces is not None:
+        traces.install(collector.store.running.__contains__)
+    install_in_engine_client(receiver, traces)
     install_in_endpoints(receiver)
     if steers is None:
         refuse_steering()

@@ -21,6 +21,7 @@ ALERTS = "VLLM_READOUT_ALERTS"
 WEBHOOK = "VLLM_READOUT_ALERT_WEBHOOK"
 METRICS_CONCEPTS = "VLLM_READOUT_METRICS_CONCEPTS"
 STEER = "VLLM_READOUT_STEER"
+TRACES = "VLLM_READOUT_TRACES"
 SOCKET = "AMYGDALA_TL_READOUT_SOCKET"
 """Address to which engine processes send their rows. A serving process sets it before it starts them, and they inherit it."""
 
@@ -38,6 +39,7 @@ class Settings:
         webhook: address that gets the events of alerts.
         metrics_concepts: names of concepts with metrics of their own.
         steers: let requests edit the residual stream.
+        traces: put the strongest concepts into the spans of vLLM's traces.
     """
 
     vectors: Path
@@ -49,6 +51,7 @@ class Settings:
     webhook: str | None = field(default=None, repr=False)
     metrics_concepts: tuple[str, ...] = ()
     steers: bool = False
+    traces: bool = False
 
     def load(self) -> Readout:
         """Load the bundle; raises as `load_readout`."""
@@ -86,6 +89,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings | No
         webhook=environment.get(WEBHOOK) or None,
         metrics_concepts=tuple(name for name in environment.get(METRICS_CONCEPTS, "").split(",") if name.strip()),
         steers=_is_on(environment.get(STEER)),
+        traces=_is_on(environment.get(TRACES)),
     )
 
 

@@ -3,9 +3,10 @@
 This module does not import vLLM.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -29,6 +30,29 @@ def starts_of_step(scheduler_output: Any) -> dict[str, int]:
 
 
 def ends_of_step(scheduler_output: Any) -> list[tuple[str, int]]:
-    """Return (request id, position after its last token of this step)."""
-    counts = scheduler_output.num_scheduled_tokens
-    return [(name, start + counts.get(name, 0)) for name, start in starts_of_step(scheduler_output).items()]
+    """Return (request id, position after its last token of this step that is sure to remain)."""
+    counts, drafts = scheduler_output.num_scheduled_tokens, scheduler_output.scheduled_spec_decode_tokens
+    starts = starts_of_step(scheduler_output)
+    return [(name, start + counts.get(name, 0) - len(drafts.get(name, ()))) for name, start in starts.items()]
+
+
+def accepted_rows(
+    requests: Sequence[tuple[str, int]], drafts: Mapping[str, Sequence[int]], output: Any
+) -> tuple[list[tuple[str, int]], Tensor]:
+    """Return what the sampler leaves of a step with drafts: (request id, number of rows), and the places of these rows.
+
+    Args:
+        requests: as `rows_of_step` returns them; a request's drafts are its last rows.
+        drafts: request id -> drafted tokens.
+        output: of the runner. A request has sampled one token more than it has accepted drafts.
+    """
+    kept, places, start = list[tuple[str, int]](), list[int](), 0
+    for name, count in requests:
+        left = count
+        if name in drafts:
+            sampled = output.sampled_token_ids[output.req_id_to_index[name]]
+            left += max(len(sampled) - 1, 0) - len(drafts[name])
+        kept.append((name, left))
+        places += range(start, start + left)
+        start += count
+    return kept, torch.tensor(places)

@@ -14,7 +14,7 @@ from amygdala_tl.vllm.refusals import refuse_engine, refuse_other_size, refuse_t
 from amygdala_tl.vllm.sender import Sender
 from amygdala_tl.vllm.settings import SOCKET, Settings
 from amygdala_tl.vllm.steering import Steering
-from amygdala_tl.vllm.steps import ends_of_step, rows_of_step
+from amygdala_tl.vllm.steps import accepted_rows, ends_of_step, rows_of_step
 
 logger = logging.getLogger("vllm.amygdala_tl")
 
@@ -82,7 +82,8 @@ def hook_model(worker: Any, settings: Settings, address: str) -> None:
 def _watch_steps(
     runner: Any, projection: Projection, steering: Steering | None, sender: Sender, failures: Failures
 ) -> None:
-    execute_model = runner.execute_model
+    execute_model, sample_tokens = runner.execute_model, runner.sample_tokens
+    waiting: list[tuple[Any, ...]] = []  # the rows of a step with drafts, until the sampler has accepted some
 
     @functools.wraps(execute_model)
     def and_send(scheduler_output: Any, *args: Any, **kwargs: Any) -> Any:
@@ -93,11 +94,29 @@ def _watch_steps(
                 requests, positions = rows_of_step(runner, scheduler_output)
                 if steering is not None:
                     steering.keep_norms(runner, requests)
-                sender.send(requests, positions, projection.first(len(positions)))
+                rows = requests, positions, projection.first(len(positions))
+                if drafts := scheduler_output.scheduled_spec_decode_tokens:
+                    waiting.append((scheduler_output, drafts, *rows))
+                else:
+                    sender.send(*rows)
             except Exception as cause:
                 failures.note("engine", cause)
                 with failures.noted("engine"):
                     sender.lose(ends_of_step(scheduler_output))
         return result
 
-    runner.execute_model = and_send
+    @functools.wraps(sample_tokens)
+    def and_send_accepted(*args: Any, **kwargs: Any) -> Any:
+        output = sample_tokens(*args, **kwargs)
+        while waiting:
+            scheduler_output, drafts, requests, positions, scores = waiting.pop()
+            try:
+                kept, places = accepted_rows(requests, drafts, output)
+                sender.send(kept, positions[places], scores[places])
+            except Exception as cause:
+                failures.note("engine", cause)
+                with failures.noted("engine"):
+                    sender.lose(ends_of_step(scheduler_output))
+        return output
+
+    runner.execute_model, runner.sample_tokens = and_send, and_send_accepted

@@ -82,7 +82,8 @@ def test_every_command_and_option_exists(where, command):
     while "=" in words[0]:
         from amygdala_tl.vllm import settings
 
-        assert words.pop(0).split("=")[0] in (settings.VECTORS, settings.MANIFEST, settings.ALERTS)
+        known = (settings.VECTORS, settings.MANIFEST, settings.ALERTS, settings.TRACES)
+        assert words.pop(0).split("=")[0] in known
     CHECKS[words[0]](words[1:])
 
 

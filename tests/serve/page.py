@@ -85,6 +85,13 @@ def steer_again(page, concept, layer):
     assert f"steered: add {concept} at {layer}, 0.6" in page.locator(".message").nth(1).inner_text()
 
 
+def compare(page, way, words="How are you?"):
+    """Send a message that is answered twice."""
+    page.get_by_label("Compare with").select_option(way)
+    page.locator("#draft").fill(words)
+    page.get_by_role("button", name="Compare").click()
+
+
 def tokens(page, message):
     return page.locator(".message").nth(message).locator(".tok")
 

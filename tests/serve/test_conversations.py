@@ -3,7 +3,7 @@
 import json
 
 from tests.report.chromium import OVERFLOWING, needs_chromium
-from tests.serve.page import answered, colours, send, tokens
+from tests.serve.page import answered, colours, compare, send, tokens
 
 pytestmark = needs_chromium
 
@@ -75,27 +75,26 @@ def test_scores_of_the_oldest_tokens_go_first_when_the_tab_has_no_room_and_all_w
     assert texts(page) == [text.replace("\u21b5", "") for text in before]
 
 
-def compare(page, way, words="How are you?"):
-    page.get_by_label("Compare with").select_option(way)
-    page.locator("#draft").fill(words)
-    page.get_by_role("button", name="Compare").click()
-
-
 def test_two_doses_answer_side_by_side_and_the_conversation_goes_on_with_the_chosen_one(visit, url):
     page = visit(url)
     page.locator("#send:enabled").wait_for()
     compare(page, "no steering")
     page.locator("#said", has_text="set a dose").wait_for()
     page.get_by_role("button", name="Steer a concept").click()
-    page.get_by_role("group", name="Steer").get_by_role("slider").fill("0.6")
-    compare(page, "no steering")
+    steer = page.get_by_role("group", name="Steer")
+    steer.get_by_role("slider").fill("0.6")
+    page.get_by_label("Compare with").select_option("other doses")
+    assert steer.get_by_role("slider").count() == 2
+    for _ in range(9):
+        steer.get_by_label("Dose of answer B").press("ArrowLeft")
+    compare(page, "other doses")
     answered(page)
     sides = [page.get_by_role("group", name=name) for name in ("Answer A", "Answer B")]
     boxes = [side.bounding_box() for side in sides]
     assert boxes[0]["y"] == boxes[1]["y"]
     assert boxes[0]["x"] + boxes[0]["width"] <= boxes[1]["x"]
     assert "steered: add awe at 14, 0.6" in sides[0].inner_text()
-    assert "not steered" in sides[1].inner_text()
+    assert "steered: add awe at 14, -0.45" in sides[1].inner_text()
     assert all(side.locator(".tok:not(.none)").count() == 6 for side in sides)
     page.get_by_label("Unit").select_option("raw")
     assert texts(page)[1] != texts(page)[2]
@@ -118,10 +117,14 @@ def test_two_doses_answer_side_by_side_and_the_conversation_goes_on_with_the_cho
     page.get_by_role("button", name="Undo choice").click()
     assert len(texts(page)) == 3
     page.get_by_role("button", name="Go on with B").press("Enter")
-    page.locator("#draft").fill("And now?")
+    page.locator("#most").fill("4")
+    page.get_by_role("button", name="Steer a concept").click()
     with page.expect_request("**/v1/chat/completions") as asked:
-        page.locator("#draft").press("Enter")
+        compare(page, "no steering", "And now?")
     assert asked.value.post_data_json["messages"][1]["content"] == second.replace("\u21b5", "")
+    assert steer.get_by_role("slider").count() == 1
+    answered(page)
+    assert "not steered" in sides[1].inner_text()
 
 
 def test_two_seeds_stand_below_one_another_on_a_phone_and_are_saved(visit, url, tmp_path):

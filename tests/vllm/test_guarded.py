@@ -1,10 +1,13 @@
-"""A server with adapters, several keys and another server around it: which scores there are, and who may read them."""
+"""A server with adapters, keys, traces and another server around it: which scores there are, and who gets them."""
 
 import base64
 import io
 import json
 import re
 import threading
+import time
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import numpy as np
@@ -43,9 +46,38 @@ def write_adapter(folder):
     return folder
 
 
+@contextmanager
+def collector_of_traces():
+    """An OTLP collector on loopback: its address, and the spans that have come."""
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+    spans = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            said = ExportTraceServiceRequest.FromString(self.rfile.read(int(self.headers["Content-Length"])))
+            spans.extend(span for of in said.resource_spans for each in of.scope_spans for span in each.spans)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
+        threading.Thread(target=listening.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{listening.server_port}/v1/traces", spans
+        listening.shutdown()
+
+
 @pytest.fixture(scope="module")
-def server(served_checkpoint, tmp_path_factory):
-    """A server with an adapter and both keys, started from a process that has another server's socket in its environment."""
+def traced():
+    with collector_of_traces() as both:
+        yield both
+
+
+@pytest.fixture(scope="module")
+def server(served_checkpoint, tmp_path_factory, traced):
+    """A server with an adapter, both keys and traces, started from a process with another server's socket in its environment."""
     folder = tmp_path_factory.mktemp("guarded")
     checkpoint = served_checkpoint("llama")
     bundle = write_bundle(folder / "r.safetensors", d_model=64, layers=(1, 3))
@@ -60,10 +92,13 @@ def server(served_checkpoint, tmp_path_factory):
         "--max-lora-rank",
         "8",
         "--enable-prompt-embeds",
+        "--otlp-traces-endpoint",
+        traced[0],
     )
     with vllm_server(
         *SHORT_SERVER, *arguments, "--api-key", SERVER_KEY, bundle=bundle, model=checkpoint,
         VLLM_READOUT_KEY=KEY, AMYGDALA_TL_READOUT_SOCKET="ipc:///another/servers/rows",
+        VLLM_READOUT_TRACES="1", OTEL_EXPORTER_OTLP_TRACES_PROTOCOL="http/protobuf", OTEL_BSP_SCHEDULE_DELAY="100",
     ) as running:  # fmt: skip
         yield running
 
@@ -97,6 +132,38 @@ def test_an_adapter_gets_no_scores_and_is_told_why(server, path):
     assert set(kept["sequences"][0]["readout"]) == {None}
     (choice,) = server.client.post("/v1/completions", json=ASK).json()["choices"]
     assert None not in choice["readout"], "the base model's scores go on"
+
+
+def test_the_span_of_a_request_has_the_strongest_concepts_of_the_answer_and_ends_with_it(server, traced):
+    with readout_client(server.url, token=KEY) as client:
+        served = client.manifest()
+    parent = {"traceparent": f"00-{'5' * 32}-{'7' * 16}-01"}
+
+    def ask(span_of, **more):
+        answer = server.client.post("/v1/completions", json=ASK | more, headers=parent | {"X-Request-Id": span_of})
+        deadline = time.monotonic() + 30
+        while True:
+            for span in traced[1]:
+                said = {each.key: each.value for each in span.attributes}
+                if span.name == "llm_request" and span_of in said["gen_ai.request.id"].string_value:
+                    return answer.json()["choices"], span, said
+            assert time.monotonic() < deadline, "no span has come"
+            time.sleep(0.05)
+
+    (choice,), span, said = ask("plain")
+    z = served.combined.z(np.asarray(choice["readout"], dtype=np.float32).mean(axis=0), tokens=5)
+    order = np.argsort(-z)
+    assert [one.string_value for one in said["amygdala_tl.concepts"].array_value.values] == [
+        served.concepts[one] for one in order
+    ]
+    found = [one.double_value for one in said["amygdala_tl.z"].array_value.values]
+    np.testing.assert_allclose(found, z[order], atol=2e-3)
+    took = (span.end_time_unix_nano - span.start_time_unix_nano) / 1e9
+    assert took == pytest.approx(said["gen_ai.latency.e2e"].double_value, abs=0.05)
+    assert (span.trace_id.hex(), span.parent_span_id.hex()) == ("5" * 32, "7" * 16)
+    _, _, said = ask("adapted", model="adapted")
+    assert "gen_ai.usage.completion_tokens" in said
+    assert not [name for name in said if name.startswith("amygdala_tl")]
 
 
 def test_a_prompt_of_embeddings_gets_no_scores_and_is_told_why(server):

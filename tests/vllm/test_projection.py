@@ -1,6 +1,7 @@
 """The projection in decoder layers, eager and compiled, and what refuses to be hooked or served."""
 
 import json
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -13,9 +14,10 @@ from amygdala_tl.routes.rows import Fragment
 from amygdala_tl.routes.store import Entry
 from amygdala_tl.vllm import mapping
 from amygdala_tl.vllm.projection import Projection, raise_failures
-from amygdala_tl.vllm.refusals import refuse_other_size, refuse_server
+from amygdala_tl.vllm.refusals import refuse_engine, refuse_other_size, refuse_server
 from amygdala_tl.vllm.responses import Pending, with_pending
 from amygdala_tl.vllm.settings import read_settings
+from amygdala_tl.vllm.steps import accepted_rows
 from tests.vllm.bundles import write_bundle
 
 D = 8
@@ -137,7 +139,7 @@ def test_another_size_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("more", "what"),
     [
-        ({"speculative_config": "ngram"}, "speculative decoding"),
+        ({"speculative_config": SimpleNamespace(method="eagle")}, "speculative decoding by eagle"),
         ({"pipeline_parallel_size": 2}, "pipeline parallelism"),
         ({"enable_dbo": True}, "dual batch overlap"),
         ({"runner_type": "pooling"}, "a pooling model"),
@@ -147,11 +149,34 @@ def test_a_worker_refuses_an_engine_that_readouts_do_not_support(more, what, tmp
     from amygdala_tl.vllm.worker import hook_model
 
     said = {"speculative_config": None, "pipeline_parallel_size": 1, "enable_dbo": False, "runner_type": "generate"}
-    config = SimpleNamespace(**said | more)
+    config = SimpleNamespace(use_v2_model_runner=False, **said | more)
     config.parallel_config = config.model_config = config
     named = {f"VLLM_READOUT_{name}": str(tmp_path / "missing") for name in ("VECTORS", "MANIFEST")}
     with pytest.raises(ModelError, match=f"readouts do not support this yet .*{what}"):
         hook_model(SimpleNamespace(vllm_config=config), read_settings(named), "ipc://nowhere")
+
+
+@pytest.mark.parametrize(("v2", "what"), [(False, None), (True, "with model runner V2")])
+def test_drafts_by_ngram_are_taken_from_model_runner_v1_alone(v2, what):
+    config = SimpleNamespace(speculative_config=SimpleNamespace(method="ngram"), use_v2_model_runner=v2)
+    config.parallel_config = SimpleNamespace(pipeline_parallel_size=1)
+    config.model_config = SimpleNamespace(runner_type="generate")
+    with pytest.raises(ModelError, match=what) if what else nullcontext():
+        refuse_engine(config)
+
+
+def test_the_rows_of_drafts_are_kept_as_far_as_the_sampler_accepts_them():
+    requests, drafts = (
+        [("prompt", 3), ("some", 4), ("all", 3), ("none", 2)],
+        {"some": [5] * 3, "all": [5] * 2, "none": [5]},
+    )
+    sampled = {"none": [7], "some": [5, 7], "all": [5, 5, 7], "prompt": []}
+    output = SimpleNamespace(
+        sampled_token_ids=list(sampled.values()), req_id_to_index={name: at for at, name in enumerate(sampled)}
+    )
+    kept, places = accepted_rows(requests, drafts, output)
+    assert kept == [("prompt", 3), ("some", 2), ("all", 3), ("none", 1)]
+    assert places.tolist() == [0, 1, 2, 3, 4, 7, 8, 9, 10]
 
 
 def test_several_serving_processes_and_names_that_clients_choose_are_refused():

@@ -27,9 +27,10 @@ def test_a_key_does_not_show_in_messages_and_one_that_no_header_carries_is_refus
 
 
 @pytest.mark.parametrize(("value", "on"), [("1", True), ("true", True), ("0", False), ("", False), ("off", False)])
-def test_text_is_shown_and_requests_steer_only_where_it_is_asked_for(value, on):
+def test_text_is_shown_requests_steer_and_spans_name_concepts_only_where_it_is_asked_for(value, on):
     assert read_settings(ON | {"VLLM_READOUT_STREAM_TEXT": value}).with_text is on
     assert read_settings(ON | {"VLLM_READOUT_STEER": value}).steers is on
+    assert read_settings(ON | {"VLLM_READOUT_TRACES": value}).traces is on
 
 
 @pytest.mark.parametrize("wrong", ["", "any", "nan", "inf", "0", "-1"])

@@ -155,12 +155,14 @@ def test_a_bundle_without_erasures_projects_out_the_direction_that_reads(readout
         ({"tensor_parallel_size": 2}, "tensor parallelism"),
         ({"data_parallel_size": 2}, "data parallelism"),
         ({"v2": True}, "VLLM_USE_V2_MODEL_RUNNER=0"),
+        ({"drafts": "ngram"}, "speculative decoding"),
         ({}, None),
     ],
 )
 def test_setups_that_steering_does_not_support_are_refused(more, what):
-    said = {"tensor_parallel_size": 1, "data_parallel_size": 1, "v2": False} | more
-    config = SimpleNamespace(parallel_config=SimpleNamespace(**said), use_v2_model_runner=said["v2"])
+    said = {"tensor_parallel_size": 1, "data_parallel_size": 1, "v2": False, "drafts": None} | more
+    parallel, drafts = SimpleNamespace(**said), said["drafts"]
+    config = SimpleNamespace(parallel_config=parallel, use_v2_model_runner=said["v2"], speculative_config=drafts)
     with pytest.raises(ModelError, match=what) if what else nullcontext():
         refuse_to_steer(config)
 

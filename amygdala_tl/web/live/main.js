@@ -57,7 +57,7 @@ const conversation = chat(byId("messages"), { look, resend, regenerate, pick });
 const scale = colours();
 const chart = bars({ choose, follow });
 const steering = steers();
-const compared = comparison();
+const compared = comparison(steering.offerSecond);
 const keepInView = followEnd(byId("compose"));
 const server = connection({ arrived, busy: () => running !== null });
 
@@ -358,7 +358,8 @@ byId("draft").addEventListener("keydown", (event) => {
   compose.requestSubmit();
 });
 byId("compare").addEventListener("click", () => {
-  if (compose.reportValidity()) ask(() => compared.runs(steering.list(), Number(input("temperature").value)));
+  const runs = () => compared.runs(steering.list(), steering.second(), Number(input("temperature").value));
+  if (compose.reportValidity()) ask(runs);
 });
 byId("stop").addEventListener("click", () => running?.abort());
 byId("sides").addEventListener("change", () => {

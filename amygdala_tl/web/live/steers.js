@@ -14,18 +14,39 @@ const kinds = (erases) => [
   ["erase", erases ? "erase" : "project out (a new probe still reads it)"],
 ];
 
+/** An edit, and its dose in the second of two answers. @typedef {{ first: Steer, second: number }} Edit */
+
+/** A slider for a dose, and what says it again. @type {(name: string, value: number, steer: Steer, set: (dose: number) => void) => [HTMLElement, () => void]} */
+function doseSlider(name, value, steer, set) {
+  const slider = el("input", { type: "range", min: -MOST, max: MOST, step: STEP });
+  slider.value = String(value);
+  const control = field("", slider);
+  control.classList.add("dose");
+  const say = () => {
+    slider.disabled = steer.kind === "erase";
+    const label = /** @type {HTMLElement} */ (control.firstElementChild);
+    label.textContent = steer.kind === "erase" ? `${name}: none` : `${name} ${signed(Number(slider.value), 2)}`;
+  };
+  slider.addEventListener("input", () => {
+    set(Number(slider.value));
+    say();
+  });
+  say();
+  return [control, say];
+}
+
 /** The edits that the page's controls describe. */
 export function steers() {
   const box = byId("steers");
   const button = /** @type {HTMLButtonElement} */ (byId("add-steer"));
-  /** @type {Steer[]} */
+  /** @type {Edit[]} */
   let list = [];
   /** @type {{ concepts: string[], layers: number[], concept: () => string, erases: boolean }} */
   let known = { concepts: [], layers: [], concept: () => "", erases: false };
 
   button.addEventListener("click", () => {
     const middle = known.layers[Math.floor(known.layers.length / 2)];
-    list.push({ concept: known.concept(), layer: middle, dose: 0.2, kind: "add" });
+    list.push({ first: { concept: known.concept(), layer: middle, dose: 0.2, kind: "add" }, second: 0 });
     draw();
     /** @type {HTMLElement | null} */ (box.querySelector(".steer:last-child select"))?.focus();
   });
@@ -34,25 +55,19 @@ export function steers() {
     box.replaceChildren(...list.map(form));
   }
 
-  /** @param {Steer} steer */
-  function form(steer) {
+  /** @param {Edit} edit */
+  function form(edit) {
+    const steer = edit.first;
     const names = known.concepts.toSorted((a, b) => a.localeCompare(b));
-    const slider = el("input", { type: "range", min: -MOST, max: MOST, step: STEP });
-    slider.value = String(steer.dose);
-    const dose = field("", slider);
-    const label = /** @type {HTMLElement} */ (dose.firstElementChild);
-    const say = () => {
-      slider.disabled = steer.kind === "erase";
-      label.textContent = steer.kind === "erase" ? "Dose: none" : `Dose ${signed(steer.dose, 2)}`;
-    };
-    slider.addEventListener("input", () => {
-      steer.dose = Number(slider.value);
-      say();
+    const [dose, say] = doseSlider("Dose", steer.dose, steer, (chosen) => {
+      steer.dose = chosen;
     });
-    dose.classList.add("dose");
-    say();
+    const [second, sayAgain] = doseSlider("Dose of answer B", edit.second, steer, (chosen) => {
+      edit.second = chosen;
+    });
+    second.classList.add("second");
     const remove = () => {
-      list = list.filter((each) => each !== steer);
+      list = list.filter((each) => each !== edit);
       draw();
       button.focus();
     };
@@ -74,9 +89,11 @@ export function steers() {
         picker(kinds(known.erases), steer.kind, (kind) => {
           Object.assign(steer, { kind });
           say();
+          sayAgain();
         }),
       ),
       dose,
+      second,
       el("button", { type: "button", onclick: remove }, "Remove"),
     );
   }
@@ -90,10 +107,14 @@ export function steers() {
      */
     reset(concepts, layers, concept, erases) {
       known = { concepts, layers, concept, erases };
-      list = list.filter((steer) => concepts.includes(steer.concept) && layers.includes(steer.layer));
+      list = list.filter(({ first }) => concepts.includes(first.concept) && layers.includes(first.layer));
       button.disabled = false;
       draw();
     },
-    list: () => list.map((steer) => ({ ...steer })),
+    list: () => list.map(({ first }) => ({ ...first })),
+    /** The same with the doses of the second of two answers. */
+    second: () => list.map(({ first, second }) => ({ ...first, dose: second })),
+    /** Show the sliders of the second answer's doses, or not. @param {boolean} on */
+    offerSecond: (on) => box.classList.toggle("two", on),
   };
 }
