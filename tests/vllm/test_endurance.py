@@ -21,6 +21,7 @@ pytestmark = pytest.mark.needs_vllm
 
 NGRAM = {"method": "ngram", "num_speculative_tokens": 3, "prompt_lookup_max": 3, "prompt_lookup_min": 1}
 LAYERS = (1, 3)
+SERVER = (*TINY_SERVER, "--max-num-batched-tokens", "64")
 REQUESTS = 200
 AT_ONCE = 16
 WORDS = [
@@ -51,9 +52,8 @@ def bundle(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(served_checkpoint, bundle):
-    """A tiny model that is served without a prefix cache, so that every position has a row, and with drafts of tokens."""
-    arguments = (*TINY_SERVER, "--max-num-batched-tokens", "64", "--speculative-config", json.dumps(NGRAM))
-    with vllm_server(*arguments, bundle=bundle, model=served_checkpoint("llama")) as running:
+    """A tiny model that is served without a prefix cache, so that every position has a row."""
+    with vllm_server(*SERVER, bundle=bundle, model=served_checkpoint("llama")) as running:
         yield running
 
 
@@ -145,37 +145,6 @@ def test_a_request_is_counted_by_its_positions(server):
     assert all(
         value == 0 for name, value in after.items() if name.startswith(("failures_total", "positions_missing_total"))
     )
-
-
-def test_drafts_that_are_accepted_have_their_scores_and_rejected_ones_leave_none(server, served_checkpoint, bundle):
-    model = AutoModelForCausalLM.from_pretrained(served_checkpoint("llama"), dtype=torch.float32).eval()
-    vectors = load_readout(bundle).vectors
-
-    def one(number):
-        answer = server.client.post("/v1/completions", json=ask(number, 40, return_token_ids=True)).json()
-        return answer, server.client.get(f"/v1/readout/{answer['id']}").json()
-
-    before = server.metrics()["tokens_read_total"]
-    with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(one, range(8)))
-    read = server.metrics()["tokens_read_total"] - before
-    lines = [line.rsplit(" ", 1) for line in server.client.get("/metrics").text.splitlines() if "spec_decode" in line]
-    counted = {name.split("{")[0]: float(value) for name, value in lines if not name.startswith("#")}
-    drafted, accepted = (counted[f"vllm:spec_decode_num_{what}_tokens_total"] for what in ("draft", "accepted"))
-    past = NGRAM["num_speculative_tokens"] * len(found)  # drafts that are accepted behind the end of an answer
-    positions = sum(answer["usage"]["total_tokens"] - 1 for answer, _ in found)
-    assert accepted > 0
-    assert 0 <= read - positions <= past < drafted - accepted
-    for answer, kept in found:
-        (choice,), (sequence,) = answer["choices"], kept["sequences"]
-        ids = choice["prompt_token_ids"] + choice["token_ids"]
-        outputs = run_decoder_layers(model, torch.tensor([ids]))
-        streams = torch.stack([outputs[layer][0] for layer in LAYERS], dim=1)
-        expected = torch.einsum("tld,lcd->tlc", streams, vectors)[:-1]
-        assert sequence["readout"][-1] is None, "the last token is sampled and not run"
-        rows = torch.tensor(sequence["readout"][:-1])
-        assert float(((rows - expected).norm(dim=-1) / expected.norm(dim=-1)).max()) < 1e-4
-        assert choice["readout"] == sequence["readout"][len(choice["prompt_token_ids"]) - 1 : -1]
 
 
 def test_requests_that_are_cancelled_and_disconnected_leave_no_rows_and_memory_flat(server):
@@ -310,3 +279,42 @@ def test_a_prompt_list_with_the_id_of_another_request_is_not_mixed_with_it(serve
     for first, second in zip(one["choices"], two["choices"], strict=True):
         np.testing.assert_allclose(first["readout"], second["readout"], rtol=1e-3, atol=1e-3)
     assert server.client.get("/v1/readout/cmpl-list").status_code == 409
+
+
+@pytest.fixture
+def drafting(served_checkpoint, bundle):
+    """The same with drafts of tokens."""
+    arguments = (*SERVER, "--speculative-config", json.dumps(NGRAM))
+    with vllm_server(*arguments, bundle=bundle, model=served_checkpoint("llama")) as running:
+        yield running
+
+
+def test_drafts_that_are_accepted_have_their_scores_and_rejected_ones_leave_none(drafting, served_checkpoint, bundle):
+    model = AutoModelForCausalLM.from_pretrained(served_checkpoint("llama"), dtype=torch.float32).eval()
+    vectors = load_readout(bundle).vectors
+
+    def one(number):
+        answer = drafting.client.post("/v1/completions", json=ask(number, 40, return_token_ids=True)).json()
+        return answer, drafting.client.get(f"/v1/readout/{answer['id']}").json()
+
+    before = drafting.metrics()["tokens_read_total"]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(one, range(8)))
+    read = drafting.metrics()["tokens_read_total"] - before
+    lines = [line.rsplit(" ", 1) for line in drafting.client.get("/metrics").text.splitlines() if "spec_decode" in line]
+    counted = {name.split("{")[0]: float(value) for name, value in lines if not name.startswith("#")}
+    drafted, accepted = (counted[f"vllm:spec_decode_num_{what}_tokens_total"] for what in ("draft", "accepted"))
+    past = NGRAM["num_speculative_tokens"] * len(found)  # drafts that are accepted behind the end of an answer
+    positions = sum(answer["usage"]["total_tokens"] - 1 for answer, _ in found)
+    assert accepted > 0
+    assert 0 <= read - positions <= past < drafted - accepted
+    for answer, kept in found:
+        (choice,), (sequence,) = answer["choices"], kept["sequences"]
+        ids = choice["prompt_token_ids"] + choice["token_ids"]
+        outputs = run_decoder_layers(model, torch.tensor([ids]))
+        streams = torch.stack([outputs[layer][0] for layer in LAYERS], dim=1)
+        expected = torch.einsum("tld,lcd->tlc", streams, vectors)[:-1]
+        assert sequence["readout"][-1] is None, "the last token is sampled and not run"
+        rows = torch.tensor(sequence["readout"][:-1])
+        assert float(((rows - expected).norm(dim=-1) / expected.norm(dim=-1)).max()) < 1e-4
+        assert choice["readout"] == sequence["readout"][len(choice["prompt_token_ids"]) - 1 : -1]
