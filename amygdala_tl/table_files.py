@@ -3,11 +3,12 @@
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 from amygdala_tl.errors import InputError
-from amygdala_tl.files import Kind, atomic_write_bytes
+from amygdala_tl.files import Kind, atomic_write_bytes, check_outputs, make_folder
 from amygdala_tl.frames import optional
 from amygdala_tl.kinds import json_with, parquet_with, text_with
 
@@ -37,6 +38,39 @@ def table_kind(path: Path, name: str, *columns: str) -> Kind:
 def no_formula(value: object) -> object:
     """Put an apostrophe, which no spreadsheet shows, in front of a text that one would take for a formula."""
     return f"'{value}" if isinstance(value, str) and value.startswith(tuple("=+-@\t\r\n")) else value
+
+
+def table_writer(
+    path: Path | None, name: str, keys: Sequence[str], inputs: Iterable[Path | None]
+) -> Callable[[Columns], None] | None:
+    """Return what writes a table, after a check that it may be written; to call before the work begins. None without a path.
+
+    Args:
+        path: file of the table; its folder is made when it is written.
+        name: of the table in messages.
+        keys: its first columns.
+        inputs: what is read, files and folders; the table may not replace one.
+
+    Raises:
+        InputError: see `table_kind`, or the table would replace an input.
+        StorageError: another kind of file is in the way.
+    """
+    if path is None:
+        return None
+    kind = table_kind(path, name, *keys)
+    check_outputs({path: kind}, inputs)
+
+    def write(columns: Columns) -> None:
+        make_folder(path.parent)
+        write_table(path, columns, kind)
+
+    return write
+
+
+def stacked(tables: Iterable[Columns]) -> dict[str, list[object]]:
+    """Return the rows of several tables as one; all have the columns of the first."""
+    first, *others = tables
+    return {name: [*column, *chain(*(each[name] for each in others))] for name, column in first.items()}
 
 
 def write_table(path: Path, columns: Columns, kind: Kind) -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import gguf
 import numpy as np
-import pytest
 import torch
 from torch import Tensor
 
@@ -105,6 +104,8 @@ class LlamaCpp:
 
 def llama_library() -> str:
     """Path of the library with llama.cpp in it; skips the test where this version is not installed."""
+    import pytest  # which new users do not have
+
     package = pytest.importorskip("xllamacpp.xllamacpp", reason=f"llama.cpp: pip install --no-deps {PACKAGE}")
     if (found := version("xllamacpp")) != PACKAGE.partition("==")[2]:
         pytest.skip(f"this is xllamacpp {found}: pip install --no-deps {PACKAGE}")

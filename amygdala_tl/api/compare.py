@@ -4,6 +4,7 @@ from pathlib import Path
 
 from amygdala_tl.diagnostics.comparing import ReadoutComparison, compare_readouts
 from amygdala_tl.errors import InputError
+from amygdala_tl.readout.formats import ENDINGS
 from amygdala_tl.readout.hub import hub_url
 from amygdala_tl.readout.record import load_readout
 from amygdala_tl.steering.comparing import RunComparison, compare_runs
@@ -32,4 +33,4 @@ def compare(first: str | Path, second: str | Path) -> ReadoutComparison | RunCom
 
 
 def _is_readout(path: str | Path) -> bool:
-    return hub_url(path) is not None or Path(path).suffix in (".safetensors", ".gguf")
+    return hub_url(path) is not None or Path(path).suffix in ENDINGS

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from amygdala_tl.activations.runner import BatchResult, pool_texts, run_batches, tokenize_for
 from amygdala_tl.api.models import lens_of
-from amygdala_tl.api.score_tables import score_columns, score_dataset
+from amygdala_tl.api.score_tables import KEYS, score_columns, score_dataset
 from amygdala_tl.errors import InputError
 from amygdala_tl.frames import frame, optional
 from amygdala_tl.lens.model import Lens
@@ -140,7 +140,7 @@ def score(
         return scores
     if as_ == "xarray":
         return score_dataset(texts, readout, scores, combined)
-    return frame(score_columns(texts, readout, scores, combined), as_)
+    return frame(score_columns(texts, readout, scores, combined), as_, KEYS)
 
 
 def read_texts(

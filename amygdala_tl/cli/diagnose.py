@@ -17,6 +17,7 @@ from amygdala_tl.names import named_concepts
 from amygdala_tl.report.progress import judging_progress, reading_progress
 from amygdala_tl.report.summaries import corpus_notices, file_list
 from amygdala_tl.settings import FIT, LAYERS, OUTPUT
+from amygdala_tl.table_files import stacked, table_writer
 
 
 @options.of(FIT, without=["labels"])
@@ -101,16 +102,21 @@ def crosstalk(
     ] = None,
     warnings: Annotated[int, typer.Option(min=0, help="Show at most this many entangled pairs per layer.")] = 10,
     as_json: options.Json = False,
+    output: options.Table = None,
 ) -> None:
     """Show how much each readout responds to other concepts, and which pairs are not independent axes."""
     from amygdala_tl.api.cross_talk import cross_talks
+    from amygdala_tl.diagnostics.records import CrossTalk
     from amygdala_tl.readout.record import load_readout
     from amygdala_tl.report.tables import crosstalk_table
 
+    write = table_writer(output, "a table of cross-talk", CrossTalk.KEYS, [readout, readout.with_suffix(".json")])
     bundle = load_readout(readout)
     wanted = bundle.layers if layer is None else [bundle.layers[bundle.column(layer)]]
     corpus, store = training_data(bundle, readout, training_data_dir, activations_dir)
     found = cross_talks(bundle, store, corpus, wanted)
+    if write is not None:
+        write(stacked(each.columns() for each in found))
     if as_json:
         print_json(found)
         return
@@ -125,21 +131,27 @@ def quality(
     concepts: Annotated[str | None, typer.Option(help="Show all details of these comma-separated concepts.")] = None,
     model: options.ModelOption = None,
     as_json: options.Json = False,
+    output: options.Table = None,
 ) -> None:
     """Judge each concept on texts that its directions were not fitted on; with --concepts, show outliers, neurons and tokens."""
     from amygdala_tl.readout.record import load_readout
 
+    write = table_writer(output, "a table of verdicts", ["concept", "verdict"], [readout, readout.with_suffix(".json")])
     bundle = load_readout(readout)
     wanted = named_concepts((concepts or "").split(","), bundle.concepts)
     corpus, store = training_data(bundle, readout, training_data_dir, activations_dir)
     from amygdala_tl.api.judge import judge
     from amygdala_tl.api.models import lens_of
+    from amygdala_tl.diagnostics.diagnose import verdicts_of
+    from amygdala_tl.readout.provenance import Verdicts
     from amygdala_tl.report.diagnosis import diagnosis_summary
     from amygdala_tl.report.tables import concept_details
 
     lens = lens_of(bundle, model) if wanted else None
     with judging_progress(notes(error=True)) as progress:
         found = judge(bundle, corpus, store, lens, progress=progress)
+    if write is not None:
+        write(Verdicts(verdicts_of(found)).columns())
     if as_json:
         print_json(diagnosis_document(found, wanted))
         return

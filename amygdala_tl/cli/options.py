@@ -112,6 +112,7 @@ ActivationsDir = Annotated[
     str | None, typer.Option(help="Folder or URL of the activations.", show_default="`activations` beside the readout")
 ]
 ModelOption = Annotated[str | None, typer.Option(help="The model, if the name in the manifest does not lead to it.")]
+Table = Annotated[Path | None, typer.Option(help="Also write all numbers to this table: .csv, .jsonl or .parquet.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the results as one JSON document.")]
 TrustRemoteCode = Annotated[bool, option("trust_remote_code")]
 

@@ -11,11 +11,11 @@ from rich.console import Console
 from amygdala_tl.cli import options
 from amygdala_tl.cli.printer import notes, print_json, printer
 from amygdala_tl.errors import InputError
-from amygdala_tl.files import LARGEST, Kind, check_outputs, make_folder, read_text
+from amygdala_tl.files import LARGEST, read_text
 from amygdala_tl.names import named_concepts
 from amygdala_tl.report.progress import reading_progress
 from amygdala_tl.report.readings import coloured_tokens, reading_table
-from amygdala_tl.table_files import table_kind, write_table
+from amygdala_tl.table_files import table_writer
 
 if TYPE_CHECKING:
     import torch
@@ -40,16 +40,16 @@ def read(
         str | None, typer.Option(help="Concept for --tokens.", show_default="the strongest of each text")
     ] = None,
     as_json: options.Json = False,
-    output: Annotated[
-        Path | None, typer.Option(help="Also write all scores to this table: .csv, .jsonl or .parquet.")
-    ] = None,
+    output: options.Table = None,
     model: options.ModelOption = None,
 ) -> None:
     """Show the strongest concepts of each text, as z over the training texts."""
     from amygdala_tl.readout.record import load_readout
 
     console = printer()
-    kind = None if output is None else _table_kind(output, [readout, readout.with_suffix(".json"), file])
+    write = table_writer(
+        output, "a table of scores", ["text", "concept"], [readout, readout.with_suffix(".json"), file]
+    )
     wanted = _texts(texts, file)
     bundle = load_readout(readout)
     column = None if layer is None else bundle.column(layer)
@@ -66,9 +66,8 @@ def read(
     bundle = for_whole_texts(bundle, lens)
     with reading_progress(notes(error=True), "read") as progress:
         reading = read_texts(wanted, bundle, lens, progress=progress)
-    if output is not None and kind is not None:
-        make_folder(output.parent)
-        write_table(output, score_columns(wanted, bundle, reading.z, reading.combined), kind)
+    if write is not None:
+        write(score_columns(wanted, bundle, reading.z, reading.combined))
     if as_json:
         print_json(_as_json(wanted, reading, bundle), indent=None)
     elif tokens:
@@ -139,13 +138,6 @@ def _as_json(texts: Sequence[str], reading: "Reading", bundle: "Readout") -> lis
         windows = {} if own is None else {"windows": dict(zip(bundle.concepts, map(asdict, own), strict=True))}
         found.append({"text": text, **combined, **windows, "z": z, **about})
     return found
-
-
-def _table_kind(output: Path, inputs: Sequence[Path | None]) -> Kind:
-    """Return the kind of the table, after a check that it may be written."""
-    kind = table_kind(output, "a table of scores", "text", "concept")
-    check_outputs({output: kind}, inputs)
-    return kind
 
 
 def _texts(texts: list[str] | None, file: Path | None) -> list[str]:

@@ -152,7 +152,7 @@ def export(
         typer.Option(
             "--readout",
             "--fit-file",
-            help="Readout from `fit` or `train`, a control vector (.gguf), or hf://owner/name.",
+            help="Readout from `fit` or `train`, a control vector (.gguf), arrays (.npy, .npz), or hf://owner/name.",
         ),
     ],
     output: Annotated[

@@ -6,7 +6,8 @@ Axes follow the order of the `concepts` and `layers` in the same record. A numbe
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from itertools import product
+from typing import Any, ClassVar, Literal
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -115,20 +116,24 @@ class CrossTalk:
     order: tuple[int, ...]
     warnings: tuple[PairWarning, ...]
 
+    KEYS: ClassVar[tuple[str, ...]] = ("layer", "readout", "label")
+    """The first columns of a table."""
+
+    def columns(self) -> dict[str, list[object]]:
+        """Return the columns of a table: `layer`, `readout`, `label`, `auroc`, `cosine`, and the two correlations."""
+        rows = product([self.layer], self.concepts, self.concepts)
+        columns: dict[str, list[object]] = dict(zip(self.KEYS, map(list, zip(*rows, strict=True)), strict=True))
+        for name in ("auroc", "cosine", "label_correlation", "score_correlation"):
+            columns[name] = getattr(self, name).flatten().tolist()
+        return columns
+
     def frame(self, library: FrameLibrary = "pandas") -> Any:
-        """Return a `DataFrame` with a row for each readout and label: `auroc`, `cosine`, and the two correlations.
+        """Return `columns` as a `DataFrame` with a row for each readout and label, or as a `Dataset` of xarray.
 
         Raises:
             InputError: the library is not installed.
         """
-        pairs = [(readout, label) for readout in self.concepts for label in self.concepts]
-        columns: dict[str, list[object]] = {
-            "readout": [pair[0] for pair in pairs],
-            "label": [pair[1] for pair in pairs],
-        }
-        for name in ("auroc", "cosine", "label_correlation", "score_correlation"):
-            columns[name] = getattr(self, name).flatten().tolist()
-        return frame(columns, library)
+        return frame(self.columns(), library, self.KEYS)
 
     def __repr__(self) -> str:
         return f"CrossTalk(layer {self.layer}, {len(self.concepts)} concepts, {len(self.warnings)} entangled pairs)"

@@ -65,12 +65,8 @@ class Verdicts(dict[str, Verdict]):
         """Concept -> verdict, of the concepts that nothing shows to be read."""
         return {name: of.verdict for name, of in self.items() if of.unread}
 
-    def frame(self, library: FrameLibrary = "pandas") -> Any:
-        """Return a `DataFrame` with a row for each concept and the attributes of `Verdict`, the interval as `low` and `high`.
-
-        Raises:
-            InputError: the library is not installed.
-        """
+    def columns(self) -> dict[str, list[object]]:
+        """Return the columns of a table: `concept`, then the attributes of `Verdict`, the interval as `low` and `high`."""
         columns: dict[str, list[object]] = {"concept": list(self)}
         for name in (each.name for each in fields(Verdict)):
             column = [getattr(of, name) for of in self.values()]
@@ -78,7 +74,15 @@ class Verdicts(dict[str, Verdict]):
                 {"low": [low for low, _ in column], "high": [high for _, high in column]} if name == "interval" else {}
             )
             columns |= ends or {name: column}
-        return frame(columns, library)
+        return columns
+
+    def frame(self, library: FrameLibrary = "pandas") -> Any:
+        """Return `columns` as a `DataFrame` with a row for each concept, or as a `Dataset` of xarray with the axis concept.
+
+        Raises:
+            InputError: the library is not installed.
+        """
+        return frame(self.columns(), library, ["concept"])
 
     def __str__(self) -> str:
         count = {name: sum(each.verdict == name for each in self.values()) for name in _VERDICTS}

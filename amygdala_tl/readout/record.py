@@ -16,8 +16,8 @@ from torch.nn.functional import normalize
 
 from amygdala_tl.errors import InputError, ReadoutError
 from amygdala_tl.readout.bundle import read_bundle, vectors_bytes, write_bundle
-from amygdala_tl.readout.control_vector import read_control_vector
 from amygdala_tl.readout.erasing import Erasing, beside, erasing_of
+from amygdala_tl.readout.formats import other_directions
 from amygdala_tl.readout.golden import GoldenCheck, compare, golden_of, golden_scores
 from amygdala_tl.readout.hub import on_disk
 from amygdala_tl.readout.in_hand import stacked
@@ -372,21 +372,22 @@ def load_readout(path: str | Path, manifest_path: str | Path | None = None) -> R
     A bundle with only the four contracted keys has no calibration and no provenance. One whose write vectors were not copied
     along reads as ever, and `writing` says what is missing.
 
-    A control vector of llama.cpp or repeng, `joy.gguf`, becomes a readout of the concept `joy` without calibrations. It reads and
-    steers with the same vectors, scaled to length 1.
+    A control vector of llama.cpp or repeng, `joy.gguf`, becomes a readout of the concept `joy` without calibrations, and so do
+    NumPy's arrays (see `readout.arrays`). They read and steer with the same vectors, scaled to length 1.
 
     Args:
-        path: of the vectors, ending in `.safetensors`, or of a control vector, ending in `.gguf`; or `hf://owner/name[@revision]`.
+        path: of the vectors, ending in `.safetensors`; of a control vector, `.gguf`; of arrays, `.npy` or `.npz`; or
+            `hf://owner/name[@revision]`.
         manifest_path: of the manifest; beside the vectors, with the ending `.json`, if None.
 
     Raises:
         ReadoutError: a file is missing or damaged, or hash, shapes, order, length or finiteness do not fit.
-        InputError: `path` ends in something else, or all of a control vector is zero.
+        InputError: `path` ends in something else, or a vector from elsewhere is zero or not finite.
     """
     path = on_disk(path)
-    if path.suffix == ".gguf" and manifest_path is None:
-        said = Provenance(estimator={"imported": "a control vector"})
-        return Readout(*stacked({path.stem: read_control_vector(path)}), provenance=said)
+    if manifest_path is None and (found := other_directions(path)) is not None:
+        directions, source = found
+        return Readout(*stacked(directions), provenance=Provenance(estimator={"imported": source}))
     manifest, vectors, written = read_bundle(path, manifest_path)
     scale, rows = scale_of(manifest.amygdala_tl.calibration), manifest.amygdala_tl.combined
     combined = None if rows is None else Combined(torch.tensor(rows.weights), scale_of(rows.calibration))

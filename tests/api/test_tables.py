@@ -77,6 +77,9 @@ def test_verdicts_are_a_frame():
     joy = frame.set_index("concept").loc["joy"]
     assert (joy["verdict"], joy["auroc"], joy["low"], joy["high"], joy["n_positive"]) == ("weak", 0.625, 0.5, 0.75, 8)
     assert "interval" not in frame
+    pytest.importorskip("xarray")
+    awe = at.readout.provenance.Verdicts(VERDICTS).frame("xarray").sel(concept="awe")
+    assert (awe["verdict"].item(), awe["auroc"].item(), awe["p_value"].item()) == ("readable", 0.875, 0.01)
 
 
 def test_cross_talk_is_a_frame_of_pairs():
@@ -86,9 +89,14 @@ def test_cross_talk_is_a_frame_of_pairs():
     cosine, auroc, labels, scores = matrices
     counts = torch.tensor([3, 4])
     found = CrossTalk(("a", "b"), 3, cosine, auroc, counts, counts, labels, scores, torch.rand(2), counts, (0, 1), ())
-    frame = found.frame().set_index(["readout", "label"])
-    row = frame.loc[("a", "b")]
+    frame = found.frame().set_index(["layer", "readout", "label"])
+    row = frame.loc[(3, "a", "b")]
     assert row.tolist() == [float(of[0, 1]) for of in (auroc, cosine, labels, scores)]
+    pytest.importorskip("xarray")
+    labelled = found.frame("xarray").sel(layer=3)
+    assert labelled["auroc"].dims == ("readout", "label")
+    assert labelled["auroc"].values.tolist() == auroc.tolist()
+    assert list(labelled["readout"].values) == ["a", "b"]
 
 
 COLUMNS = {"text": TEXTS, "concept": ["joy", "awe"], "layer_3": [0.5, float("nan")]}

@@ -1,5 +1,6 @@
 """The diagnosing commands on the demo graph and a tiny model, as a user runs them, and what they say of mistakes."""
 
+import csv
 import json
 import re
 from typing import get_args
@@ -50,6 +51,35 @@ def test_crosstalk_shows_every_layer_or_one(capsys, common):
     assert code == 0
     assert "layer 2" not in out
     assert "responds to" in out
+
+
+def test_verdicts_and_cross_talk_are_tables_too(capsys, common, workplace, tmp_path):
+    data, _ = common
+    code, out, _ = run(capsys, "quality", *data, "--json", "--output", tmp_path / "new" / "verdicts.csv")
+    assert code == 0
+    rows = list(csv.DictReader((tmp_path / "new" / "verdicts.csv").open(newline="")))
+    said = [(each["concept"], each["verdict"], each["reason"]) for each in json.loads(out)["quality"]]
+    assert [(row["concept"], row["verdict"], row["reason"]) for row in rows] == said
+    kept = load_readout(workplace / "readout.safetensors").verdicts
+    assert [float(row["auroc"]) for row in rows] == [kept[row["concept"]].auroc for row in rows]
+    pairs = tmp_path / "pairs.jsonl"
+    code, out, _ = run(capsys, "crosstalk", *data, "--json", "--output", pairs)
+    assert code == 0
+    found = [json.loads(line) for line in pairs.read_text().splitlines()]
+    expected = [
+        (each["layer"], readout, label, each["auroc"][i][j])
+        for each in json.loads(out)
+        for i, readout in enumerate(each["concepts"])
+        for j, label in enumerate(each["concepts"])
+    ]
+    assert [(row["layer"], row["readout"], row["label"]) for row in found] == [row[:3] for row in expected]
+    assert [row["auroc"] for row in found] == pytest.approx([row[3] for row in expected], nan_ok=True)
+    for command, bad in (
+        ("quality", pairs),
+        ("quality", tmp_path / "table.xlsx"),
+        ("crosstalk", workplace / "readout.json"),
+    ):
+        assert run(capsys, command, *data, "--output", bad)[0] == 2
 
 
 def test_layers_compares_what_was_captured_and_chooses(capsys, workplace):

@@ -22,7 +22,7 @@ def cells(path, kind="code"):
 def shown(cell, names):
     """Run a cell, and return what Jupyter shows of its last expression."""
     tree = ast.parse("".join(cell["source"]).replace(*CHEAPER), cell["id"])
-    last = ast.Expression(tree.body.pop().value) if isinstance(tree.body[-1], ast.Expr) else None
+    last = ast.Expression(tree.body.pop().value) if tree.body and isinstance(tree.body[-1], ast.Expr) else None
     exec(compile(tree, cell["id"], "exec"), names)
     value = None if last is None else eval(compile(last, cell["id"], "eval"), names)
     return value._repr_html_() if hasattr(value, "_repr_html_") else repr(value)
@@ -49,6 +49,14 @@ def test_a_notebook_holds_no_output_and_imports_public_names(path):
     for node in ast.walk(ast.parse("\n".join("".join(cell["source"]) for cell in cells(path)))):
         if isinstance(node, ast.ImportFrom) and node.module.startswith("amygdala_tl"):
             assert {each.name for each in node.names} <= set(importlib.import_module(node.module).__all__)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_the_first_cell_installs_what_the_page_names(path):
+    commands = [line for line in "".join(cells(path)[0]["source"]).splitlines() if line.startswith("# %pip ")]
+    page = (ROOT / "docs" / "notebooks.md").read_text().replace("demo,notebook", "demo")  # Colab has Jupyter
+    assert len(commands) == 2
+    assert all(f"$ {line.removeprefix('# %')}" in page for line in commands)
 
 
 def test_the_page_names_every_notebook():

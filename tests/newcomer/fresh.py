@@ -8,6 +8,7 @@ package, never the checkout.
 """
 
 import os
+import re
 import runpy
 import shlex
 import subprocess
@@ -17,20 +18,25 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import files
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import httpx
 
 import amygdala_tl
-from amygdala_tl.lens.embedded import embedded_checkpoint
-from amygdala_tl.lens.engines import has_hooked_transformer
+from amygdala_tl.lens.embedded import embedded_checkpoint, embedded_gguf
 
 HERE = Path(__file__).parent
-SCRIPTS = ("own_folder.py", *["own_model.py"] * has_hooked_transformer(), "coloured_chat.py", "hub.py", "notebook.py")
-"""All but `control_vector.py`, which needs llama.cpp; `own_model.py` needs a TransformerLens that has `HookedTransformer`."""
+SCRIPTS = (
+    *("own_folder.py", "own_model.py", "coloured_chat.py"),
+    *["control_vector.py"] * (find_spec("xllamacpp") is not None),  # xllamacpp has a build for Linux only
+    *("hub.py", "notebook.py"),
+)
 PORT = 8017
-MOST = 120.0
-"""Seconds until a server must answer."""
+MOST = 600.0
+"""Seconds until a server must answer: on a busy machine, the imports alone take minutes."""
 
 
 def sh(line: str) -> None:
@@ -61,13 +67,32 @@ def serving(line: str) -> Iterator[str]:
         server.wait(30)
 
 
-def run_all() -> int:
-    """Run every script in a new folder; returns the number of those that failed."""
+def llama_cpp(file: str) -> Any:
+    """Load a model in llama.cpp."""
+    library = find_spec("xllamacpp.xllamacpp")
+    assert library is not None
+    return runpy.run_path(str(HERE.parent / "llama_cpp.py"))["LlamaCpp"](str(library.origin), file)
+
+
+def check_package() -> None:
+    """Check that the installed package is imported, has its types, and brings nothing but itself."""
     package = Path(amygdala_tl.__file__)
     assert package.is_relative_to(sysconfig.get_paths()["purelib"]), f"{package} is not the installed package"
+    names = [str(path) for path in files("amygdala-tl") or ()]
+    assert "amygdala_tl/py.typed" in names
+    mine = re.compile(
+        r"amygdala_tl/.*|amygdala_tl-[\d.]+\.dist-info/.*|(?:\.\./)*(?:bin|Scripts)/amygdala-tl(?:\.exe)?"
+    )
+    assert (others := [name for name in names if not mine.fullmatch(name)]) == [], others
+
+
+def run_all() -> int:
+    """Run every script in a new folder; returns the number of those that failed."""
+    check_package()
     folder = Path(tempfile.mkdtemp(prefix="newcomer-"))
     runpy.run_path(str(HERE / "home.py"))["write_texts"](folder / "my-texts")
     (folder / "my-model").symlink_to(embedded_checkpoint())
+    (folder / "my-model.gguf").symlink_to(embedded_gguf())
     search = os.pathsep.join((sysconfig.get_path("scripts"), os.environ["PATH"]))
     told = os.environ | {"PATH": search, "NO_PROXY": "127.0.0.1", "HF_HUB_OFFLINE": "1"}
     failed = 0
@@ -88,4 +113,4 @@ def run_all() -> int:
 if __name__ == "__main__":
     if len(sys.argv) == 1:
         sys.exit(min(run_all(), 1))
-    runpy.run_path(str(HERE / sys.argv[1]), {"sh": sh, "serving": serving})
+    runpy.run_path(str(HERE / sys.argv[1]), {"sh": sh, "serving": serving, "llama_cpp": llama_cpp})

@@ -15,7 +15,6 @@ import pytest
 from transformers import AutoModelForCausalLM
 
 from amygdala_tl.api.models import lens_of
-from amygdala_tl.lens.engines import has_hooked_transformer
 from amygdala_tl.readout.record import load_readout
 from amygdala_tl.serve.app import readout_app
 from tests.docs.conftest import run
@@ -63,8 +62,7 @@ def test_texts_of_ones_own_become_a_readout(trained):
     assert json.loads((trained / "readout.json").read_text())["concepts"] == sorted(EMOTIONS)
 
 
-@pytest.mark.skipif(not has_hooked_transformer(), reason="TransformerLens 4 has no HookedTransformer")
-def test_ones_own_hooked_transformer_gets_a_readout(home):
+def test_ones_own_model_gets_a_readout(home):
     runpy.run_path(str(HERE / "own_model.py"))
 
 
