@@ -184,15 +184,16 @@ def _same(found: Any, expected: Any) -> bool:
 
 def _interrupt(url: str, known: Known, server: Started, how: signal.Signals, tokens: int) -> None:
     """Kill a server while it streams; the tokens that arrive must be right, and the stream must not pass for whole."""
-    expected, rows, whole = known[_manifest(url)]["readout"], list[Any](), False
+    expected, rows, whole, killed = known[_manifest(url)]["readout"], list[Any](), False, False
     try:
         with httpx.stream("POST", f"{url}/v1/completions", json=ASKED | {"stream": True}, **PLAIN) as answer:
             for line in answer.iter_lines():
                 whole = line == "data: [DONE]"
                 if line.startswith("data: {"):
                     rows += _choice(json.loads(line.removeprefix("data: ")))["readout"]
-                    if len(rows) == tokens:
+                    if len(rows) >= tokens and not killed:  # an event may hold several tokens
                         server.kill(how)
+                        killed = True
                 if whole:
                     break
             if not whole:
