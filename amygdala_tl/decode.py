@@ -10,6 +10,7 @@ tokenizer accepts it.
 
 import re
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
@@ -69,10 +70,10 @@ def decode_lines(
 
     Blank lines are skipped, and lines end at a line feed alone: JSON allows U+2028 inside a string. Raises as `decode`.
     """
-    for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
+    for number, line in enumerate(BytesIO(data.removeprefix(b"\xef\xbb\xbf")), start=1):  # one line at a time, not all
         if line.strip():
             place = f"{label}, line {number}"
-            yield place, decode(line, into, label=place, remedy=remedy, error=error)
+            yield place, decode(line.removesuffix(b"\n"), into, label=place, remedy=remedy, error=error)
 
 
 def decode_records(
@@ -118,6 +119,6 @@ def _facts(message: str) -> tuple[str, str | None, str | None]:
 
 
 def _without_lone_surrogates(raw: bytes) -> bytes:
-    if rb"\ud" not in raw.lower():
+    if rb"\ud" not in raw and rb"\uD" not in raw:
         return raw
     return _ESCAPE.sub(lambda found: rb"\ufffd" if found[1] else found[0], raw)

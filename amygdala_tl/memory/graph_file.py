@@ -66,10 +66,12 @@ def read_graph_file(path: str | PathLike[str]) -> list[Node]:
     Raises:
         GraphFileError: the file cannot be opened, one of its lines (named) cannot be read, or it is no memory graph.
     """
-    raw = read_file(path, error=GraphFileError, remedy=_REMEDY)
     entities: list[Entity] = []
     strangers: list[str] = []
-    for place, value in decode_records(raw, label=str(path), error=GraphFileError, remedy=_REMEDY):
+    records = decode_records(  # which drops the bytes at its end
+        read_file(path, error=GraphFileError, remedy=_REMEDY), label=str(path), error=GraphFileError, remedy=_REMEDY
+    )
+    for place, value in records:
         for record in _records(value):
             if not isinstance(record, dict):
                 need, remedy = "an object", "correct or delete that line"

@@ -125,7 +125,7 @@ def _segments(content: str, known: Collection[str]) -> tuple[list[str], list[Tag
     """Return the texts before, between and behind the tags, one more than there are runs of tags."""
     front, rest = _front_matter(content)
     lines: list[str] = []
-    texts: list[str] = [""] if front else []
+    above: list[list[str]] = [[]] if front else []
     runs: list[TagLine] = [front] if front else []
     found = [*_classified(rest, known)]
     last = max((place for place, (line, _) in enumerate(found) if not _is_decoration(line)), default=-1)
@@ -139,10 +139,11 @@ def _segments(content: str, known: Collection[str]) -> tuple[list[str], list[Tag
         elif inside:
             runs[-1] = runs[-1] + tags
         elif _ends_a_note(found, place, last, known):
-            texts.append(_closed(lines))
+            above.append(lines)
             runs.append(tags)
             lines, inside = [], True
-    return [*texts, "".join(lines).strip()], runs
+    del found  # in a book of short lines larger than its text, which is now copied
+    return [*map(_closed, above), "".join(lines).strip()], runs
 
 
 def _classified(content: str, known: Collection[str]) -> Iterator[tuple[str, TagLine | None]]:
@@ -170,7 +171,8 @@ def _ends_a_note(found: Sequence[tuple[str, TagLine | None]], place: int, last: 
 
 def _front_matter(content: str) -> tuple[TagLine | None, str]:
     """Take YAML front matter with tags off a note."""
-    lines = content.lstrip("\ufeff\n\r ").splitlines(keepends=True)
+    start = content.lstrip("\ufeff\n\r ")
+    lines = start.splitlines(keepends=True) if start.lstrip().startswith("---") else []
     if not lines or lines[0].strip() != "---":
         return None, content
     end = next((place for place, line in enumerate(lines[1:50], start=1) if line.strip() in ("---", "...")), None)

@@ -16,6 +16,7 @@ import re
 import unicodedata
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 from amygdala_tl.names import fold_name
 
@@ -159,8 +160,8 @@ def has_letters_or_digits(line: str) -> bool:
 
 def is_heading(line: str) -> bool:
     """Say whether a line only announces tags: `Tags:`, `## Emotions`, `| emotion | score |`."""
-    words = re.findall(r"[^\W\d_]+", line)
-    if not words or len(words) > 4 or _has_digit(line):
+    words = sum(1 for _ in islice(re.finditer(r"[^\W\d_]+", line), 5))  # the line may be a book
+    if not 1 <= words <= 4 or _has_digit(line):
         return False
     plain = _plain(line).strip()
     return plain.endswith(":") or (bool(_KEYWORDS.search(line)) and not plain.endswith((".", "!", "?")))

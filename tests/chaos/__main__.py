@@ -6,6 +6,7 @@ undisturbed, with nothing left over. The exit code is 1 if anything was lost, or
 
 import argparse
 import os
+import random
 import sys
 import tempfile
 import time
@@ -15,6 +16,7 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # forks of a process with threads would hang
 
+from tests.chaos.objects import object_server
 from tests.chaos.report import table
 from tests.chaos.stage import build, rehearse
 from tests.chaos.trials import Outcome, Scene, attempt, planned
@@ -30,7 +32,7 @@ def main() -> int:
     reader.add_argument("--kinds", nargs="*", help="only these kinds of trial")
     given = reader.parse_args()
     start, outcomes = time.monotonic(), list[Outcome]()
-    with tempfile.TemporaryDirectory(prefix="amygdala-chaos-") as root:
+    with tempfile.TemporaryDirectory(prefix="amygdala-chaos-") as root, object_server(Path(root)):
         scene = Scene(Path(root))
         os.chmod(root, 0o755)  # another user reads below it
         os.environ["AMYGDALA_TL_CACHE"] = f"{root}/cache"
@@ -39,6 +41,7 @@ def main() -> int:
         trials = [
             trial for trial in planned(given.kills, given.seed) if given.kinds is None or trial.kind in given.kinds
         ]
+        random.Random(given.seed).shuffle(trials)  # so that a run whose time is up has tried something of each kind
         with ProcessPoolExecutor(given.jobs, mp_context=get_context("fork")) as pool:
             running = {pool.submit(attempt, scene, trial): trial for trial in trials}
             try:

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from amygdala_tl.demo import demo_graph_path
+from tests.chaos import objects  # noqa: F401  # its file system
 from tests.chaos.forks import command
 
 EVERY = 4  # notes of the demo graph
 TEMPLATE = "{% for message in messages %}<s>{{ message['role'] }}\n{{ message['content'] }}</s>\n{% endfor %}"
 FIT = ("--aggregator", "whitened", "--min-examples", "3")
 CAPTURE = ("--model", "model", "--target-layers", "1,2", "--max-tokens", "48", "--batch-size", "8")
-STEER = ("--doses", "0,0.4", "--random", "3", "--layers", "1", "--concepts", "awe,calm", "--samples", "1")
+STEER = ("--doses", "0,0.4", "--random", "3", "--layers", "1", "--concepts", "grief,joy", "--samples", "1")
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Job:
         needs: files and folders that it reads.
         makes: files and folders that it writes.
         older: file or folder of the stage -> its name here: an older version of what it writes, which is in the way.
+        remote: it writes into an object store.
     """
 
     name: str
@@ -36,12 +38,13 @@ class Job:
     needs: tuple[str, ...]
     makes: tuple[str, ...]
     older: tuple[tuple[str, str], ...] = ()
+    remote: bool = False
 
 
-BUNDLE = ("readout.safetensors", "readout.json")
-OUT = ("out.safetensors", "out.json")
+ENDINGS = (".safetensors", ".write.safetensors", ".json")
+BUNDLE, OUT = (tuple(f"{name}{ending}" for ending in ENDINGS) for name in ("readout", "out"))
 FITTED = ((BUNDLE[0], "whitened"), ("older.safetensors", "mean"))
-_OLD = tuple((f"older{Path(name).suffix}", name) for name in OUT)
+_OLD = tuple((f"older{ending}", f"out{ending}") for ending in ENDINGS)
 
 EXTRACT = ("extract", "--memory-file", "graph.jsonl", "--output-dir", "corpus", "--top-emotions", "4")
 DATA = ("--training-data-dir", "corpus")
@@ -66,6 +69,20 @@ JOBS = (
         ("train", *DATA, "--output", OUT[0], *FIT, *CAPTURE),
         ("corpus", "model"),
         (*OUT, "activations"),
+    ),
+    Job(
+        "capture into an object store",
+        ("capture", *DATA, "--activations-dir", "objects://activations", *CAPTURE),
+        ("corpus", "model"),
+        ("activations",),
+        remote=True,
+    ),
+    Job(
+        "fit from an object store",
+        ("fit", *DATA, "--activations-dir", "objects://activations", "--output", OUT[0], *FIT),
+        ("corpus", "activations"),
+        OUT,
+        _OLD,
     ),
     Job("export", ("export", "--fit-file", BUNDLE[0], "--output", OUT[0]), BUNDLE, OUT, _OLD),
     Job(
@@ -96,7 +113,9 @@ def build(stage: Path) -> None:
 
 
 def rehearse(stage: Path) -> None:
-    """Run every command once in this process, so that its forks find everything imported."""
+    """Run every command once in this process, so that its forks find everything imported, and import the server."""
+    import amygdala_tl.serve.app  # noqa: F401
+
     with tempfile.TemporaryDirectory() as scratch:
         shutil.copytree(stage, scratch, dirs_exist_ok=True)
         for job in JOBS:

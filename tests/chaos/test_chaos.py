@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.chaos.objects import object_server
 from tests.chaos.report import table
 from tests.chaos.stage import build
 from tests.chaos.trials import KINDS, Scene, Trial, attempt
@@ -11,6 +12,8 @@ FEW = [
     *(Trial("kill before a change", "extract over an older corpus", number) for number in (3, 6)),
     *(Trial(kind, "export", 0) for kind in KINDS if kind not in ("kill before a change", "small disk")),
     Trial("kill", "capture", 0),
+    *(Trial("kill before a change", "capture into an object store", number) for number in (0, 3)),
+    Trial("full disk", "capture into an object store", 0),
 ]
 
 
@@ -21,8 +24,9 @@ def scene(tmp_path, monkeypatch):
     tmp_path.parent.chmod(0o755)
     tmp_path.chmod(0o755)  # another user reads below it
     found = Scene(tmp_path)
-    build(found.stage)
-    return found
+    with object_server(tmp_path):
+        build(found.stage)
+        yield found
 
 
 def test_nothing_is_lost_by_kills_full_disks_or_missing_permissions(scene):

@@ -12,14 +12,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tests.chaos import servers
+from tests.chaos import servers, serving
 from tests.chaos.forks import Ended, Started, command, start
+from tests.chaos.objects import leave_all_room, leave_room
 from tests.chaos.same import difference, unreadable
 from tests.chaos.stage import JOBS, Job, place
 
 NOBODY = 65534
 NO_MORE = "no more changes"
 SERVERS = "hostile server"
+SERVED = "served bundle"
 MOST_CHANGES = 80
 _RUN = 100_000  # numbers of trials for each seed of a run
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
@@ -28,7 +30,7 @@ BY_NAME = {job.name: job for job in JOBS}
 
 @dataclass(frozen=True)
 class Trial:
-    """One trial: what is tried, one of `KINDS` or `SERVERS`; the job or client; the seed of its details, or the fault."""
+    """One trial: its kind, of `KINDS`, `SERVERS` or `SERVED`; the job or client; the seed of its details, or the fault."""
 
     kind: str
     job: str
@@ -112,7 +114,12 @@ def attempt(scene: Scene, trial: Trial) -> Outcome:
         fault = list(servers.FAULTS)[trial.seed]
         ended, grown = servers.meet(trial.job, fault, scene.root / "servers" / f"{trial.job} {trial.seed}")
         return Outcome(trial, f"{fault}: {ended.seconds:.1f} s, {grown:.0f} MB", servers.problem_of(ended, grown))
-    job, chance = BY_NAME[trial.job], random.Random(f"{trial.kind} {trial.job} {trial.seed}")
+    chance = random.Random(f"{trial.kind} {trial.job} {trial.seed}")
+    if trial.kind == SERVED:
+        return Outcome(
+            trial, *serving.meet(scene.stage, scene.root / SERVED.replace(" ", "-") / f"{trial.seed}", chance)
+        )
+    job = BY_NAME[trial.job]
     expected, calm = scene.undisturbed(job)
     for _ in range(10):
         folder = scene.place(job, trial)
@@ -180,8 +187,13 @@ def two_at_once(turn: Turn) -> Tried:
 
 
 def full_disk(turn: Turn) -> Tried:
-    """Let the system refuse bytes: no file may grow past a random size."""
+    """Let the system refuse bytes: no file may grow past a random size, and an object store takes no more."""
     largest = int(10 ** turn.chance.uniform(3.5, 5.5))  # what it prints, to a file too, is smaller
+    if turn.job.remote:
+        leave_room(turn.folder, largest)
+        ended = turn.start().wait()
+        leave_all_room(turn.folder)
+        return f"an object store with room for {largest} bytes", None if ended.graceful else _said(ended)
     ended = turn.start(largest_file=largest).wait()
     return f"no file over {largest} bytes", None if ended.graceful else _said(ended)
 
@@ -214,6 +226,11 @@ def full_output(turn: Turn) -> Tried:
 
 def read_only(turn: Turn) -> Tried:
     """Run the job as a user who may read everything there and write nothing."""
+    if turn.job.remote:
+        leave_room(turn.folder, 0)
+        ended = turn.start().wait()
+        leave_all_room(turn.folder)
+        return "an object store that takes nothing", None if ended.code == 2 and ended.graceful else _said(ended)
     if os.geteuid():
         raise Impossible("only root can become another user")
     ended = turn.start(uid=NOBODY).wait()
@@ -241,6 +258,7 @@ def planned(kills: int, seed: int) -> Iterator[Trial]:
         for number in range(many):
             yield Trial(kind, JOBS[number % len(JOBS)].name, seed * _RUN + number // (len(JOBS) if each > 1 else 1))
 
+    yield from (Trial(SERVED, "serve and watch", seed * _RUN + number) for number in range(round(kills / 7)))
     yield from (Trial(SERVERS, client, number) for client in servers.CLIENTS for number in range(len(servers.FAULTS)))
 
 
