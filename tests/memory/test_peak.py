@@ -21,9 +21,9 @@ def write(path, between, size):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-@pytest.mark.parametrize(("between", "most"), [(" ", 6.0), ("\n", 5.5)], ids=["one line", "many lines"])
-def test_a_very_long_note_takes_a_few_times_its_size(between, most, tmp_path):
-    path, size = tmp_path / "graph.jsonl", 3_000_000
+@pytest.mark.parametrize("between", [" ", "\n"], ids=["one line", "many lines"])
+def test_a_very_long_note_takes_a_few_times_its_size(between, tmp_path):
+    path, size = tmp_path / "graph.jsonl", 1_000_000
     write(path, between, 100)
     extract(memory_file=path)  # imports everything
     write(path, between, size)
@@ -34,4 +34,4 @@ def test_a_very_long_note_takes_a_few_times_its_size(between, most, tmp_path):
     finally:
         tracemalloc.stop()
     assert max(len(text.text) for text in texts) > 0.9 * size
-    assert peak < most, f"{peak:.2f} bytes a character"  # short lines are strings of their own, of 49 bytes more
+    assert peak < 6.2, f"{peak:.2f} bytes a character"  # short lines are strings of their own, of 49 bytes more
