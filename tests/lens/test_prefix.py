@@ -32,6 +32,12 @@ def test_a_pass_behind_a_shared_prefix_equals_a_whole_pass(model_type, engine, t
             )
 
 
+def test_a_bridge_that_computes_attention_itself_shares_a_prefix_too(tiny_checkpoint):
+    lens = load_model(str(tiny_checkpoint("llama")), "float32", "cpu", engine="TransformerBridge")
+    lens.plain.remove()
+    assert share_prefix(lens.model, PREFIX, LAYERS, "llama") is not None
+
+
 def test_a_model_that_forgets_what_came_before_is_told_and_runs_whole_passes(tiny_checkpoint, monkeypatch):
     from transformers import DynamicCache
 
