@@ -5,9 +5,11 @@ sentence is rendered, and every text takes its place. `strftime_now` gives a fix
 the same tokens tomorrow.
 """
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime, tzinfo
 from functools import partial
+from threading import Lock
 from typing import Any
 
 from amygdala_tl.errors import ModelError
@@ -15,6 +17,8 @@ from amygdala_tl.records import ChatTemplate
 
 PINNED_DATE = datetime(2024, 7, 26)
 """What a template is told to be today; the date that Llama's own templates fall back on."""
+
+_RENDERING = Lock()
 
 STAND_IN = "This sentence stands where the text will be"
 _PROBE = "A \"quick\" <b>fox</b> & 'two' caf\N{LATIN SMALL LETTER E WITH ACUTE}s,  so.\n\nAgain: 1 > 0"
@@ -67,11 +71,28 @@ def render(tokenizer: Any, messages: Sequence[Mapping[str, str]], **options: Any
     if not tokenizer.chat_template:
         raise wrong("the tokenizer has no chat template")
     try:
-        # A name given here hides the template's own `strftime_now`.
-        text: str = tokenizer.apply_chat_template(
-            messages, tokenize=False, strftime_now=PINNED_DATE.strftime, **options
-        )
+        with _pinned_date():
+            text: str = tokenizer.apply_chat_template(messages, tokenize=False, **options)
     except Exception as cause:  # whatever a template raises: it is a program
         said = str(cause).strip().splitlines() or [""]
         raise wrong("the chat template cannot be used", got=f"{type(cause).__name__}: {said[0][:300]}") from cause
     return text
+
+
+class _PinnedDate(datetime):
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> "_PinnedDate":
+        return cls(PINNED_DATE.year, PINNED_DATE.month, PINNED_DATE.day, tzinfo=tz)
+
+
+@contextmanager
+def _pinned_date() -> Iterator[None]:
+    """Let `strftime_now` of templates take the pinned date for today; since transformers 5.24 a caller's function is taken for a text."""
+    from transformers.utils import chat_template_utils
+
+    with _RENDERING:
+        own, chat_template_utils.datetime = chat_template_utils.datetime, _PinnedDate
+        try:
+            yield
+        finally:
+            chat_template_utils.datetime = own
