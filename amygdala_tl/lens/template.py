@@ -87,7 +87,7 @@ class _PinnedDate(datetime):
 
 @contextmanager
 def _pinned_date() -> Iterator[None]:
-    """Let `strftime_now` of templates take the pinned date for today; since transformers 5.24 a caller's function is taken for a text."""
+    """Let templates take the pinned date for today. transformers 5.24 lets a caller give them texts and no functions."""
     from transformers.utils import chat_template_utils
 
     with _RENDERING:
