@@ -26,7 +26,7 @@ def files_of(path: str | Path) -> dict[Path, Kind]:
 
 
 def other_directions(path: Path) -> tuple[Mapping[str, Mapping[int, Any]], str] | None:
-    """Return concept -> layer -> vector of a file that is no bundle, and what it is; None for a bundle.
+    """Read a control vector or NumPy arrays: concept -> layer -> vector, and the name of the format. None for a bundle.
 
     Raises:
         ReadoutError: the file cannot be read, or is damaged.

@@ -12,7 +12,7 @@ SCALE = ("#1d5c96", "#4f8fc4", "#8fbce0", "#cfe0ef", "#f3f3f1", "#fbdcb8", "#f2a
 _ROW, _CELL, _NAMES, _WIDE = 20, 16, 250, 460  # pixels
 
 Tick = tuple[str, Number]
-"""A label and where it stands."""
+"""A label, and its value on the axis."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Interval:
         value, low, high: of the mark and its line.
         chance: both ends of the grey bar.
         look: shape and colour of the mark, and whether it is filled.
-        cross: where another mark stands.
+        cross: value of a second mark, a cross.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Line:
 
 
 def rows(title: str, said: str, lines: Iterable[Interval], ticks: Sequence[Tick], *, origin: float) -> Sheet:
-    """Draw rows, the largest value first, with a darker upright line at the tick `origin`; `said` stands below."""
+    """Draw rows, the largest value first, with a darker vertical line at the tick `origin` and the caption `said`."""
     shown = sorted(lines, key=lambda row: -row.value if math.isfinite(row.value) else math.inf)
     sheet, bottom = Sheet(title, _NAMES + _WIDE + 120, _ROW * len(shown) + 80), _ROW * len(shown) + 30
     start, end = ticks[0][1], ticks[-1][1]
@@ -77,7 +77,7 @@ def rows(title: str, said: str, lines: Iterable[Interval], ticks: Sequence[Tick]
 
 
 def curves(said: str, below: Sequence[Tick], lines: Iterable[Line], beside: Sequence[Tick]) -> Sheet:
-    """Draw lines between the first and the last tick of both axes; `said` is the title, and stands below."""
+    """Draw lines on axes that reach from their first to their last tick; `said` is both title and caption."""
     left, top, wide, high = 60, 30, 560, 300
     sheet = Sheet(said, left + wide + 30, top + high + 70)
     first, reach = below[0][1], (below[-1][1] - below[0][1]) or 1.0

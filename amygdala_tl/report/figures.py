@@ -69,7 +69,7 @@ def held_out_figure(diagnosis: Diagnosis) -> dict[str, Any]:
 def ablation_figures(report: SteeringReport) -> list[dict[str, Any]]:
     """Draw the fall of each concept's words without its direction, beside random directions: one named figure a place.
 
-    Beside it stands the curve of each concept's refitted probes over layers, None where no probe was fitted.
+    Each figure comes with `curves`: the AUROC of each concept's refitted probes by layer, None where no probe was fitted.
     """
     return [
         {"name": name, "figure": _ablation(report, found), "curves": [_curve(each) for each in found]}

@@ -41,7 +41,9 @@ def main() -> int:
         trials = [
             trial for trial in planned(given.kills, given.seed) if given.kinds is None or trial.kind in given.kinds
         ]
-        random.Random(given.seed).shuffle(trials)  # so that a run whose time is up has tried something of each kind
+        random.Random(given.seed).shuffle(
+            trials
+        )  # a run that reaches its time limit has then tried something of each kind
         with ProcessPoolExecutor(given.jobs, mp_context=get_context("fork")) as pool:
             running = {pool.submit(attempt, scene, trial): trial for trial in trials}
             try:
