@@ -41,9 +41,8 @@ def main() -> int:
         trials = [
             trial for trial in planned(given.kills, given.seed) if given.kinds is None or trial.kind in given.kinds
         ]
-        random.Random(given.seed).shuffle(
-            trials
-        )  # a run that reaches its time limit has then tried something of each kind
+        # Shuffled, a run that reaches its time limit has tried something of each kind.
+        random.Random(given.seed).shuffle(trials)
         with ProcessPoolExecutor(given.jobs, mp_context=get_context("fork")) as pool:
             running = {pool.submit(attempt, scene, trial): trial for trial in trials}
             try:
