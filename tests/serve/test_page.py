@@ -154,6 +154,26 @@ def test_messages_far_back_are_plain_text_until_they_are_opened(visit, url, tmp_
     assert colours(page)[n_asked : len(before)] == before[n_asked:]
 
 
+def test_a_short_message_has_its_height_as_soon_as_it_is_drawn(visit, url):
+    """Otherwise all below it jumps a frame later, from under a pointer that is about to click."""
+    page = visit(url)
+    send(page)
+    page.get_by_role("button", name="Edit").click()
+    heights = page.get_by_role("button", name="Cancel").evaluate(
+        """async (button) => {
+            const list = document.getElementById("messages");
+            const found = [];
+            button.click();
+            for (let frame = 0; frame < 4; frame += 1) {
+                found.push(list.offsetHeight);
+                await new Promise(requestAnimationFrame);
+            }
+            return found;
+        }"""
+    )
+    assert len(set(heights)) == 1
+
+
 def test_an_answer_can_be_stopped_and_the_timeline_follows_what_is_chosen(visit, url):
     page = visit(url)
     page.locator("#most").fill("2000")
