@@ -48,18 +48,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with train.tsv and labels.txt of GoEmotions")
     parser.add_argument("--only", choices=PARTS, action="append", help="one part instead of all; may be repeated")
-    parser.add_argument("--pairs", type=int, default=5, help="runs of ours and of a peer that are compared")
+    parser.add_argument("--pairs", type=int, default=3, help="runs of ours and of a peer that are compared")
     options = parser.parse_args()
     console = Console(width=150)
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformer-lens", "transformers"))
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     console.print(f"{cpu()}, {torch.get_num_threads()} threads; {packages}; commit {commit or 'unknown'}")
-    table = Table("what", "measured", "beside it")
     for part in options.only or PARTS:
+        table = Table("what", "measured", "beside it", width=150)
         for row in globals()[f"part_{part}"](options):
             table.add_row(*row)
-        table.add_section()
-    console.print(table)
+        console.print(table)
 
 
 def cpu() -> str:
@@ -293,7 +292,8 @@ def demo_bundle(folder: Path) -> Path:
         for thing in ("lamp", "river", "letter", "house")
         for state in ("bright", "dark")
     ]
-    corpus = at.Corpus.from_texts(texts, [["joy" if "bright" in text else "fear"] for text in texts])
+    labels = [["joy" if "bright" in text else "fear"] for text in texts]
+    corpus = at.Corpus.from_texts(texts, labels, min_examples=1)
     lens = at.load_model("embedded", "float32", "cpu")
     store, _ = at.capture(corpus, lens, folder / "activations", layers=LAYERS)
     at.fit(corpus, store, aggregator="mean", min_examples=1).save(folder / "readout.safetensors")
