@@ -61,6 +61,17 @@ TINY_FOR_VLLM = {
         "layer_types": ["sliding_attention", "sliding_attention", "sliding_attention", "full_attention"],
     },
 }
+# Mixtures of experts, which vLLM fuses: its tensors have other names and shapes than Hugging Face's.
+TINY_EXPERTS = {
+    "mixtral": {"num_key_value_heads": 2, "num_local_experts": 4, "head_dim": 32},
+    "qwen3_moe": {
+        "num_key_value_heads": 2,
+        "head_dim": 32,
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 64,
+    },
+}
 
 
 @pytest.fixture(scope="session")
@@ -163,7 +174,7 @@ def tiny_model(model_type: str, **overrides: int) -> PreTrainedModel:
     }
     config = AutoConfig.for_model(
         model_type,
-        **{**sizes, **(TINY | TINY_FOR_VLLM)[model_type], **overrides},
+        **{**sizes, **(TINY | TINY_FOR_VLLM | TINY_EXPERTS)[model_type], **overrides},
         bos_token_id=1,
         eos_token_id=2,
         pad_token_id=2,

@@ -98,3 +98,15 @@ def tokens(page, message):
 
 def colours(page):
     return page.locator(".tok").evaluate_all("spans => spans.map((span) => span.style.background)")
+
+
+def texts(page):
+    return page.locator(".message .text").all_text_contents()
+
+
+def saved(page, path):
+    """Save the conversation as a file; returns its path."""
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save").click()
+    download.value.save_as(path)
+    return path

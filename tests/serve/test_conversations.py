@@ -3,7 +3,7 @@
 import json
 
 from tests.report.chromium import OVERFLOWING, needs_chromium
-from tests.serve.page import answered, colours, compare, send, tokens
+from tests.serve.page import answered, colours, compare, saved, send, texts, tokens
 
 pytestmark = needs_chromium
 
@@ -14,10 +14,6 @@ def names(page):
 
 def shown(page):
     return page.locator("#conversation").evaluate("select => select.selectedOptions[0].textContent")
-
-
-def texts(page):
-    return page.locator(".message .text").all_text_contents()
 
 
 def test_conversations_are_begun_switched_renamed_and_deleted_with_undo_and_survive_a_reload(visit, url):
@@ -141,12 +137,9 @@ def test_two_seeds_stand_below_one_another_on_a_phone_and_are_saved(visit, url, 
     assert texts(page)[1] != texts(page)[2]
     assert page.evaluate(OVERFLOWING) == {"page": 0, "nodes": []}
     before = (texts(page), colours(page))
-    with page.expect_download() as download:
-        page.get_by_role("button", name="Save").click()
-    path = tmp_path / "saved.json"
-    download.value.save_as(path)
-    saved = json.loads(path.read_text())
-    assert saved["other"]["seed"] == saved["messages"][1]["seed"] + 1
+    path = saved(page, tmp_path / "saved.json")
+    file = json.loads(path.read_text())
+    assert file["other"]["seed"] == file["messages"][1]["seed"] + 1
     page.locator("#file").set_input_files(path)
     page.locator("#said", has_text="Loaded").wait_for()
     assert len(names(page)) == 2

@@ -2,7 +2,6 @@
 
 import json
 import re
-from pathlib import Path
 
 import httpx
 import numpy as np
@@ -12,7 +11,7 @@ from amygdala_tl import readout_client
 from amygdala_tl.serve.app import readout_app
 from tests.report.chromium import OVERFLOWING, needs_chromium
 from tests.serve.conftest import CONCEPTS, LAYERS
-from tests.serve.page import WORDS, answered, colours, send, steer_again, tokens
+from tests.serve.page import WORDS, answered, colours, saved, send, steer_again, texts, tokens
 from tests.servers import running_app
 
 pytestmark = needs_chromium
@@ -50,15 +49,13 @@ def test_every_token_of_question_and_answer_is_coloured_by_what_the_server_reads
     assert colours(page) != before
 
 
-def test_z_of_the_page_is_that_of_the_client(with_an_answer, url):
+def test_z_of_the_page_is_that_of_the_client(with_an_answer, url, tmp_path):
     page = with_an_answer
     page.locator("#view-controls").get_by_label("Unit").select_option("z")
     with readout_client(url) as client:
         served = client.manifest()
-    with page.expect_download() as download:
-        page.get_by_role("button", name="Save").click()
-    saved = json.loads(Path(download.value.path()).read_text())
-    scores = np.asarray(saved["messages"][1]["tokens"][3]["scores"], dtype=np.float32)
+    file = json.loads(saved(page, tmp_path / "saved.json").read_text())
+    scores = np.asarray(file["messages"][1]["tokens"][3]["scores"], dtype=np.float32)
     for layer, expected in (("all layers", served.combined.z(scores)), ("layer 6", served.z(scores)[0])):
         page.locator("#view-controls").get_by_label("Layer").select_option(layer)
         for concept, name in enumerate(CONCEPTS):
@@ -94,7 +91,7 @@ def test_a_slider_steers_the_answers_that_follow_and_edit_and_regenerate_answer_
     assert tokens(page, 1).all_inner_texts() == plain
     steer_again(page, "joy", 14)
     assert tokens(page, 1).all_inner_texts() != plain
-    before = (page.locator(".message .text").all_text_contents(), colours(page))
+    before = (texts(page), colours(page))
     page.get_by_role("button", name="Remove").click()
     page.get_by_role("button", name="Edit").click()
     page.get_by_label("Edited message").fill("Two words")
@@ -103,24 +100,20 @@ def test_a_slider_steers_the_answers_that_follow_and_edit_and_regenerate_answer_
     assert page.locator(".message").count() == 2
     assert "".join(tokens(page, 0).all_inner_texts()) == "Two words"
     page.get_by_role("button", name="Undo edit").click()
-    assert (page.locator(".message .text").all_text_contents(), colours(page)) == before
+    assert (texts(page), colours(page)) == before
 
 
 def test_a_saved_conversation_comes_back_with_its_scores_and_another_file_is_refused(visit, url, tmp_path):
     page = visit(url)
     send(page)
     before = colours(page)
-    with page.expect_download() as download:
-        page.get_by_role("button", name="Save").click()
-    path = tmp_path / "saved.json"
-    download.value.save_as(path)
+    path = saved(page, tmp_path / "saved.json")
     page.get_by_role("button", name="Delete").click()
     assert page.locator(".message").count() == 0
     page.locator("#file").set_input_files(path)
     page.locator(".message").nth(1).wait_for()
     assert colours(page) == before
-    saved = json.loads(path.read_text())
-    path.write_text(json.dumps(saved | {"concepts": ["other"]}))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"concepts": ["other"]}))
     page.locator("#file").set_input_files(path)
     page.locator("#said", has_text="other concepts or layers").wait_for()
     path.write_text("no JSON")
@@ -133,13 +126,11 @@ def test_messages_far_back_are_plain_text_until_they_are_opened(visit, url, tmp_
     page = visit(url)
     send(page)
     before, n_asked = colours(page), tokens(page, 0).count()
-    with page.expect_download() as download:
-        page.get_by_role("button", name="Save").click()
-    saved = json.loads(Path(download.value.path()).read_text())
-    question, answer = saved["messages"]
+    file = json.loads(saved(page, tmp_path / "saved.json").read_text())
+    question, answer = file["messages"]
     many = 2000 - n_asked  # behind the first answer there are just as many tokens as keep it from being folded
     long = answer | {"content": "Well.", "tokens": (answer["tokens"] * many)[:many]}
-    (tmp_path / "long.json").write_text(json.dumps(saved | {"messages": [question, answer, question, long]}))
+    (tmp_path / "long.json").write_text(json.dumps(file | {"messages": [question, answer, question, long]}))
     page.locator("#file").set_input_files(tmp_path / "long.json")
     page.locator(".message").nth(3).wait_for()
     assert [tokens(page, at).count() for at in range(4)] == [0, len(before) - n_asked, n_asked, many]

@@ -22,7 +22,7 @@ from amygdala_tl.serve.app import readout_app
 from tests.live.terminal import terminal
 from tests.report.chromium import needs_chromium
 from tests.serve.openai_client import check_openai_client
-from tests.serve.page import send, steer_again, tokens
+from tests.serve.page import answered, colours, compare, saved, send, steer_again, texts, tokens
 from tests.serve.prometheus import becomes, needs_prometheus, prometheus
 from tests.servers import running_app
 from tests.vllm.bundles import add_golden, write_bundle
@@ -249,7 +249,7 @@ def test_other_requests_stay_as_they_are_to_the_bit_beside_a_steered_one(server)
 
 
 @needs_chromium
-def test_the_page_steers_where_the_server_does(visit, server):
+def test_the_page_steers_compares_edits_saves_and_loads(visit, server, tmp_path):
     name, running = server
     if "no prefix" in name:
         pytest.skip("one page is enough")
@@ -258,6 +258,34 @@ def test_the_page_steers_where_the_server_does(visit, server):
     plain = tokens(page, 1).all_inner_texts()
     steer_again(page, "concept3", 15)
     assert tokens(page, 1).all_inner_texts() != plain
+    compare(page, "no steering", "And then?")
+    answered(page)
+    steered, unsteered = (page.get_by_role("group", name=f"Answer {side}") for side in "AB")
+    assert "steered: add concept3 at 15, 0.6" in steered.inner_text()
+    assert "not steered" in unsteered.inner_text()
+    assert [side.locator(".tok:not(.none)").count() for side in (steered, unsteered)] == [6, 6]
+    assert texts(page)[3] != texts(page)[4]
+    kept = texts(page)[4]
+    page.get_by_role("button", name="Go on with B").click()
+    assert texts(page)[3:] == [kept]
+    before = texts(page), colours(page)
+    page.get_by_role("button", name="Remove").click()
+    page.get_by_role("button", name="Edit").first.click()
+    page.get_by_role("button", name="Send edited").click()
+    answered(page)
+    assert page.locator(".message").count() == 2
+    assert tokens(page, 1).all_inner_texts() == plain, "without the dose that it had"
+    page.get_by_role("button", name="Undo edit").click()
+    assert (texts(page), colours(page)) == before
+    path = saved(page, tmp_path / "saved.json")
+    page.get_by_role("button", name="Delete").click()
+    assert texts(page) == []
+    page.locator("#file").set_input_files(path)
+    page.locator("#said", has_text="Loaded 4 messages.").wait_for()
+    assert (texts(page), colours(page)) == before
+    page.reload()
+    page.locator("#send:enabled").wait_for()
+    assert (texts(page), colours(page)) == before
 
 
 def test_steered_requests_share_cached_prefixes_with_their_like_only(server, answers):

@@ -10,11 +10,11 @@ from amygdala_tl.lens.embedded import embedded_checkpoint
 from amygdala_tl.vllm.golden import has_vllm
 from amygdala_tl.vllm.mapping import TABLE
 from tests.cli.conftest import run
-from tests.models import TINY, TINY_FOR_VLLM
+from tests.models import TINY, TINY_EXPERTS, TINY_FOR_VLLM
 from tests.vllm.bundles import write_bundle
 
 ARCHITECTURES = [*TINY, *TINY_FOR_VLLM]
-IN_VLLM = ["llama", "qwen3", "gemma2", "gpt2", "opt", "stablelm", "cohere"]
+IN_VLLM = ["llama", "qwen3", "gemma2", "gpt2", "opt", "stablelm", "cohere", *TINY_EXPERTS]
 
 
 def test_hugging_face_passes_a_right_bundle_and_exit_is_0(capsys, tiny_checkpoint, tmp_path):
