@@ -8,6 +8,7 @@
     across    five folds: both are fitted on the same four, the fifth is read
     unseen    two halves: the erasure is fitted on one, the probe is cross-fitted over five folds of the other
 
+Both are means over `--splits` ways to divide the groups: what a probe finds after an erasure is mostly chance.
 The loss is that of the erasure of all texts, on the plain texts of `steer`, in nats a token.
 """
 
@@ -62,8 +63,8 @@ def edited(data: LabelledActivations, concept: int, erasure: Erasure | None) -> 
 
 
 def across(
-    data: LabelledActivations, method: EraseMethod | None, seed: int = 0
-) -> tuple[Float[Tensor, " concept"], float]:
+    data: LabelledActivations, method: EraseMethod | None, seed: int
+) -> tuple[Float[Tensor, " concept"], Tensor]:
     """AUROC of every concept, mean over folds, and how far activations move, as a share of their variance."""
     fold, found, moved, spread = group_folds(data.groups, FOLDS, seed), [], 0.0, 0.0
     for number in range(FOLDS):
@@ -75,10 +76,10 @@ def across(
             moved += float((after.activations - read.activations).square().sum())
             spread += float((read.activations - fit.activations.mean(dim=0)).square().sum())
         found.append(torch.stack(row))
-    return torch.stack(found).nanmean(dim=0), moved / spread
+    return torch.stack(found).nanmean(dim=0), torch.tensor(moved / spread)
 
 
-def unseen(data: LabelledActivations, method: EraseMethod | None, seed: int = 1) -> Float[Tensor, " concept"]:
+def unseen(data: LabelledActivations, method: EraseMethod | None, seed: int) -> Float[Tensor, " concept"]:
     """AUROC of every concept, mean over both halves."""
     half, found = group_folds(data.groups, 2, seed), []
     for number in (0, 1):
@@ -113,6 +114,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path("demo-out"))
     parser.add_argument("--layer", type=int, default=14)
+    parser.add_argument("--splits", type=int, default=10)
     arguments = parser.parse_args()
     readout = load_readout(arguments.data / "readout.safetensors")
     corpus = corpus_of(readout, arguments.data / "corpus")
@@ -132,7 +134,9 @@ def main() -> None:
     ):
         table.add_column(column, justify="right")
     for method in METHODS:
-        (one, moved), other = across(data, method), unseen(data, method)
+        seen = [across(data, method, seed) for seed in range(arguments.splits)]
+        other = torch.stack([unseen(data, method, seed) for seed in range(arguments.splits)]).nanmean(dim=0)
+        one, moved = (torch.stack(each).nanmean(dim=0) for each in zip(*seen, strict=True))
         lost = torch.zeros(1) if method is None else loss(readout, data, arguments.layer, method)
         cells = [f"{one.nanmean():.3f} ({one.max():.3f})", f"{int((one > 0.55).sum())}"]
         cells += [f"{other.nanmean():.3f} ({other.max():.3f})", f"{int((other > 0.55).sum())}", f"{moved:.3f}"]

@@ -2,20 +2,21 @@
 
 from pathlib import Path
 
-import transformer_lens  # noqa: TID251  # the user's own
 from transformers import AutoTokenizer
 
 import amygdala_tl as at
 
-if hasattr(transformer_lens, "HookedTransformer"):
-    tokenizer = AutoTokenizer.from_pretrained("my-model")
-    sizes = {"n_layers": 4, "d_model": 32, "d_head": 8, "n_heads": 4, "n_ctx": 128, "d_vocab": len(tokenizer)}
-    config = transformer_lens.HookedTransformerConfig(**sizes, act_fn="gelu", seed=0, device="cpu")
-    model = transformer_lens.HookedTransformer(config, tokenizer=tokenizer)
-else:
+try:  # the user's own
+    from transformer_lens import HookedTransformer, HookedTransformerConfig  # noqa: TID251
+except ImportError:  # TransformerLens 4
     from transformer_lens.model_bridge import TransformerBridge  # noqa: TID251
 
     model = TransformerBridge.boot_transformers("my-model")
+else:
+    tokenizer = AutoTokenizer.from_pretrained("my-model")
+    sizes = {"n_layers": 4, "d_model": 32, "d_head": 8, "n_heads": 4, "n_ctx": 128, "d_vocab": len(tokenizer)}
+    config = HookedTransformerConfig(**sizes, act_fn="gelu", seed=0, device="cpu")
+    model = HookedTransformer(config, tokenizer=tokenizer)
 tokens = model.to_tokens("The lamp went out.")
 files = sorted(Path("my-texts").glob("*/positive/*.txt"))
 texts = [file.read_text() for file in files]
