@@ -4,7 +4,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from amygdala_tl.corpus.io import read_corpus, write_corpus
+from amygdala_tl.corpus.io import HEAD_FILE, read_corpus, write_corpus
 from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.errors import InputError
 from amygdala_tl.files import Kind, atomic_write_bytes, make_folder, read_file
@@ -48,10 +48,11 @@ def archived(settings: RunSettings, corpus: Corpus | None, out: Path) -> RunSett
             raise _other(out, copy)
     there = folder / "corpus"
     if corpus is not None:
-        if there.exists() and read_corpus(there).sha256 != corpus.sha256:
+        whole = (there / HEAD_FILE).exists()  # written last; a run that was killed may have left the texts alone
+        if whole and read_corpus(there).sha256 != corpus.sha256:
             raise _other(out, there)
         make_folder(folder, private=True)
-        if not there.exists():
+        if not whole:
             write_corpus(corpus, there)
         source = replace(source, corpus=str(there))
     make_folder(folder, private=True)

@@ -92,8 +92,9 @@ def _differs(expected: Path, found: Path, here: Path, there: Path) -> str | None
 def _documents(path: Path, text: bytes) -> list[object] | None:
     """Decode a file, or its lines; None if that cannot be done.
 
-    The journal of `steer` grows. Its lines are in the order in which they were measured, and a line that was cut off when
-    the command was killed stays there, measured again behind it.
+    The journal of `steer` grows. Its lines are in the order in which they were measured. A line that was cut off when the
+    command was killed stays there, measured again behind it; two commands at once both write what both have measured. Of
+    lines with one key its reader takes the last.
     """
     rows, journal = [], path.name == "blocks.jsonl"
     for line in text.splitlines() if path.suffix == ".jsonl" else [text]:
@@ -102,7 +103,7 @@ def _documents(path: Path, text: bytes) -> list[object] | None:
         except ValueError:
             if not journal:
                 return None
-    return sorted(rows, key=lambda row: row["key"]) if journal else rows
+    return list({row["key"]: row for row in sorted(rows, key=lambda row: row["key"])}.values()) if journal else rows
 
 
 def _unlike(one: object, other: object, place: str = "") -> str | None:

@@ -200,21 +200,23 @@ def full_disk(turn: Turn) -> Tried:
 
 def small_disk(turn: Turn) -> Tried:
     """Run the job on a small disk in memory, with room for some of what it makes."""
-    disk = turn.folder.with_name("disk")
-    disk.mkdir()
-    pages = sum(file.stat().st_size // 4096 + 2 for file in turn.folder.rglob("*"))
+    away, here = turn.folder.with_name("away"), turn.folder
+    pages = sum(file.stat().st_size // 4096 + 2 for file in here.rglob("*"))
     size = 4096 * (pages + turn.chance.randint(1, 60))
+    shutil.move(here, away)
+    here.mkdir()
     if subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", disk], check=False, capture_output=True
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", here], check=False, capture_output=True
     ).returncode:
         raise Impossible("no tmpfs can be mounted here")
     try:
-        shutil.copytree(turn.folder, disk / "here")
-        ended = start(command(turn.job.arguments), disk / "here").wait()
-        shutil.rmtree(turn.folder)
-        shutil.copytree(disk / "here", turn.folder)
+        shutil.copytree(away, here, dirs_exist_ok=True)
+        ended = start(command(turn.job.arguments), here).wait()
+        shutil.rmtree(away)
+        shutil.copytree(here, away)
     finally:
-        subprocess.run(["umount", disk], check=True)
+        subprocess.run(["umount", here], check=True)
+    shutil.copytree(away, here, dirs_exist_ok=True)
     return f"a disk of {size} bytes", None if ended.graceful else _said(ended)
 
 

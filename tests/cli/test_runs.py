@@ -12,6 +12,7 @@ import pytest
 
 from amygdala_tl.cli.archive import archived
 from amygdala_tl.cli.main import main
+from amygdala_tl.corpus.io import read_corpus
 from amygdala_tl.readout.control_vector import control_vector_bytes
 from amygdala_tl.readout.record import load_readout
 from amygdala_tl.steering.results import write_run, write_seed
@@ -186,6 +187,17 @@ def test_copies_keep_apart_what_has_one_name_and_take_every_format_of_a_readout(
         assert read_words(Path(found.steering.words)) == {"joy": ("sun",)}
         assert found.readout.activations is None, "there is no corpus that they could be of"
         assert archived(settings, None, tmp_path / str(number)) == found, "a second time changes nothing"
+
+
+def test_a_copy_of_the_corpus_that_a_kill_cut_off_is_made_again(workplace, tmp_path):
+    corpus, settings = (
+        read_corpus(workplace / "corpus"),
+        RunSettings(ReadoutSettings(str(workplace / "readout.safetensors"))),
+    )
+    found = archived(settings, corpus, tmp_path)
+    (tmp_path / "inputs" / "corpus" / "corpus.json").unlink()
+    assert archived(settings, corpus, tmp_path) == found
+    assert read_corpus(found.readout.corpus).sha256 == corpus.sha256
 
 
 def test_a_readout_is_trained_where_none_is_given(capsys, written, tmp_path):
