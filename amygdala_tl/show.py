@@ -39,9 +39,10 @@ def safe_json(value: Any, *, indent: int | None = None) -> str:
 
 
 def shortened(text: object, most: int = LONGEST) -> str:
-    """Return the text, or its beginning and its length if it has more than `most` characters."""
-    text = str(text)
-    return text if len(text) <= most else f"{text[:most]} ... ({len(text):,} characters)"
+    """Return the text made safe, or its beginning and its length if it has, or is shown in, more than `most` characters."""
+    whole = str(text)
+    shown = safe(whole[: most + 1])
+    return shown if len(shown) <= most else f"{shown[:most]} ... ({len(whole):,} characters)"
 
 
 def html_table(head: Sequence[str], rows: Iterable[Sequence[object]], *, caption: str = "") -> str:

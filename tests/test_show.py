@@ -52,6 +52,13 @@ def test_a_message_has_no_escape_and_no_endless_name():
     assert shortened("short") == "short"
 
 
+def test_a_message_is_no_longer_for_characters_that_are_shown_in_many():
+    said = str(AmygdalaError("is wrong", label="\U000e0001" * 300, got="\x0b" * 1999))
+    assert len(said) < 2 * LONGEST + 200
+    assert "(300 characters)" in said
+    assert "(1,999 characters)" in said
+
+
 def test_tokens_in_a_notebook_are_text_and_coloured_by_their_sign():
     shown = html_tokens(["<b>joy", " gone"], [3.0, math.nan], ['a "title"', ""])
     assert "&lt;b&gt;joy" in shown

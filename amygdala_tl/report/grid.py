@@ -12,7 +12,7 @@ from rich.segment import Segment
 from rich.table import Column, Table
 from rich.text import Text
 
-from amygdala_tl.show import safe, shortened
+from amygdala_tl.show import shortened
 
 T = TypeVar("T")
 
@@ -96,8 +96,8 @@ def _longest(column: Column) -> int:
 
 def _shown(cell: T) -> T | Text | str:
     if isinstance(cell, str):
-        return shortened(safe(cell))
-    if isinstance(cell, Text) and (plain := shortened(safe(cell.plain))) != cell.plain:
+        return shortened(cell)
+    if isinstance(cell, Text) and (plain := shortened(cell.plain)) != cell.plain:
         return Text(plain, style=cell.style)
     return cell
 
