@@ -135,6 +135,8 @@ def test_messages_far_back_are_plain_text_until_they_are_opened(visit, url, tmp_
     page.locator(".message").nth(3).wait_for()
     assert [tokens(page, at).count() for at in range(4)] == [0, len(before) - n_asked, n_asked, many]
     assert page.locator(".message .text").first.text_content() == WORDS
+    tokens(page, 3).nth(1500).hover()
+    assert page.get_by_role("heading", name="Strongest concepts").bounding_box()["y"] > 0, "far down it is in sight"
     page.get_by_role("button", name="Show tokens").click()
     assert colours(page)[: len(before)] == before
     assert page.evaluate("() => document.activeElement === document.querySelector('.tok')")
