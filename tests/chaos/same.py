@@ -93,8 +93,8 @@ def _documents(path: Path, text: bytes) -> list[object] | None:
     """Decode a file, or its lines; None if that cannot be done.
 
     The journal of `steer` grows. Its lines are in the order in which they were measured. A line that was cut off when the
-    command was killed stays there, measured again behind it; two commands at once both write what both have measured. Of
-    lines with one key its reader takes the last.
+    command was killed stays there, measured again behind it; two commands at once both write what both have measured, which
+    must be the same.
     """
     rows, journal = [], path.name == "blocks.jsonl"
     for line in text.splitlines() if path.suffix == ".jsonl" else [text]:
@@ -103,7 +103,10 @@ def _documents(path: Path, text: bytes) -> list[object] | None:
         except ValueError:
             if not journal:
                 return None
-    return list({row["key"]: row for row in sorted(rows, key=lambda row: row["key"])}.values()) if journal else rows
+    if not journal:
+        return rows
+    last = {row["key"]: row for row in rows}
+    return None if any(_unlike(row, last[row["key"]]) for row in rows) else [last[key] for key in sorted(last)]
 
 
 def _unlike(one: object, other: object, place: str = "") -> str | None:
