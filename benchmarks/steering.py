@@ -9,8 +9,8 @@ Time stands beside one arm at a time with whole forward passes: both sides steer
 give every arm's shift of every concept's words; the loop computes a sample of the arms and its time is scaled.
 
 A family of nulls is a whole check whose concepts have random directions: the share of families with any finding is the
-family-wise error. Each is tested as `steer` does, by one test a concept, and as one test a concept and layer. Beside it stands
-the power: a direction is planted in each family, a multiple of what random directions do to its words, at all layers.
+family-wise error. Each is tested as `steer` does, by one test a concept. Beside it stands the power: a direction is planted in
+each family, a multiple of what random directions do to its words, at all layers.
 
 With `--data`, a folder of `demo`, concepts have write vectors of shuffled labels instead: what the estimator gives where there is
 nothing to find. Each family takes one shuffle for its concepts, and is judged as `steer` judges, against random directions and
@@ -123,13 +123,8 @@ def one_test_a_concept(effect: Tensor, null: Tensor) -> Tensor:
     return holm_over_cells(pooled_p_values(looks, nulls)[1]).amin(dim=1)
 
 
-def one_test_a_layer(effect: Tensor, null: Tensor) -> Tensor:
-    """Corrected p of each concept, from one test a concept and layer."""
-    return holm_over_cells(pooled_p_values(effect, null)[1]).amin(dim=(0, 2))
-
-
 def nulls(loaded: Lens, layers: list[int], doses: list[float], random: int, families: int) -> Table:
-    """Family-wise error and power of both tests."""
+    """Family-wise error and power."""
     generator = torch.Generator().manual_seed(0)
     drawn = torch.stack([random_directions(400, loaded.info.d_model, generator) for _ in layers])
     pool = pool_of_effects(loaded, layers, doses, drawn, CONCEPTS)
@@ -137,16 +132,15 @@ def nulls(loaded: Lens, layers: list[int], doses: list[float], random: int, fami
         title=f"{families} families of {len(CONCEPTS)} concepts at {len(layers)} layers in {len(doses)} doses, "
         f"2 x {random} random directions of 400"
     )
-    for column in ("planted, deviations", "tests", "families with a false finding", "planted direction found"):
+    for column in ("planted, deviations", "families with a false finding", "planted direction found"):
         table.add_column(column, justify="right")
-    tests = {"one a concept": one_test_a_concept, "one a concept and layer": one_test_a_layer}
     for planted in (0.0, 3.0, 4.0, 5.0, 6.0):
-        checks = [family(pool, random, planted, generator) for _ in range(families)]
-        for name, test in tests.items():
-            found = torch.stack([test(effect, null) <= 0.05 for effect, null in checks])
-            false, true = found[:, 1:] if planted else found, found[:, 0]
-            power = f"{true.double().mean():.1%}" if planted else ""
-            table.add_row(f"{planted:g}", name, f"{false.any(dim=1).double().mean():.1%}", power)
+        found = torch.stack(
+            [one_test_a_concept(*family(pool, random, planted, generator)) <= 0.05 for _ in range(families)]
+        )
+        false, true = found[:, 1:] if planted else found, found[:, 0]
+        power = f"{true.double().mean():.1%}" if planted else ""
+        table.add_row(f"{planted:g}", f"{false.any(dim=1).double().mean():.1%}", power)
     return table
 
 
