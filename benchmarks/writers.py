@@ -6,7 +6,8 @@
 
 With the covariance S of the training texts' activations (a tenth shrunk to its diagonal) and d the difference of means, S^-a d is
 added at one layer after open prompts, as `steer` does. `t` is a concept's effect on its own words in deviations of shuffled-label
-directions of the same power, and p that of one test a concept. `loss` is what plain texts lose.
+directions of the same power, and p that of one test a concept. `loss` is what plain texts lose, by the concepts' directions and
+by those of shuffled labels.
 
 `--tried` also takes the gradient of each text's likelihood for its activation: F^-a g, with the difference g of the gradients'
 means over texts and their covariance F, is the step of natural gradient ascent that makes a concept's texts likelier and the
@@ -182,6 +183,9 @@ def row(
     for _ in range(0 if at_loss is None else 3):  # the loss grows with the square of the dose or a little faster
         dose *= (at_loss / float(loss.mean())) ** 0.4
         loss = plain.damage(many, edits).loss
+    of_shuffled = plain.damage(
+        len(directions) - many, lambda rows: edits(slice(rows.start + many, rows.stop + many))
+    ).loss
     words = concept_words(lens.tokenizer, concepts)
     effects = Bench(lens, layer, open_prompts(lens.tokenizer)).word_shift(words, len(directions), edits)[0].mean(dim=1)
     own, null = effects[:many].diagonal(), effects[many:].T
@@ -189,7 +193,7 @@ def row(
     steer = int((holm_over_cells(p) <= 0.05).sum())
     return [
         str(layer), name, f"{dose:.3f}", f"{own.mean():.3f}", f"{null.std(dim=1).mean():.3f}", f"{t.mean():.2f}",
-        str(int((t > 3).sum())), str(steer), f"{loss.mean():.3f}",
+        str(int((t > 3).sum())), str(steer), f"{loss.mean():.3f}", f"{of_shuffled.mean():.3f}",
     ]  # fmt: skip
 
 
@@ -235,6 +239,7 @@ def main() -> None:
         yield "S^-.5 d, trained", torch.cat([training.trained(each, start, amount) for each, start in pairs])
 
     headings = ["dose", "mean effect, nats", "deviation of shuffled", "mean t", "t > 3", "steer", "loss, nats a token"]
+    headings.append("of shuffled")
     table = grid(["layer", "direction"], headings, title=f"{len(readout.concepts)} concepts")
     for layer in map(int, arguments.layers.split(",")):
         arms = [(f"S^-{power:g} d", writers(at(layer), power)) for power in POWERS]

@@ -1,12 +1,14 @@
 """Files of texts: CSV, TSV, JSON, JSON lines and plain text -> a `Source`.
 
-texts.csv, texts.tsv    with a header that names a column of texts (`rows.TEXT_FIELDS`), or text and labels in this order
+texts.csv, texts.tsv    with a header that names a column of texts (`rows.TEXT_FIELDS`), or text and labels in this order. A row
+                        with more cells than the others is an error: its text has a separator outside quotes
 texts.jsonl, .json      a row a line; a list of rows; an object with one list of rows (`data`); columns of a table
 anything else           many texts without labels (`plain.split_texts`)
 """
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,8 @@ from amygdala_tl.corpus.rows import FIELDS, LABEL_FIELDS, SEE, TEXT_FIELDS, indi
 from amygdala_tl.corpus.sighting import Sighting, Source
 from amygdala_tl.decode import decode_records
 from amygdala_tl.errors import CorpusError
+
+_SAID = re.compile(r"sep=([,;|\t])\n")
 
 Rows = list[tuple[str, Mapping[str, Any]]]
 
@@ -91,9 +95,14 @@ def _listed(value: Any) -> list[Any]:
 
 
 def _csv(path: Path, content: str) -> Rows:
-    """Read CSV with the delimiter that gives a column of texts, or else the first that gives two columns."""
+    """Read CSV with the delimiter that gives a column of texts, or else the first that gives two columns.
+
+    `sep=;` in the first line, as spreadsheets write it, names the delimiter.
+    """
     readings, failures = [], []
-    for delimiter in (",", ";", "\t"):
+    said = _SAID.match(content)
+    content = content if said is None else "\n" + content[said.end() :]  # lines keep their numbers
+    for delimiter in said[1] if said else ",;\t|":
         try:
             readings.append(_cells(path, content, delimiter, csv.QUOTE_MINIMAL))
         except CorpusError as error:
@@ -150,12 +159,19 @@ def _header(cells: Sequence[str]) -> bool:
     return any(cell.strip().casefold() in TEXT_FIELDS for cell in cells)
 
 
-def _unknown_header(rows: Sequence[Sequence[str]]) -> bool:
-    """Say whether the first row names columns: single words, above texts of several words, with a label that never returns."""
-    if len(rows) < 4 or len(rows[0]) < 2 or any(len(cell.split()) != 1 for cell in rows[0]):
-        return False
-    words = sorted(len(row[0].split()) for row in rows[1:])
-    return words[len(words) // 2] > 2 and all(rows[0][1] != row[1] for row in rows[1:] if len(row) > 1)
+def _fault_without_header(rows: Sequence[Sequence[str]]) -> str:
+    """Say what speaks against text and labels in this order.
+
+    Either the first row names columns: single words, above texts of several words, with a label that never returns. Or the
+    labels come first: single words that return, before texts of several words.
+    """
+    if len(rows) < 4 or any(len(row) < 2 for row in rows):
+        return ""
+    first, second = (sorted(len(row[column].split()) for row in rows[1:]) for column in (0, 1))
+    if all(len(cell.split()) == 1 for cell in rows[0]) and first[len(first) // 2] > 2:
+        return "" if any(rows[0][1] == row[1] for row in rows[1:]) else f"the columns {', '.join(rows[0])}"
+    returns = len({row[0] for row in rows}) <= len(rows) // 2
+    return "labels before texts" if first[-1] == 1 and returns and second[len(second) // 2] > 2 else ""
 
 
 def _with_header(path: Path, rows: list[tuple[int, list[str]]]) -> Rows:
@@ -164,6 +180,7 @@ def _with_header(path: Path, rows: list[tuple[int, list[str]]]) -> Rows:
 
 def _named_cells(path: Path, rows: list[tuple[int, list[str]]]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     header: Sequence[str] = ("text", "labels")
+    width = len(rows[0][1]) if rows else 0
     if rows and _header(rows[0][1]):
         header = [cell.strip().casefold() for cell in rows[0][1]]
         rows = rows[1:]
@@ -171,8 +188,12 @@ def _named_cells(path: Path, rows: list[tuple[int, list[str]]]) -> Iterator[tupl
         if len(set(named)) < len(named):
             got = ", ".join(name for name in LABEL_FIELDS + TEXT_FIELDS if named.count(name) > 1)
             raise CorpusError("two columns have one name", label=path, got=got, remedy="rename one of them")
-    elif _unknown_header([cells for _, cells in rows]):
-        got, need = shortened(f"the columns {', '.join(rows[0][1])}"), f"one of {', '.join(TEXT_FIELDS)}"
-        raise CorpusError("no column of texts", label=path, got=got, need=need, remedy=SEE)
+    elif got := _fault_without_header([cells for _, cells in rows]):
+        need = f"a header with one of {', '.join(TEXT_FIELDS)}"
+        raise CorpusError("no column of texts", label=path, got=shortened(got), need=need, remedy=SEE)
     for number, cells in rows:
+        if any(cell.strip() for cell in cells[width:]):
+            got, need = f"{len(cells)} cells", f"{width}, as in the first row"
+            remedy = "put a text with separators in quotes"
+            raise CorpusError("more cells than columns", label=f"{path}, line {number}", got=got, need=need, remedy=remedy)
         yield f"{path}, line {number}", dict(zip(header, cells, strict=False))

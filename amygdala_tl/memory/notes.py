@@ -171,17 +171,21 @@ def _ends_a_note(found: Sequence[tuple[str, TagLine | None]], place: int, last: 
 
 def _front_matter(content: str) -> tuple[TagLine | None, str]:
     """Take YAML front matter with tags off a note."""
-    start = content.lstrip("\ufeff\n\r ")
-    lines = start.splitlines(keepends=True) if start.lstrip().startswith("---") else []
+    front = _front_lines(start := content.lstrip("\ufeff\n\r "))
+    rest = "".join(start.splitlines(keepends=True)[len(front) :]) if front else ""
+    found = [tags for line in front[1:-1] if (tags := strict(line) or near(line))]
+    if not found or not rest.strip():
+        return None, content
+    return sum(found[1:], found[0]), rest
+
+
+def _front_lines(content: str) -> list[str]:
+    """Return the lines of YAML front matter, its fences included; none if there is none."""
+    lines = content.splitlines() if content.startswith("---") else []
     if not lines or lines[0].strip() != "---":
-        return None, content
+        return []
     end = next((place for place, line in enumerate(lines[1:50], start=1) if line.strip() in ("---", "...")), None)
-    if end is None or not "".join(lines[end + 1 :]).strip():
-        return None, content
-    found = [tags for line in lines[1:end] if (tags := strict(line) or near(line))]
-    if not found:
-        return None, content
-    return sum(found[1:], found[0]), "".join(lines[end + 1 :])
+    return [] if end is None else lines[: end + 1]
 
 
 def _closed(lines: list[str]) -> str:
@@ -195,9 +199,12 @@ def _closed(lines: list[str]) -> str:
 
 def _checked(text: str, tags: TagLine | None, known: Collection[str]) -> Note:
     """Return the note, marked if one of its lines may hold a label."""
-    lines = [line for line in text.splitlines() if not _is_decoration(line)]
-    for place, line in enumerate(lines):
-        if doubtful(line, known, last=place == len(lines) - 1):
+    front = len(_front_lines(text))
+    lines = [(place, line) for place, line in enumerate(text.splitlines()) if not _is_decoration(line)]
+    for order, (place, line) in enumerate(lines):
+        last = order == len(lines) - 1 or place < front
+        headed = order > 0 and is_heading(lines[order - 1][1])
+        if doubtful(line, known, "last" if last else "first" if headed or order == 0 else "", headed=headed):
             return Note(text, tags, "unread", line.strip())
     return Note(text, tags)
 

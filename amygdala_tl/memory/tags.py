@@ -16,7 +16,9 @@ import re
 import unicodedata
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
+from html import unescape
 from itertools import islice
+from typing import Literal
 
 from amygdala_tl.names import fold_name
 
@@ -27,14 +29,33 @@ LONGEST_LINE = 1000
 
 _SEPARATORS = re.compile(r"[\s,]+")
 _URL = re.compile(r"\b[\w+.-]{1,20}://\S+|\bwww\.\S+")
-_MARKUP = re.compile(r"<!--|-->|</?[a-zA-Z][a-zA-Z0-9]{0,9}(?:\s[^<>]{0,80})?>|\[[ xX]\]")
+_MARKUP = re.compile(
+    r"<!--|-->|</?[a-zA-Z][a-zA-Z0-9]{0,9}(?:\s[^<>]{0,80})?>|\[[ xX]\]|(?<!\S)==+(?=\S)|(?<=\S)==+(?!\S)"
+)
 _ARROW = re.compile(r"\s*(?:[-=~\u2014\u2013]+>|[\u2192\u21d2\u21a6\u27a1\u2794\u279c\u27f6\u27f9])\s*")
 _BULLET = re.compile(r"\s*(?:(?:[-\u2013\u2014+\u2022\u00b7]+|\d{1,2}[.)])\s+)*")
+_COLONS = dict.fromkeys(map(ord, "\u2236\ua789\u02d0\u05c3\u205a\u16ec"), ":")
 _INVISIBLE = {"Cf", "Cc"}
 _DECORATION = {"So", "Sk", "Ps", "Pe", "Pi", "Pf", "Cs", "Co", "Cn"}
 _QUOTES = frozenset("*\"'#@$\\~<>{}\u00b7\u2022")
 _KEYWORD = r"(?:tags?|labels?|emotions?|feelings?|moods?|scores?|ratings?|sentiments?)"
 _KEYWORDS = re.compile(rf"\b{_KEYWORD}\b", re.IGNORECASE)
+_ABOUT_SCORES = frozenset({"name", "value", "score", "rating", "level", "intensity", "strength", "label", "tag"})
+"""Names of a pair's halves, which are no names of tags: `name: joy`, `score: 9`."""
+_RATINGS = re.compile(
+    r"(?:no(?:ne)?|low|mild|slight(?:ly)?|weak|some|medium|moderate(?:ly)?|high|strong(?:ly)?|intense|very|extremely|max(?:imum)?|"
+    r"zero|one|two|three|four|five|six|seven|eight|nine|ten|out|of|percent|points|stars)",
+    re.IGNORECASE,
+)
+_NUMBER = re.compile(r"\d+")
+_NAMED_VALUE = r"([^\s:=,;|]+)\s*[:=]\s*[^\s:=,;|]+"
+_NAMED_VALUES = re.compile(rf"{_NAMED_VALUE}(?:[\s,;|]+{_NAMED_VALUE})*[\s,;|]*")
+_CLOCKS_AND_DATES = re.compile(r"\d{1,4}(?:[:.-]\d{2})+\b|\d{1,2}\s?(?:am|pm|h)\b", re.IGNORECASE)
+_OF_PROSE = frozenset(" .!?\u2026\u3002\uff01\uff1f")
+_NEAR = 2
+"""Words from the name of a tag to its score in a sentence: `joy at 9`."""
+_SENTENCE = 12
+"""Words of the longest last line in which a number near the name of a tag is taken for its score."""
 _PREFIX = re.compile(rf"{_KEYWORD}(?:\s*[:=\u2013\u2014-])?\s+|(?:[^\W\d]++[ _-]?){{1,4}}\s?[:=]\s*", re.IGNORECASE)
 _PAIR = re.compile(
     r"(?P<name>[^\s,;:=|/&]{1,100})"
@@ -128,29 +149,42 @@ def is_sure(line: str, tags: TagLine, known: Container[str]) -> bool:
     )
 
 
-def doubtful(line: str, known: Container[str], *, last: bool) -> bool:
+def doubtful(
+    line: str, known: Container[str], edge: Literal["", "first", "last"] = "", *, headed: bool = False
+) -> bool:
     """Say whether a line that is not a tag line may hold labels.
 
-    In any line that is a known name with a score, in the `last` line of a note also a pair at its end, pairs that make up a
-    third of it, and a line of nothing but known names and numbers (`#joy #calm`, `Tags: joy`, `joy 90%`).
+    In any line that is a known name with a score. At the edges of a note also a line of nothing but known names, numbers and
+    words of ratings (`#joy #calm`, `Tags: joy`, `joy 90%`, `joy: very high`). In the last line a pair at its end, too, pairs that
+    make up a third of it, and a number beside a known name (`felt joy at 9`).
+
+    Args:
+        line: one line of a note.
+        known: folded names of the graph's tags.
+        edge: where the line stands in its note.
+        headed: whether the line above only announces tags, so that a name alone is one.
     """
-    end = _URL.sub(" ", line[-LONGEST_LINE:] if last else "")
+    bare = "" if not edge else _URL.sub(" ", line[-LONGEST_LINE:])
     found = [] if not _has_digit(line) else list(_signed_pairs(_plain(_URL.sub(" ", line))))
     if any(fold_name(pair["name"]) in known for pair in found):
         return True
-    if not last or len(line) > LONGEST_LINE:
+    if not edge or len(line) > LONGEST_LINE:
         return False
-    end = _plain(end)
-    plain = end.strip(" .,;!|-")
+    end = _plain(bare)
+    if _only_known(bare, end.strip(" .,;!|-"), known, first=edge == "first", headed=headed):
+        return True
+    if edge == "first":
+        return False
     tight = [
         pair for pair in found if pair["sign"].strip() and not pair["sign"].startswith(" ") and pair["sign"] in ":="
     ]
+    plain = end.strip(" .,;!|-")
     words, length = len(plain.split()), len(end.rstrip(" .,;!|-"))
     if tight and (tight[-1].end() >= length or 3 * len(tight) >= words):
         return True
     if found and words <= 3 and found[-1].end() >= length:  # `quiet joy: 9`
         return True
-    return _is_rating(plain) or _only_known(line, plain, known)
+    return _is_rating(plain) or _is_rated(bare, known)
 
 
 def has_letters_or_digits(line: str) -> bool:
@@ -187,6 +221,7 @@ def _pairs(text: str, known: Container[str]) -> TagLine | None:
             ignored.append(pair[0].strip())
         count, place = count + 1, pair.end() + _end(_BETWEEN, text[pair.end() :])
     certain = all(name in known for name in bare) or (count > 1 and rated == len(bare))
+    certain = certain and not all(name in _ABOUT_SCORES and name not in known for name in scores)
     return TagLine(scores, tuple(ignored)) if scores and certain else None
 
 
@@ -203,25 +238,52 @@ def _is_rating(plain: str) -> bool:
     return pair is not None and pair["scale"] is not None and _is_name(pair["name"])
 
 
-def _only_known(line: str, plain: str, known: Container[str]) -> bool:
-    values = re.findall(r"([^\s:=,;|]+)\s*[:=]\s*([^\s:=,;|]+)", plain)
-    if values and all(fold_name(name) in known for name, _ in values):
-        return re.fullmatch(r"(?:[^\s:=,;|]+\s*[:=]\s*[^\s:=,;|]+[\s,;|]*)+", plain) is not None
-    words = [word for word in re.split(r"[\s,;:=|/&.!%+]+", plain) if word]
-    names = 0
-    for word in words:
-        if not _KEYWORDS.fullmatch(word) and not _has_digit(word):
-            if fold_name(word) not in known:
-                return False
+def _only_known(line: str, plain: str, known: Container[str], *, first: bool, headed: bool) -> bool:
+    """Say whether a line has known names, and beside them numbers, words of ratings and signs only.
+
+    A name alone may be prose (`Joy.`), and a title at the top.
+    """
+    if _NAMED_VALUES.fullmatch(plain) and all(fold_name(name) in known for name in re.findall(_NAMED_VALUE, plain)):
+        return True
+    names = others = 0
+    for word in _words(line):
+        if fold_name(word) in known:
             names += 1
-    symbols = any(unicodedata.category(character) == "So" for character in line)  # stars and faces
-    return names > 0 and ("#" in line or symbols or _has_digit(plain) or names < len(words))
+        elif any(each.fullmatch(word) for each in (_NUMBER, _KEYWORDS, _RATINGS)) or word.casefold() in _ABOUT_SCORES:
+            others += 1
+        else:
+            return False
+    if not names:
+        return False
+    signs = any(not (character.isalpha() or character in _OF_PROSE) for character in line.strip())
+    return names > 1 or others > 0 or headed or (signs and not first)
+
+
+def _is_rated(line: str, known: Container[str]) -> bool:
+    """Say whether a short sentence has a number from 0 to 10 beside a known name; times and dates do not count."""
+    words = _words(_CLOCKS_AND_DATES.sub(" ", line))
+    if len(words) > _SENTENCE or not _has_digit(line):
+        return False
+    names = [place for place, word in enumerate(words) if fold_name(word) in known]
+    scores = [
+        place for place, word in enumerate(words) if len(word) < 3 and word.isdecimal() and int(word) <= HIGHEST_SCORE
+    ]
+    return any(abs(name - score) <= _NEAR for name in names for score in scores)
+
+
+def _words(line: str) -> list[str]:
+    """Return the words and numbers of a line, those inside markup too; `joy9`, `joy_9` and `joy-9` are a word and a number."""
+    text = unicodedata.normalize("NFKC", unescape(line))
+    blanks = {each: " " for each in set(text) if unicodedata.category(each)[0] in "PSZC" and each not in "-_'"}
+    parts = text.translate(str.maketrans(blanks)).split()
+    words = (re.sub(r"(?<=\D)(?=\d+$)|(?<=\d)(?=\D+$)", " ", part.strip("-_'")).split() for part in parts)
+    return [bare for each in words for word in each if (bare := word.strip("-_'"))]
 
 
 def _plain(line: str) -> str:
     """Return a line without markup, emoji and invisible characters, with ASCII forms of full-width characters."""
-    text = _ARROW.sub(":", _MARKUP.sub(" ", unicodedata.normalize("NFKC", line.replace("\t", " "))))
-    text = text.translate({0x2236: ":", 0xA789: ":", 0xFE0F: "", 0xFE0E: "", 0x20E3: "", 0x3001: ",", 0x3002: "."})
+    text = _ARROW.sub(":", _MARKUP.sub(" ", unicodedata.normalize("NFKC", unescape(line.replace("\t", " ")))))
+    text = text.translate(_COLONS | {0xFE0F: "", 0xFE0E: "", 0x20E3: "", 0x3001: ",", 0x3002: "."})
     if not text.isascii() or not _QUOTES.isdisjoint(text) or any(each in text for each in "`^[]()"):
         text = text.translate(_PLAIN)
     return re.sub(r"(?<![^\W_])_+|_+(?![^\W_])", " ", text)

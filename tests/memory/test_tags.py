@@ -187,6 +187,26 @@ def test_a_note_whose_last_line_may_hold_a_label_is_marked_and_not_neutral(line:
         ("joy: high", "unread"),
         ("9 joy", "unread"),
         ("It was joy: 9 for me, and then we all went home again.", "unread"),
+        ("joy: very high (9)", "unread"),
+        ("joy high, calm low", "unread"),
+        ("joy9 calm8", "unread"),
+        ("joy-9 calm_8", "unread"),
+        ("joy\u2079", "unread"),
+        ("joy, calm", "unread"),
+        ("[joy] [calm]", "unread"),
+        ("- joy", "unread"),
+        ("Tags:\njoy\ncalm", "unread"),
+        ('{"name": "joy", "score": 9}', "unread"),
+        ("name: joy\nscore: 9", "unread"),
+        ("<joy>9</joy>", "unread"),
+        ('<tag name="joy" score="9"/>', "unread"),
+        ("I would say joy 9/10.", "unread"),
+        ("feeling joy at 9 and calm at 8", "unread"),
+        ("==joy:9==", "read"),
+        ("joy&colon;9", "read"),
+        ("joy\u02d09", "read"),
+        ("There was joy at 9:30.", ""),
+        ("It was a joy, on 2031-01-09.", ""),
         ("joy 9, calm 8", "read"),
         ("joy (9)", "read"),
         ("Joy.", ""),
@@ -199,6 +219,24 @@ def test_names_that_the_graph_uses_elsewhere_decide_what_a_line_is(line: str, fa
     (note,) = split_notes(f"We swept.\n{line}", {"joy", "calm"})
     assert note.fault == fault.replace("read", "") if fault != "unread" else note.fault == "unread"
     assert (note.tags is not None) == (fault == "read")
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        ("---\ntags: [joy, calm]\n---\nWe swept.", "tags: [joy, calm]"),
+        ("---\ntags:\n  - joy\n---\nWe swept.", "- joy"),
+        ("---\nmood: joy\nscore: 9\n---\nWe swept.", "mood: joy"),
+        ("Tags: joy, calm\nWe swept.", "Tags: joy, calm"),
+        ("We swept.\nFeelings:\n- joy\n- calm\nand so on", "- joy"),
+        ("---\ntitle: The joy of boats\n---\nWe swept.", ""),
+        ("# Joy\nWe swept.", ""),
+        ("Joy.\nWe swept.", ""),
+    ],
+)
+def test_labels_above_a_text_that_are_no_tags_mark_the_note(content: str, line: str) -> None:
+    (note,) = split_notes(content, {"joy", "calm"})
+    assert (note.fault, note.example) == (("unread", line) if line else ("", ""))
 
 
 def test_a_line_with_two_readings_or_beyond_the_longest_is_not_read() -> None:
