@@ -9,9 +9,10 @@ import typer
 from rich.console import Console
 
 from amygdala_tl.cli import options
+from amygdala_tl.cli.inputs import texts_in_order, texts_of
 from amygdala_tl.cli.printer import notes, print_json, printer
 from amygdala_tl.errors import InputError
-from amygdala_tl.files import LARGEST, read_text
+from amygdala_tl.files import LARGEST
 from amygdala_tl.names import named_concepts
 from amygdala_tl.report.progress import reading_progress
 from amygdala_tl.report.readings import coloured_tokens, reading_table
@@ -28,9 +29,7 @@ if TYPE_CHECKING:
 def read(
     texts: Annotated[list[str] | None, typer.Argument(help="Texts to read.", show_default=False)] = None,
     readout: options.ReadoutFile = options.READOUT,
-    file: Annotated[
-        Path | None, typer.Option(help="File with one text per line, instead of texts; `-` is standard input.")
-    ] = None,
+    file: Annotated[Path | None, typer.Option(help="File of texts, instead of texts; `-` is standard input.")] = None,
     layer: Annotated[
         int | None, typer.Option(help="Show this layer alone.", show_default="all layers in one score")
     ] = None,
@@ -145,17 +144,14 @@ def _texts(texts: list[str] | None, file: Path | None) -> list[str]:
         raise InputError("nothing to read", need="texts or --file", remedy="give one of the two")
     if file is None:
         return list(texts or ())
-    content = _standard_input() if str(file) == "-" else read_text(file, remedy="check --file")
-    if lines := [line.strip() for line in content.splitlines() if line.strip()]:
-        return lines
-    raise InputError("has no text", label=str(file), need="a text a line", remedy="check --file")
+    return texts_in_order(file, "--file") if str(file) != "-" else texts_of(_standard_input(), "standard input")
 
 
 def _standard_input() -> str:
     try:
         data = typer.get_binary_stream("stdin").read(LARGEST + 1)
         if len(data) <= LARGEST:
-            return data.decode("utf-8-sig")
+            return data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except (OSError, UnicodeDecodeError, RuntimeError) as cause:
         raise InputError("cannot be read", label="standard input", got=str(cause), remedy="check --file") from cause
     got, need = "more", f"at most {LARGEST:,} bytes"

@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 
 from amygdala_tl.cli import options
+from amygdala_tl.cli.inputs import texts_in_order
 from amygdala_tl.cli.printer import notes, print_json, printer
 from amygdala_tl.errors import InputError
-from amygdala_tl.files import check_outputs, read_text
+from amygdala_tl.files import check_outputs
 from amygdala_tl.settings import ALERT, SERVE
 
 _UNITS = {"s": 1, "m": 60, "h": 3600}
@@ -18,7 +19,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600}
 def thresholds(
     readout: options.ReadoutFile = options.READOUT,
     texts: Annotated[
-        Path | None, typer.Option(help="File with one quiet text per line; or listen to a server.", show_default=False)
+        Path | None, typer.Option(help="File of quiet texts; or listen to a server.", show_default=False)
     ] = None,
     from_stream: Annotated[
         str | None, typer.Option(help="Listen to a server for this long: 90s, 10m, 2h.", show_default=False)
@@ -59,7 +60,7 @@ def thresholds(
         need = "--texts, or --from-stream with --url"
         raise InputError("turns come from texts or from a server", need=need, remedy="give one of the two")
     seconds = ALERT.seconds if from_stream is None else _seconds(from_stream)
-    bundle, lines = load_readout(readout), None if texts is None else _lines(texts)
+    bundle, lines = load_readout(readout), None if texts is None else texts_in_order(texts, "--texts")
     if from_stream is not None:
         url = url or f"http://{SERVE.host}:{SERVE.port}"
         notes(error=as_json).print(f"listening to {url} for {from_stream}", soft_wrap=True)
@@ -87,10 +88,3 @@ def _seconds(said: str) -> float:
     if found is None:
         raise InputError("not a time", label="--from-stream", got=said, need="90s, 10m or 2h", remedy="write it so")
     return float(found[1]) * _UNITS[found[2]]
-
-
-def _lines(path: Path) -> list[str]:
-    lines = [line.strip() for line in read_text(path, remedy="check --texts").splitlines() if line.strip()]
-    if not lines:
-        raise InputError("has no text", label=str(path), need="a text a line", remedy="check --texts")
-    return lines

@@ -14,7 +14,7 @@ from amygdala_tl.corpus.layouts import read_folder
 from amygdala_tl.corpus.merge import LabelledCorpusTexts, Merge, merged
 from amygdala_tl.corpus.reasons import shortened
 from amygdala_tl.corpus.record import Corpus, assemble, assemble_labelled
-from amygdala_tl.corpus.rows import LABEL_FIELDS
+from amygdala_tl.corpus.rows import FIELDS, LABEL_FIELDS
 from amygdala_tl.corpus.sighting import Source
 from amygdala_tl.corpus.tables import read_table
 from amygdala_tl.decode import convert
@@ -116,9 +116,25 @@ def read_texts(source: str | os.PathLike[str], *, among: Collection[str] | None 
         return read_corpus(path)
     found = _read(path)
     texts, notices = merged(found, Merge(heldout_fraction=0.0, seed=DEFAULTS.seed), among=among)
+    if not found.concepts and not FIELDS.issuperset(found.columns):
+        columns, need = shortened(", ".join(found.columns)), ", ".join(LABEL_FIELDS)
+        notices = (*notices, f"read without labels: none of the columns {columns} is one of {need}")
     parameters = {"layouts": list(found.layouts)}
     concepts = tuple(sorted(found.concepts))
     return assemble(concepts, texts, parameters=parameters, tally=found.tally, left_out={}, notices=notices)
+
+
+def read_in_order(source: str | os.PathLike[str]) -> tuple[list[str], tuple[str, ...]]:
+    """Read the texts of a file as `read_texts` does, but in their order and each as often as it stands there.
+
+    Returns:
+        The texts, and notices on how the file was read.
+
+    Raises:
+        InputError, CorpusError: as for `read_texts`.
+    """
+    found = read_table(Path(source))
+    return [each.text for each in found.sightings], tuple(found.notices)
 
 
 def _is_corpus(path: Path) -> bool:

@@ -123,7 +123,7 @@ def _tsv(path: Path, content: str) -> Rows:
             quoted = []
         if len({len(cells) for _, cells in quoted}) == 1 and len(quoted[0][1]) > 1:
             return _with_header(path, quoted)
-    return _with_header(path, bare)
+    return _with_header(path, bare, least=2)  # the first text may have no label
 
 
 READERS: Mapping[str, Callable[[Path, str], Rows]] = {
@@ -174,13 +174,14 @@ def _fault_without_header(rows: Sequence[Sequence[str]]) -> str:
     return "labels before texts" if first[-1] == 1 and returns and second[len(second) // 2] > 2 else ""
 
 
-def _with_header(path: Path, rows: list[tuple[int, list[str]]]) -> Rows:
-    return list(_named_cells(path, rows))
+def _with_header(path: Path, rows: list[tuple[int, list[str]]], *, least: int = 1) -> Rows:
+    """Name the cells; a row may have as many as the first one, or `least`."""
+    return list(_named_cells(path, rows, least))
 
 
-def _named_cells(path: Path, rows: list[tuple[int, list[str]]]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _named_cells(path: Path, rows: list[tuple[int, list[str]]], least: int) -> Iterator[tuple[str, Mapping[str, Any]]]:
     header: Sequence[str] = ("text", "labels")
-    width = len(rows[0][1]) if rows else 0
+    width = max(len(rows[0][1]), least) if rows else 0
     if rows and _header(rows[0][1]):
         header = [cell.strip().casefold() for cell in rows[0][1]]
         rows = rows[1:]
@@ -195,5 +196,7 @@ def _named_cells(path: Path, rows: list[tuple[int, list[str]]]) -> Iterator[tupl
         if any(cell.strip() for cell in cells[width:]):
             got, need = f"{len(cells)} cells", f"{width}, as in the first row"
             remedy = "put a text with separators in quotes"
-            raise CorpusError("more cells than columns", label=f"{path}, line {number}", got=got, need=need, remedy=remedy)
+            raise CorpusError(
+                "more cells than columns", label=f"{path}, line {number}", got=got, need=need, remedy=remedy
+            )
         yield f"{path}, line {number}", dict(zip(header, cells, strict=False))

@@ -274,8 +274,8 @@ def _is_rated(line: str, known: Container[str]) -> bool:
 def _words(line: str) -> list[str]:
     """Return the words and numbers of a line, those inside markup too; `joy9`, `joy_9` and `joy-9` are a word and a number."""
     text = unicodedata.normalize("NFKC", unescape(line))
-    blanks = {each: " " for each in set(text) if unicodedata.category(each)[0] in "PSZC" and each not in "-_'"}
-    parts = text.translate(str.maketrans(blanks)).split()
+    blanks = {ord(each): " " for each in set(text) if unicodedata.category(each)[0] in "PSZC" and each not in "-_'"}
+    parts = text.translate(blanks).split()
     words = (re.sub(r"(?<=\D)(?=\d+$)|(?<=\d)(?=\D+$)", " ", part.strip("-_'")).split() for part in parts)
     return [bare for each in words for word in each if (bare := word.strip("-_'"))]
 

@@ -143,9 +143,18 @@ def test_train_captures_what_the_subspace_aggregator_needs(capsys, workplace, ti
     assert said.estimator["components"] == said.capture.token_components == 4
 
 
-def test_read_takes_a_file_with_a_text_a_line(capsys, workplace, tiny_checkpoint, tmp_path):
+def test_read_takes_a_file_of_texts(capsys, workplace, tiny_checkpoint, tmp_path):
     (tmp_path / "texts.txt").write_text("One line of text.\n\nAnother line of text.\n")
     common = ("--readout", workplace / "readout.safetensors", "--model", tiny_checkpoint("llama"))
     code, out, _ = run(capsys, "read", "--file", tmp_path / "texts.txt", "--json", *common)
     assert code == 0
     assert [entry["text"] for entry in json.loads(out)] == ["One line of text.", "Another line of text."]
+    (tmp_path / "rows.jsonl").write_text('{"text": "One line of text."}\n{"text": "Another line of text."}\n')
+    (tmp_path / "page.txt").write_text("One line\nof text\nis here.\n\nAnother\nline of text.\n")
+    for name, texts in (
+        ("rows.jsonl", ["One line of text.", "Another line of text."]),
+        ("page.txt", ["One line\nof text\nis here.", "Another\nline of text."]),
+    ):
+        code, out, err = run(capsys, "read", "--file", tmp_path / name, "--json", *common)
+        assert (code, [entry["text"] for entry in json.loads(out)]) == (0, texts)
+        assert ("read as 2 texts" in err) == (name == "page.txt")

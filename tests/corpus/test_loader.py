@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from amygdala_tl.corpus import LabelRules, build_corpus, read_training_data, write_corpus
-from amygdala_tl.corpus.loader import read_texts
+from amygdala_tl.corpus.loader import read_in_order, read_texts
 from amygdala_tl.corpus.record import Corpus
 from amygdala_tl.errors import AmygdalaError, CorpusError, InputError
 from amygdala_tl.records import Node
@@ -465,3 +465,64 @@ def test_a_header_of_other_names_is_told_from_a_few_short_texts(tmp_path):
     }  # fmt: skip
     rows = "hello\tjoy\n" + "".join(f"day {number}\tawe\n" for number in range(5))
     assert "hello" in texts_of(put(tmp_path / "b.tsv", rows))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "line"),
+    [
+        ("a.csv", "text,label\nOne day.,joy\nThe queue was long, and loud,grief\n", 3),
+        ("a.csv", "One day.,joy\nThe queue was long, and loud,grief\n", 2),
+        ("a.csv", "One day.\nThe queue was long, and loud\n", 2),
+        ("a.tsv", "text\tlabel\nOne day.\tjoy\nThe queue was long\tand loud\tgrief\n", 3),
+    ],
+)
+def test_a_row_with_more_cells_than_columns_is_an_error_at_its_line(tmp_path, name, content, line):
+    with pytest.raises(CorpusError, match=rf"{name}, line {line}: more cells than columns"):
+        read_texts(put(tmp_path / name, content))
+
+
+def test_empty_cells_behind_a_row_and_columns_that_nobody_reads_are_no_mistake(tmp_path):
+    found = texts_of(put(tmp_path / "a.csv", "text,label\nOne.,joy,,\nTwo.,grief\n"))
+    assert {text: tuple(each) for text, each in found.items()} == {"One.": ("joy",), "Two.": ("grief",)}
+    found = texts_of(put(tmp_path / "b.tsv", "One.\tjoy\tid1\nTwo.\tgrief\tid2\n"))
+    assert {text: tuple(each) for text, each in found.items()} == {"One.": ("joy",), "Two.": ("grief",)}
+
+
+@pytest.mark.parametrize(
+    "content", ["sep=;\ntext;label\nOne.;joy\nTwo, too.;grief\n", "text|label\nOne.|joy\nTwo, too.|grief\n"]
+)
+def test_spreadsheets_may_name_the_delimiter_and_use_a_bar(tmp_path, content):
+    found = texts_of(put(tmp_path / "a.csv", content))
+    assert {text: tuple(each) for text, each in found.items()} == {"One.": ("joy",), "Two, too.": ("grief",)}
+
+
+def test_labels_before_texts_need_a_header(tmp_path):
+    rows = [f"{('joy', 'grief')[number % 2]},Day {number} was long and wet" for number in range(6)]
+    with pytest.raises(CorpusError, match="labels before texts"):
+        read_texts(put(tmp_path / "a.csv", "\n".join(rows)))
+    found = texts_of(put(tmp_path / "b.csv", "\n".join(["label,text", *rows])))
+    assert len(found) == 6
+    assert all(len(each) == 1 for each in found.values())
+
+
+def test_texts_to_judge_by_say_that_no_column_of_labels_was_found(tmp_path):
+    found = read_texts(put(tmp_path / "a.csv", "text,sentiment\nOne day.,joy\nTwo boats.,grief\n"))
+    assert not found.concepts
+    assert "none of the columns text, sentiment is one of labels, label, emotions, emotion" in found.notices[-1]
+    assert not read_texts(put(tmp_path / "b.csv", "text\nOne day.\nTwo boats.\n")).notices
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.txt", "The lamp went out\nin the middle of the night,\nand nobody noticed.\n\nThe second\nis about a boat.\n"),
+        ("b.txt", "One day.\nTwo boats.\nOne day.\n"),
+        ("c.jsonl", '{"text": "One day."}\n{"text": "Two boats."}\n'),
+        ("d.csv", 'text,label\n"Two, too.",joy\nOne day.,grief\n'),
+    ],
+)  # fmt: skip
+def test_a_file_means_the_same_texts_in_every_command(tmp_path, name, content):
+    path = put(tmp_path / name, content)
+    in_order, _ = read_in_order(path)
+    assert set(in_order) == set(texts_of(path))
+    assert len(in_order) == (3 if name == "b.txt" else 2)
