@@ -1,6 +1,7 @@
 """The model of a readout: loaded by the name in its provenance, and checked against it."""
 
 import warnings
+from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -27,20 +28,34 @@ def lens_of(readout: Readout, lens: Lens | str | None = None) -> Lens:
         lens: a loaded model, or its name; the name in the provenance if None.
 
     Raises:
-        ReadoutError: the readout names no model, or `lens` has other weights or another size.
+        ReadoutError: the readout names no model that can be found, or `lens` has other weights or another size.
         ModelError: the model cannot be loaded.
     """
     model = readout.provenance.model
-    if lens is None:
-        if model is None:
-            raise ReadoutError("the readout names no model", remedy="name the model it was trained on")
-        lens = model.id
-    if isinstance(lens, str):
-        lens = load_model(
-            lens, "auto" if model is None else model.dtype, revision=None if model is None else model.revision
-        )
+    if lens is None or isinstance(lens, str):
+        name = lens or checkpoint_of(readout)[0]
+        dtype, revision = ("auto", None) if model is None else (model.dtype, model.revision)
+        lens = load_model(name, dtype, revision=revision)
     check_fit(readout, lens)
     return lens
+
+
+def checkpoint_of(readout: Readout) -> tuple[str, str | None]:
+    """Return the name and the revision by which a readout's model can be loaded.
+
+    A manifest names a folder or file without its path. Such a name is not looked up on a hub, where it may be another model.
+
+    Raises:
+        ReadoutError: the readout names no model, or one that was loaded from a folder or file which is not here.
+    """
+    model = readout.provenance.model
+    if model is None:
+        raise ReadoutError("the readout names no model", remedy="name the model it was trained on")
+    local = model.revision is None and model.id != "embedded" and "/" not in model.id
+    if local and not Path(model.id).exists():
+        what = "the readout's model has no revision of a hub, and no such folder or file is here"
+        raise ReadoutError(what, label=model.id, remedy="name the model with its path, or its hub id, as the model")
+    return model.id, model.revision
 
 
 def check_fit(readout: Readout, lens: Lens) -> None:

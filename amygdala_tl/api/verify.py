@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from amygdala_tl.api.models import check_fit
+from amygdala_tl.api.models import check_fit, checkpoint_of
 from amygdala_tl.errors import InputError, ModelError, ReadoutError
 from amygdala_tl.lens.checkpoints import load_checkpoint, readable_source
 from amygdala_tl.lens.hugging_face import layer_outputs
@@ -56,16 +56,12 @@ def verify(
     if engine == "vllm" and not has_vllm():
         raise InputError("vLLM is not installed", got="vllm", remedy="run `pip install vllm`, or compare with `hf`")
     readout = readout if isinstance(readout, Readout) else load_readout(readout)
-    trained_on = readout.provenance.model
     name, revision = model, None
-    if name is None and lens is not None:
-        name, revision = lens.source, lens.info.revision
-    elif name is None and trained_on is not None:
-        name, revision = trained_on.id, trained_on.revision
+    if name is None:
+        name, revision = checkpoint_of(readout) if lens is None else (lens.source, lens.info.revision)
     source: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     if lens is None:
-        if not name:
-            raise ReadoutError("the readout names no model", remedy="name the model it was trained on")
+        assert name is not None
         lens = load_model(name, dtype, **source)
     check_fit(readout, lens)
     references, tokens = _references(readout, lens)

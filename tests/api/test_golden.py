@@ -9,7 +9,7 @@ import torch
 from tokenizers import normalizers
 from transformers import AutoModelForCausalLM
 
-from amygdala_tl import capture, fit, load_readout
+from amygdala_tl import capture, fit, load_readout, score, verify
 from amygdala_tl.activations.golden import check_store
 from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.api.models import check_fit
@@ -213,3 +213,25 @@ def test_a_bundle_names_no_time_and_no_place(bundle, tiny_checkpoint):
     assert str(tiny_checkpoint("llama").parent) not in said
     assert "/" not in json.dumps({**json.loads(said)["amygdala_tl"], "golden": None, "estimator": None, "model": None})
     assert "_name_or_path" not in said
+
+
+def test_a_model_from_a_folder_is_never_looked_up_on_a_hub(bundle, tiny, monkeypatch):
+    asked = []
+
+    def load(name, dtype, *, revision):
+        asked.append((name, dtype, revision))
+        return tiny
+
+    monkeypatch.setattr("amygdala_tl.api.models.load_model", load)
+    readout = load_readout(bundle)
+    model = readout.provenance.model
+    assert model.revision is None
+    assert "/" not in model.id
+    for call in (lambda: score(TEXTS[:1], readout), lambda: verify(readout)):
+        with pytest.raises(ReadoutError, match=f"{model.id}: .*no such folder or file is here"):
+            call()
+    assert not asked
+    of_hub = dataclasses.replace(model, id="gpt2", revision="607a30d783dfa663caf39e06633721c8d4cfcd7e")
+    known = dataclasses.replace(readout, provenance=dataclasses.replace(readout.provenance, model=of_hub))
+    score(TEXTS[:1], known)
+    assert asked == [("gpt2", "float32", of_hub.revision)]
