@@ -7,8 +7,9 @@ alike. MinHash estimates it: the share of 128 random hashes that have the same m
 share four minima in a row are compared (locality-sensitive hashing), in an order in which equal texts stand side by side. So
 50,000 texts take seconds, and the result depends on no random state.
 
-Chains are cut. A set of texts that is larger than a twentieth of the corpus is taken apart by a higher threshold, since texts
-that share a template are not duplicates. A set that is still too large is reported and not grouped.
+Reposts, which differ in case, punctuation, links and names of accounts only, are one group however many they are. Of other
+texts, chains are cut. A set that is larger than a twentieth of the corpus, each repost once, is taken apart by a higher
+threshold, since texts that share a template are not duplicates. A set that is still too large is reported and not grouped.
 """
 
 import re
@@ -50,8 +51,23 @@ class Alike:
 
 def near_duplicates(texts: Sequence[str]) -> Alike:
     """Find the near-duplicates among unique texts."""
+    copies: dict[str, list[int]] = {}
+    for index, text in enumerate(texts):
+        copies.setdefault(_letters(text), []).append(index)
+    originals = list(copies.values())
+    found = _of_originals([texts[members[0]] for members in originals])
+    sets, too_large = ([sorted(i for each in one for i in originals[each]) for one in some] for some in found)
+    alone = set(range(len(originals))).difference(
+        *found[0]
+    )  # reposts in a set that is too large are a set of their own
+    sets += [originals[each] for each in alone if len(originals[each]) > 1]
+    return Alike(tuple(sorted(map(tuple, sets))), tuple(sorted(map(tuple, too_large))))
+
+
+def _of_originals(texts: Sequence[str]) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
+    """Return the sets of near-duplicates among texts without reposts, and those that are too large."""
     if len(texts) < 2:
-        return Alike((), ())
+        return [], []
     signatures = _signatures(texts)
     first, second, similarity = _edges(signatures)
     cap = max(SMALLEST_CAP, int(LARGEST_SHARE * len(texts)))
@@ -68,7 +84,7 @@ def near_duplicates(texts: Sequence[str]) -> Alike:
             waiting += [(part, level + 1) for part in finer]
         else:
             too_large.append(members)
-    return Alike(tuple(sorted(sets)), tuple(sorted(too_large)))
+    return sets, too_large
 
 
 def group_near_duplicates(
@@ -130,11 +146,15 @@ def _joined(groups: Sequence[str], sets: Sequence[Sequence[int]]) -> list[str]:
     return now
 
 
-def _normal(text: str) -> str:
-    """Return what two reposts share: letters and digits, folded, with every number alike."""
+def _letters(text: str) -> str:
+    """Return what two reposts share: letters and digits, folded."""
     folded = _NOISE.sub(" ", unicodedata.normalize("NFKC", text[:_LONGEST])).casefold()
-    letters = re.sub(r"[\W_]+", " ", re.sub(r"\d+", "0", folded)).strip()
-    return letters or text[:_LONGEST]
+    return re.sub(r"[\W_]+", " ", folded).strip() or text[:_LONGEST]
+
+
+def _normal(text: str) -> str:
+    """Return the letters of a text, with every number alike."""
+    return re.sub(r"\d+", "0", _letters(text))
 
 
 def _signatures(texts: Sequence[str]) -> "np.ndarray[Any, Any]":

@@ -83,6 +83,17 @@ def test_more_of_one_kind_than_a_split_can_hold_is_told_and_not_grouped():
     assert any("40 texts in 1 set are nearly alike (such as House" in notice for notice in corpus.notices)
 
 
+@pytest.mark.parametrize("copies", [6, 40, 100])
+def test_reposts_of_one_text_are_one_group_however_many_they_are(real, copies):
+    base = real[:60]
+    again = [f"RT @someone{n}: {base[0].upper()} https://example.org/{n}" for n in range(copies)]
+    labels = [["joy"] if index % 2 else ["grief"] for index in range(len(base) + copies)]
+    corpus = Corpus.from_texts([*base, *again], labels, min_examples=1, heldout_fraction=0.5)
+    of_copies = {(text.group, text.split) for text in corpus.texts if text.text in {base[0], *again}}
+    assert len(of_copies) == 1
+    assert f"{copies + 1} texts in 1 set are near-duplicates" in corpus.notices[0]
+
+
 def test_no_split_cuts_near_duplicates_from_a_graph_from_folders_or_in_hand(real, tmp_path):
     base = real[:120]
     texts = [*base, *map(reposted, base[:20])]
