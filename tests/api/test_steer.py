@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -12,13 +13,16 @@ import amygdala_tl as at
 from amygdala_tl.api.inputs import corpus_of, store_of
 from amygdala_tl.api.steer import _probed, _training_texts
 from amygdala_tl.cli.app import app
+from amygdala_tl.diagnostics.nulls import permuted_texts
 from amygdala_tl.directions.folds import group_folds
 from amygdala_tl.directions.method import Method, apply_method
 from amygdala_tl.errors import InputError, ModelError, ReadoutError
 from amygdala_tl.steering.controls import directions_of
-from amygdala_tl.steering.plan import make_plan
+from amygdala_tl.steering.erasing import fit_erasers
+from amygdala_tl.steering.plan import SteeringCheck, make_plan, probe_blocks
 from amygdala_tl.steering.results import read_run
 from amygdala_tl.steering.settings import AblationSettings, SteeringSettings
+from amygdala_tl.steering.words import concept_words
 from tests.cli.conftest import run, workplace  # noqa: F401 (a fixture)
 
 CHEAP = {"concepts": ["joy", "grief"], "layers": [2], "doses": [0.4], "random": 3, "probe_texts": 4}
@@ -164,6 +168,30 @@ def test_probed_texts_run_with_the_erasure_that_the_stored_activations_get(reado
     assert (found - stored).abs().max() > 1e-2
 
 
+@pytest.mark.parametrize("method", ["leace", "mean", "flip", "project"])
+def test_a_probe_of_a_control_reads_texts_from_which_no_concept_was_taken_out(readout, tiny, workplace, method):  # noqa: F811
+    corpus, store = corpus_of(readout, workplace / "corpus"), store_of(readout, workplace / "activations")
+    texts = _training_texts(readout, corpus, store)
+    plan = make_plan(
+        readout, 4, concepts=["joy", "grief"], layers=[2], random=3, ablate=["each"], erase=[method], probe_texts=8
+    )
+    probed, words = _probed(readout, tiny, corpus, plan, texts), concept_words(tiny.tokenizer, plan.concepts)
+    material = directions_of(readout, plan, texts)
+    carriers = {0: ((1, 2, 3),), 1: ((1, 2, 3),)}
+    erasers = fit_erasers(texts.data, [0, 1], texts.layers, controls=3, seed=0)
+    blocks = probe_blocks(SteeringCheck(tiny.info, tiny.tokenizer, plan, material, words, carriers, erasers, probed))
+    control, own = blocks[method, (2,), None], [blocks[method, (2,), concept] for concept in (0, 1)]
+    assert control.concepts == (0, 1)
+    for half in (0, 1):
+        taken = [block.erasures[half][0].write[0, 0] for block in (control, *own)]
+        cosines = torch.nn.functional.cosine_similarity(taken[0], torch.stack(taken[1:]), dim=-1)
+        assert cosines.abs().max() < 0.9
+        if method != "project":
+            kept = probed.erasers[half][2]
+            direction = torch.nn.functional.normalize(kept.difference, dim=-1)
+            assert (direction[2:] @ torch.nn.functional.normalize(taken[0], dim=0)).max() == pytest.approx(1, abs=1e-5)
+
+
 def test_an_erasure_needs_the_activations(readout, tiny, workplace):  # noqa: F811
     corpus = corpus_of(readout, workplace / "corpus")
     with pytest.raises(InputError, match="`store`"):
@@ -230,16 +258,28 @@ def test_a_recommended_dose_is_what_intervene_adds(readout, tiny):
 def test_controls_steer_by_the_writer_and_read_by_the_method(readout, workplace):  # noqa: F811
     corpus, store = corpus_of(readout, workplace / "corpus"), store_of(readout, workplace / "activations")
     fitted = at.fit(corpus, store, aggregator="whitened")
-    plan = make_plan(fitted, fitted.provenance.model.n_layers, concepts=["joy", "grief"], random=3)
+    plan = make_plan(fitted, fitted.provenance.model.n_layers, concepts=["joy", "grief"], random=5)
     texts = _training_texts(fitted, corpus, store)
     material = directions_of(fitted, plan, texts)
     columns = [fitted.concepts.index(name) for name in plan.concepts]
     assert [each.layer for each in material] == list(fitted.layers)
-    half = group_folds(texts.data.groups, 2, plan.seed)
+    half, names = group_folds(texts.data.groups, 2, plan.seed), list(fitted.concepts)
+    times = math.ceil(2 * plan.random / len(names))
+    sources = permuted_texts(texts.data.groups, torch.Generator().manual_seed(plan.seed), times).long()
+    assert len(sources) > 1
+    assert not any(torch.equal(texts.data.positive[source], texts.data.positive) for source in sources)
+    shuffled = [
+        replace(texts.data, positive=texts.data.positive[source], negative=texts.data.negative[source])
+        for source in sources
+    ]
+    null = torch.cat(
+        [apply_method(Method("half_whitened"), some, texts.neutral, names).directions for some in shuffled]
+    )
     for index, each in enumerate(material):
+        torch.testing.assert_close(each.shuffled, null[:, index])
         assert torch.equal(each.concepts, fitted.write_vectors[index, columns])
         for number in (0, 1):
-            some, names = texts.data.take(half == number), list(fitted.concepts)
+            some = texts.data.take(half == number)
             steers, reads = (
                 apply_method(Method(name), some, texts.neutral, names).directions[columns]
                 for name in ("half_whitened", "whitened")

@@ -39,8 +39,11 @@ def readout_of(lens, n_concepts=None, layers=LAYERS):
 
 @pytest.fixture(scope="session")
 def readout(embedded):
-    """A readout that also erases: what reads a concept becomes what it reads of a mean."""
+    """A readout that has write vectors, and erases: what reads a concept becomes what it reads of a mean."""
     bare = readout_of(embedded)
+    other = torch.randn(bare.vectors.shape, generator=torch.Generator().manual_seed(3))
+    steers = bare.vectors + other / other.norm(dim=-1, keepdim=True)
+    bare = dataclasses.replace(bare, write_vectors=steers / steers.norm(dim=-1, keepdim=True))
     generator = torch.Generator().manual_seed(2)
     write = bare.vectors + 0.02 * torch.randn(bare.vectors.shape, generator=generator)
     mean = 100 * torch.randn(len(LAYERS), bare.d_model, generator=generator)

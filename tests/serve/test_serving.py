@@ -140,7 +140,9 @@ def test_a_dose_is_in_units_of_the_mean_norm_and_edits_do_what_they_say(client, 
         return answer.choices[0].readout[0][column][joy]
 
     plain = score()
-    assert score(JOY) - plain == pytest.approx(0.4 * norm, rel=5e-3)
+    written = float(readout.vectors[column, joy] @ readout.write_vectors[column, joy])
+    assert 0.5 < written < 0.9
+    assert score(JOY) - plain == pytest.approx(0.4 * norm * written, rel=5e-3)
     kept = float(readout.vectors[column, joy] @ readout.erasing.mean[column])
     assert abs(kept) > 0.02 * norm
     assert score(JOY | {"kind": "erase"}) == pytest.approx(kept, abs=5e-3 * norm)
