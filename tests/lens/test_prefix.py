@@ -10,7 +10,9 @@ from amygdala_tl.lens.residuals import run_resid_post
 from tests.lens.test_residuals import ENGINES, KNOWN_TO_HOOKED_TRANSFORMER, worst_relative
 from tests.models import TINY, TINY_FOR_VLLM, VOCABULARY
 
-LAYERS = [0, 2]
+LAYERS = [0, 1, 2, 3]
+RECURRENT = {"qwen3_5_text"}
+"""Models with layers that sum over a text in chunks, which a prefix shifts: rounding differs by more."""
 PREFIX = list(range(100, 120))
 
 
@@ -27,9 +29,10 @@ def test_a_pass_behind_a_shared_prefix_equals_a_whole_pass(model_type, engine, t
         whole = torch.cat([torch.tensor(PREFIX).expand(3, -1), tokens], dim=1)
         expected = run_resid_post(model, whole, LAYERS)[:, len(PREFIX) :]
         for _ in range(2):  # nothing of a pass stays in the prefix
-            assert (
-                worst_relative(run_resid_post(model, tokens, LAYERS, behind=shared), expected) < TOLERANCES["float32"]
-            )
+            found = run_resid_post(model, tokens, LAYERS, behind=shared)
+            assert worst_relative(found, expected) < (TOLERANCES["float32"] if model_type in RECURRENT else 1e-5)
+            pooled = worst_relative(found.mean(dim=1), expected.mean(dim=1))
+            assert pooled < (2e-5 if model_type in RECURRENT else 1e-5)
 
 
 def test_a_bridge_that_computes_attention_itself_shares_a_prefix_too(tiny_checkpoint):
