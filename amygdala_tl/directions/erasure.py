@@ -20,9 +20,10 @@ Source: LEACE, Belrose et al. 2023, arXiv:2306.03819.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
-from einops import einsum
+from einops import einsum, rearrange
 from jaxtyping import Float
 from torch import Tensor
 
@@ -75,8 +76,14 @@ class Eraser:
     weights: Float[Tensor, "concept layer d_model"]
     mean: Float[Tensor, "layer d_model"]
 
-    def at(self, *concepts: str, layer: int) -> Erasure:
-        """Return the erasure of one concept, or of several together, at one layer.
+    def at(self, *concepts: str, layer: int, method: Literal["leace", "mean", "flip"] = "leace") -> Erasure:
+        """Return the map that takes out one concept, or several together, at one layer.
+
+        Args:
+            concepts: names.
+            layer: one of the eraser's.
+            method: `leace` is least-squares erasure, after which no linear probe of the fitted texts reads them; `flip` moves
+                as far again, so that the classes change places; `mean` projects out the differences of means.
 
         Raises:
             InputError: the eraser has no such concept or layer, or no concept is named.
@@ -88,7 +95,12 @@ class Eraser:
                 need=f"concepts at layers {', '.join(map(str, self.layers))}", remedy="name a concept and such a layer",
             )  # fmt: skip
         at = self.layers.index(layer)
-        return joint_erasure(self.difference[rows, at], self.weights[rows, at], self.mean[at])
+        difference = self.difference[rows, at]
+        if method == "mean":
+            basis = rearrange(torch.linalg.qr(difference.double().T).Q.float(), "d_model concept -> concept d_model")
+            return Erasure(basis, basis, torch.zeros_like(self.mean[at]))
+        erasure = joint_erasure(difference, self.weights[rows, at], self.mean[at])
+        return erasure if method == "leace" else replace(erasure, read=2.0 * erasure.read)
 
 
 def joint_erasure(

@@ -35,13 +35,25 @@ def own(arms):
     return Erasure(arms.read[0], arms.write[0], arms.mean)
 
 
-def test_least_squares_erasure_is_that_of_the_eraser(data, erasers):
+@pytest.mark.parametrize("method", ["leace", "mean", "flip"])
+def test_the_methods_are_those_of_the_eraser(data, erasers, method):
     eraser = fit_erasure(data, NAMES, LAYERS)
     for place, name in enumerate(("calm", "joy")):
         for at, layer in enumerate(LAYERS):
             values = data.activations[:, at]
-            found, expected = own(erasure_arms(erasers[layer], place, "leace")), eraser.at(name, layer=layer)
-            torch.testing.assert_close(found(values), expected(values), rtol=0, atol=1e-3)
+            found = own(erasure_arms(erasers[layer], place, method))
+            torch.testing.assert_close(
+                found(values), eraser.at(name, layer=layer, method=method)(values), rtol=0, atol=1e-3
+            )
+
+
+def test_several_concepts_lose_their_difference_of_means_or_change_places_together(data):
+    eraser, values = fit_erasure(data, NAMES, LAYERS), data.activations[:, 1]
+    for method, left in (("leace", 0.0), ("mean", 0.0), ("flip", -1.0)):
+        edited = eraser.at(*NAMES, layer=LAYERS[1], method=method)(values)
+        for column in range(len(NAMES)):
+            labels = data.positive[:, column]
+            torch.testing.assert_close(difference(edited, labels), left * difference(values, labels), rtol=0, atol=2e-3)
 
 
 def test_what_each_method_does_to_the_class_means(data, erasers):
