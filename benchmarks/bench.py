@@ -240,17 +240,18 @@ def part_tokens(options: argparse.Namespace) -> list[Row]:
 
 def command(*arguments: str, **environment: str) -> tuple[float, float]:
     """Seconds and peak memory in GB of one command, as a process of its own."""
-    code = (
-        "import resource, subprocess, sys; code = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL).returncode;"
-        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); sys.exit(code)"
+    code = (  # a process has the peak of its children together, so each command has a parent of its own
+        "import resource, subprocess, sys, time; start = time.perf_counter();"
+        "code = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL).returncode;"
+        "print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); sys.exit(code)"
     )
     program = str(Path(sys.executable).with_name("amygdala-tl"))
-    start = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-c", code, program, *arguments],
         capture_output=True, text=True, check=True, env=os.environ | environment,
     )  # fmt: skip
-    return time.perf_counter() - start, int(done.stdout) / (2**30 if sys.platform == "darwin" else 2**20)
+    taken, peak = done.stdout.split()
+    return float(taken), int(peak) / (2**30 if sys.platform == "darwin" else 2**20)
 
 
 def part_start(options: argparse.Namespace) -> list[Row]:

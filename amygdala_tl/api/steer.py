@@ -158,6 +158,11 @@ def _warn(words: ConceptWords, plan: SteeringPlan) -> None:
             f"{FEWEST} of each are the fewest for significance at 5%",
             stacklevel=3,
         )
+    elif plan.ablate and plan.random < 2 * FEWEST:
+        warnings.warn(
+            f"no ablation can be significant: with {plan.random} controls, where {2 * FEWEST} are the fewest",
+            stacklevel=3,
+        )
     if alone := [name for name in plan.concepts if name in words.by_name]:
         warnings.warn(
             f"in no word list, so tested with their name as the only word: {', '.join(alone)}; give more in `words`",

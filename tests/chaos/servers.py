@@ -1,9 +1,14 @@
 """Clients before hostile servers: each must end by itself, in one error, within a time and an amount of memory."""
 
+import itertools
 import signal
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
+
+from starlette.responses import PlainTextResponse, Response
 
 from amygdala_tl.errors import AmygdalaError
 from amygdala_tl.live.client import readout_client
@@ -11,11 +16,13 @@ from amygdala_tl.memory.client import read_memory_server
 from amygdala_tl.settings import ServerLimits
 from tests.chaos.forks import Ended, start
 from tests.memory.test_mcp_limits import BODIES, BROKEN_HEADS, DRIBBLES, FLOODS, HEAD, JSON, STREAM, flood
+from tests.memory.tiny_server import Seen, TinyServer, tools
 from tests.net.raw_server import Send, raw_server
+from tests.servers import running_app
 
 Talk = Callable[[bytes, Send], None]
 
-LIMITS = ServerLimits(patience=4)
+LIMITS = ServerLimits(patience=4, listing_seconds=5.0)
 SILENCE = 0.5  # seconds
 SECONDS, MEGABYTES = 60.0, 400.0
 """What a client may take: the limits of one answer are 256 MB."""
@@ -26,7 +33,31 @@ def endless(head: bytes, piece: bytes) -> Talk:
     return flood(head, piece, pieces=4096)
 
 
-FAULTS: dict[str, Talk] = {
+def never_ending_pages() -> TinyServer:
+    """A memory server whose list of tools has always one page more."""
+    numbers = itertools.count()
+    return TinyServer(results={"tools/list": lambda _: tools("other", nextCursor=str(next(numbers)))})
+
+
+def forgetful() -> TinyServer:
+    """A memory server that drops every session before a tool is called."""
+
+    async def drop(seen: Seen, server: TinyServer) -> Response | None:
+        return Response("Session not found", status_code=404) if "tools/call" in seen.call else None
+
+    return TinyServer(interfere=drop)
+
+
+def refusing(status: int) -> TinyServer:
+    """A server that refuses every request, and says the token that it was given."""
+
+    async def refuse(seen: Seen, server: TinyServer) -> Response:
+        return PlainTextResponse(f"no: {seen.headers}", status_code=status, headers={"retry-after": "99"})
+
+    return TinyServer(interfere=refuse)
+
+
+TALKS: dict[str, Talk] = {
     **FLOODS,
     "4 GB of JSON": endless(HEAD % (JSON, b""), b'"x",'),
     "4 GB in a line of an event": endless(HEAD % (STREAM, b"") + b"data: ", b"x"),
@@ -37,6 +68,16 @@ FAULTS: dict[str, Talk] = {
     "silence": lambda request, send: time.sleep(60),
     "hanging up": lambda request, send: None,
 }
+FAULTS: dict[str, Callable[[], AbstractContextManager[str]]] = {
+    **{name: partial(raw_server, talk) for name, talk in TALKS.items()},
+    "pages that never end": lambda: running_app(never_ending_pages()),
+    "sessions that are always dropped": lambda: running_app(forgetful()),
+    **{
+        f"HTTP {status}": (lambda status=status: running_app(refusing(status)))
+        for status in (400, 401, 403, 421, 429, 500)
+    },
+}
+"""What runs each server; yields its address."""
 
 
 def ask_memory_server(url: str) -> None:
@@ -59,7 +100,7 @@ def meet(client: str, fault: str, folder: Path) -> tuple[Ended, float]:
     address = folder / "address"
 
     def serve() -> None:
-        with raw_server(FAULTS[fault]) as url:
+        with FAULTS[fault]() as url:
             address.write_text(url)
             signal.pause()
 

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from importlib import metadata
 
+import pytest
+
 from amygdala_tl.demo import demo_graph_path
 from amygdala_tl.readout.record import load_readout
 from tests.cli.conftest import assert_serving_command, run
@@ -74,6 +76,66 @@ def test_inspect_says_what_the_bundle_is(capsys, workplace):
     assert code == 0
     for part in ("7 concepts", "blocks.2.hook_resid_post", "pooled", "aggregator mean", "tokens"):
         assert part in out
+
+
+WATCHED = """
+import json, sys
+
+PREFIXES = ("socket.connect", "socket.getaddrinfo", "socket.gethost", "socket.sendto", "subprocess.", "os.system", "os.exec")
+PREFIXES += ("os.posix_spawn", "os.spawn", "os.fork", "pty.spawn")
+seen = []
+
+def watch(event, arguments):
+    if event.startswith(PREFIXES):
+        seen.append(f"{event} {arguments}")
+        raise PermissionError(event)
+
+sys.addaudithook(watch)
+from amygdala_tl.cli.main import main
+
+for arguments in json.loads(sys.argv[1]):
+    try:
+        main(arguments)
+    except SystemExit as ended:
+        assert not ended.code, (arguments, ended.code)
+assert not seen, seen
+"""
+
+
+def test_no_command_on_a_local_model_opens_a_connection_or_starts_a_program(workplace, tiny_checkpoint, tmp_path):
+    data, readout = ("--training-data-dir", workplace / "corpus"), ("--readout", tmp_path / "r.safetensors")
+    model, cheap = (
+        ("--model", tiny_checkpoint("qwen3")),
+        ("--layers", "1", "--doses", "0,0.2", "--random", "3", "--ablate", ""),
+    )
+    steps = [
+        ("train", *data, "--output", readout[1], "--target-layers", "1,2", *model),
+        ("read", *readout, *model, "The tide came in again."),
+        ("evaluate", *readout, *model, "--data", workplace / "corpus"),
+        ("quality", *readout, *data, "--concepts", "joy", *model),
+        ("steer", *readout, *data, *model, *cheap, "--out", tmp_path / "s"),
+        ("report", *readout, *data, "--steering", tmp_path / "s", "--out", tmp_path / "report.html"),
+    ]  # fmt: skip
+    commands = json.dumps([[str(part) for part in step] for step in steps])
+    environment = {name: value for name, value in os.environ.items() if "OFFLINE" not in name}
+    done = subprocess.run(
+        [sys.executable, "-c", WATCHED, commands], capture_output=True, text=True, check=False, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_what_commands_write_is_private_unless_it_is_shared(capsys, some_graph, tiny_checkpoint, tmp_path, shared):
+    more = ("--shared",) if shared else ()
+    data, out = tmp_path / "corpus", tmp_path / "r.safetensors"
+    model = ("--model", tiny_checkpoint("llama"), "--target-layers", "1", "--aggregator", "mean")
+    assert run(capsys, "extract", "--memory-file", some_graph, "--output-dir", data, *more)[0] == 0
+    assert run(capsys, "train", "--training-data-dir", data, "--output", out, *model, *more)[0] == 0
+    private = [data, *data.iterdir(), *(tmp_path / "activations").rglob("*"), tmp_path / "activations"]
+    assert len(private) > 8
+    for path in private:
+        mode = path.stat().st_mode & 0o777
+        assert mode == (0o755 if path.is_dir() else 0o644) & (0o777 if shared else 0o700), path
 
 
 LOOKING = """

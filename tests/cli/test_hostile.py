@@ -381,7 +381,7 @@ def test_no_command_replaces_an_input_or_a_file_of_another_kind(capsys, precious
     assert {path: path.read_bytes() for path in precious.rglob("*") if path.is_file()} == before
 
 
-@pytest.mark.parametrize("command", ["quality", "report", "crosstalk"])
+@pytest.mark.parametrize("command", ["quality", "report", "crosstalk", "steer"])
 def test_a_command_that_only_reads_makes_no_store(capsys, precious, command):
     Path("activations").mkdir()
     ends_well(capsys, [command, "--training-data-dir", "corpus", "--readout", "fit.safetensors"])

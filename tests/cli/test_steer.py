@@ -63,6 +63,7 @@ def test_check_fails_if_a_concept_does_not_steer(steer, tmp_path):
     assert code == 1
     assert "check: " in err
     assert "does not steer" in err
+    assert "no ablation can be significant: with 10 controls, where 20 are the fewest" in err
     assert steer(*enough, "--out", tmp_path)[0] == 0  # a check is no other setting: nothing is measured differently
 
 
