@@ -204,7 +204,8 @@ def _checked(text: str, tags: TagLine | None, known: Collection[str]) -> Note:
     for order, (place, line) in enumerate(lines):
         last = order == len(lines) - 1 or place < front
         headed = order > 0 and is_heading(lines[order - 1][1])
-        if doubtful(line, known, "last" if last else "first" if headed or order == 0 else "", headed=headed):
+        edge: Literal["", "first", "last"] = "last" if last else "first" if headed or order == 0 else ""
+        if doubtful(line, known, edge, headed=headed, tagged=tags is not None):
             return Note(text, tags, "unread", line.strip())
     return Note(text, tags)
 

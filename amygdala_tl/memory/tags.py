@@ -150,19 +150,20 @@ def is_sure(line: str, tags: TagLine, known: Container[str]) -> bool:
 
 
 def doubtful(
-    line: str, known: Container[str], edge: Literal["", "first", "last"] = "", *, headed: bool = False
+    line: str, known: Container[str], edge: Literal["", "first", "last"] = "", *, headed: bool = False, tagged: bool = False
 ) -> bool:
     """Say whether a line that is not a tag line may hold labels.
 
     In any line that is a known name with a score. At the edges of a note also a line of nothing but known names, numbers and
     words of ratings (`#joy #calm`, `Tags: joy`, `joy 90%`, `joy: very high`). In the last line a pair at its end, too, pairs that
-    make up a third of it, and a number beside a known name (`felt joy at 9`).
+    make up a third of it, and, in a note without tags, a number beside a known name (`felt joy at 9`).
 
     Args:
         line: one line of a note.
         known: folded names of the graph's tags.
         edge: where the line stands in its note.
         headed: whether the line above only announces tags, so that a name alone is one.
+        tagged: whether the note has a tag line.
     """
     bare = "" if not edge else _URL.sub(" ", line[-LONGEST_LINE:])
     found = [] if not _has_digit(line) else list(_signed_pairs(_plain(_URL.sub(" ", line))))
@@ -184,7 +185,7 @@ def doubtful(
         return True
     if found and words <= 3 and found[-1].end() >= length:  # `quiet joy: 9`
         return True
-    return _is_rating(plain) or _is_rated(bare, known)
+    return _is_rating(plain) or (not tagged and _is_rated(bare, known))
 
 
 def has_letters_or_digits(line: str) -> bool:

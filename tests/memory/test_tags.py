@@ -231,6 +231,8 @@ def test_names_that_the_graph_uses_elsewhere_decide_what_a_line_is(line: str, fa
         ("We swept.\nFeelings:\n- joy\n- calm\nand so on", "- joy"),
         ("---\ntitle: The joy of boats\n---\nWe swept.", ""),
         ("# Joy\nWe swept.", ""),
+        ("We swept.\nIt was calm for 2 hours.", "It was calm for 2 hours."),
+        ("We swept.\nIt was calm for 2 hours.\ncalm:8", ""),
         ("Joy.\nWe swept.", ""),
     ],
 )
