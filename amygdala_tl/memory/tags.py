@@ -150,7 +150,12 @@ def is_sure(line: str, tags: TagLine, known: Container[str]) -> bool:
 
 
 def doubtful(
-    line: str, known: Container[str], edge: Literal["", "first", "last"] = "", *, headed: bool = False, tagged: bool = False
+    line: str,
+    known: Container[str],
+    edge: Literal["", "first", "last"] = "",
+    *,
+    headed: bool = False,
+    tagged: bool = False,
 ) -> bool:
     """Say whether a line that is not a tag line may hold labels.
 
