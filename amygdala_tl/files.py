@@ -236,11 +236,12 @@ def append_line(path: PathLike, line: bytes, kind: Kind) -> None:
 @contextmanager
 def unfinished_folder(parent: Path) -> Iterator[Path]:
     """Yield a new folder in `parent`, removed at the end unless it was renamed; after a kill, a later `make_folder` does it."""
-    folder = make_folder(parent) / _name()
-    folder.mkdir(mode=0o700)
-    descriptor = os.open(folder, os.O_RDONLY) if sys.platform != "win32" else -1
+    folder, descriptor = make_folder(parent) / _name(), -1
     try:
-        _lock(descriptor)
+        folder.mkdir(mode=0o700)
+        if sys.platform != "win32":
+            descriptor = os.open(folder, os.O_RDONLY)
+            _lock(descriptor)
         yield folder
     finally:
         if descriptor >= 0:
@@ -255,17 +256,17 @@ def _name() -> str:
 @contextmanager
 def _temporary(folder: Path, mode: int) -> Iterator[tuple[Path, BinaryIO]]:
     """Open a new locked file, which is gone after the block unless it was renamed."""
-    while True:
-        path = folder / _name()
-        # tempfile ignores the umask and uses mode 0600.
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_BINARY", 0), mode)
-        if _lock(descriptor) and os.fstat(descriptor).st_nlink:
-            break
-        os.close(descriptor)  # another process took it for one left behind, before it was locked
     try:
+        while True:
+            path = folder / _name()
+            # tempfile ignores the umask and uses mode 0600.
+            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_BINARY", 0), mode)
+            if _lock(descriptor) and os.fstat(descriptor).st_nlink:
+                break
+            os.close(descriptor)  # another process took it for one left behind, before it was locked
         with os.fdopen(descriptor, "wb") as stream:
             yield path, stream
-    finally:
+    finally:  # also after a signal as soon as there is a file
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
 

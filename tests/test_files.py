@@ -145,6 +145,27 @@ def test_a_file_that_is_replaced_keeps_its_mode(tmp_path, before):
         assert mode(path) == before
 
 
+def test_a_signal_leaves_nothing_however_early_it_comes(tmp_path, monkeypatch):
+    def interrupted(call):
+        def then(*arguments, **more):
+            call(*arguments, **more)
+            raise KeyboardInterrupt
+
+        return then
+
+    monkeypatch.setattr(os, "open", interrupted(os.open))
+    with pytest.raises(KeyboardInterrupt):
+        atomic_write_bytes(tmp_path / "file", b"notes", NOTES)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(KeyboardInterrupt), unfinished_folder(tmp_path):
+        pass
+    monkeypatch.undo()
+    monkeypatch.setattr(os, "mkdir", interrupted(os.mkdir))
+    with pytest.raises(KeyboardInterrupt), unfinished_folder(tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_killed_write_leaves_nothing_after_the_next_one(tmp_path):
     dying = in_another_process(
         "atomic_write(sys.argv[1], lambda s: (print(flush=True), time.sleep(60)))", tmp_path / "f"
