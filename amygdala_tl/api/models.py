@@ -1,7 +1,7 @@
 """The model of a readout: loaded by the name in its provenance, and checked against it."""
 
+import os
 import warnings
-from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -33,7 +33,7 @@ def lens_of(readout: Readout, lens: Lens | str | None = None) -> Lens:
     """
     model = readout.provenance.model
     if lens is None or isinstance(lens, str):
-        name = lens or checkpoint_of(readout)[0]
+        name = checkpoint_of(readout)[0] if lens is None else lens
         dtype, revision = ("auto", None) if model is None else (model.dtype, model.revision)
         lens = load_model(name, dtype, revision=revision)
     check_fit(readout, lens)
@@ -52,7 +52,7 @@ def checkpoint_of(readout: Readout) -> tuple[str, str | None]:
     if model is None:
         raise ReadoutError("the readout names no model", remedy="name the model it was trained on")
     local = model.revision is None and model.id != "embedded" and "/" not in model.id
-    if local and not Path(model.id).exists():
+    if local and not os.path.exists(model.id):
         what = "the readout's model has no revision of a hub, and no such folder or file is here"
         raise ReadoutError(what, label=model.id, remedy="name the model with its path, or its hub id, as the model")
     return model.id, model.revision

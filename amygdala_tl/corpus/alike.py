@@ -53,7 +53,7 @@ def near_duplicates(texts: Sequence[str]) -> Alike:
     """Find the near-duplicates among unique texts."""
     copies: dict[str, list[int]] = {}
     for index, text in enumerate(texts):
-        copies.setdefault(_letters(text), []).append(index)
+        copies.setdefault(_letters(text) or text, []).append(index)
     originals = list(copies.values())
     found = _of_originals([texts[members[0]] for members in originals])
     sets, too_large = ([sorted(i for each in one for i in originals[each]) for one in some] for some in found)
@@ -147,14 +147,14 @@ def _joined(groups: Sequence[str], sets: Sequence[Sequence[int]]) -> list[str]:
 
 
 def _letters(text: str) -> str:
-    """Return what two reposts share: letters and digits, folded."""
+    """Return what two reposts share: letters and digits, folded; empty for a text of links and signs."""
     folded = _NOISE.sub(" ", unicodedata.normalize("NFKC", text[:_LONGEST])).casefold()
-    return re.sub(r"[\W_]+", " ", folded).strip() or text[:_LONGEST]
+    return re.sub(r"[\W_]+", " ", folded).strip()
 
 
 def _normal(text: str) -> str:
-    """Return the letters of a text, with every number alike."""
-    return re.sub(r"\d+", "0", _letters(text))
+    """Return the letters of a text, with every number alike, or the text itself where it has none."""
+    return re.sub(r"\d+", "0", _letters(text)) or text[:_LONGEST]
 
 
 def _signatures(texts: Sequence[str]) -> "np.ndarray[Any, Any]":

@@ -9,6 +9,7 @@ anything else           many texts without labels (`plain.split_texts`)
 import csv
 import io
 import re
+import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,9 @@ def _csv(path: Path, content: str) -> Rows:
     content = content if said is None else "\n" + content[said.end() :]  # lines keep their numbers
     for delimiter in said[1] if said else ",;\t|":
         try:
-            readings.append(_cells(path, content, delimiter, csv.QUOTE_MINIMAL))
+            rows = _cells(path, content, delimiter, csv.QUOTE_MINIMAL)
+            if delimiter != "|" or said or (rows and _header(rows[0][1])):  # without a header a bar may be prose
+                readings.append(rows)
         except CorpusError as error:
             failures.append(error)
     if not readings:
@@ -170,21 +173,29 @@ def _fault_without_header(rows: Sequence[Sequence[str]]) -> str:
     first, second = (sorted(len(row[column].split()) for row in rows[1:]) for column in (0, 1))
     if all(len(cell.split()) == 1 for cell in rows[0]) and first[len(first) // 2] > 2:
         return "" if any(rows[0][1] == row[1] for row in rows[1:]) else f"the columns {', '.join(rows[0])}"
+    labels = {
+        len(part.split()) for row in rows for part in re.split(r"[,;|]", row[1])
+    }  # not text, if all are single words
     returns = len({row[0] for row in rows}) <= len(rows) // 2
-    return "labels before texts" if first[-1] == 1 and returns and second[len(second) // 2] > 2 else ""
+    before = first[-1] == 1 and returns and second[len(second) // 2] > 2 and max(labels) > 1
+    return "labels before texts" if before else ""
 
 
 def _with_header(path: Path, rows: list[tuple[int, list[str]]], *, least: int = 1) -> Rows:
-    """Name the cells; a row may have as many as the first one, or `least`."""
+    """Name the cells. Without a header a row may have as many as most rows have, or `least`."""
     return list(_named_cells(path, rows, least))
 
 
 def _named_cells(path: Path, rows: list[tuple[int, list[str]]], least: int) -> Iterator[tuple[str, Mapping[str, Any]]]:
     header: Sequence[str] = ("text", "labels")
-    width = max(len(rows[0][1]), least) if rows else 0
+    sizes = [len(cells) for _, cells in rows]
+    width = max(statistics.mode(sizes), least) if rows else 0
     if rows and _header(rows[0][1]):
         header = [cell.strip().casefold() for cell in rows[0][1]]
         rows = rows[1:]
+        if sizes[1:] and set(sizes[1:]) == {sizes[0] + 1}:  # an index without a name, whose leading tab was stripped
+            header = ["", *header]
+        width = len(header)
         named = [name for name in header if name in FIELDS]
         if len(set(named)) < len(named):
             got = ", ".join(name for name in LABEL_FIELDS + TEXT_FIELDS if named.count(name) > 1)
@@ -194,7 +205,7 @@ def _named_cells(path: Path, rows: list[tuple[int, list[str]]], least: int) -> I
         raise CorpusError("no column of texts", label=path, got=shortened(got), need=need, remedy=SEE)
     for number, cells in rows:
         if any(cell.strip() for cell in cells[width:]):
-            got, need = f"{len(cells)} cells", f"{width}, as in the first row"
+            got, need = f"{len(cells)} cells", f"at most {width}"
             remedy = "put a text with separators in quotes"
             raise CorpusError(
                 "more cells than columns", label=f"{path}, line {number}", got=got, need=need, remedy=remedy

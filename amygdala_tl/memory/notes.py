@@ -19,6 +19,7 @@ from typing import Literal
 from amygdala_tl.memory.tags import (
     LONGEST_LINE,
     TagLine,
+    announces_tags,
     doubtful,
     has_letters_or_digits,
     inline,
@@ -123,7 +124,7 @@ def notes_of_observations(observations: Sequence[str], known: Collection[str]) -
 
 def _segments(content: str, known: Collection[str]) -> tuple[list[str], list[TagLine]]:
     """Return the texts before, between and behind the tags, one more than there are runs of tags."""
-    front, rest = _front_matter(content)
+    front, rest = _front_matter(content, known)
     lines: list[str] = []
     above: list[list[str]] = [[]] if front else []
     runs: list[TagLine] = [front] if front else []
@@ -169,12 +170,14 @@ def _ends_a_note(found: Sequence[tuple[str, TagLine | None]], place: int, last: 
     return False
 
 
-def _front_matter(content: str) -> tuple[TagLine | None, str]:
-    """Take YAML front matter with tags off a note."""
+def _front_matter(content: str, known: Collection[str]) -> tuple[TagLine | None, str]:
+    """Take YAML front matter with tags off a note, unless another of its lines may hold a label."""
     front = _front_lines(start := content.lstrip("\ufeff\n\r "))
     rest = "".join(start.splitlines(keepends=True)[len(front) :]) if front else ""
-    found = [tags for line in front[1:-1] if (tags := strict(line) or near(line))]
-    if not found or not rest.strip():
+    read = [strict(line) or near(line) for line in front[1:-1]]
+    found = [tags for tags in read if tags]
+    others = (line for line, tags in zip(front[1:-1], read, strict=True) if not tags)
+    if not found or not rest.strip() or any(doubtful(line, known, "first") for line in others):
         return None, content
     return sum(found[1:], found[0]), rest
 
@@ -202,9 +205,9 @@ def _checked(text: str, tags: TagLine | None, known: Collection[str]) -> Note:
     front = len(_front_lines(text))
     lines = [(place, line) for place, line in enumerate(text.splitlines()) if not _is_decoration(line)]
     for order, (place, line) in enumerate(lines):
-        last = order == len(lines) - 1 or place < front
-        headed = order > 0 and is_heading(lines[order - 1][1])
-        edge: Literal["", "first", "last"] = "last" if last else "first" if headed or order == 0 else ""
+        headed = order > 0 and announces_tags(lines[order - 1][1])
+        edge: Literal["", "first", "last"] = "last" if order == len(lines) - 1 else ""
+        edge = edge or ("first" if headed or order == 0 or place < front else "")
         if doubtful(line, known, edge, headed=headed, tagged=tags is not None):
             return Note(text, tags, "unread", line.strip())
     return Note(text, tags)

@@ -30,8 +30,9 @@ LONGEST_LINE = 1000
 _SEPARATORS = re.compile(r"[\s,]+")
 _URL = re.compile(r"\b[\w+.-]{1,20}://\S+|\bwww\.\S+")
 _MARKUP = re.compile(
-    r"<!--|-->|</?[a-zA-Z][a-zA-Z0-9]{0,9}(?:\s[^<>]{0,80})?>|\[[ xX]\]|(?<!\S)==+(?=\S)|(?<=\S)==+(?!\S)"
+    r"<!--|-->|</?[a-zA-Z][a-zA-Z0-9]{0,9}(?:\s[^<>]{0,80})?>|\[[ xX]\]|(?<!\S)==+(?=[^\s=])|(?<=[^\s=])==+(?!\S)"
 )
+_ENTITY = re.compile(r"&(?:#\d{1,7}|#x[0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,30});")
 _ARROW = re.compile(r"\s*(?:[-=~\u2014\u2013]+>|[\u2192\u21d2\u21a6\u27a1\u2794\u279c\u27f6\u27f9])\s*")
 _BULLET = re.compile(r"\s*(?:(?:[-\u2013\u2014+\u2022\u00b7]+|\d{1,2}[.)])\s+)*")
 _COLONS = dict.fromkeys(map(ord, "\u2236\ua789\u02d0\u05c3\u205a\u16ec"), ":")
@@ -40,22 +41,22 @@ _DECORATION = {"So", "Sk", "Ps", "Pe", "Pi", "Pf", "Cs", "Co", "Cn"}
 _QUOTES = frozenset("*\"'#@$\\~<>{}\u00b7\u2022")
 _KEYWORD = r"(?:tags?|labels?|emotions?|feelings?|moods?|scores?|ratings?|sentiments?)"
 _KEYWORDS = re.compile(rf"\b{_KEYWORD}\b", re.IGNORECASE)
-_ABOUT_SCORES = frozenset({"name", "value", "score", "rating", "level", "intensity", "strength", "label", "tag"})
-"""Names of a pair's halves, which are no names of tags: `name: joy`, `score: 9`."""
+_ABOUT_SCORES = frozenset({"name", "value", "score", "rating", "level", "intensity", "strength"})
+"""Words beside a tag's name and its score where each has a field of its own: `{"name": "joy", "score": 9}`."""
 _RATINGS = re.compile(
     r"(?:no(?:ne)?|low|mild|slight(?:ly)?|weak|some|medium|moderate(?:ly)?|high|strong(?:ly)?|intense|very|extremely|max(?:imum)?|"
     r"zero|one|two|three|four|five|six|seven|eight|nine|ten|out|of|percent|points|stars)",
     re.IGNORECASE,
 )
-_NUMBER = re.compile(r"\d+")
 _NAMED_VALUE = r"([^\s:=,;|]+)\s*[:=]\s*[^\s:=,;|]+"
 _NAMED_VALUES = re.compile(rf"{_NAMED_VALUE}(?:[\s,;|]+{_NAMED_VALUE})*[\s,;|]*")
 _CLOCKS_AND_DATES = re.compile(r"\d{1,4}(?:[:.-]\d{2})+\b|\d{1,2}\s?(?:am|pm|h)\b", re.IGNORECASE)
-_OF_PROSE = frozenset(" .!?\u2026\u3002\uff01\uff1f")
+_ENDS = (".", "!", "?", "\u2026", "\u3002", "\uff01", "\uff1f", '."', '!"', '?"')
+_OF_TEN = re.compile(r"\d\s?/\s?10\b|\bout\s+of\s+(?:10|ten)\b", re.IGNORECASE)
 _NEAR = 2
 """Words from the name of a tag to its score in a sentence: `joy at 9`."""
 _SENTENCE = 12
-"""Words of the longest last line in which a number near the name of a tag is taken for its score."""
+"""Words of the longest last line in which numbers near names of tags are taken for their scores."""
 _PREFIX = re.compile(rf"{_KEYWORD}(?:\s*[:=\u2013\u2014-])?\s+|(?:[^\W\d]++[ _-]?){{1,4}}\s?[:=]\s*", re.IGNORECASE)
 _PAIR = re.compile(
     r"(?P<name>[^\s,;:=|/&]{1,100})"
@@ -159,15 +160,16 @@ def doubtful(
 ) -> bool:
     """Say whether a line that is not a tag line may hold labels.
 
-    In any line that is a known name with a score. At the edges of a note also a line of nothing but known names, numbers and
-    words of ratings (`#joy #calm`, `Tags: joy`, `joy 90%`, `joy: very high`). In the last line a pair at its end, too, pairs that
-    make up a third of it, and, in a note without tags, a number beside a known name (`felt joy at 9`).
+    In any line that is a known name with a score. At the edges of a note also a line of known names with words that announce or
+    rate tags (`Tags: joy`, `mood: joy`). In the last line, too, known names with numbers and signs (`#joy #calm`, `joy 90%`,
+    `joy: very high`), a pair at its end, and pairs that make up a third of it. In the last line of a note without tags, names
+    alone (`joy, calm`), and ratings in a sentence (`I would say joy 9/10.`).
 
     Args:
         line: one line of a note.
         known: folded names of the graph's tags.
         edge: where the line stands in its note.
-        headed: whether the line above only announces tags, so that a name alone is one.
+        headed: whether the line above announces tags, so that a name alone is one.
         tagged: whether the note has a tag line.
     """
     bare = "" if not edge else _URL.sub(" ", line[-LONGEST_LINE:])
@@ -177,14 +179,14 @@ def doubtful(
     if not edge or len(line) > LONGEST_LINE:
         return False
     end = _plain(bare)
-    if _only_known(bare, end.strip(" .,;!|-"), known, first=edge == "first", headed=headed):
+    plain = end.strip(" .,;!|-")
+    if _only_known(bare, plain, known, first=edge == "first", headed=headed, tagged=tagged):
         return True
     if edge == "first":
         return False
     tight = [
         pair for pair in found if pair["sign"].strip() and not pair["sign"].startswith(" ") and pair["sign"] in ":="
     ]
-    plain = end.strip(" .,;!|-")
     words, length = len(plain.split()), len(end.rstrip(" .,;!|-"))
     if tight and (tight[-1].end() >= length or 3 * len(tight) >= words):
         return True
@@ -196,6 +198,11 @@ def doubtful(
 def has_letters_or_digits(line: str) -> bool:
     """Say whether a line is more than a rule, a fence or another decoration."""
     return any(character.isalnum() for character in line)
+
+
+def announces_tags(line: str) -> bool:
+    """Say whether a line is a heading that names tags, moods or scores."""
+    return is_heading(line) and _KEYWORDS.search(line) is not None
 
 
 def is_heading(line: str) -> bool:
@@ -227,7 +234,6 @@ def _pairs(text: str, known: Container[str]) -> TagLine | None:
             ignored.append(pair[0].strip())
         count, place = count + 1, pair.end() + _end(_BETWEEN, text[pair.end() :])
     certain = all(name in known for name in bare) or (count > 1 and rated == len(bare))
-    certain = certain and not all(name in _ABOUT_SCORES and name not in known for name in scores)
     return TagLine(scores, tuple(ignored)) if scores and certain else None
 
 
@@ -244,51 +250,69 @@ def _is_rating(plain: str) -> bool:
     return pair is not None and pair["scale"] is not None and _is_name(pair["name"])
 
 
-def _only_known(line: str, plain: str, known: Container[str], *, first: bool, headed: bool) -> bool:
-    """Say whether a line has known names, and beside them numbers, words of ratings and signs only.
+def _only_known(line: str, plain: str, known: Container[str], *, first: bool, headed: bool, tagged: bool) -> bool:
+    """Say whether a line has known names, and beside them numbers, signs and words of ratings only, and is no prose.
 
-    A name alone may be prose (`Joy.`), and a title at the top.
+    Prose and titles may do with such words as well: `No joy.`, `Low energy`, `Pride 2024`, `Love, Joy`.
     """
     if _NAMED_VALUES.fullmatch(plain) and all(fold_name(name) in known for name in re.findall(_NAMED_VALUE, plain)):
         return True
-    names = others = 0
+    names = announced = numbers = ratings = called = 0
     for word in _words(line):
         if fold_name(word) in known:
             names += 1
-        elif any(each.fullmatch(word) for each in (_NUMBER, _KEYWORDS, _RATINGS)) or word.casefold() in _ABOUT_SCORES:
-            others += 1
+        elif _KEYWORDS.fullmatch(word) or word.casefold() in _ABOUT_SCORES - {"name"}:
+            announced += 1
+        elif _has_digit(word):
+            numbers += 1
+        elif _RATINGS.fullmatch(word):
+            ratings += 1
+        elif word.casefold() == "name":
+            called += 1
         else:
             return False
     if not names:
         return False
-    signs = any(not (character.isalpha() or character in _OF_PROSE) for character in line.strip())
-    return names > 1 or others > 0 or headed or (signs and not first)
+    if announced or headed:
+        return True
+    if first:
+        return False
+    symbols = any(unicodedata.category(character) == "So" for character in line)  # stars and faces
+    if numbers or called or "#" in line or symbols or (ratings and any(sign in line for sign in ":=")):
+        return True
+    return names > 1 and not line.rstrip().endswith(_ENDS) and (ratings > 0 or not tagged)
 
 
 def _is_rated(line: str, known: Container[str]) -> bool:
-    """Say whether a short sentence has a number from 0 to 10 beside a known name; times and dates do not count."""
-    words = _words(_CLOCKS_AND_DATES.sub(" ", line))
-    if len(words) > _SENTENCE or not _has_digit(line):
+    """Say whether a short sentence rates a known name out of ten, or has a number from 0 to 10 behind two of them."""
+    words = [fold_name(word) for word in _words(_CLOCKS_AND_DATES.sub(" ", line))]
+    names = [place for place, word in enumerate(words) if word in known]
+    if len(words) > _SENTENCE or not names:
         return False
-    names = [place for place, word in enumerate(words) if fold_name(word) in known]
     scores = [
-        place for place, word in enumerate(words) if len(word) < 3 and word.isdecimal() and int(word) <= HIGHEST_SCORE
+        place for place, word in enumerate(words) if word.isdecimal() and len(word) < 3 and int(word) <= HIGHEST_SCORE
     ]
-    return any(abs(name - score) <= _NEAR for name in names for score in scores)
+    rated = {name for name in names for score in scores if 0 < score - name <= _NEAR}
+    return len(rated) > 1 or _OF_TEN.search(line) is not None
 
 
 def _words(line: str) -> list[str]:
     """Return the words and numbers of a line, those inside markup too; `joy9`, `joy_9` and `joy-9` are a word and a number."""
-    text = unicodedata.normalize("NFKC", unescape(line))
+    text = unicodedata.normalize("NFKC", _decoded(line))
     blanks = {ord(each): " " for each in set(text) if unicodedata.category(each)[0] in "PSZC" and each not in "-_'"}
     parts = text.translate(blanks).split()
-    words = (re.sub(r"(?<=\D)(?=\d+$)|(?<=\d)(?=\D+$)", " ", part.strip("-_'")).split() for part in parts)
+    words = (re.sub(r"(?<=\D)(?=\d+$)", " ", part.strip("-_'")).split() for part in parts)
     return [bare for each in words for word in each if (bare := word.strip("-_'"))]
+
+
+def _decoded(line: str) -> str:
+    """Return a line with the characters that its entities stand for; `&reg=3` is none."""
+    return _ENTITY.sub(lambda entity: unescape(entity[0]), line) if "&" in line else line
 
 
 def _plain(line: str) -> str:
     """Return a line without markup, emoji and invisible characters, with ASCII forms of full-width characters."""
-    text = _ARROW.sub(":", _MARKUP.sub(" ", unicodedata.normalize("NFKC", unescape(line.replace("\t", " ")))))
+    text = _ARROW.sub(":", _MARKUP.sub(" ", unicodedata.normalize("NFKC", _decoded(line.replace("\t", " ")))))
     text = text.translate(_COLONS | {0xFE0F: "", 0xFE0E: "", 0x20E3: "", 0x3001: ",", 0x3002: "."})
     if not text.isascii() or not _QUOTES.isdisjoint(text) or any(each in text for each in "`^[]()"):
         text = text.translate(_PLAIN)

@@ -496,6 +496,19 @@ def test_spreadsheets_may_name_the_delimiter_and_use_a_bar(tmp_path, content):
     assert {text: tuple(each) for text, each in found.items()} == {"One.": ("joy",), "Two, too.": ("grief",)}
 
 
+def test_tables_that_look_odd_are_read(tmp_path):
+    for name, content, texts in (
+        ("a.csv", "I am well\nIt rains,calm\nThe sun,joy\n", {"I am well": (), "It rains": ("calm",), "The sun": ("joy",)}),
+        ("b.tsv", "\ttext\tlabel\n0\tI am\tjoy\n1\tYou are\tcalm\n", {"I am": ("joy",), "You are": ("calm",)}),
+        ("c.csv", "Storm | BBC\nMarkets fall | CNN\nA day\n", {"Storm | BBC": (), "Markets fall | CNN": (), "A day": ()}),
+        ("d.csv", 'great,"joy, pride"\ngood,"joy, calm"\ngood,"joy, hope"\nbad,"fear, sad, low"\n', {
+            "great": ("joy", "pride"), "good": ("calm", "hope", "joy"), "bad": ("fear", "low", "sad"),
+        }),
+    ):  # fmt: skip
+        found = texts_of(put(tmp_path / name, content))
+        assert {text: tuple(sorted(labels)) for text, labels in found.items()} == texts, name
+
+
 def test_labels_before_texts_need_a_header(tmp_path):
     rows = [f"{('joy', 'grief')[number % 2]},Day {number} was long and wet" for number in range(6)]
     with pytest.raises(CorpusError, match="labels before texts"):

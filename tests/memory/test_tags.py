@@ -194,10 +194,17 @@ def test_a_note_whose_last_line_may_hold_a_label_is_marked_and_not_neutral(line:
         ("joy\u2079", "unread"),
         ("joy, calm", "unread"),
         ("[joy] [calm]", "unread"),
-        ("- joy", "unread"),
+        ("joy 8ish, calm 7ish", "unread"),
+        ("Moods:\n- joy", "unread"),
+        ("- joy", ""),
+        ("No joy.", ""),
+        ("Some calm", ""),
+        ("Joy, calm.", ""),
+        ("Off to find joy at 9.", ""),
+        ("Chapter 3: joy and its enemies.", ""),
+        ("Today:\nJoy.", ""),
         ("Tags:\njoy\ncalm", "unread"),
         ('{"name": "joy", "score": 9}', "unread"),
-        ("name: joy\nscore: 9", "unread"),
         ("<joy>9</joy>", "unread"),
         ('<tag name="joy" score="9"/>', "unread"),
         ("I would say joy 9/10.", "unread"),
@@ -228,17 +235,37 @@ def test_names_that_the_graph_uses_elsewhere_decide_what_a_line_is(line: str, fa
         ("---\ntags:\n  - joy\n---\nWe swept.", "- joy"),
         ("---\nmood: joy\nscore: 9\n---\nWe swept.", "mood: joy"),
         ("Tags: joy, calm\nWe swept.", "Tags: joy, calm"),
+        ("We swept.\nname: joy\nscore: 9", "name: joy"),
         ("We swept.\nFeelings:\n- joy\n- calm\nand so on", "- joy"),
         ("---\ntitle: The joy of boats\n---\nWe swept.", ""),
         ("# Joy\nWe swept.", ""),
-        ("We swept.\nIt was calm for 2 hours.", "It was calm for 2 hours."),
-        ("We swept.\nIt was calm for 2 hours.\ncalm:8", ""),
+        ("---\nname: Joy\nrating: 4\n---\nWe swept.", ""),
+        ("Pride 2024, calm and joy\nWe swept.", ""),
+        ("---\nWe swept.\nNo joy.\nWe left.\n---\nAnd so on.", ""),
+        ("We swept.\nIt was calm for 2 hours.", ""),
+        ("We swept.\njoy, calm\n\ncalm:8", ""),
         ("Joy.\nWe swept.", ""),
     ],
 )
 def test_labels_above_a_text_that_are_no_tags_mark_the_note(content: str, line: str) -> None:
     (note,) = split_notes(content, {"joy", "calm"})
     assert (note.fault, note.example) == (("unread", line) if line else ("", ""))
+
+
+@pytest.mark.parametrize(
+    ("content", "scores"),
+    [
+        ("---\ntitle: A book\nrating: 4\n---\nWe swept.\njoy:9", {"joy": 9.0}),
+        ("We swept.\nStrength: 7", {"strength": 7.0}),
+        ("We swept.\njoy=9&regret=3", {"joy": 9.0, "regret": 3.0}),
+        ("We swept.\njoy=9&copy=2", {"joy": 9.0, "copy": 2.0}),
+    ],
+)
+def test_fields_of_scores_and_names_like_entities_are_tags(content: str, scores: dict[str, float]) -> None:
+    notes = [note for note in split_notes(content, {"joy", "regret"}) if note.text]
+    assert [(note.text, note.fault) for note in notes] == [("We swept.", "")]
+    assert notes[0].tags is not None
+    assert notes[0].tags.scores == scores
 
 
 def test_a_line_with_two_readings_or_beyond_the_longest_is_not_read() -> None:
