@@ -11,6 +11,7 @@ import pytest
 from amygdala_tl.demo import demo_graph_path
 from amygdala_tl.readout.record import load_readout
 from tests.cli.conftest import assert_serving_command, run
+from tests.watched import WATCH
 
 
 def test_extract_says_what_came_out_and_what_was_dropped(capsys, tmp_path):
@@ -78,19 +79,9 @@ def test_inspect_says_what_the_bundle_is(capsys, workplace):
         assert part in out
 
 
-WATCHED = """
-import json, sys
-
-PREFIXES = ("socket.connect", "socket.getaddrinfo", "socket.gethost", "socket.sendto", "subprocess.", "os.system", "os.exec")
-PREFIXES += ("os.posix_spawn", "os.spawn", "os.fork", "pty.spawn")
-seen = []
-
-def watch(event, arguments):
-    if event.startswith(PREFIXES):
-        seen.append(f"{event} {arguments}")
-        raise PermissionError(event)
-
-sys.addaudithook(watch)
+WATCHED = (
+    WATCH
+    + """
 from amygdala_tl.cli.main import main
 
 for arguments in json.loads(sys.argv[1]):
@@ -100,6 +91,7 @@ for arguments in json.loads(sys.argv[1]):
         assert not ended.code, (arguments, ended.code)
 assert not seen, seen
 """
+)
 
 
 def test_no_command_on_a_local_model_opens_a_connection_or_starts_a_program(workplace, tiny_checkpoint, tmp_path):

@@ -11,20 +11,11 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from amygdala_tl.lens.engines import has_hooked_transformer
 from tests.lens.kinds import SIZES, byte_tokenizer, multimodal, write_gguf
+from tests.watched import WATCH
 
-WATCHED = """
-import json, sys
-
-PREFIXES = ("socket.connect", "socket.getaddrinfo", "socket.gethost", "socket.sendto", "subprocess.", "os.system", "os.exec")
-PREFIXES += ("os.posix_spawn", "os.spawn", "os.fork", "pty.spawn")
-seen = []
-
-def watch(event, arguments):
-    if event.startswith(PREFIXES):
-        seen.append(f"{event} {arguments}")
-        raise PermissionError(event)
-
-sys.addaudithook(watch)
+WATCHED = (
+    WATCH
+    + """
 from amygdala_tl.errors import ModelError
 from amygdala_tl.lens.model import load_model
 from amygdala_tl.lens.wrap import wrap
@@ -39,6 +30,7 @@ for engine, spec in json.loads(sys.argv[1]):
         loaded[f"{engine} {spec}"] = str(error)
 print(json.dumps([seen, loaded]))
 """
+)
 
 
 @pytest.fixture(scope="module")
