@@ -11,7 +11,7 @@ from amygdala_tl.records import ChatTemplateChoice, KeptPosition, ReadPosition, 
 Labels = Literal["classes", "graded"]
 """Fit two classes, or the tags' scores."""
 
-Writer = Literal["half_whitened", "mean", "read"]
+Writer = Literal["quarter_whitened", "half_whitened", "mean", "read"]
 """Estimator of the vectors that steer, or the vectors that read."""
 
 CaptureEngine = Literal["transformer-lens", "vllm"]
@@ -58,7 +58,7 @@ class FitSettings:
     labels: Labels = "classes"
     read_position: ReadPosition = "pooled"
     min_examples: int = 5
-    writer: Writer = "half_whitened"
+    writer: Writer = "quarter_whitened"
     seed: int = 0
 
 

@@ -126,11 +126,12 @@ def one_test_a_concept(effect: Tensor, null: Tensor) -> Tensor:
 def nulls(loaded: Lens, layers: list[int], doses: list[float], random: int, families: int) -> Table:
     """Family-wise error and power."""
     generator = torch.Generator().manual_seed(0)
-    drawn = torch.stack([random_directions(400, loaded.info.d_model, generator) for _ in layers])
+    many = max(400, 10 * random)  # families share few of them
+    drawn = torch.stack([random_directions(many, loaded.info.d_model, generator) for _ in layers])
     pool = pool_of_effects(loaded, layers, doses, drawn, CONCEPTS)
     table = Table(
         title=f"{families} families of {len(CONCEPTS)} concepts at {len(layers)} layers in {len(doses)} doses, "
-        f"2 x {random} random directions of 400"
+        f"2 x {random} random directions of {many}"
     )
     for column in ("planted, deviations", "families with a false finding", "planted direction found"):
         table.add_column(column, justify="right")

@@ -64,9 +64,9 @@ def differences(data: LabelledActivations) -> Tensor:
     return gather([data], second_moments=False).difference[:, 0].double()
 
 
-def shuffled(data: LabelledActivations) -> list[LabelledActivations]:
+def shuffled(data: LabelledActivations, shuffles: int = SHUFFLES) -> list[LabelledActivations]:
     """The texts with their own labels, and with shuffled ones."""
-    sources = permuted_texts(data.groups, torch.Generator().manual_seed(0), SHUFFLES).long()
+    sources = permuted_texts(data.groups, torch.Generator().manual_seed(0), shuffles).long()
     return [data, *(replace(data, positive=data.positive[each], negative=data.negative[each]) for each in sources)]
 
 
@@ -78,9 +78,9 @@ def metric(data: LabelledActivations, power: float) -> Tensor:
     return axes @ torch.diag(values.clamp_min(1e-12) ** power) @ axes.T
 
 
-def writers(data: LabelledActivations, power: float) -> Tensor:
+def writers(data: LabelledActivations, power: float, shuffles: int = SHUFFLES) -> Tensor:
     """S^-power d of the concepts, then of each shuffle's, [direction, d_model], unit norm."""
-    return units(torch.cat([differences(each) for each in shuffled(data)]) @ metric(data, -power))
+    return units(torch.cat([differences(each) for each in shuffled(data, shuffles)]) @ metric(data, -power))
 
 
 def units(vectors: Tensor) -> Tensor:
@@ -169,6 +169,12 @@ class Training:
         return units(vectors.detach().double())
 
 
+HEADINGS = [
+    "dose", "mean effect, nats", "deviation of shuffled", "mean t", "t > 3", "steer", "loss, nats a token", "of shuffled",
+]  # fmt: skip
+"""Of what `row` gives behind layer and direction."""
+
+
 def row(
     lens: Lens, layer: int, dose: float, at_loss: float | None, name: str, directions: Tensor, concepts: list[str]
 ) -> list[str]:
@@ -238,9 +244,7 @@ def main() -> None:
         pairs = zip(shuffled(data), starts, strict=True)
         yield "S^-.5 d, trained", torch.cat([training.trained(each, start, amount) for each, start in pairs])
 
-    headings = ["dose", "mean effect, nats", "deviation of shuffled", "mean t", "t > 3", "steer", "loss, nats a token"]
-    headings.append("of shuffled")
-    table = grid(["layer", "direction"], headings, title=f"{len(readout.concepts)} concepts")
+    table = grid(["layer", "direction"], HEADINGS, title=f"{len(readout.concepts)} concepts")
     for layer in map(int, arguments.layers.split(",")):
         arms = [(f"S^-{power:g} d", writers(at(layer), power)) for power in POWERS]
         for name, directions in [*arms, *(tried(layer) if arguments.tried else ())]:

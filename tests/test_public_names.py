@@ -16,7 +16,7 @@ PUBLIC = {
     "lens": "Lens exported generate load_model parse_layers run_resid_post wrap",
     "activations": "ActivationStore pool_texts",
     "directions": "DENOISERS ESTIMATORS Eraser Erasure Estimate LabelledActivations Removal estimator grand_mean "
-    "half_whitened joint linear logistic logistic_l1 massive mean neutral_pca pca subspace topic whitened",
+    "half_whitened joint linear logistic logistic_l1 massive mean neutral_pca pca quarter_whitened subspace topic whitened",
     "readout": "LargestWindows Manifest Provenance Readout Verdict Verdicts calibrate_texts calibrate_tokens exponential_means "
     "largest_windows load_readout read_manifest running_means",
     "diagnostics": "CrossTalk Diagnosis Evaluation Interval LayerSeparation ReadoutComparison ScoredTexts Thresholds "

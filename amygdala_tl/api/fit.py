@@ -16,8 +16,8 @@ from amygdala_tl.directions.choice import CANDIDATES, choose_method
 from amygdala_tl.directions.data import LabelledActivations
 from amygdala_tl.directions.erasure import erase_by
 from amygdala_tl.directions.estimators import check_classes, unit_directions
-from amygdala_tl.directions.half_whitening import half_whiten
 from amygdala_tl.directions.method import Method, apply_method, apply_streamed, requested_methods
+from amygdala_tl.directions.partial_whitening import POWERS, partly_whiten
 from amygdala_tl.directions.statistics import gather
 from amygdala_tl.directions.whitening import strengths_for
 from amygdala_tl.errors import FitError
@@ -149,7 +149,8 @@ def _written(
     """Return write vectors [layer, concept, d_model] and what erases, from one pass; None if it cannot be fitted."""
     statistics = gather((replace(part, grades=None) for part in parts), second_moments=True)
     strengths = strengths_for(statistics, None)
-    vectors = half_whiten(statistics, strengths).vectors if writer == "half_whitened" else statistics.difference
+    power = POWERS.get(writer)
+    vectors = statistics.difference if power is None else partly_whiten(statistics, strengths, power).vectors
 
     def by_layer(vectors: Tensor) -> Tensor:
         unit = unit_directions(vectors, concepts)

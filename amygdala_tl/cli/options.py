@@ -27,11 +27,11 @@ HELP = {
     "batch_size": "Largest number of texts in a batch.",
     "store_dtype": "dtype of the activations on the disk: float32, or float16 in half the space.",
     "keep_position": "Read position to keep activations of, or all three.",
-    "aggregator": "Estimator: mean, pca, linear, logistic, logistic_l1, whitened, joint, half_whitened, subspace; or the best on "
-    "held-out groups of training texts, of several (mean,whitened) or a few (auto).",
+    "aggregator": "Estimator: mean, pca, linear, logistic, logistic_l1, whitened, joint, half_whitened, quarter_whitened, "
+    "subspace; or the best on held-out groups of training texts, of several (mean,whitened) or a few (auto).",
     "denoise": "Comma-separated denoisers: sink, neutral-pca[:0.5], topic[:0.5], grand-mean.",
     "labels": "Fit two classes, or the scores of the tags (linear and whitened only).",
-    "writer": "Estimator of the vectors to steer with: half_whitened, mean, or those that read.",
+    "writer": "Estimator of the vectors to steer with: quarter_whitened, half_whitened, mean, or those that read.",
     "read_position": "Tokens that make up a text's activation: all of them, the last one, or the last with a letter or digit.",
     "min_examples": "Leave out concepts with fewer positive or negative training texts.",
     "min_positive_score": "A text with at least this score is a positive example.",

@@ -18,11 +18,11 @@ from amygdala_tl.directions.denoise.topic import topic
 from amygdala_tl.directions.difference_of_means import mean
 from amygdala_tl.directions.erasure import Eraser, Erasure
 from amygdala_tl.directions.estimators import estimator
-from amygdala_tl.directions.half_whitening import half_whitened
 from amygdala_tl.directions.linear_regression import linear
 from amygdala_tl.directions.logistic_regression import logistic
 from amygdala_tl.directions.method import ESTIMATORS
 from amygdala_tl.directions.pair_pca import pca
+from amygdala_tl.directions.partial_whitening import half_whitened, quarter_whitened
 from amygdala_tl.directions.sparse_logistic import logistic_l1
 from amygdala_tl.directions.token_subspaces import subspace
 from amygdala_tl.directions.whitening import joint, whitened
@@ -46,6 +46,7 @@ __all__ = [
     "mean",
     "neutral_pca",
     "pca",
+    "quarter_whitened",
     "subspace",
     "topic",
     "whitened",

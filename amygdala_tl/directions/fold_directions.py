@@ -1,6 +1,6 @@
 """Directions without each fold of the texts, and of halves of them, from the sums of one pass over a layer.
 
-`mean`, `whitened`, `joint` and `half_whitened` need counts, sums and second moments only. Sums over cells (`fold_cells`) add up
+`mean`, `whitened`, `joint` and those between need counts, sums and second moments only. Sums over cells (`fold_cells`) add up
 to those of all folds but one, of all but two, and of any half, so a cross-validation costs one pass over the texts and not one
 for each fit.
 
@@ -20,8 +20,8 @@ from amygdala_tl.directions.auroc import auroc
 from amygdala_tl.directions.data import Estimate, LabelledTexts
 from amygdala_tl.directions.denoise.removal import nothing
 from amygdala_tl.directions.folds import Cells
-from amygdala_tl.directions.half_whitening import half_whiten
 from amygdala_tl.directions.method import Method, finish
+from amygdala_tl.directions.partial_whitening import POWERS, partly_whiten
 from amygdala_tl.directions.statistics import Statistics, gather_folds
 from amygdala_tl.directions.whitening import ENOUGH_TEXTS, STRENGTHS, all_strengths, strengths_for, whiten
 
@@ -102,7 +102,8 @@ class FoldDirections:
         elif self.method.aggregator == MEAN:
             vectors = statistics.difference
         else:
-            vectors = half_whiten(statistics, strengths_for(statistics, None)).vectors
+            power = POWERS[self.method.aggregator]
+            vectors = partly_whiten(statistics, strengths_for(statistics, None), power).vectors
         vectors = vectors[usable]
         if not len(vectors):
             return SomeDirections(usable, vectors[:, 0])

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from jaxtyping import Float, Int
@@ -12,10 +13,10 @@ from amygdala_tl.directions.denoise.chain import DENOISERS, DenoiseStep, denoise
 from amygdala_tl.directions.denoise.removal import Removal, nothing
 from amygdala_tl.directions.difference_of_means import mean, mean_streamed
 from amygdala_tl.directions.estimators import Estimator, check_classes, unit_directions
-from amygdala_tl.directions.half_whitening import half_whitened, half_whitened_streamed
 from amygdala_tl.directions.linear_regression import linear
 from amygdala_tl.directions.logistic_regression import logistic
 from amygdala_tl.directions.pair_pca import pca
+from amygdala_tl.directions.partial_whitening import POWERS, half_whitened, partly_whitened_streamed, quarter_whitened
 from amygdala_tl.directions.sparse_logistic import logistic_l1
 from amygdala_tl.directions.statistics import Parts
 from amygdala_tl.directions.token_subspaces import subspace
@@ -33,6 +34,7 @@ ESTIMATORS: dict[str, Estimator] = {
     "whitened": whitened,
     "joint": joint,
     "half_whitened": half_whitened,
+    "quarter_whitened": quarter_whitened,
     "subspace": subspace,
 }
 """Estimators by name."""
@@ -41,7 +43,7 @@ STREAMED: Mapping[str, Callable[[Parts, Tensor], Estimate]] = {
     "mean": mean_streamed,
     "whitened": whitened_streamed,
     "joint": joint_streamed,
-    "half_whitened": half_whitened_streamed,
+    **{name: partial(partly_whitened_streamed, power) for name, power in POWERS.items()},
 }
 """Estimators that need only the moments of a corpus: texts in parts, group of every text -> estimate."""
 

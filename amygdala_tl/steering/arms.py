@@ -20,8 +20,9 @@ from torch import Tensor
 ArmKind = Literal["concept", "half 0", "half 1", "random", "orthogonal", "shuffled"]
 
 RANDOM_KINDS: tuple[ArmKind, ...] = ("random", "orthogonal")
-DAMAGE_KINDS: tuple[ArmKind, ...] = ("concept", "random")
-"""Arms whose damage is measured: unembedding all tokens of the plain texts costs as much as a third of the model."""
+DAMAGED = 20
+"""Most random directions whose damage is measured: unembedding all tokens of the plain texts costs as much as a third of the
+model, and the mean over twenty is enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,11 @@ class Arms:
     def rows(self, *kinds: ArmKind) -> list[int]:
         """Numbers of the directions of these kinds, in order."""
         return [row for row, kind in enumerate(self.kinds) if kind in kinds]
+
+    @property
+    def damaged(self) -> list[int]:
+        """Numbers of the directions whose damage is measured: the concepts', and some isotropic ones."""
+        return [*self.rows("concept"), *self.rows("random")[:DAMAGED]]
 
 
 def make_arms(material: LayerMaterial, random: int, generator: torch.Generator) -> Arms:

@@ -14,7 +14,7 @@ from amygdala_tl.names import named_concepts
 from amygdala_tl.readout.dose import plain_tokens
 from amygdala_tl.readout.record import Readout
 from amygdala_tl.records import ModelInfo
-from amygdala_tl.steering.arms import DAMAGE_KINDS, Arms, LayerMaterial, make_arms, random_directions
+from amygdala_tl.steering.arms import Arms, LayerMaterial, make_arms, random_directions
 from amygdala_tl.steering.blocks import AblationBlock, AdditionBlock, NormBlock, ProbeBlock, SampleBlock
 from amygdala_tl.steering.erasing import LayerEraser, erasure_arms, projection_arms
 from amygdala_tl.steering.probing import ProbeTexts
@@ -127,7 +127,7 @@ def addition_blocks(
     check: SteeringCheck, material: LayerMaterial, arms: Arms, norm: float
 ) -> Iterator[tuple[list[int], int, AdditionBlock]]:
     """(rows of the arms, number of the dose, block) of one layer: arms with damage first, then the others."""
-    damaging = arms.rows(*DAMAGE_KINDS)
+    damaging = arms.damaged
     others = [row for row in range(len(arms.kinds)) if row not in set(damaging)]
     prompts, plain = open_prompts(check.tokenizer), plain_tokens(check.tokenizer)
     for rows in (damaging, others):

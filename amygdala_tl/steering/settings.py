@@ -105,7 +105,7 @@ class SteeringSettings(Struct, frozen=True, forbid_unknown_fields=True):
     concepts: tuple[Name, ...] = ()
     layers: Layers = ""
     doses: tuple[Annotated[float, Meta(ge=0)], ...] = (0.0, 0.05, 0.1, 0.2, 0.4)
-    random: Annotated[int, Meta(ge=3, le=MOST)] = 20
+    random: Annotated[int, Meta(ge=3, le=MOST)] = 100
     seeds: Annotated[tuple[Annotated[int, Meta(ge=0, le=LARGEST_SEED)], ...], Meta(min_length=1)] = (0,)
     samples: Annotated[int, Meta(ge=0, le=MOST)] = 0
     words: Name | None = None

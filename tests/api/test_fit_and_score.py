@@ -166,14 +166,14 @@ def chosen(corpus, store):
 
 
 def test_vectors_to_steer_with_are_those_of_their_own_estimator_unless_the_readout_reads_with_them(corpus, store):
-    halves = fit(corpus, store, aggregator="half_whitened")
+    quarters = fit(corpus, store, aggregator="quarter_whitened")
     other = fit(corpus, store, aggregator="whitened")
-    torch.testing.assert_close(other.write_vectors, halves.vectors)
-    assert other.provenance.writer == "half_whitened"
+    torch.testing.assert_close(other.write_vectors, quarters.vectors)
+    assert other.provenance.writer == "quarter_whitened"
     means = fit(corpus, store, aggregator="mean")
     torch.testing.assert_close(fit(corpus, store, aggregator="linear", writer="mean").write_vectors, means.vectors)
-    assert torch.equal(halves.writing, halves.vectors)
-    for plain in (halves, fit(corpus, store, aggregator="whitened", writer="read")):
+    assert torch.equal(quarters.writing, quarters.vectors)
+    for plain in (quarters, fit(corpus, store, aggregator="whitened", writer="read")):
         assert plain.write_vectors is None
         assert plain.provenance.writer is None
 

@@ -273,7 +273,7 @@ def test_controls_steer_by_the_writer_and_read_by_the_method(readout, workplace)
         for source in sources
     ]
     null = torch.cat(
-        [apply_method(Method("half_whitened"), some, texts.neutral, names).directions for some in shuffled]
+        [apply_method(Method("quarter_whitened"), some, texts.neutral, names).directions for some in shuffled]
     )
     for index, each in enumerate(material):
         torch.testing.assert_close(each.shuffled, null[:, index])
@@ -282,7 +282,7 @@ def test_controls_steer_by_the_writer_and_read_by_the_method(readout, workplace)
             some = texts.data.take(half == number)
             steers, reads = (
                 apply_method(Method(name), some, texts.neutral, names).directions[columns]
-                for name in ("half_whitened", "whitened")
+                for name in ("quarter_whitened", "whitened")
             )
             torch.testing.assert_close(each.halves[number], steers[:, index])
             if each.readers is not None:

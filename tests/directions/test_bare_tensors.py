@@ -21,6 +21,7 @@ from amygdala_tl.directions import (
     mean,
     neutral_pca,
     pca,
+    quarter_whitened,
     subspace,
     topic,
     whitened,
@@ -40,11 +41,12 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-BARE = [mean, half_whitened, whitened, joint, linear, logistic, logistic_l1, pca]
+BARE = [mean, half_whitened, quarter_whitened, whitened, joint, linear, logistic, logistic_l1, pca]
 each = pytest.mark.parametrize("estimator", BARE, ids=lambda estimator: estimator.__name__)
 # Fixed penalties: their choice by cross-validation depends on the order of the texts.
 FIXED = {
     half_whitened: {"shrinkage": 0.3},
+    quarter_whitened: {"shrinkage": 0.3},
     whitened: {"shrinkage": 0.3},
     joint: {"shrinkage": 0.3},
     linear: {"strength": 0.05},
