@@ -69,7 +69,7 @@ def steer(
         layers: see `parse_layers`; all of the readout if empty.
         doses: in units of the layer's mean residual norm.
         random: random directions of each of two kinds; with fewer than 10 nothing can steer at a significance of 5%, and with
-            fewer than 20 no ablation is significant.
+            fewer than 20 no ablation is significant. Ablations have a fifth as many controls, but 20 if there are so many.
         ablate: where to take concepts out: at `each` layer, at all of them `together`, `everywhere`.
         erase: how: `leace`, `project`, `mean`, `flip` (see `steering.erasing`). All but `project` need `store`.
         probe_texts: texts of each class and concept that probes are fitted on anew, at every layer from where a concept has been
@@ -158,9 +158,9 @@ def _warn(words: ConceptWords, plan: SteeringPlan) -> None:
             f"{FEWEST} of each are the fewest for significance at 5%",
             stacklevel=3,
         )
-    elif plan.ablate and plan.random < 2 * FEWEST:
+    elif plan.ablate and plan.ablation_controls < 2 * FEWEST:
         warnings.warn(
-            f"no ablation can be significant: with {plan.random} controls, where {2 * FEWEST} are the fewest",
+            f"no ablation can be significant: with {plan.ablation_controls} controls, where {2 * FEWEST} are the fewest",
             stacklevel=3,
         )
     if alone := [name for name in plan.concepts if name in words.by_name]:
@@ -193,7 +193,7 @@ def _erasers(readout: Readout, plan: SteeringPlan, texts: TrainingTexts | None) 
     if texts is None or not plan.ablate or set(plan.erase) == {"project"}:
         return {}
     columns = [readout.concepts.index(name) for name in plan.concepts]
-    return fit_erasers(texts.data, columns, texts.layers, plan.random, plan.seed)
+    return fit_erasers(texts.data, columns, texts.layers, plan.ablation_controls, plan.seed)
 
 
 def _probed(

@@ -288,4 +288,4 @@ def _own_and_random(plan: SteeringPlan, material: LayerMaterial, concept: int) -
     """The concept's direction, then random ones that are the same for all concepts."""
     own = material.concepts[concept]
     generator = torch.Generator().manual_seed(plan.seed * 1000 + material.layer + 500)
-    return torch.cat([own[None].float(), random_directions(plan.random, len(own), generator)])
+    return torch.cat([own[None].float(), random_directions(plan.ablation_controls, len(own), generator)])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 
-from amygdala_tl.steering.settings import ABLATION_PLACES, DEFAULTS, AblationPlace, EraseMethod
+from amygdala_tl.steering.settings import ABLATION_PLACES, DEFAULTS, FEWEST, AblationPlace, EraseMethod
 
 if TYPE_CHECKING:
     Number = float
@@ -66,6 +66,11 @@ class SteeringPlan:
     ablate: tuple[AblationPlace, ...] = ABLATION_PLACES
     erase: tuple[EraseMethod, ...] = ("project",)
     probe_texts: int = 0
+
+    @property
+    def ablation_controls(self) -> int:
+        """A fifth of the random directions of a kind, but 20 if there are so many: every concept at every place runs them anew."""
+        return min(self.random, max(2 * FEWEST, self.random // 5))
 
     @property
     def least_p(self) -> float:

@@ -23,8 +23,8 @@ def unit(*shape, seed=0):
     return rows / rows.norm(dim=-1, keepdim=True)
 
 
-def check_of(model, ablate, carriers=(1,)):
-    plan = SteeringPlan(concepts=CONCEPTS, layers=(0, 2), doses=(0.0, 0.1), random=3, ablate=ablate)
+def check_of(model, ablate, carriers=(1,), random=3):
+    plan = SteeringPlan(concepts=CONCEPTS, layers=(0, 2), doses=(0.0, 0.1), random=random, ablate=ablate)
     material = [LayerMaterial(layer, unit(3, 64, seed=layer)) for layer in plan.layers]
     words = concept_words(model.tokenizer, CONCEPTS)
     return SteeringCheck(model.info, model.tokenizer, plan, material, words, dict.fromkeys(carriers, TEXTS))
@@ -61,6 +61,12 @@ def test_everywhere_equals_whole_passes_in_which_every_layer_loses_the_direction
                 said = model.model(torch.tensor([text]))[0, -1].double().log_softmax(dim=-1)
             means.append(check.words.contrast(said[check.words.tokens])[1])
         assert abs(float(found.words[0, place]) - float(means[1] - means[0])) < 1e-3
+
+
+@pytest.mark.parametrize(("random", "controls"), [(3, 3), (19, 19), (20, 20), (100, 20), (500, 100)])
+def test_ablations_have_a_fifth_of_the_random_directions_but_enough_for_significance(tiny, random, controls):
+    (block,) = ablation_blocks(check_of(tiny, ("together",), random=random))
+    assert [len(each.read) for each in block.erasures] == [1 + controls] * 2
 
 
 def test_every_concept_has_the_damage_of_its_own_map_and_of_the_controls_that_all_share(tiny):

@@ -100,5 +100,13 @@ def test_controls_have_unit_length_and_orthogonal_ones_no_part_of_the_concepts()
     assert (arms.directions[arms.rows("random")] @ concepts.T).abs().max() > 1e-2
 
 
+def test_damage_is_measured_for_concepts_and_for_twenty_isotropic_directions_at_most():
+    material = LayerMaterial(3, unit(5, 64), halves=unit(2, 5, 64), shuffled=unit(7, 64))
+    for random in (3, 30):
+        arms = make_arms(material, random, torch.Generator().manual_seed(0))
+        kinds = [arms.kinds[row] for row in arms.damaged]
+        assert kinds == ["concept"] * 5 + ["random"] * min(20, random)
+
+
 def test_where_the_concepts_span_everything_orthogonal_directions_are_random_ones():
     assert orthogonal_to(unit(3, 4), unit(9, 4)).norm(dim=-1).allclose(torch.ones(3))
