@@ -69,7 +69,7 @@ class SteeringPlan:
 
     @property
     def ablation_controls(self) -> int:
-        """A fifth of the random directions of a kind, but 20 if there are so many: every concept at every place runs them anew."""
+        """A fifth of the random directions of a kind, but 20 if there are so many: each concept runs them anew at each place."""
         return min(self.random, max(2 * FEWEST, self.random // 5))
 
     @property
