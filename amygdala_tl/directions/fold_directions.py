@@ -1,8 +1,8 @@
 """Directions without each fold of the texts, and of halves of them, from the sums of one pass over a layer.
 
-`mean`, `whitened`, `joint` and those between need counts, sums and second moments only. Sums over cells (`fold_cells`) add up
-to those of all folds but one, of all but two, and of any half, so a cross-validation costs one pass over the texts and not one
-for each fit.
+`mean`, `whitened`, `joint` and the partly whitened need counts, sums and second moments only. Sums over cells (`fold_cells`) add
+up to those of all folds but one, of all but two, and of any half, so a cross-validation costs one pass over the texts and not
+one for each fit.
 
 `whitened` and `joint` choose their shrinkage without the fold that they will score: they score the next folds with vectors of
 the remaining ones, on at least about `ENOUGH_TEXTS` texts. The sums without two folds serve both of them.

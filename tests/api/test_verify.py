@@ -1,10 +1,12 @@
 """`verify` with a model in hand: processed, changed, or without a stored checkpoint."""
 
+import hashlib
 import json
 from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from amygdala_tl.api.models import check_fit
@@ -104,6 +106,27 @@ def test_a_bundle_with_the_four_contracted_keys_is_enough(tiny_checkpoint, tmp_p
     assert verify(load_readout(path), load_model(str(folder), device="cpu"), engine="hf").passed
     with pytest.raises(ReadoutError, match="names no model"):
         verify(path, engine="hf")
+
+
+def test_write_vectors_are_of_the_layers_that_are_checked(tiny_checkpoint, tmp_path):
+    lens = load_model(str(tiny_checkpoint("llama")), device="cpu")
+    bare = readout_of(lens, hooks={"2": "blocks.1.hook_resid_post"})
+    writing = replace(bare, write_vectors=bare.vectors.flip(1), provenance=replace(bare.provenance, writer="mean"))
+    found = verify(writing.save(tmp_path / "r.safetensors"), lens, engine="hf")
+    assert [check.passed for check in found.checks] == [True, False, True]
+    assert found.checks[1].finding == "layer 2 of the bundle matches Hugging Face layer 1"
+
+    path = replace(writing, provenance=replace(writing.provenance, hooks={})).save(tmp_path / "s.safetensors")
+    write = tmp_path / "s.write.safetensors"
+    assert verify(path, lens, engine="hf").passed
+    vectors = load_file(write)
+    vectors["layer_1.write"] = vectors.pop("layer_2.write")
+    save_file(vectors, write)
+    manifest = json.loads(path.with_suffix(".json").read_text())
+    manifest["amygdala_tl"]["write"]["sha256"] = hashlib.sha256(write.read_bytes()).hexdigest()
+    path.with_suffix(".json").write_text(json.dumps(manifest))
+    with pytest.raises(ReadoutError, match=r"layer_2\.write"):
+        verify(path, lens, engine="hf")
 
 
 def test_a_bundle_whose_write_vectors_were_not_copied_passes_with_a_note(tiny_checkpoint, tmp_path):
