@@ -5,6 +5,7 @@ a stream with strong topics separates many labels a little along any direction.
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,6 +17,9 @@ from amygdala_tl.diagnostics.auroc_matrix import auroc_matrix
 from amygdala_tl.diagnostics.scored import ScoredTexts
 from amygdala_tl.directions.auroc import auroc, runs
 from amygdala_tl.directions.data import LabelledTexts
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 MIN_PERMUTATIONS = 1000
 
@@ -175,28 +179,47 @@ def _null_auroc(
     sources: Int[Tensor, "permutation text"],
     places: Int[Tensor, "permutation text"],
 ) -> Float[Tensor, " permutation"]:
-    """Compute the AUROC of permuted labels (1, 0, -1): by the ranks of the rarer class, unless there are ties.
+    """Compute the AUROC of permuted labels (1, 0, -1): by the ranks of the rarer class.
+
+    A text of the rarer class wins against those below it of all that are scored, less those of them that are not of the other
+    class: its rank among all, less its rank among the texts that are counted. Ties have the mean of their ranks in both.
 
     `places` is the inverse of `sources`: the texts that each text gives its label to.
     """
     scored = ~scores.isnan()
     rarer = 1.0 if (labels == 1).sum() <= (labels == -1).sum() else -1.0
     counted = (labels != -rarer).nonzero()[:, 0]
-    values, order = scores.sort()
-    if not bool(scored.all()) or 2 * len(counted) > len(labels) or bool((values[1:] == values[:-1]).any()):
+    if not bool(scored.all()) or 2 * len(counted) > len(labels):
         return _permuted_auroc(scores[scored].double(), labels, sources if bool(scored.all()) else sources[:, scored])
-    rank = torch.empty(len(order), dtype=torch.int32).scatter_(0, order, torch.arange(len(order)).int())
+    values, order = scores.sort()
+    first, last = (place[:, 0] for place in runs(rearrange(values, "text -> text 1")))
+    rank = torch.empty(len(order), dtype=torch.int32).scatter_(0, order, (first + last).int())  # twice the mean
     neither = labels[counted] == 0
-    # Of the texts below one of the rarer class, all that are not counted here are of the other class.
     chosen = places.index_select(1, counted)
     ranks = rank.index_select(0, chosen.flatten()).reshape(
         chosen.shape
     )  # indexing with brackets takes six times as long
     keys = np.sort((2 * ranks + neither.int()).numpy(), axis=1)
-    below = (keys >> 1) - np.arange(len(counted), dtype=np.int32)
-    wins = torch.from_numpy(np.where(keys & 1, 0, below).sum(axis=1, dtype=np.int64)).double()
-    share = wins / (float((~neither).sum()) * (len(labels) - len(counted)))
+    twice_below = (keys >> 1) - 2 * np.arange(len(counted), dtype=np.int32)
+    twice = np.where(keys & 1, 0, twice_below).sum(axis=1, dtype=np.int64) - _tied_pairs(keys)
+    share = torch.from_numpy(twice).double() / 2 / (float((~neither).sum()) * (len(labels) - len(counted)))
     return share if rarer > 0 else 1.0 - share
+
+
+def _tied_pairs(keys: "NDArray[np.int32]") -> "NDArray[np.int64]":
+    """Count each row's pairs of a text of the rarer class (even keys) and an unlabelled one (the next odd key) with one score.
+
+    Args:
+        keys: [permutation, counted] int32 array, rows sorted.
+    """
+    pairs = np.zeros(len(keys), dtype=np.int64)
+    rows, columns = np.nonzero((keys[:, 1:] == keys[:, :-1] + 1) & (keys[:, 1:] & 1 == 1))
+    for row in np.unique(rows):
+        at, of = columns[rows == row], keys[row]
+        even = at + 1 - np.searchsorted(of, of[at], "left")
+        odd = np.searchsorted(of, of[at + 1], "right") - at - 1
+        pairs[row] = (even * odd).sum()
+    return pairs
 
 
 def _permuted_auroc(
