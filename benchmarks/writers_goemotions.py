@@ -3,7 +3,7 @@
     python benchmarks/writers_goemotions.py --data DIR
 
 About as many texts a concept as the demo has: 30 of each label that 100 of the first 12,000 rows of train.tsv have, drawn with
-the seed. All other texts are a concept's negatives. `train` takes the power that is best here, and the demo's results test it.
+the seed. All other texts are a concept's negatives. The write vectors of `train` take the power that is best here.
 """
 
 import argparse
