@@ -21,8 +21,8 @@ ArmKind = Literal["concept", "half 0", "half 1", "random", "orthogonal", "shuffl
 
 RANDOM_KINDS: tuple[ArmKind, ...] = ("random", "orthogonal")
 DAMAGED = 20
-"""Most random directions whose damage is measured: unembedding all tokens of the plain texts costs as much as a third of the
-model, and the mean over twenty is enough."""
+"""At most this many random directions have their damage measured: unembedding all tokens of the plain texts costs as much as a
+third of the model, and the mean over twenty is enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class Arms:
 
     @property
     def damaged(self) -> list[int]:
-        """Numbers of the directions whose damage is measured: the concepts', and some isotropic ones."""
+        """Numbers of the directions whose damage is measured: the concepts', and the first isotropic ones."""
         return [*self.rows("concept"), *self.rows("random")[:DAMAGED]]
 
 
