@@ -204,11 +204,11 @@ def whitening(table: Table, arguments: argparse.Namespace, sizes: tuple[int, int
             yield LabelledActivations(activations, some, ~some, rows)
 
     started = time.perf_counter()
-    estimate = whitened_streamed(parts, torch.arange(texts))
+    estimate, _ = whitened_streamed(parts, torch.arange(texts))
     seconds = time.perf_counter() - started - generating
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # kilobytes on Linux
     drawn = generating
-    difference = mean_streamed(parts, torch.arange(texts)).vectors
+    difference = mean_streamed(parts, torch.arange(texts))[0].vectors
     truth = torch.stack([stream.lda(stream.planted, shares) for stream in streams], dim=1)
     known = [stream.lda(difference[:, layer], shares) for layer, stream in enumerate(streams)]
     cosines = {

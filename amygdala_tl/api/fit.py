@@ -1,6 +1,6 @@
 """`fit`: activations and labels become a readout, with calibrations and provenance."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,12 +13,11 @@ from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.api.labelled import StoredTexts, group_by_domain, runnable, some_of
 from amygdala_tl.corpus.record import Corpus, trainable_concepts
 from amygdala_tl.directions.choice import CANDIDATES, choose_method
-from amygdala_tl.directions.data import LabelledActivations
 from amygdala_tl.directions.erasure import erase_by
 from amygdala_tl.directions.estimators import check_classes, unit_directions
 from amygdala_tl.directions.method import Method, apply_method, apply_streamed, requested_methods
 from amygdala_tl.directions.partial_whitening import POWERS, partly_whiten
-from amygdala_tl.directions.statistics import gather
+from amygdala_tl.directions.statistics import Statistics, gather
 from amygdala_tl.directions.whitening import strengths_for
 from amygdala_tl.errors import FitError
 from amygdala_tl.lens.hooks import parse_layers
@@ -104,7 +103,11 @@ def fit(
     vectors = exported(rearrange(fitted.directions, "concept layer d_model -> layer concept d_model"), store.info)
     write, erasing, steers = None, None, method if writer == "read" else Method(writer)
     if steers != method:
-        write, erasing = _written(writer, labelled.parts(), concepts, store.info)
+        statistics = fitted.statistics
+        if statistics is None or statistics.covariance is None:
+            parts = (replace(part, grades=None) for part in labelled.parts())
+            statistics = gather(parts, second_moments=True)
+        write, erasing = _written(writer, statistics, concepts, store.info)
     scale, combined = calibrate(
         (part for _, part in store.batches(ids, indices, read_position)),
         store.tokens(ids, indices),
@@ -144,10 +147,9 @@ def fit(
 
 
 def _written(
-    writer: Writer, parts: Iterable[LabelledActivations], concepts: tuple[str, ...], info: ModelInfo
+    writer: Writer, statistics: Statistics, concepts: tuple[str, ...], info: ModelInfo
 ) -> tuple[Tensor, Erasing | None]:
-    """Return write vectors [layer, concept, d_model] and what erases, from one pass; None if it cannot be fitted."""
-    statistics = gather((replace(part, grades=None) for part in parts), second_moments=True)
+    """Return write vectors [layer, concept, d_model] and what erases; None if it cannot be fitted."""
     strengths = strengths_for(statistics, None)
     power = POWERS.get(writer)
     vectors = statistics.difference if power is None else partly_whiten(statistics, strengths, power).vectors

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from amygdala_tl.directions.data import Estimate, LabelledActivations
 from amygdala_tl.directions.estimators import estimator
-from amygdala_tl.directions.statistics import Parts, gather
+from amygdala_tl.directions.statistics import Parts, Statistics, gather
 
 
 @estimator
@@ -19,9 +19,10 @@ def mean(data: LabelledActivations) -> Estimate:
     `mean(positive, negative)` takes two tensors and returns unit directions [layer, d_model]; see `estimator`.
     Every concept needs a text in each class; otherwise its vectors are NaN.
     """
-    return Estimate(gather([data], second_moments=False).difference)
+    return mean_streamed(lambda: [data], data.groups)[0]
 
 
-def mean_streamed(parts: Parts, groups: Int[Tensor, " text"]) -> Estimate:
-    """Compute the same from texts in parts, in one pass. `groups` is not used."""
-    return Estimate(gather(parts(), second_moments=False).difference)
+def mean_streamed(parts: Parts, groups: Int[Tensor, " text"]) -> tuple[Estimate, Statistics]:
+    """Compute the same from texts in parts, in one pass, and return the statistics too. `groups` is not used."""
+    statistics = gather(parts(), second_moments=False)
+    return Estimate(statistics.difference), statistics

@@ -1,7 +1,7 @@
 """Method of fitting: denoisers around an estimator, asked for by name, applied to labelled activations."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,7 @@ from amygdala_tl.directions.logistic_regression import logistic
 from amygdala_tl.directions.pair_pca import pca
 from amygdala_tl.directions.partial_whitening import POWERS, half_whitened, partly_whitened_streamed, quarter_whitened
 from amygdala_tl.directions.sparse_logistic import logistic_l1
-from amygdala_tl.directions.statistics import Parts
+from amygdala_tl.directions.statistics import Parts, Statistics
 from amygdala_tl.directions.token_subspaces import subspace
 from amygdala_tl.directions.whitening import joint, joint_streamed, whitened, whitened_streamed
 from amygdala_tl.errors import InputError
@@ -39,13 +39,13 @@ ESTIMATORS: dict[str, Estimator] = {
 }
 """Estimators by name."""
 
-STREAMED: Mapping[str, Callable[[Parts, Tensor], Estimate]] = {
+STREAMED: Mapping[str, Callable[[Parts, Tensor], tuple[Estimate, Statistics]]] = {
     "mean": mean_streamed,
     "whitened": whitened_streamed,
     "joint": joint_streamed,
     **{name: partial(partly_whitened_streamed, power) for name, power in POWERS.items()},
 }
-"""Estimators that need only the moments of a corpus: texts in parts, group of every text -> estimate."""
+"""Estimators that need only the moments of a corpus: texts in parts, group of every text -> estimate, and those moments."""
 
 GRADED_ESTIMATORS = ("linear", "whitened")
 
@@ -79,11 +79,13 @@ class Fitted:
         directions: [concept, layer, d_model] unit rows.
         estimator: the aggregator with its parameters, JSON-ready.
         denoisers: each with its parameters, JSON-ready.
+        statistics: of the texts, if the method gathered them as they are; with second moments only if it needs them.
     """
 
     directions: Float[Tensor, "concept layer d_model"]
     estimator: dict[str, Any]
     denoisers: tuple[dict[str, Any], ...]
+    statistics: Statistics | None = None
 
 
 def parse_method(aggregator: str, denoise_spec: str) -> Method:
@@ -157,8 +159,8 @@ def apply_streamed(method: Method, parts: Parts, groups: Int[Tensor, " text"], c
     Raises:
         FitError: as in `apply_method`.
     """
-    estimate = STREAMED[method.aggregator](parts, groups)
-    return finish(method, estimate, nothing(estimate.vectors), [], concepts)
+    estimate, statistics = STREAMED[method.aggregator](parts, groups)
+    return replace(finish(method, estimate, nothing(estimate.vectors), [], concepts), statistics=statistics)
 
 
 def finish(

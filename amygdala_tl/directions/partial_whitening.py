@@ -35,21 +35,21 @@ def half_whitened(data: LabelledActivations, *, shrinkage: float | None = None) 
         shrinkage: share of the covariance's diagonal, 0 to 1; if None, the one that estimates each layer's covariance best
             (`covariance_shrinkage`).
     """
-    return partly_whitened_streamed(POWERS["half_whitened"], lambda: [data], data.groups, shrinkage=shrinkage)
+    return partly_whitened_streamed(POWERS["half_whitened"], lambda: [data], data.groups, shrinkage=shrinkage)[0]
 
 
 @estimator
 def quarter_whitened(data: LabelledActivations, *, shrinkage: float | None = None) -> Estimate:
     """Compute (shrunk covariance)^-1/4 (mean(positive) - mean(negative)); all else as in `half_whitened`."""
-    return partly_whitened_streamed(POWERS["quarter_whitened"], lambda: [data], data.groups, shrinkage=shrinkage)
+    return partly_whitened_streamed(POWERS["quarter_whitened"], lambda: [data], data.groups, shrinkage=shrinkage)[0]
 
 
 def partly_whitened_streamed(
     power: float, parts: Parts, groups: Int[Tensor, " text"], *, shrinkage: float | None = None
-) -> Estimate:
-    """Compute S^-power d from texts in parts, in one pass. `groups` is not used."""
+) -> tuple[Estimate, Statistics]:
+    """Compute S^-power d from texts in parts, in one pass, and return the statistics too. `groups` is not used."""
     statistics = gather(parts(), second_moments=True)
-    return partly_whiten(statistics, strengths_for(statistics, shrinkage), power)
+    return partly_whiten(statistics, strengths_for(statistics, shrinkage), power), statistics
 
 
 def partly_whiten(statistics: Statistics, strengths: Sequence[float], power: float) -> Estimate:

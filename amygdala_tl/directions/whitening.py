@@ -59,7 +59,7 @@ def whitened(data: LabelledActivations, *, shrinkage: float | None = None) -> Es
     Raises:
         FitError: the covariance cannot be inverted.
     """
-    return whitened_streamed(lambda: [data], data.groups, shrinkage=shrinkage)
+    return whitened_streamed(lambda: [data], data.groups, shrinkage=shrinkage)[0]
 
 
 @estimator
@@ -75,17 +75,19 @@ def joint(data: LabelledActivations, *, shrinkage: float | None = None) -> Estim
     Raises:
         FitError: the covariance cannot be inverted.
     """
-    return joint_streamed(lambda: [data], data.groups, shrinkage=shrinkage)
+    return joint_streamed(lambda: [data], data.groups, shrinkage=shrinkage)[0]
 
 
-def joint_streamed(parts: Parts, groups: Int[Tensor, " text"], *, shrinkage: float | None = None) -> Estimate:
-    """Compute the same from texts in parts; arguments and errors as for `whitened_streamed`."""
+def joint_streamed(
+    parts: Parts, groups: Int[Tensor, " text"], *, shrinkage: float | None = None
+) -> tuple[Estimate, Statistics]:
+    """Compute the same from texts in parts; all else as in `whitened_streamed`."""
     return whitened_streamed(parts, groups, shrinkage=shrinkage, together=True)
 
 
 def whitened_streamed(
     parts: Parts, groups: Int[Tensor, " text"], *, shrinkage: float | None = None, together: bool = False
-) -> Estimate:
+) -> tuple[Estimate, Statistics]:
     """Compute the same from texts in parts: one pass for the statistics, and a second one to choose the shrinkage.
 
     Memory holds one d_model x d_model matrix for every layer and fold, and the scores and labels of all texts.
@@ -96,13 +98,16 @@ def whitened_streamed(
         shrinkage: as in `whitened`.
         together: compute the vectors of `joint`.
 
+    Returns:
+        The estimate, and the statistics of all texts.
+
     Raises:
         FitError: the covariance cannot be inverted.
     """
     n_folds = min(N_FOLDS, len(torch.unique(groups)))
     if shrinkage is not None or n_folds < 2:
         statistics = gather(parts(), second_moments=True)
-        return whiten(statistics, strengths_for(statistics, shrinkage), together=together)
+        return whiten(statistics, strengths_for(statistics, shrinkage), together=together), statistics
     n_scored = min(n_folds, math.ceil(ENOUGH_TEXTS * n_folds / len(groups)))
     names, fold_of_name = fold_assignment(groups, n_folds)
 
@@ -114,11 +119,11 @@ def whitened_streamed(
     table = _cross_validate(folds, folded(), n_scored, together=together)
     statistics = folds.without(None)
     if table is None:
-        return whiten(statistics, strengths_for(statistics, None), together=together)
+        return whiten(statistics, strengths_for(statistics, None), together=together), statistics
     best = [STRENGTHS[index] for index in table.argmax(dim=0).tolist()]
     rows = zip(STRENGTHS, table.tolist(), strict=True)
     scores = {f"{strength:g}": [round(value, 4) for value in row] for strength, row in rows}
-    return whiten(statistics, best, {"auroc_by_shrinkage": scores}, together=together)
+    return whiten(statistics, best, {"auroc_by_shrinkage": scores}, together=together), statistics
 
 
 def shrink(covariance: Float[Tensor, "d_model d_model"], strength: float) -> Float[Tensor, "d_model d_model"]:

@@ -159,7 +159,7 @@ def test_statistics_without_a_fold_are_those_of_the_other_texts():
 @pytest.mark.parametrize("make", [problem, graded])
 def test_texts_in_parts_give_the_same_vectors_and_the_same_strengths(make):
     data = make(7)
-    whole, parts = whitened(data), whitened_streamed(lambda: pieces(data, 17, 40, 3, 20), data.groups)
+    whole, parts = whitened(data), whitened_streamed(lambda: pieces(data, 17, 40, 3, 20), data.groups)[0]
     assert parts.parameters == whole.parameters
     assert cosine(parts.vectors, whole.vectors).min() > 0.9999
 
@@ -168,7 +168,7 @@ def test_with_enough_texts_not_every_fold_is_scored_and_all_texts_are_fitted_on(
     data = problem(7)
     every = whitened(data)
     monkeypatch.setattr("amygdala_tl.directions.whitening.ENOUGH_TEXTS", 30)  # of 80: two folds of 16
-    some = whitened_streamed(lambda: pieces(data, 17, 40, 3, 20), data.groups)
+    some, _ = whitened_streamed(lambda: pieces(data, 17, 40, 3, 20), data.groups)
     assert some.parameters["auroc_by_shrinkage"] != every.parameters["auroc_by_shrinkage"]
     strength = some.parameters["shrinkage"]
     for layer in range(2):
