@@ -5,21 +5,17 @@ a stream with strong topics separates many labels a little along any direction.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from amygdala_tl.diagnostics.auroc_matrix import auroc_matrix
+from amygdala_tl.diagnostics.ranks import LabelByRanks, twice_ranks
 from amygdala_tl.diagnostics.scored import ScoredTexts
 from amygdala_tl.directions.auroc import auroc, runs
 from amygdala_tl.directions.data import LabelledTexts
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 MIN_PERMUTATIONS = 1000
 
@@ -61,6 +57,7 @@ def permutation_null(
     real = auroc(known.scores, known.positive, known.negative)
     count = max(MIN_PERMUTATIONS, PERMUTATIONS_A_CONCEPT * len(real)) if permutations is None else permutations
     null_of = {place: real.new_empty(count) for place in real.isfinite().nonzero()[:, 0].tolist()}
+    ranked = {concept: _Ranked.of(texts, concept) for concept in null_of if not texts.scores[:, concept].isnan().any()}
     step = max(1, _LABELS_AT_A_TIME // max(1, len(texts.groups)))
     for some in torch.split(torch.arange(count), step):
         sources = permuted_texts(texts.groups, generator, len(some))
@@ -68,8 +65,12 @@ def permutation_null(
             1, sources.long(), torch.arange(len(texts.groups)).int().expand_as(sources)
         )
         for concept, null in null_of.items():
-            labels = texts.positive[:, concept].float() - texts.negative[:, concept].float()
-            null[some] = _null_auroc(texts.scores[:, concept], labels, sources, places)
+            if concept in ranked:
+                null[some] = ranked[concept].auroc(places)
+            else:
+                labels = texts.positive[:, concept].float() - texts.negative[:, concept].float()
+                scored = ~texts.scores[:, concept].isnan()
+                null[some] = _permuted_auroc(texts.scores[scored, concept].double(), labels, sources[:, scored])
     quantile, p_value = torch.full_like(real, torch.nan), torch.full_like(real, torch.nan)
     for concept, null in null_of.items():
         null = null[null.isfinite()]
@@ -89,12 +90,16 @@ def permuted_texts(
     label pattern of another group. With unequal sizes a pattern may continue into the next group, so it is cut once or twice but
     never scattered. The counts of labels and their co-occurrence never change.
     """
-    names, index = torch.unique(groups, return_inverse=True)
+    _, index, sizes = torch.unique(groups, return_inverse=True, return_counts=True)
     by_group = index.argsort(stable=True)
+    first = sizes.cumsum(dim=0) - sizes
     rows = torch.empty(permutations, len(index), dtype=torch.int32)
     for row in rows:
-        place = torch.randperm(len(names), generator=generator)
-        row[by_group] = place[index].argsort(stable=True).int()
+        order = torch.empty_like(sizes)
+        order[torch.randperm(len(sizes), generator=generator)] = torch.arange(len(sizes))
+        moved = first[order] - (sizes[order].cumsum(dim=0) - sizes[order])
+        laid = torch.arange(len(index)) + moved.repeat_interleave(sizes[order], output_size=len(index))
+        row[by_group] = by_group[laid].int()
     return rows
 
 
@@ -173,53 +178,28 @@ def holm(p_values: Float[Tensor, " concept"]) -> Float[Tensor, " concept"]:
     return result
 
 
-def _null_auroc(
-    scores: Float[Tensor, " text"],
-    labels: Float[Tensor, " text"],
-    sources: Int[Tensor, "permutation text"],
-    places: Int[Tensor, "permutation text"],
-) -> Float[Tensor, " permutation"]:
-    """Compute the AUROC of permuted labels (1, 0, -1): by the ranks of the rarer class.
+@dataclass(frozen=True, slots=True)
+class _Ranked:
+    """A concept with a score for every text.
 
-    A text of the rarer class wins against those below it of all that are scored, less those of them that are not of the other
-    class: its rank among all, less its rank among the texts that are counted. Ties have the mean of their ranks in both.
-
-    `places` is the inverse of `sources`: the texts that each text gives its label to.
+    Attributes:
+        ranks: [text], from `twice_ranks`.
+        label: its classes.
     """
-    scored = ~scores.isnan()
-    rarer = 1.0 if (labels == 1).sum() <= (labels == -1).sum() else -1.0
-    counted = (labels != -rarer).nonzero()[:, 0]
-    if not bool(scored.all()) or 2 * len(counted) > len(labels):
-        return _permuted_auroc(scores[scored].double(), labels, sources if bool(scored.all()) else sources[:, scored])
-    values, order = scores.sort()
-    first, last = (place[:, 0] for place in runs(rearrange(values, "text -> text 1")))
-    rank = torch.empty(len(order), dtype=torch.int32).scatter_(0, order, (first + last).int())  # twice the mean
-    neither = labels[counted] == 0
-    chosen = places.index_select(1, counted)
-    ranks = rank.index_select(0, chosen.flatten()).reshape(
-        chosen.shape
-    )  # indexing with brackets takes six times as long
-    keys = np.sort((2 * ranks + neither.int()).numpy(), axis=1)
-    twice_below = (keys >> 1) - 2 * np.arange(len(counted), dtype=np.int32)
-    twice = np.where(keys & 1, 0, twice_below).sum(axis=1, dtype=np.int64) - _tied_pairs(keys)
-    share = torch.from_numpy(twice).double() / 2 / (float((~neither).sum()) * (len(labels) - len(counted)))
-    return share if rarer > 0 else 1.0 - share
 
+    ranks: Int[Tensor, " text"]
+    label: LabelByRanks
 
-def _tied_pairs(keys: "NDArray[np.int32]") -> "NDArray[np.int64]":
-    """Count each row's pairs of a text of the rarer class (even keys) and an unlabelled one (the next odd key) with one score.
+    @classmethod
+    def of(cls, texts: ScoredTexts, concept: int) -> "_Ranked":
+        scores = rearrange(texts.scores[:, concept], "text -> 1 text")
+        return cls(twice_ranks(scores)[0], LabelByRanks(texts.positive[:, concept], texts.negative[:, concept]))
 
-    Args:
-        keys: [permutation, counted] int32 array, rows sorted.
-    """
-    pairs = np.zeros(len(keys), dtype=np.int64)
-    rows, columns = np.nonzero((keys[:, 1:] == keys[:, :-1] + 1) & (keys[:, 1:] & 1 == 1))
-    for row in np.unique(rows):
-        at, of = columns[rows == row], keys[row]
-        even = at + 1 - np.searchsorted(of, of[at], "left")
-        odd = np.searchsorted(of, of[at + 1], "right") - at - 1
-        pairs[row] = (even * odd).sum()
-    return pairs
+    def auroc(self, places: Int[Tensor, "permutation text"]) -> Float[Tensor, " permutation"]:
+        """Compute the AUROC with permuted labels; `places` are the texts that each text gives its label to."""
+        chosen = places.index_select(1, self.label.columns)
+        # Indexing with brackets takes six times as long.
+        return self.label.auroc(self.ranks.index_select(0, chosen.flatten()).reshape(chosen.shape))
 
 
 def _permuted_auroc(

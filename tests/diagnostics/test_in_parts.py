@@ -69,7 +69,8 @@ def test_the_null_by_ranks_is_the_auroc_of_permuted_labels(seed, shares, ties):
     labels[:2] = torch.tensor([1.0, -1.0])
     sources = permuted_texts(torch.arange(40) // 2, generator, 7)
     places = sources.long().argsort(dim=1).int()
-    found = nulls._null_auroc(scores, labels, sources, places)
+    texts = ScoredTexts(scores[:, None], (labels == 1)[:, None], (labels == -1)[:, None], torch.arange(40) // 2)
+    found = nulls._Ranked.of(texts, 0).auroc(places)
     expected = [auroc(scores[:, None], *((labels[row] == sign)[:, None] for sign in (1, -1))) for row in sources.long()]
     torch.testing.assert_close(found, torch.cat(expected))
 

@@ -44,6 +44,14 @@ def test_every_permutation_uses_each_text_once(groups, seed):
     assert (rows.sort(dim=1).values == torch.arange(len(groups))).all()
 
 
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=30), st.integers(0, 99))
+def test_groups_in_random_order_are_laid_over_the_texts_group_by_group(groups, seed):
+    names, index = torch.unique(torch.tensor(groups), return_inverse=True)
+    (found,) = permuted_texts(torch.tensor(groups), seeded(seed), 1).long()
+    place = torch.randperm(len(names), generator=seeded(seed))
+    assert torch.equal(found[index.argsort(stable=True)], place[index].argsort(stable=True))
+
+
 @given(st.integers(2, 6), st.integers(1, 4), st.integers(0, 99))
 def test_equally_large_groups_take_each_others_whole_pattern(n_groups, size, seed):
     groups = torch.arange(n_groups).repeat_interleave(size)[torch.randperm(n_groups * size, generator=seeded(seed))]
