@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 MOST_TEXTS = 20_000
@@ -81,7 +82,8 @@ def _scores(
         if not label.any() or label[known].all():
             continue
         model = LogisticRegression(C=1.0, class_weight="balanced", max_iter=1000)
-        model.fit(words[known], label[known])
+        with threadpool_limits(1):  # on two threads its many short steps take more than twice the time
+            model.fit(words[known], label[known])
         scores[:, concept] = torch.from_numpy(model.decision_function(new)).float()
     return scores
 
