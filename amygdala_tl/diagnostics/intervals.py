@@ -28,7 +28,7 @@ from scipy.special import stdtrit
 from torch import Tensor
 
 from amygdala_tl.diagnostics.average_precision import average_precision
-from amygdala_tl.diagnostics.group_counts import drawn_up_to, group_wins
+from amygdala_tl.diagnostics.group_counts import counted_up_to
 from amygdala_tl.diagnostics.records import Interval
 from amygdala_tl.diagnostics.scored import ScoredTexts
 from amygdala_tl.directions.auroc import auroc
@@ -115,13 +115,22 @@ def _smoothed_auroc(
     texts: ScoredTexts, index: Int[Tensor, " text"], draws: Float[Tensor, "draw group"], concept: int
 ) -> Float[Tensor, " draw"]:
     """Compute the AUROC of one concept in every draw of groups, with half a text of the rarer class at chance."""
-    labels = texts.positive[:, concept], texts.negative[:, concept]
-    (plus, n_plus), (minus, n_minus), won = group_wins(texts.scores[:, concept], *labels, index)
-    drawn_plus, drawn_minus = draws[:, plus], draws[:, minus]
-    n_plus, n_minus = drawn_plus @ n_plus, drawn_minus @ n_minus
-    wins = ((drawn_plus @ won) * drawn_minus).sum(dim=1)
-    extra = PSEUDO_TEXTS * torch.maximum(n_plus, n_minus)
-    return ((wins + extra / 2) / (n_plus * n_minus + extra)).where(n_plus * n_minus > 0, torch.nan)
+    scores, sign = texts.scores[:, concept], 1.0
+    rarer, other = texts.positive[:, concept], texts.negative[:, concept]
+    if int(rarer.sum()) > int(other.sum()):  # a negative text that scores lower wins with both signs turned
+        rarer, other, sign = other, rarer, -1.0
+    places, order = (sign * scores[rarer]).sort()
+    n_rarer, n_other = (
+        draws @ torch.bincount(index[each], minlength=draws.shape[1]).double() for each in (rarer, other)
+    )
+    wins = torch.cat(
+        [
+            (drawn[index[rarer][order]] * below).sum(dim=0, dtype=torch.float64)
+            for drawn, below in counted_up_to(places, sign * scores[other], index[other], draws, ties=0.5)
+        ]
+    )
+    extra = PSEUDO_TEXTS * torch.maximum(n_rarer, n_other)
+    return ((wins + extra / 2) / (n_rarer * n_other + extra)).where(n_rarer * n_other > 0, torch.nan)
 
 
 def average_precision_interval(
@@ -138,13 +147,16 @@ def average_precision_interval(
         positive, negative = texts.positive[:, concept], texts.negative[:, concept]
         known = positive | negative
         places, order = (-texts.scores[positive, concept]).sort()  # from the highest score down
-        drawn = draws.T  # [group, draw]
-        plus = drawn[index[positive][order]]
-        all_found = drawn_up_to(places, -texts.scores[known, concept], drawn, index[known])
         last = torch.searchsorted(places, places, right=True) - 1
-        n_plus, n_all = plus.sum(dim=0), draws @ torch.bincount(index[known], minlength=draws.shape[1]).double()
-        found, all_found = plus.cumsum(dim=0)[last], all_found[last]
-        total = torch.where(plus > 0, plus * found / all_found, 0.0).sum(dim=0)
+        totals = []
+        for drawn, up_to in counted_up_to(places, -texts.scores[known, concept], index[known], draws):
+            plus = drawn[index[positive][order]]
+            found = plus.cumsum(dim=0)[last]
+            totals.append(torch.where(plus > 0, plus * found / up_to[last], 0.0).sum(dim=0, dtype=torch.float64))
+        total = torch.cat(totals)
+        n_plus, n_all = (
+            draws @ torch.bincount(index[each], minlength=draws.shape[1]).double() for each in (positive, known)
+        )
         chance = PSEUDO_TEXTS * n_plus / n_all
         smooth = (total + chance) / (n_plus + PSEUDO_TEXTS)
         return smooth.where((n_plus > 0) & (n_plus < n_all), torch.nan)

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from amygdala_tl.diagnostics import baselines, group_counts, intervals, nulls, pair_warnings, quality
 from amygdala_tl.diagnostics.average_precision import average_precision
 from amygdala_tl.diagnostics.crosstalk import cross_talk
-from amygdala_tl.diagnostics.group_counts import group_wins
 from amygdala_tl.diagnostics.intervals import auroc_interval, average_precision_interval, d_prime_interval
 from amygdala_tl.diagnostics.nulls import permuted_texts, random_direction_null
 from amygdala_tl.diagnostics.quality import spread_about_directions
@@ -25,25 +24,23 @@ def seeded():
     return torch.Generator().manual_seed(0)
 
 
-@given(st.integers(0, 999), st.sampled_from([0.2, 0.7]), st.sampled_from([2, 50]))
+@given(st.integers(0, 999), st.sampled_from([0.2, 0.7]), st.sampled_from([2, 50]), st.sampled_from([1, 40, 10_000]))
 @settings(max_examples=30, deadline=None)
-def test_wins_between_groups_are_those_of_all_pairs_however_many_places_come_at_a_time(seed, share, values):
+def test_auroc_of_a_draw_is_that_of_its_texts_repeated_however_many_draws_come_at_a_time(seed, share, values, at_once):
     generator = torch.Generator().manual_seed(seed)
-    scores = torch.randint(values, (30,), generator=generator).double()
-    positive = torch.rand(30, generator=generator) < share
-    positive[:2] = torch.tensor([True, False])
+    scores = torch.randint(values, (30, 1), generator=generator).double()
+    positive = torch.rand(30, 1, generator=generator) < share
+    positive[:2] = torch.tensor([[True], [False]])
     index = torch.randint(6, (30,), generator=generator)
+    draws = torch.randint(4, (5, 6), generator=generator).double()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(group_counts, "PLACES_AT_A_TIME", 3)
-        (plus, n_plus), (minus, n_minus), wins = group_wins(scores, positive, ~positive, index)
-    for row, one in enumerate(plus):
-        own = scores[positive & (index == one)]
-        assert n_plus[row] == len(own)
-        for column, other in enumerate(minus):
-            against = scores[~positive & (index == other)]
-            assert n_minus[column] == len(against)
-            pairs = own[:, None] - against
-            assert wins[row, column] == (pairs > 0).sum() + (pairs == 0).sum() / 2
+        patch.setattr(group_counts, "NUMBERS_AT_A_TIME", at_once)
+        patch.setattr(intervals, "PSEUDO_TEXTS", 0.0)
+        found = intervals._smoothed_auroc(ScoredTexts(scores, positive, ~positive, index), index, draws, 0)
+    for draw, value in zip(draws.long(), found, strict=True):
+        rows = torch.arange(30).repeat_interleave(draw[index])
+        expected = auroc(scores[rows], positive[rows], ~positive[rows])
+        torch.testing.assert_close(value, expected[0], equal_nan=True)
 
 
 @pytest.mark.parametrize("make", [auroc_interval, average_precision_interval, d_prime_interval])
