@@ -4,8 +4,8 @@
 up to those of all folds but one, of all but two, and of any half, so a cross-validation costs one pass over the texts and not
 one for each fit.
 
-`whitened` and `joint` choose their shrinkage without the fold that they will score: they score the next folds with vectors of
-the remaining ones, on at least about `ENOUGH_TEXTS` texts. The sums without two folds serve both of them.
+`whitened` and `joint` choose their shrinkage without the fold that they will score: they score about `ENOUGH_TEXTS` texts of the
+next folds, or all of them, with vectors of the remaining ones. The sums without two folds serve both of them.
 """
 
 import math
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 from einops import einsum
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from amygdala_tl.directions.auroc import auroc
@@ -139,7 +139,7 @@ class FoldDirections:
         scores: list[list[Tensor]] = [[] for _ in scored]
         rows_of: list[list[Tensor]] = [[] for _ in scored]
         fold = self.cells.fold
-        for rows, part in self.texts.passes(self.layer) if scored else ():
+        for rows, part in self.texts.passes(self.layer, self._some_of_each_fold()) if scored else ():
             values = part.activations[:, 0].float()
             for number, (left_out, scoring) in enumerate(scored):
                 own = fold[rows] == scoring
@@ -153,6 +153,13 @@ class FoldDirections:
             some.clear()
             found.append(torch.stack([auroc(each, *labels).nanmean() for each in of_strength]))
         return found
+
+    def _some_of_each_fold(self) -> Int[Tensor, " row"]:
+        """Choose `ENOUGH_TEXTS` texts of each fold, or all of a smaller one, in rising order."""
+        order = torch.randperm(len(self.cells.cell), generator=torch.Generator().manual_seed(0))
+        fold = self.cells.fold[order]
+        some = [order[fold == number][:ENOUGH_TEXTS] for number in range(self.cells.n_folds)]
+        return torch.cat(some).sort().values
 
 
 def _complete(statistics: Statistics) -> Bool[Tensor, " concept"]:

@@ -84,7 +84,7 @@ def test_scores_and_halves_of_mean_are_those_of_loops_that_hold_all_texts(world)
     assert found.scores[:, group_folds(world.groups, 5) == 1, 3].isnan().all()
 
 
-@pytest.mark.parametrize("enough", [80, 10_000])
+@pytest.mark.parametrize("enough", [150, 10_000])
 def test_scores_of_whitened_are_those_of_a_loop_that_chooses_the_shrinkage_without_the_scored_fold(
     world, enough, monkeypatch
 ):
@@ -94,6 +94,17 @@ def test_scores_of_whitened_are_those_of_a_loop_that_chooses_the_shrinkage_witho
     found = cross_fit_streamed(parse_method("whitened", ""), InParts(world), halves=False)
     expected = cross_fitted_scores(usable, lambda kept: naive_whitened(usable, kept, n_scored))
     close(found.scores[..., :3], expected)
+
+
+def test_the_shrinkage_is_chosen_on_no_more_texts_of_a_fold_than_are_enough(world, monkeypatch):
+    monkeypatch.setattr(fold_directions, "ENOUGH_TEXTS", 30)
+    read, texts = [], InParts(world)
+    passes = texts.passes
+    monkeypatch.setattr(texts, "passes", lambda layer, rows=None: read.append(rows) or passes(layer, rows))
+    cross_fit_streamed(parse_method("whitened", ""), texts, halves=False)
+    (chosen,) = {tuple(rows.tolist()) for rows in read if rows is not None}
+    assert list(chosen) == sorted(set(chosen))
+    assert group_folds(world.groups, 5)[list(chosen)].bincount().tolist() == [30] * 5
 
 
 def test_scores_of_joint_are_those_of_the_same_loop(world):
