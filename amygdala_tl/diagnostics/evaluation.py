@@ -9,7 +9,7 @@ from torch import Tensor
 
 from amygdala_tl.diagnostics.baselines import bag_of_words_scores
 from amygdala_tl.diagnostics.intervals import auroc_difference_interval, auroc_interval, average_precision_interval
-from amygdala_tl.diagnostics.nulls import holm, permutation_null, random_direction_null
+from amygdala_tl.diagnostics.nulls import permutation_null, random_direction_null
 from amygdala_tl.diagnostics.records import Evaluation
 from amygdala_tl.diagnostics.scored import ScoredTexts
 from amygdala_tl.directions.auroc import auroc
@@ -138,7 +138,7 @@ def judged(
         reading_layer=reading_layer,
         auroc=auroc_interval(texts, torch.Generator().manual_seed(seed)),
         average_precision=average_precision_interval(texts, torch.Generator().manual_seed(seed)),
-        p_value=holm(null.p_value),
+        p_value=null.corrected,
         permutation_null=null.quantile,
         random_null=random[-1] if combined else at_reading_layer(readout, random[None], reading_layer)[0],
         bag_of_words=bag_of_words,

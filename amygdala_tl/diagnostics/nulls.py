@@ -17,10 +17,7 @@ from amygdala_tl.diagnostics.scored import ScoredTexts
 from amygdala_tl.directions.auroc import auroc, runs
 from amygdala_tl.directions.data import LabelledTexts
 
-MIN_PERMUTATIONS = 1000
-
-PERMUTATIONS_A_CONCEPT = 25
-"""Keeps the smallest p-value, 1 / (n + 1), below 0.05 after Holm's correction: it is at most 1/25."""
+PERMUTATIONS = 1000
 
 RANDOM_DIRECTIONS = 300
 
@@ -35,14 +32,17 @@ class PermutationNull:
         quantile: [concept] 95% quantile of the permuted AUROC.
         p_value: [concept] share of permutations (the real order counts as one) with at least the real AUROC; one-sided, not
             corrected for the number of concepts.
+        corrected: [concept] p-values corrected for their number (`westfall_young`): accepting those up to 0.05 gives any error a
+            probability of at most 5%.
     """
 
     quantile: Float[Tensor, " concept"]
     p_value: Float[Tensor, " concept"]
+    corrected: Float[Tensor, " concept"]
 
 
 def permutation_null(
-    texts: ScoredTexts, generator: torch.Generator, permutations: int | None = None
+    texts: ScoredTexts, generator: torch.Generator, permutations: int = PERMUTATIONS
 ) -> PermutationNull:
     """Compute the null of every concept's AUROC, with `permuted_texts` for the labels; NaN for a concept without both classes.
 
@@ -51,34 +51,72 @@ def permutation_null(
     Args:
         texts: scores and labels.
         generator: of the permutations; all concepts share them.
-        permutations: how many; enough for Holm's correction if None.
+        permutations: their number.
     """
     known = texts.without_unscored()
     real = auroc(known.scores, known.positive, known.negative)
-    count = max(MIN_PERMUTATIONS, PERMUTATIONS_A_CONCEPT * len(real)) if permutations is None else permutations
-    null_of = {place: real.new_empty(count) for place in real.isfinite().nonzero()[:, 0].tolist()}
-    ranked = {concept: _Ranked.of(texts, concept) for concept in null_of if not texts.scores[:, concept].isnan().any()}
+    null = real.new_full((len(real), permutations), torch.nan)
+    judged = real.isfinite().nonzero()[:, 0].tolist()
+    ranked = {concept: _Ranked.of(texts, concept) for concept in judged if not texts.scores[:, concept].isnan().any()}
     step = max(1, _LABELS_AT_A_TIME // max(1, len(texts.groups)))
-    for some in torch.split(torch.arange(count), step):
+    for some in torch.split(torch.arange(permutations), step):
         sources = permuted_texts(texts.groups, generator, len(some))
         places = torch.empty_like(sources).scatter_(
             1, sources.long(), torch.arange(len(texts.groups)).int().expand_as(sources)
         )
-        for concept, null in null_of.items():
+        for concept in judged:
             if concept in ranked:
-                null[some] = ranked[concept].auroc(places)
+                null[concept, some] = ranked[concept].auroc(places)
             else:
                 labels = texts.positive[:, concept].float() - texts.negative[:, concept].float()
                 scored = ~texts.scores[:, concept].isnan()
-                null[some] = _permuted_auroc(texts.scores[scored, concept].double(), labels, sources[:, scored])
-    quantile, p_value = torch.full_like(real, torch.nan), torch.full_like(real, torch.nan)
-    for concept, null in null_of.items():
-        null = null[null.isfinite()]
-        quantile[concept] = (0.5 + texts.widening * (null.quantile(0.95) - 0.5)).clamp_max(1.0)
-        reached = 0.5 + (real[concept] - 0.5) / texts.widening
-        # Equal AUROCs differ in their last digits, by the order of summation.
-        p_value[concept] = (1 + (null >= reached - 1e-9).sum()) / (1 + len(null))
-    return PermutationNull(quantile, p_value)
+                null[concept, some] = _permuted_auroc(
+                    texts.scores[scored, concept].double(), labels, sources[:, scored]
+                )
+    reached = 0.5 + (real - 0.5) / texts.widening
+    counted = null.isfinite().sum(dim=1)  # a permutation can empty a class of the texts with a score
+    p_value = ((1.0 + (null >= _not_quite(reached)).sum(dim=1).double()) / (1 + counted)).where(
+        real.isfinite(), torch.nan
+    )
+    return PermutationNull(
+        quantile=(0.5 + texts.widening * (null.nanquantile(0.95, dim=1) - 0.5)).clamp_max(1.0),
+        p_value=p_value,
+        corrected=torch.maximum(westfall_young(reached, null), p_value),
+    )
+
+
+def westfall_young(
+    real: Float[Tensor, " concept"], null: Float[Tensor, "concept permutation"]
+) -> Float[Tensor, " concept"]:
+    """Correct the p-values of AUROCs for the number of concepts, by the largest one of each permutation of all their labels.
+
+    Step-down max-T (Westfall & Young 1993; Ge, Dudoit & Speed 2003, TEST 12:1): the concept that lies k-th highest above 0.5, in
+    deviations of its permutations, is compared with the highest of each permutation among itself and the lower ones; then
+    p-values are made non-decreasing. Related concepts rise together, so the correction is milder than Holm's, and the smallest
+    p-value, 1 over the number of permutations plus one, does not grow with the number of concepts.
+
+    Args:
+        real: AUROCs; NaN for a concept that cannot be judged, and does not count.
+        null: with permuted labels, the same permutations for all concepts; NaN where one empties a class.
+
+    Returns:
+        One-sided p-values, NaN where `real` is.
+    """
+    result = torch.full_like(real, torch.nan)
+    known = real.isfinite().nonzero()[:, 0]
+    above = null[known] - 0.5
+    deviation = above.square().nanmean(dim=1, keepdim=True).sqrt()
+    deviation = torch.where(deviation > 0, deviation, torch.inf)  # scores that are all equal
+    reached, order = ((_not_quite(real[known]) - 0.5) / deviation)[:, 0].sort(descending=True)
+    highest = (above / deviation)[order].nan_to_num(nan=-torch.inf).flip(0).cummax(dim=0).values.flip(0)
+    count = (highest >= rearrange(reached, "concept -> concept 1")).sum(dim=1)
+    result[known[order]] = ((1.0 + count.double()) / (1 + null.shape[1])).cummax(dim=0).values
+    return result
+
+
+def _not_quite(auroc: Float[Tensor, " concept"]) -> Float[Tensor, "concept 1"]:
+    """Return a little less: equal AUROCs differ in their last digits, by the order of summation."""
+    return rearrange(auroc - 1e-9, "concept -> concept 1")
 
 
 def permuted_texts(

@@ -183,7 +183,7 @@ class Evaluation:
         data: description of the texts.
         reading_layer: [concept] layer index, chosen on training folds.
         auroc, average_precision: [concept].
-        p_value: [concept] of the permutation null, one-sided, Holm-corrected over concepts.
+        p_value: [concept] of the permutation null, one-sided, corrected over concepts (`nulls.westfall_young`).
         permutation_null: [concept] 95% quantile of the AUROC with labels permuted over groups.
         random_null: [concept] 95% quantile of |AUROC - 0.5| + 0.5 of random directions.
         bag_of_words: [concept] AUROC of tf-idf + logistic regression on the same texts, trained on the training texts.

@@ -2,7 +2,7 @@
 
 The first rule that holds gives the verdict:
 
-    not readable   permuted labels do as well (p > 0.05 after Holm's correction over concepts), or the AUROC's interval reaches
+    not readable   permuted labels do as well (p > 0.05, corrected over concepts), or the AUROC's interval reaches
                    0.5; and the interval ends below `GOOD`: there is evidence that the readout does not detect the concept well
     undecided      the same, but the interval reaches `GOOD`, or there is no AUROC: the texts are too few for either answer
     redundant      readouts cannot separate it from a readable concept with a higher AUROC, or their scores are the same
@@ -24,7 +24,7 @@ from scipy.stats import norm
 from amygdala_tl.diagnostics.records import Evaluation, PairWarning, VerdictName
 
 LEVEL = 0.05
-"""Significance level for the family of all concepts, by Holm's correction."""
+"""Significance level for the family of all concepts."""
 
 GOOD = 0.8
 """AUROC of a good readout. An interval that reaches from chance to here leaves open which of the two is true."""
@@ -110,7 +110,7 @@ def _more_groups(evaluation: Evaluation, place: int) -> str:
     margin, logit, good = (_logit(high) - _logit(low)) / 2, _logit(value), _logit(GOOD)
     distances = [max(logit, good - logit) / margin]  # from chance, or from a good readout
     if logit >= good - logit:
-        # Permutations must be exceeded too, by more than their 95% quantile: Holm's correction asks for a rarer one.
+        # Permutations must be exceeded too, by more than their 95% quantile: the correction over concepts asks for a rarer one.
         rarer = float(norm.isf(LEVEL / len(evaluation.concepts)) / norm.isf(LEVEL))
         distances.append((value - 0.5) / (rarer * (float(evaluation.permutation_null[place]) - 0.5)))
     more = evaluation.n_groups * (min(distances) ** -2 - 1.0)

@@ -1,4 +1,4 @@
-"""Nulls: what permutations keep, how p-values are distributed under the null, and Holm's correction."""
+"""Nulls: what permutations keep, how p-values are distributed under the null, and corrections over concepts."""
 
 from dataclasses import replace
 
@@ -7,7 +7,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from amygdala_tl.diagnostics.nulls import holm, permutation_null, permuted_texts, random_direction_null
+from amygdala_tl.diagnostics.nulls import (
+    holm,
+    permutation_null,
+    permuted_texts,
+    random_direction_null,
+    westfall_young,
+)
 from amygdala_tl.diagnostics.scored import ScoredTexts
 from amygdala_tl.directions.auroc import auroc
 from tests.diagnostics.worlds import grouped_scores, planted
@@ -97,10 +103,58 @@ def test_under_the_null_small_p_values_are_as_rare_as_they_say_even_where_groups
     assert 0.02 < share < 0.085, share  # binomial error of 600: 0.9 points
 
 
-def test_by_default_there_are_enough_permutations_for_holm():
-    scores, positive, groups = grouped_scores(0.99, 60, 60, 3, corpora=40, seed=1)
+def naive_westfall_young(real, null):
+    """Step-down max-T, as it is written in the book; `null` is [concept, permutation]."""
+    deviation = null.square().mean(dim=1).sqrt().tolist()
+    t = [float(value) / spread for value, spread in zip(real, deviation, strict=True)]
+    order = sorted(range(len(t)), key=lambda place: -t[place])
+    result, highest = [0.0] * len(t), 0.0
+    for rank, place in enumerate(order):
+        count = 1
+        for permutation in null.T.tolist():
+            count += max(permutation[other] / deviation[other] for other in order[rank:]) >= t[place]
+        highest = max(highest, count / (1 + null.shape[1]))
+        result[place] = highest
+    return result
+
+
+@given(st.integers(1, 6), st.integers(2, 30), st.integers(0, 999))
+def test_the_correction_over_concepts_is_the_step_down_of_the_book(concepts, permutations, seed):
+    null = (
+        torch.randn(concepts, permutations, generator=seeded(seed)).double() * torch.arange(1.0, concepts + 1)[:, None]
+    )
+    real = torch.randn(concepts, generator=seeded(seed + 1)).double() * 3
+    found = westfall_young(0.5 + real / 100, 0.5 + null / 100)
+    assert found.tolist() == pytest.approx(naive_westfall_young(real, null))
+
+
+def test_a_concept_without_an_auroc_does_not_count_and_equal_scores_prove_nothing():
+    null = 0.5 + 0.1 * torch.randn(3, 99, generator=seeded()).double()
+    null[1], null[2, ::2] = torch.nan, torch.nan
+    real = torch.tensor([0.9, torch.nan, 0.8]).double()
+    found = westfall_young(real, null)
+    assert found[1].isnan()
+    assert torch.equal(found[[0, 2]], westfall_young(real[[0, 2]], null[[0, 2]]))
+    assert found[0] == 0.01
+    assert westfall_young(torch.tensor([0.5]).double(), torch.full((1, 99), 0.5).double()) == 1.0
+
+
+def test_under_the_null_a_family_of_related_concepts_has_a_false_alarm_in_at_most_one_case_of_twenty():
+    alarms = []
+    for seed in range(200):
+        own = torch.randn(120, 13, generator=seeded(seed))
+        scores, drawn = own[:, :6] + own[:, 12:], torch.randn(120, 6, generator=seeded(1000 + seed))
+        positive = drawn > torch.tensor([0.0, 0.0, 1.0, 1.0, 1.6, 1.6])  # half of the texts, a sixth, a twentieth
+        texts = ScoredTexts(scores, positive, ~positive, torch.arange(120) // 2)
+        alarms.append(bool((permutation_null(texts, seeded(seed), permutations=199).corrected <= 0.05).any()))
+    assert 0.005 <= sum(alarms) / 200 <= 0.09  # binomial error: 1.5 points
+
+
+def test_by_default_there_are_enough_permutations_for_hundreds_of_concepts():
+    scores, positive, groups = grouped_scores(0.99, 60, 60, 3, corpora=200, seed=1)
     null = permutation_null(ScoredTexts(scores, positive, ~positive, groups), seeded())
-    assert (holm(null.p_value) <= 0.05).all()
+    assert (null.corrected >= null.p_value).all()
+    assert (null.corrected <= 0.01).all()
 
 
 def test_texts_without_a_score_and_concepts_without_a_class_do_not_count():
@@ -109,7 +163,7 @@ def test_texts_without_a_score_and_concepts_without_a_class_do_not_count():
     negative[:, 1] = False
     scores[::7, 0] = torch.nan
     null = permutation_null(ScoredTexts(scores, positive, negative, groups), seeded(), permutations=50)
-    assert null.p_value.isnan().tolist() == [False, True, False]
+    assert null.p_value.isnan().tolist() == null.corrected.isnan().tolist() == [False, True, False]
     assert null.p_value[0] < 0.05
 
 

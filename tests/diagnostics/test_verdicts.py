@@ -8,7 +8,7 @@ import torch
 
 from amygdala_tl.diagnostics.crosstalk import cross_talk
 from amygdala_tl.diagnostics.intervals import auroc_difference_interval, auroc_interval, average_precision_interval
-from amygdala_tl.diagnostics.nulls import holm, permutation_null, permuted_texts, random_direction_null
+from amygdala_tl.diagnostics.nulls import permutation_null, permuted_texts, random_direction_null
 from amygdala_tl.diagnostics.records import Evaluation, Interval, PairWarning
 from amygdala_tl.diagnostics.scored import ScoredTexts
 from amygdala_tl.diagnostics.verdicts import verdicts
@@ -40,7 +40,7 @@ def judge(data, seed):
         reading_layer=torch.zeros(n_concepts, dtype=torch.long),
         auroc=auroc_interval(texts, seeded(seed), replicates=200),
         average_precision=average_precision_interval(texts, seeded(seed), replicates=20),
-        p_value=holm(null.p_value),
+        p_value=null.corrected,
         permutation_null=null.quantile,
         random_null=random[0],
         bag_of_words=unknown,
