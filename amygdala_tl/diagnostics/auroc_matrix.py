@@ -1,11 +1,15 @@
 """AUROC of every readout on every label, for hundreds of readouts and labels and many thousands of texts."""
 
+from functools import partial
+
+import numpy as np
 import torch
 from einops import rearrange
 from jaxtyping import Bool, Float
+from numpy.typing import NDArray
 from torch import Tensor
 
-from amygdala_tl.diagnostics.ranks import LabelByRanks, twice_ranks
+from amygdala_tl.diagnostics.ranks import LabelByRanks, in_threads, twice_ranks
 
 NUMBERS_AT_A_TIME = 2**24
 """Bound on readouts times texts that are ranked together; a number takes 30 bytes for that time."""
@@ -28,6 +32,10 @@ def auroc_matrix(
     rows = rearrange(scores, "text readout -> readout text").contiguous()
     for some in torch.split(torch.arange(len(rows)), max(1, NUMBERS_AT_A_TIME // max(1, len(scores)))):
         ranks = twice_ranks(rows[some])
-        for place, label in enumerate(labels):
-            found[some, place] = label.auroc(ranks.index_select(1, label.columns))
+        for place, aurocs in enumerate(in_threads(partial(_of_rows, ranks), labels)):
+            found[some, place] = aurocs
     return found.masked_fill(rearrange(scores.isnan().any(dim=0), "readout -> readout 1"), torch.nan)
+
+
+def _of_rows(ranks: NDArray[np.int32], label: LabelByRanks) -> Float[Tensor, " row"]:
+    return label.auroc(ranks.take(label.columns, axis=1))

@@ -5,14 +5,17 @@ a stream with strong topics separates many labels a little along any direction.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
+import numpy as np
 import torch
 from einops import rearrange
 from jaxtyping import Float, Int
+from numpy.typing import NDArray
 from torch import Tensor
 
 from amygdala_tl.diagnostics.auroc_matrix import auroc_matrix
-from amygdala_tl.diagnostics.ranks import LabelByRanks, twice_ranks
+from amygdala_tl.diagnostics.ranks import LabelByRanks, in_threads, twice_ranks
 from amygdala_tl.diagnostics.scored import ScoredTexts
 from amygdala_tl.directions.auroc import auroc, runs
 from amygdala_tl.directions.data import LabelledTexts
@@ -58,21 +61,20 @@ def permutation_null(
     null = real.new_full((len(real), permutations), torch.nan)
     judged = real.isfinite().nonzero()[:, 0].tolist()
     ranked = {concept: _Ranked.of(texts, concept) for concept in judged if not texts.scores[:, concept].isnan().any()}
+    in_part = [concept for concept in judged if concept not in ranked]
     step = max(1, _LABELS_AT_A_TIME // max(1, len(texts.groups)))
     for some in torch.split(torch.arange(permutations), step):
         sources = permuted_texts(texts.groups, generator, len(some))
         places = torch.empty_like(sources).scatter_(
             1, sources.long(), torch.arange(len(texts.groups)).int().expand_as(sources)
         )
-        for concept in judged:
-            if concept in ranked:
-                null[concept, some] = ranked[concept].auroc(places)
-            else:
-                labels = texts.positive[:, concept].float() - texts.negative[:, concept].float()
-                scored = ~texts.scores[:, concept].isnan()
-                null[concept, some] = _permuted_auroc(
-                    texts.scores[scored, concept].double(), labels, sources[:, scored]
-                )
+        found = in_threads(partial(_Ranked.auroc, places=places.numpy()), ranked.values())
+        for concept, aurocs in zip(ranked, found, strict=True):
+            null[concept, some] = aurocs
+        for concept in in_part:
+            labels = texts.positive[:, concept].float() - texts.negative[:, concept].float()
+            scored = ~texts.scores[:, concept].isnan()
+            null[concept, some] = _permuted_auroc(texts.scores[scored, concept].double(), labels, sources[:, scored])
     reached = 0.5 + (real - 0.5) / texts.widening
     counted = null.isfinite().sum(dim=1)  # a permutation can empty a class of the texts with a score
     p_value = ((1.0 + (null >= _not_quite(reached)).sum(dim=1).double()) / (1 + counted)).where(
@@ -225,7 +227,7 @@ class _Ranked:
         label: its classes.
     """
 
-    ranks: Int[Tensor, " text"]
+    ranks: NDArray[np.int32]
     label: LabelByRanks
 
     @classmethod
@@ -233,11 +235,9 @@ class _Ranked:
         scores = rearrange(texts.scores[:, concept], "text -> 1 text")
         return cls(twice_ranks(scores)[0], LabelByRanks(texts.positive[:, concept], texts.negative[:, concept]))
 
-    def auroc(self, places: Int[Tensor, "permutation text"]) -> Float[Tensor, " permutation"]:
-        """Compute the AUROC with permuted labels; `places` are the texts that each text gives its label to."""
-        chosen = places.index_select(1, self.label.columns)
-        # Indexing with brackets takes six times as long.
-        return self.label.auroc(self.ranks.index_select(0, chosen.flatten()).reshape(chosen.shape))
+    def auroc(self, places: NDArray[np.int32]) -> Float[Tensor, " permutation"]:
+        """Compute the AUROC with permuted labels; `places`, [permutation, text], are those that each text gives its label to."""
+        return self.label.auroc(self.ranks.take(places.take(self.label.columns, axis=1)))
 
 
 def _permuted_auroc(

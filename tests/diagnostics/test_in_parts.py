@@ -67,7 +67,7 @@ def test_the_null_by_ranks_is_the_auroc_of_permuted_labels(seed, shares, ties):
     sources = permuted_texts(torch.arange(40) // 2, generator, 7)
     places = sources.long().argsort(dim=1).int()
     texts = ScoredTexts(scores[:, None], (labels == 1)[:, None], (labels == -1)[:, None], torch.arange(40) // 2)
-    found = nulls._Ranked.of(texts, 0).auroc(places)
+    found = nulls._Ranked.of(texts, 0).auroc(places.numpy())
     expected = [auroc(scores[:, None], *((labels[row] == sign)[:, None] for sign in (1, -1))) for row in sources.long()]
     torch.testing.assert_close(found, torch.cat(expected))
 
