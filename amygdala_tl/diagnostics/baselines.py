@@ -76,15 +76,15 @@ def _scores(
 ) -> Float[Tensor, "new concept"]:
     """Fit each concept's model on vectors of known texts, and score those of new ones."""
     scores, order = torch.full((new.shape[0], positive.shape[1]), torch.nan), _order(len(positive))
-    for concept in range(positive.shape[1]):
-        label = positive[:, concept].numpy()
-        known = _some(order, positive[:, concept], negative[:, concept]).numpy()
-        if not label.any() or label[known].all():
-            continue
-        model = LogisticRegression(C=1.0, class_weight="balanced", max_iter=1000)
-        with threadpool_limits(1):  # on two threads its many short steps take more than twice the time
+    with threadpool_limits(1):  # on two threads the many short steps of a fit take more than twice the time
+        for concept in range(positive.shape[1]):
+            label = positive[:, concept].numpy()
+            known = _some(order, positive[:, concept], negative[:, concept]).numpy()
+            if not label.any() or label[known].all():
+                continue
+            model = LogisticRegression(C=1.0, class_weight="balanced", max_iter=1000)
             model.fit(words[known], label[known])
-        scores[:, concept] = torch.from_numpy(model.decision_function(new)).float()
+            scores[:, concept] = torch.from_numpy(model.decision_function(new)).float()
     return scores
 
 
