@@ -43,6 +43,21 @@ def test_auroc_of_a_draw_is_that_of_its_texts_repeated_however_many_draws_come_a
         torch.testing.assert_close(value, expected[0], equal_nan=True)
 
 
+@given(st.integers(0, 999), st.sampled_from([1.0, 0.5, 0.0]))
+@settings(max_examples=30, deadline=None)
+def test_values_count_at_the_places_that_they_do_not_exceed_and_ties_as_much_as_is_asked(seed, ties):
+    generator = torch.Generator().manual_seed(seed)
+    places, values = (
+        torch.randint(5, (8,), generator=generator).sort().values,
+        torch.randint(5, (20,), generator=generator),
+    )
+    index, draws = torch.randint(6, (20,), generator=generator), torch.randint(4, (3, 6), generator=generator).double()
+    ((drawn, sums),) = group_counts.counted_up_to(places.double(), values.double(), index, draws, ties=ties)
+    assert torch.equal(drawn.T.double(), draws)
+    weight = (values < places[:, None]) + ties * (values == places[:, None])
+    torch.testing.assert_close(sums.double(), weight.double() @ draws.T[index])
+
+
 @pytest.mark.parametrize("make", [auroc_interval, average_precision_interval, d_prime_interval])
 def test_blocks_of_groups_give_intervals_as_wide_as_the_groups(make, monkeypatch):
     scores, positive, groups = grouped_scores(0.8, 120, 600, 2, 12, 0)
