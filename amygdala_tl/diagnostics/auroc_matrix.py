@@ -11,8 +11,8 @@ from torch import Tensor
 
 from amygdala_tl.diagnostics.ranks import LabelByRanks, in_threads, twice_ranks
 
-NUMBERS_AT_A_TIME = 2**24
-"""Bound on readouts times texts that are ranked together; a number takes 30 bytes for that time."""
+NUMBERS_AT_A_TIME = 2**23
+"""Bound on readouts times texts that are ranked together; a number takes up to 30 bytes in each thread for that time."""
 
 
 def auroc_matrix(
