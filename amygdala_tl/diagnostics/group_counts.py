@@ -8,8 +8,8 @@ from jaxtyping import Float, Int
 from scipy.sparse import csr_array
 from torch import Tensor
 
-NUMBERS_AT_A_TIME = 2**25
-"""Bound on places times draws that are counted together; each takes some 12 bytes for that time."""
+NUMBERS_AT_A_TIME = 2**22
+"""Bound on places times draws that are counted together; with the caller's own, each takes some 20 bytes for that time."""
 
 
 def counted_up_to(
@@ -33,12 +33,10 @@ def counted_up_to(
         Some of the draws, and their sums; float32, in which whole numbers and halves are exact up to 2^23.
     """
     first, beyond = (torch.searchsorted(places, values, right=right).numpy() for right in (False, True))
-    rows, weights = (
-        np.concatenate([first, beyond]),
-        np.repeat(np.array([ties, 1.0 - ties], dtype=np.float32), len(values)),
-    )
+    rows, columns = np.concatenate([first, beyond]), index.repeat(2).numpy()
+    weights = np.repeat(np.array([ties, 1.0 - ties], dtype=np.float32), len(values))
     shape = (len(places) + 1, draws.shape[1])  # the last row takes what lies above all places
-    counts = csr_array((weights, (rows, index.repeat(2).numpy())), shape=shape)
+    counts = csr_array((weights, (rows, columns)), shape=shape)
     for some in torch.split(draws, max(1, NUMBERS_AT_A_TIME // max(1, len(places)))):
         drawn = np.ascontiguousarray(some.T.numpy(), dtype=np.float32)
         yield torch.from_numpy(drawn), torch.from_numpy(counts @ drawn)[:-1].cumsum(dim=0)

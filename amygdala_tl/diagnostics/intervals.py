@@ -120,9 +120,7 @@ def _smoothed_auroc(
     if int(rarer.sum()) > int(other.sum()):  # a negative text that scores lower wins with both signs turned
         rarer, other, sign = other, rarer, -1.0
     places, order = (sign * scores[rarer]).sort()
-    n_rarer, n_other = (
-        draws @ torch.bincount(index[each], minlength=draws.shape[1]).double() for each in (rarer, other)
-    )
+    n_rarer, n_other = (draws @ _by_group(torch.stack([rarer, other], dim=1).double(), index)).unbind(dim=1)
     wins = torch.cat(
         [
             (drawn[index[rarer][order]] * below).sum(dim=0, dtype=torch.float64)
@@ -154,9 +152,7 @@ def average_precision_interval(
             found = plus.cumsum(dim=0)[last]
             totals.append(torch.where(plus > 0, plus * found / up_to[last], 0.0).sum(dim=0, dtype=torch.float64))
         total = torch.cat(totals)
-        n_plus, n_all = (
-            draws @ torch.bincount(index[each], minlength=draws.shape[1]).double() for each in (positive, known)
-        )
+        n_plus, n_all = (draws @ _by_group(torch.stack([positive, known], dim=1).double(), index)).unbind(dim=1)
         chance = PSEUDO_TEXTS * n_plus / n_all
         smooth = (total + chance) / (n_plus + PSEUDO_TEXTS)
         return smooth.where((n_plus > 0) & (n_plus < n_all), torch.nan)
