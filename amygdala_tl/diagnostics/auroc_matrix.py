@@ -9,7 +9,8 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from amygdala_tl.diagnostics.ranks import LabelByRanks, in_threads, twice_ranks
+from amygdala_tl.diagnostics.ranks import LabelByRanks, twice_ranks
+from amygdala_tl.diagnostics.threads import in_threads
 
 NUMBERS_AT_A_TIME = 2**23
 """Bound on readouts times texts that are ranked together; a number takes up to 30 bytes in each thread for that time."""

@@ -22,6 +22,7 @@ from amygdala_tl.diagnostics.crosstalk import cross_talk
 from amygdala_tl.diagnostics.evaluation import JudgedTexts, evaluate, judged, text_scores
 from amygdala_tl.diagnostics.geometry import geometry
 from amygdala_tl.diagnostics.nested import JoinedTexts, cross_fitted_words, methods_of_folds, over_layers
+from amygdala_tl.diagnostics.nulls import random_direction_nulls
 from amygdala_tl.diagnostics.quality import nearest_concepts, outliers, spread_about_directions
 from amygdala_tl.diagnostics.records import ConceptQuality, CrossTalk, Diagnosis, Evaluation, LayerSeparation
 from amygdala_tl.diagnostics.scored import ScoredTexts
@@ -314,13 +315,18 @@ def diagnose(
     what = (
         f"all texts, each by directions of other groups ({len(data.groups)} in {len(torch.unique(data.groups))} groups)"
     )
-    evaluation = judged(readout, reading_layer, judged_by, data, what, train.data, baselines, seed, cross_fitted=True)
+    sets = [data] if held_out is None else [data, held_out.data]
+    generator = torch.Generator().manual_seed(seed)
+    random = random_direction_nulls(sets, train.data, generator, combined=readout.combined is not None)
+    evaluation = judged(readout, reading_layer, judged_by, data, what, random[0], baselines, seed, cross_fitted=True)
     fixed = None
     if held_out is not None:
         what = f"held-out texts ({len(held_out.texts)} in {len(torch.unique(held_out.data.groups))} groups)"
         unseen = None if embedding is None else embedding[-len(held_out.texts) :]
         by_words = words[-len(held_out.texts) :]
-        fixed = evaluate(readout, reading_layer, held_out, what, train, unseen, own, seed, words=by_words)
+        fixed = evaluate(
+            readout, reading_layer, held_out, what, train, unseen, own, seed, words=by_words, random=random[1]
+        )
     read = readable_at_all(evaluation)
     by_text = rearrange(scores, "layer text concept -> text layer concept")
     crosstalk = []

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from amygdala_tl.diagnostics.baselines import bag_of_words_scores
-from amygdala_tl.diagnostics.intervals import auroc_difference_interval, auroc_interval, average_precision_interval
+from amygdala_tl.diagnostics.intervals import auroc_intervals, average_precision_interval
 from amygdala_tl.diagnostics.nulls import permutation_null, random_direction_null
 from amygdala_tl.diagnostics.records import Evaluation
 from amygdala_tl.diagnostics.scored import ScoredTexts
@@ -73,6 +73,7 @@ def evaluate(
     seed: int = 0,
     *,
     words: Float[Tensor, "text concept"] | None = None,
+    random: Float[Tensor, "row concept"] | None = None,
 ) -> Evaluation:
     """Compute AUROC and average precision of every concept, with intervals, nulls and baselines.
 
@@ -87,6 +88,7 @@ def evaluate(
         scores: of the unseen texts, if they are known (`text_scores`).
         seed: of bootstrap, permutations and random directions.
         words: scores of the unseen texts by a bag of words, if they are known.
+        random: their null of random directions, if it is known.
     """
     data = unseen.data
     scores = text_scores(readout, data) if scores is None else scores
@@ -96,7 +98,10 @@ def evaluate(
         words = bag_of_words_scores(reference.texts, known.positive, known.negative, unseen.texts)
     words = torch.full(own.shape, torch.nan) if words is None else words
     embedding = torch.full(own.shape, torch.nan) if embedding is None else embedding
-    return judged(readout, reading_layer, own, data, what, known, (words, embedding), seed)
+    if random is None:
+        generator = torch.Generator().manual_seed(seed)
+        random = random_direction_null(data, known, generator, combined=readout.combined is not None)
+    return judged(readout, reading_layer, own, data, what, random, (words, embedding), seed)
 
 
 def judged(
@@ -105,7 +110,7 @@ def judged(
     scores: Float[Tensor, "text concept"],
     data: LabelledTexts,
     what: str,
-    reference: LabelledTexts,
+    random: Float[Tensor, "row concept"],
     baselines: tuple[Float[Tensor, "text concept"], Float[Tensor, "text concept"]],
     seed: int = 0,
     *,
@@ -119,24 +124,21 @@ def judged(
         scores: over all layers, or at the reading layer for a readout without such a score.
         data: labels, groups and activations of the texts.
         what: description of the texts for the reader of a table.
-        reference: texts whose covariance random directions have.
+        random: null of random directions at every layer, and of sums over layers for a readout with such a score.
         baselines: scores of the same texts by their words, and by their embeddings; NaN where there are none.
-        seed: of bootstrap, permutations and random directions.
+        seed: of bootstrap and permutations.
         cross_fitted: see `ScoredTexts`.
     """
     combined = readout.combined is not None
     texts = ScoredTexts(scores, data.positive, data.negative, data.groups, cross_fitted)
     null = permutation_null(texts, torch.Generator().manual_seed(seed))
-    random = random_direction_null(data, reference, torch.Generator().manual_seed(seed), combined=combined)
     bag_of_words, of_embedding = (auroc(scored, data.positive, data.negative) for scored in baselines)
-    against_words, against_embedding = (
-        auroc_difference_interval(texts, scored, torch.Generator().manual_seed(seed)) for scored in baselines
-    )
+    found, (against_words, against_embedding) = auroc_intervals(texts, baselines, torch.Generator().manual_seed(seed))
     return Evaluation(
         concepts=readout.concepts,
         data=what,
         reading_layer=reading_layer,
-        auroc=auroc_interval(texts, torch.Generator().manual_seed(seed)),
+        auroc=found,
         average_precision=average_precision_interval(texts, torch.Generator().manual_seed(seed)),
         p_value=null.corrected,
         permutation_null=null.quantile,

@@ -20,7 +20,6 @@ class, the interval is the whole range.
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -31,6 +30,7 @@ from amygdala_tl.diagnostics.average_precision import average_precision
 from amygdala_tl.diagnostics.group_counts import counted_up_to
 from amygdala_tl.diagnostics.records import Interval
 from amygdala_tl.diagnostics.scored import ScoredTexts
+from amygdala_tl.diagnostics.threads import in_threads
 from amygdala_tl.directions.auroc import auroc
 
 REPLICATES = 500
@@ -43,9 +43,6 @@ MOST_BLOCKS = 1000
 """More groups than this are joined at random into as many blocks, which the bootstrap draws instead. A standard error from 1,000
 blocks is accurate to 2%, less than what 500 replicates leave, and its cost no longer grows with the square of the corpus."""
 
-Smoothed = Callable[[int], Float[Tensor, " draw"]]
-"""Concept -> its smoothed statistic in every draw of groups."""
-
 
 def auroc_interval(texts: ScoredTexts, generator: torch.Generator, replicates: int = REPLICATES) -> Interval:
     """Compute the AUROC of every concept's scores on its own labels with its interval, [concept] each, float64 in [0, 1].
@@ -57,29 +54,42 @@ def auroc_interval(texts: ScoredTexts, generator: torch.Generator, replicates: i
         generator: of the replicates; all concepts share them.
         replicates: their number.
     """
-    texts = texts.without_unscored()
-    index, draws = group_draws(texts.groups, generator, replicates)
-    value = auroc(texts.scores, texts.positive, texts.negative)
-    smoothed = partial(_smoothed_auroc, texts, index, draws)
-    return _logit_interval(value, smoothed, len(draws), _errors(texts, index))
+    return auroc_intervals(texts, (), generator, replicates)[0]
 
 
-def auroc_difference_interval(
-    texts: ScoredTexts, other: Float[Tensor, "text concept"], generator: torch.Generator, replicates: int = REPLICATES
-) -> Interval:
-    """Compute the AUROC of the scores minus that of `other` scores of the same texts with its interval, [concept] each.
+def auroc_intervals(
+    texts: ScoredTexts,
+    others: Sequence[Float[Tensor, "text concept"]],
+    generator: torch.Generator,
+    replicates: int = REPLICATES,
+) -> tuple[Interval, list[Interval]]:
+    """Compute what `auroc_interval` does, and the AUROC minus that of each of the other scores of the same texts, with intervals.
 
-    Every draw of groups serves both, so that what makes texts easy or hard for either cancels. The result is NaN for a concept
-    with an empty class, and for texts without one of the two scores.
+    Every draw of groups serves all scores, so that what makes texts easy or hard for either cancels in a difference. A
+    difference is NaN for a concept with an empty class; texts without one of its two scores do not count in it.
     """
-    both = texts.scores.isfinite() & other.isfinite()
-    labelled = replace(texts, positive=texts.positive & both, negative=texts.negative & both)
-    values = [auroc(each.nan_to_num(), labelled.positive, labelled.negative) for each in (texts.scores, other)]
-    value = values[0] - values[1]
-    one, another = drawn_auroc(labelled, (texts.scores, other), generator, replicates)
-    found = interval_of_draws(labelled, one - another)
-    known = _interval(value, found.low, found.high, (-1.0, 1.0))
-    return Interval(value, *(end.where(value.isfinite(), torch.nan) for end in (known.low, known.high)))
+    known = texts.without_unscored()
+    index, draws = group_draws(texts.groups, generator, replicates)
+    value, drawn = auroc(known.scores, known.positive, known.negative), _drawn_auroc(known, index, draws)
+    interval = _logit_interval(value, drawn, _errors(known, index))
+    differences = []
+    for other in others:
+        against = replace(known, scores=other.masked_fill(texts.scores.isnan(), torch.nan)).without_unscored()
+        own_value, own_drawn = value.clone(), drawn.clone()
+        fewer = ((against.positive != known.positive) | (against.negative != known.negative)).any(dim=0)
+        if fewer.any():
+            own = ScoredTexts(
+                known.scores[:, fewer], against.positive[:, fewer], against.negative[:, fewer], texts.groups
+            )
+            own_value[fewer] = auroc(own.scores, own.positive, own.negative)
+            own_drawn[:, fewer] = _drawn_auroc(own, index, draws)
+        difference = own_value - auroc(against.scores, against.positive, against.negative)
+        found = interval_of_draws(against, own_drawn - _drawn_auroc(against, index, draws))
+        ends = _interval(difference, found.low, found.high, (-1.0, 1.0))
+        differences.append(
+            Interval(difference, *(end.where(difference.isfinite(), torch.nan) for end in (ends.low, ends.high)))
+        )
+    return interval, differences
 
 
 def drawn_auroc(
@@ -93,15 +103,7 @@ def drawn_auroc(
     Every draw serves all scores. A concept with an empty class is NaN.
     """
     index, draws = group_draws(texts.groups, generator, replicates)
-    found = []
-    for each in scores:
-        scored = replace(texts, scores=each).without_unscored()
-        drawn = scored.scores.new_full((len(draws), each.shape[1]), torch.nan)
-        classes = scored.positive.any(dim=0) & scored.negative.any(dim=0)
-        for concept in classes.nonzero()[:, 0].tolist():
-            drawn[:, concept] = _smoothed_auroc(scored, index, draws, concept)
-        found.append(drawn)
-    return found
+    return [_drawn_auroc(replace(texts, scores=each).without_unscored(), index, draws) for each in scores]
 
 
 def interval_of_draws(texts: ScoredTexts, draws: Float[Tensor, "draw concept"]) -> Interval:
@@ -111,24 +113,42 @@ def interval_of_draws(texts: ScoredTexts, draws: Float[Tensor, "draw concept"]) 
     return Interval(draws[0], draws[0] - margin, draws[0] + margin)
 
 
-def _smoothed_auroc(
-    texts: ScoredTexts, index: Int[Tensor, " text"], draws: Float[Tensor, "draw group"], concept: int
-) -> Float[Tensor, " draw"]:
-    """Compute the AUROC of one concept in every draw of groups, with half a text of the rarer class at chance."""
-    scores, sign = texts.scores[:, concept], 1.0
-    rarer, other = texts.positive[:, concept], texts.negative[:, concept]
-    if int(rarer.sum()) > int(other.sum()):  # a negative text that scores lower wins with both signs turned
-        rarer, other, sign = other, rarer, -1.0
-    places, order = (sign * scores[rarer]).sort()
-    n_rarer, n_other = (draws @ _by_group(torch.stack([rarer, other], dim=1).double(), index)).unbind(dim=1)
-    wins = torch.cat(
-        [
-            (drawn[index[rarer][order]] * below).sum(dim=0, dtype=torch.float64)
-            for drawn, below in counted_up_to(places, sign * scores[other], index[other], draws, ties=0.5)
-        ]
-    )
-    extra = PSEUDO_TEXTS * torch.maximum(n_rarer, n_other)
-    return ((wins + extra / 2) / (n_rarer * n_other + extra)).where(n_rarer * n_other > 0, torch.nan)
+def _drawn_auroc(
+    texts: ScoredTexts, index: Int[Tensor, " text"], draws: Float[Tensor, "draw group"]
+) -> Float[Tensor, "draw concept"]:
+    """Compute the AUROC of every concept in every draw of groups, with half a text of the rarer class at chance.
+
+    A concept with an empty class is NaN.
+    """
+
+    def of(concept: int) -> Float[Tensor, " draw"]:
+        scores, sign = texts.scores[:, concept], 1.0
+        rarer, other = texts.positive[:, concept], texts.negative[:, concept]
+        if int(rarer.sum()) > int(other.sum()):  # a negative text that scores lower wins with both signs turned
+            rarer, other, sign = other, rarer, -1.0
+        places, order = (sign * scores[rarer]).sort()
+        n_rarer, n_other = (draws @ _by_group(torch.stack([rarer, other], dim=1).double(), index)).unbind(dim=1)
+        wins = torch.cat(
+            [
+                (drawn[index[rarer][order]] * below).sum(dim=0, dtype=torch.float64)
+                for drawn, below in counted_up_to(places, sign * scores[other], index[other], draws, ties=0.5)
+            ]
+        )
+        extra = PSEUDO_TEXTS * torch.maximum(n_rarer, n_other)
+        return ((wins + extra / 2) / (n_rarer * n_other + extra)).where(n_rarer * n_other > 0, torch.nan)
+
+    return _of_concepts(of, texts, len(draws))
+
+
+def _of_concepts(
+    function: Callable[[int], Float[Tensor, " draw"]], texts: ScoredTexts, n_draws: int
+) -> Float[Tensor, "draw concept"]:
+    """Apply a function to every concept with texts in both classes; the others are NaN."""
+    found = texts.scores.new_full((n_draws, texts.scores.shape[1]), torch.nan)
+    complete = (texts.positive.any(dim=0) & texts.negative.any(dim=0)).nonzero()[:, 0].tolist()
+    for concept, draws in zip(complete, in_threads(function, complete), strict=True):
+        found[:, concept] = draws
+    return found
 
 
 def average_precision_interval(
@@ -158,7 +178,7 @@ def average_precision_interval(
         return smooth.where((n_plus > 0) & (n_plus < n_all), torch.nan)
 
     value = average_precision(texts.scores, texts.positive, texts.negative)
-    return _logit_interval(value, smoothed, len(draws), _errors(texts, index))
+    return _logit_interval(value, _of_concepts(smoothed, texts, len(draws)), _errors(texts, index))
 
 
 def d_prime_interval(texts: ScoredTexts, generator: torch.Generator, replicates: int = REPLICATES) -> Interval:
@@ -231,12 +251,10 @@ def student_quantile(degrees: Float[Tensor, " concept"]) -> Float[Tensor, " conc
 
 
 def _logit_interval(
-    value: Float[Tensor, " concept"], smoothed: Smoothed, n_draws: int, errors: Float[Tensor, " concept"]
+    value: Float[Tensor, " concept"], drawn: Float[Tensor, "draw concept"], errors: Float[Tensor, " concept"]
 ) -> Interval:
     """Compute smoothed estimate -/+ errors x standard error, on the logit scale, for a share between 0 and 1."""
-    logits = value.new_full((n_draws, len(value)), torch.nan)
-    for concept in value.isfinite().nonzero()[:, 0].tolist():
-        logits[:, concept] = smoothed(concept).logit()
+    logits = drawn.logit()
     margin = _spread(logits[1:]) * errors
     return _interval(value, (logits[0] - margin).sigmoid(), (logits[0] + margin).sigmoid(), (0.0, 1.0))
 

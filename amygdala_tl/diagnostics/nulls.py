@@ -4,6 +4,7 @@ Permuted labels test whether the scores depend on the labels at all. Random dire
 a stream with strong topics separates many labels a little along any direction.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,8 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from amygdala_tl.diagnostics.auroc_matrix import auroc_matrix
-from amygdala_tl.diagnostics.ranks import LabelByRanks, in_threads, twice_ranks
+from amygdala_tl.diagnostics.ranks import LabelByRanks, twice_ranks
 from amygdala_tl.diagnostics.scored import ScoredTexts
+from amygdala_tl.diagnostics.threads import in_threads
 from amygdala_tl.directions.auroc import auroc, runs
 from amygdala_tl.directions.data import LabelledTexts
 
@@ -151,6 +153,18 @@ def random_direction_null(
     *,
     combined: bool = False,
 ) -> Float[Tensor, "row concept"]:
+    """Compute the null that `random_direction_nulls` computes, for one set of texts."""
+    return random_direction_nulls((texts,), reference, generator, directions, combined=combined)[0]
+
+
+def random_direction_nulls(
+    sets: Sequence[LabelledTexts],
+    reference: LabelledTexts,
+    generator: torch.Generator,
+    directions: int = RANDOM_DIRECTIONS,
+    *,
+    combined: bool = False,
+) -> list[Float[Tensor, "row concept"]]:
     """Compute the 95% quantile over random directions of |AUROC - 0.5| + 0.5, at every layer, float64; NaN for an empty class.
 
     A random direction is Gaussian with the covariance of the reference activations: a sum of their deviations from the mean, each
@@ -159,26 +173,31 @@ def random_direction_null(
     all of their variance lies in the many coordinates without signal, or in one massive one.
 
     Args:
-        texts: texts that the readout is judged on.
+        sets: texts that the readout is judged on, one set or several; the same directions serve all.
         reference: training texts.
         generator: of the weights.
         directions: their number.
         combined: add a row behind those of the layers, for sums over layers of standardised scores, a random direction each.
 
     Returns:
-        [layer, concept], with the row of the sums if asked for.
+        [layer, concept] for each set, with the row of the sums if asked for.
     """
-    rows, total = [], torch.zeros(len(texts.groups), directions)
-    for layer in range(texts.n_layers):
+    rows: list[list[Tensor]] = [[] for _ in sets]
+    totals = [torch.zeros(len(texts.groups), directions) for texts in sets]
+    for layer in range(reference.n_layers):
         drawn, origin = _random_directions(
             reference, layer, torch.randn(directions, len(reference.groups), generator=generator)
         )
-        scores = torch.empty(len(texts.groups), directions)
-        for some, part in texts.passes(layer):
-            scores[some] = (part.activations[:, 0].float() - origin) @ drawn.T
-        rows.append(_quantile(scores, texts))
-        total += (scores - scores.mean(dim=0)) / scores.std(dim=0)
-    return torch.stack([*rows, _quantile(total, texts)] if combined else rows)
+        for texts, found, total in zip(sets, rows, totals, strict=True):
+            scores = torch.empty_like(total)
+            for some, part in texts.passes(layer):
+                scores[some] = (part.activations[:, 0].float() - origin) @ drawn.T
+            found.append(_quantile(scores, texts))
+            total += (scores - scores.mean(dim=0)) / scores.std(dim=0)
+    if combined:
+        for texts, found, total in zip(sets, rows, totals, strict=True):
+            found.append(_quantile(total, texts))
+    return [torch.stack(found) for found in rows]
 
 
 def _quantile(scores: Float[Tensor, "text direction"], texts: LabelledTexts) -> Float[Tensor, " concept"]:

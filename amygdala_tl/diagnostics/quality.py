@@ -11,7 +11,6 @@ from torch import Tensor
 
 from amygdala_tl.diagnostics.records import Outlier
 from amygdala_tl.directions.data import LabelledTexts
-from amygdala_tl.directions.running import RunningMoments
 
 WORDS = 12
 """Number of words of a text that an outlier shows."""
@@ -54,16 +53,17 @@ def spread_about_directions(
     """
     agreement, share, dimension = (torch.full((len(column),), torch.nan, dtype=torch.float64) for _ in range(3))
     for layer in sorted(set(column)):
-        moments = RunningMoments()
+        total = torch.zeros(texts.d_model, dtype=torch.float64)
         for _, part in texts.passes(layer):
-            moments.add(part.activations[:, 0])
+            total += part.activations[:, 0].sum(dim=0, dtype=torch.float64)
+        mean = total / len(texts.groups)
         for concept, own in _positive_texts(texts, layer, [c for c, place in enumerate(column) if place == layer]):
-            own = own.double() - moments.mean
+            own = own.double() - mean
             cosines = own @ directions[concept].double() / own.norm(dim=1)
             agreement[concept] = cosines.nanmean()
-            own = own - own.mean(dim=0)
+            own = (own - own.mean(dim=0)).float()
             gram = own @ own.T if len(own) <= own.shape[1] else own.T @ own
-            values = torch.linalg.eigvalsh(gram).clamp_min(0.0)
+            values = torch.linalg.eigvalsh(gram).clamp_min(0.0).double()
             share[concept] = values[-1] / values.sum()
             dimension[concept] = values.sum().square() / values.square().sum()
     return Spread(agreement, share, dimension)

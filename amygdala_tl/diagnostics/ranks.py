@@ -6,19 +6,12 @@ classes; where fewer texts are of the other class than of neither, the sort coun
 counts are integers.
 """
 
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
-
 import numpy as np
 import torch
 from einops import rearrange
 from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
-
-Item = TypeVar("Item")
-Found = TypeVar("Found")
 
 
 def twice_ranks(scores: Float[Tensor, "row text"]) -> NDArray[np.int32]:
@@ -31,12 +24,6 @@ def twice_ranks(scores: Float[Tensor, "row text"]) -> NDArray[np.int32]:
         behind = np.append(first[1:], len(row))
         own[order] = (first + behind - 1).repeat(behind - first)
     return ranks
-
-
-def in_threads(function: Callable[[Item], Found], items: Iterable[Item]) -> list[Found]:
-    """Apply a function that spends its time in NumPy to every item, in as many threads as PyTorch uses."""
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        return list(pool.map(function, items))
 
 
 class LabelByRanks:

@@ -26,6 +26,12 @@ def auroc(
     Returns:
         NaN for a concept with an empty class, or with a NaN among its scores.
     """
+    known = positive.any(dim=0) & negative.any(dim=0) & ~scores.isnan().any(dim=0)
+    if not known.all():
+        result = torch.full(known.shape, torch.nan, dtype=torch.float64, device=scores.device)
+        if known.any():
+            result[known] = auroc(*(each[:, known] for each in (scores, positive, negative)))
+        return result
     at_once = max(1, NUMBERS_AT_A_TIME // max(1, len(scores)))
     if scores.shape[1] > at_once:
         parts = zip(*(torch.split(each, at_once, dim=1) for each in (scores, positive, negative)), strict=True)
@@ -38,8 +44,7 @@ def auroc(
     first, last = runs(values)
     below = torch.where(first > 0, through.gather(0, (first - 1).clamp_min(0)), 0.0)
     wins = (plus * (below + through.gather(0, last)) / 2).sum(dim=0)
-    result: Tensor = wins / (plus.sum(dim=0) * minus.sum(dim=0))
-    return result.masked_fill(scores.isnan().any(dim=0), torch.nan)
+    return wins / (plus.sum(dim=0) * minus.sum(dim=0))
 
 
 def runs(values: Float[Tensor, "text concept"]) -> tuple[Int[Tensor, "text concept"], Int[Tensor, "text concept"]]:

@@ -4,8 +4,8 @@
 up to those of all folds but one, of all but two, and of any half, so a cross-validation costs one pass over the texts and not
 one for each fit.
 
-`whitened` and `joint` choose their shrinkage without the fold that they will score: they score about `ENOUGH_TEXTS` texts of the
-next folds, or all of them, with vectors of the remaining ones. The sums without two folds serve both of them.
+`whitened` and `joint` choose their shrinkage without the fold that they will score: they score about `ENOUGH_TEXTS` texts of
+other folds, or all of them, with vectors of the remaining ones. The sums without two folds serve both of them.
 """
 
 import math
@@ -113,10 +113,13 @@ class FoldDirections:
         )
 
     def _strengths(self) -> list[float]:
-        """Choose the shrinkage without each fold, on the AUROC of the folds that follow it."""
+        """Choose the shrinkage without each fold, on the AUROC of some other folds."""
         n_folds, n_texts = self.cells.n_folds, len(self.cells.cell)
         n_scored = min(n_folds - 1, math.ceil(ENOUGH_TEXTS * n_folds / n_texts)) if n_folds > 2 else 0
-        scored = [(fold, (fold + step) % n_folds) for fold in range(n_folds) for step in range(1, n_scored + 1)]
+        scored: list[tuple[int, int]] = []
+        for fold in range(n_folds):  # a fold that was scored without this one first: the same vectors serve both
+            others = (each % n_folds for each in range(fold + 1, fold + n_folds))
+            scored += [(fold, each) for each in sorted(others, key=lambda each: (each, fold) not in scored)[:n_scored]]
         tables: list[list[Tensor]] = [[] for _ in range(n_folds)]
         for (fold, _), table in zip(scored, self._tables(scored), strict=True):
             tables[fold].append(table)

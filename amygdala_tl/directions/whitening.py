@@ -258,7 +258,7 @@ def _solve(
     """
     scale = covariance.diagonal().rsqrt()
     scale = scale.masked_fill(~torch.isfinite(scale), 0.0)
-    correlation = shrink(covariance * rearrange(scale, "d -> d 1") * rearrange(scale, "d -> 1 d"), strength)
+    correlation = (covariance * rearrange(scale * (1.0 - strength), "d -> d 1")).mul_(scale)
     correlation.diagonal().fill_(1.0)
     factor, failed = torch.linalg.cholesky_ex(correlation)
     if failed:
@@ -267,6 +267,8 @@ def _solve(
             got=f"shrinkage {strength:.2g}",
             remedy="use more texts, or a shrinkage above 0",
         )
-    solved = torch.cholesky_solve(rearrange(signal * scale, "concept d_model -> d_model concept"), factor)
+    solved = rearrange(signal * scale, "concept d_model -> d_model concept")
+    for triangle in (factor, factor.mT):  # half the time of `cholesky_solve`
+        solved = torch.linalg.solve_triangular(triangle, solved, upper=triangle is not factor)
     result: Tensor = rearrange(solved, "d_model concept -> concept d_model") * scale
     return result

@@ -23,7 +23,7 @@ from amygdala_tl.api.score import score_tokens
 from amygdala_tl.corpus.build import build_corpus
 from amygdala_tl.corpus.labels import LabelRules
 from amygdala_tl.diagnostics import diagnose as diagnose_room
-from amygdala_tl.diagnostics import evaluation, nulls
+from amygdala_tl.diagnostics import nulls
 from amygdala_tl.diagnostics import quality as quality_room
 from amygdala_tl.diagnostics.cross_fit import cross_fit_streamed, split_half_cosine
 from amygdala_tl.diagnostics.diagnose import Diagnoser, verdicts_of
@@ -371,7 +371,9 @@ def test_a_judgement_in_parts_holds_parts_only_and_is_that_of_all_texts_at_once(
         some = slice(start, start + 20)
         store = store_of(tmp_path, corpus.texts[some], activations[some])
     n_random = 100
-    monkeypatch.setattr(evaluation, "random_direction_null", partial(nulls.random_direction_null, directions=n_random))
+    monkeypatch.setattr(
+        diagnose_room, "random_direction_nulls", partial(nulls.random_direction_nulls, directions=n_random)
+    )
     monkeypatch.setattr(labelled, "PART_NUMBERS", 1)
     monkeypatch.setattr(labelled, "FEWEST", 20)
     monkeypatch.setattr(quality_room, "MOST_NUMBERS", 20 * D_MODEL)

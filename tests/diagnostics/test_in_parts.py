@@ -36,7 +36,7 @@ def test_auroc_of_a_draw_is_that_of_its_texts_repeated_however_many_draws_come_a
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(group_counts, "NUMBERS_AT_A_TIME", at_once)
         patch.setattr(intervals, "PSEUDO_TEXTS", 0.0)
-        found = intervals._smoothed_auroc(ScoredTexts(scores, positive, ~positive, index), index, draws, 0)
+        found = intervals._drawn_auroc(ScoredTexts(scores, positive, ~positive, index), index, draws)[:, 0]
     for draw, value in zip(draws.long(), found, strict=True):
         rows = torch.arange(30).repeat_interleave(draw[index])
         expected = auroc(scores[rows], positive[rows], ~positive[rows])

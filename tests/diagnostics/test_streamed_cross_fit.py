@@ -1,6 +1,7 @@
 """Cross-fitting from sums over cells, beside naive loops over folds with the public estimators."""
 
 import math
+from unittest import mock
 
 import pytest
 import torch
@@ -39,6 +40,14 @@ class InParts:
         return self.data
 
 
+SCORING = {
+    1: [(1,), (0,), (3,), (2,), (0,)],
+    2: [(1, 2), (0, 2), (0, 1), (4, 0), (3, 0)],
+    4: [set(range(5)) - {fold} for fold in range(5)],
+}
+"""Number of scored folds -> which, without each fold; two folds that score without one another share their vectors."""
+
+
 def unit(vectors):
     return unit_directions(vectors, [str(place) for place in range(len(vectors))])
 
@@ -53,7 +62,7 @@ def world():
 
 
 def naive_whitened(data, kept, n_scored, method=whitened):
-    """Unit directions of `whitened` or `joint` on `kept`, the shrinkage chosen by a loop over the next folds."""
+    """Unit directions of `whitened` or `joint` on `kept`, the shrinkage chosen by a loop over some other folds."""
     fold = group_folds(data.groups, 5)
     left_out = next(number for number in range(5) if number not in fold[torch.isin(data.groups, kept.groups)].unique())
     result = []
@@ -61,8 +70,7 @@ def naive_whitened(data, kept, n_scored, method=whitened):
         table = []
         for strength in STRENGTHS:
             found = []
-            for step in range(1, n_scored + 1):
-                scoring = (left_out + step) % 5
+            for scoring in SCORING[n_scored][left_out]:
                 rest = data.take((fold != left_out) & (fold != scoring)).whole(layer)
                 test = data.take(fold == scoring).whole(layer)
                 scores = test.scores(method(rest, shrinkage=strength).vectors)[0]
@@ -84,16 +92,19 @@ def test_scores_and_halves_of_mean_are_those_of_loops_that_hold_all_texts(world)
     assert found.scores[:, group_folds(world.groups, 5) == 1, 3].isnan().all()
 
 
-@pytest.mark.parametrize("enough", [150, 10_000])
+@pytest.mark.parametrize(("enough", "pairs"), [(84, 3), (150, 6), (10_000, 10)])
 def test_scores_of_whitened_are_those_of_a_loop_that_chooses_the_shrinkage_without_the_scored_fold(
-    world, enough, monkeypatch
+    world, enough, pairs, monkeypatch
 ):
     monkeypatch.setattr(fold_directions, "ENOUGH_TEXTS", enough)
+    fits = mock.Mock(side_effect=fold_directions.all_strengths)
+    monkeypatch.setattr(fold_directions, "all_strengths", fits)
     n_scored = min(4, math.ceil(enough * 5 / 420))
     usable = world.of_concepts(torch.tensor([True, True, True, False]))
     found = cross_fit_streamed(parse_method("whitened", ""), InParts(world), halves=False)
     expected = cross_fitted_scores(usable, lambda kept: naive_whitened(usable, kept, n_scored))
     close(found.scores[..., :3], expected)
+    assert fits.call_count == pairs * world.n_layers
 
 
 def test_the_shrinkage_is_chosen_on_no_more_texts_of_a_fold_than_are_enough(world, monkeypatch):

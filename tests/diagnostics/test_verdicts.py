@@ -7,12 +7,20 @@ import pytest
 import torch
 
 from amygdala_tl.diagnostics.crosstalk import cross_talk
-from amygdala_tl.diagnostics.intervals import auroc_difference_interval, auroc_interval, average_precision_interval
+from amygdala_tl.diagnostics.intervals import (
+    auroc_interval,
+    auroc_intervals,
+    average_precision_interval,
+    degrees_of_freedom,
+    drawn_auroc,
+    student_quantile,
+)
 from amygdala_tl.diagnostics.nulls import permutation_null, permuted_texts, random_direction_null
 from amygdala_tl.diagnostics.records import Evaluation, Interval, PairWarning
 from amygdala_tl.diagnostics.scored import ScoredTexts
 from amygdala_tl.diagnostics.verdicts import verdicts
 from amygdala_tl.directions import mean
+from amygdala_tl.directions.auroc import auroc
 from amygdala_tl.directions.data import LabelledActivations
 from amygdala_tl.directions.estimators import unit_directions
 from tests.diagnostics.worlds import planted
@@ -208,14 +216,11 @@ def test_a_difference_of_one_text_in_a_thousand_is_no_difference():
     scores = torch.randn(400, 1, generator=generator) + 6.0 * positive
     texts = ScoredTexts(scores, positive, ~positive, torch.arange(400) // 4)
     perfect = positive.double()
-    found = auroc_difference_interval(texts, perfect, seeded())
+    found = auroc_intervals(texts, [perfect], seeded())[1][0]
     assert 0.995 < auroc_interval(texts, seeded()).value < 1.0
     assert found.low < 0.0 <= found.high
-    worse = auroc_difference_interval(
-        ScoredTexts(perfect, positive, ~positive, texts.groups),
-        scores / 6 + torch.randn(400, 1, generator=generator),
-        seeded(),
-    )
+    noisy = scores / 6 + torch.randn(400, 1, generator=generator)
+    worse = auroc_intervals(ScoredTexts(perfect, positive, ~positive, texts.groups), [noisy], seeded())[1][0]
     assert worse.low > 0.0
 
 
@@ -227,13 +232,37 @@ def test_the_difference_of_a_score_with_itself_is_nothing_and_covers_what_is_tru
         shared = torch.randn(240, 1, generator=generator)
         one, other = (1.2 * positive + shared + 0.4 * torch.randn(240, 1, generator=generator) for _ in range(2))
         texts = ScoredTexts(one, positive, ~positive, torch.arange(240) // 3)
-        found = auroc_difference_interval(texts, other, seeded(seed), replicates=200)
+        alone, (found,) = auroc_intervals(texts, [other], seeded(seed), replicates=200)
         covered.append(bool(found.low <= 0.0 <= found.high))
-        alone = auroc_interval(texts, seeded(seed), replicates=200)
         assert found.high - found.low < alone.high - alone.low  # less than a single one's: what both share cancels
     assert sum(covered) >= 0.9 * len(covered)
-    same = auroc_difference_interval(texts, one, seeded())
+    same = auroc_intervals(texts, [one], seeded())[1][0]
     assert float(same.low) == float(same.high) == 0.0
+
+
+def test_a_difference_is_that_of_the_texts_with_both_scores_and_the_interval_of_the_first_stays_that_of_all():
+    generator = seeded()
+    positive = torch.rand(90, 4, generator=generator) < 0.3
+    one, other = (torch.randn(90, 4, generator=generator) + positive for _ in range(2))
+    other[:30, 1], other[:, 2], one[60:, 3] = torch.nan, torch.nan, torch.nan
+    groups = torch.arange(90) // 3
+    texts = ScoredTexts(one, positive, ~positive, groups)
+    found, (difference,) = auroc_intervals(texts, [other], seeded(), 50)
+    for end in ("value", "low", "high"):
+        assert torch.equal(getattr(found, end), getattr(auroc_interval(texts, seeded(), 50), end))
+    both = one.isfinite() & other.isfinite()
+    expected = auroc(one.nan_to_num(), positive & both, ~positive & both) - auroc(
+        other.nan_to_num(), positive & both, ~positive & both
+    )
+    torch.testing.assert_close(difference.value, expected, equal_nan=True)
+    assert difference.value.isnan().tolist() == [False, False, True, False]
+    assert torch.equal(difference.low.isnan(), difference.value.isnan())
+    labelled = ScoredTexts(one, positive & both, ~positive & both, groups)
+    drawn = drawn_auroc(labelled, (one, other), seeded(), 50)
+    spread = (drawn[0] - drawn[1])[1:].std(dim=0) * student_quantile(
+        degrees_of_freedom(labelled.positive, labelled.negative, groups)
+    )
+    torch.testing.assert_close((difference.high - difference.low)[:2], 2 * spread[:2])
 
 
 def test_baselines_that_were_not_computed_are_not_compared_with():
