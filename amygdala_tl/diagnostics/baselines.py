@@ -1,10 +1,11 @@
 """Bag-of-words baseline, which uses no model. A readout that does not beat it has learnt words."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
+from joblib import Parallel, delayed
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
@@ -12,6 +13,10 @@ from torch import Tensor
 
 MOST_TEXTS = 20_000
 """Number of texts that the vocabulary and each concept's model are learnt from; all of a rare class are among them."""
+
+MANY_NUMBERS = 2**26
+"""Numbers of all texts' vectors times concepts, above which models are fitted in as many processes as PyTorch uses threads: some
+eight seconds of fits, where starting the processes takes one or two."""
 
 
 def bag_of_words_scores(
@@ -76,14 +81,18 @@ def _scores(
 ) -> Float[Tensor, "new concept"]:
     """Fit each concept's model on vectors of known texts, and score those of new ones."""
     scores, order = torch.full((new.shape[0], positive.shape[1]), torch.nan), _order(len(positive))
-    with threadpool_limits(1):  # on two threads the many short steps of a fit take more than twice the time
-        for concept in range(positive.shape[1]):
-            label = positive[:, concept].numpy()
+    concepts = (positive.any(dim=0) & negative.any(dim=0)).nonzero()[:, 0].tolist()
+    processes = torch.get_num_threads() if words.nnz * len(concepts) > MANY_NUMBERS else 1
+
+    def fits() -> Iterator[Any]:
+        for concept in concepts:
             known = _some(order, positive[:, concept], negative[:, concept]).numpy()
-            if not label.any() or label[known].all():
-                continue
             model = LogisticRegression(C=1.0, class_weight="balanced", max_iter=1000)
-            model.fit(words[known], label[known])
+            yield delayed(model.fit)(words[known], positive[known, concept].numpy())
+
+    with threadpool_limits(1):  # on two threads the many short steps of a fit take more than twice the time
+        found = Parallel(processes, return_as="generator")(fits())
+        for concept, model in zip(concepts, found, strict=True):
             scores[:, concept] = torch.from_numpy(model.decision_function(new)).float()
     return scores
 

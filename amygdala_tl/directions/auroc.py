@@ -36,15 +36,19 @@ def auroc(
     if scores.shape[1] > at_once:
         parts = zip(*(torch.split(each, at_once, dim=1) for each in (scores, positive, negative)), strict=True)
         return torch.cat([auroc(*part) for part in parts])
-    values, order = scores.sort(dim=0)
-    plus = positive.gather(0, order).double()
-    minus = negative.gather(0, order).double()
-    through = minus.cumsum(dim=0)
-    # Within a run of equal scores every text counts half of the run's negatives: the mean of those up to its end and its start.
-    first, last = runs(values)
-    below = torch.where(first > 0, through.gather(0, (first - 1).clamp_min(0)), 0.0)
-    wins = (plus * (below + through.gather(0, last)) / 2).sum(dim=0)
-    return wins / (plus.sum(dim=0) * minus.sum(dim=0))
+    values, order = rearrange(scores, "text concept -> concept text").contiguous().sort(dim=1)
+    plus, minus = (rearrange(each, "text concept -> concept text").gather(1, order) for each in (positive, negative))
+    below = minus.cumsum(dim=1)
+    twice = 2 * (below * plus).sum(dim=1)
+    # Of a run of equal scores every text counts half of the run's negatives, whatever their order in the run.
+    again = torch.zeros_like(plus)  # the score of the place before
+    again[:, 1:] = values[:, 1:] == values[:, :-1]
+    equal = again | again.roll(-1, dims=1)
+    run = (~again[equal]).cumsum(dim=0) - 1
+    n_minus = torch.zeros_like(run).index_add_(0, run, minus[equal].long())
+    before = (below - minus.long())[equal][~again[equal]]
+    twice.index_add_(0, equal.nonzero()[:, 0], plus[equal] * (2 * before[run] + n_minus[run] - 2 * below[equal]))
+    return twice.double() / (2 * plus.sum(dim=1) * minus.sum(dim=1))
 
 
 def runs(values: Float[Tensor, "text concept"]) -> tuple[Int[Tensor, "text concept"], Int[Tensor, "text concept"]]:

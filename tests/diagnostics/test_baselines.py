@@ -2,7 +2,8 @@
 
 import torch
 
-from amygdala_tl.diagnostics.baselines import bag_of_words_scores
+from amygdala_tl.diagnostics import baselines
+from amygdala_tl.diagnostics.baselines import bag_of_words_scores, cross_fitted_bag_of_words
 from amygdala_tl.directions.auroc import auroc
 
 JOY = ["the sun made me laugh", "laugh and sing in the sun", "sing with me my friend", "we laugh and sing"]
@@ -48,3 +49,13 @@ def test_a_concept_without_both_classes_and_texts_without_words_have_no_score():
     assert found.isnan().tolist() == [[False, True]]
     assert bag_of_words_scores(["!", "?"], labels(1), ~labels(1), ["we sing"]).isnan().all()
     assert bag_of_words_scores(JOY + GRIEF, positive, negative, []).shape == (0, 2)
+
+
+def test_fits_in_several_processes_give_the_same_scores(monkeypatch):
+    texts = [f"{'rain' if row % 3 else 'sun'} word{row % 7} word{row % 11}" for row in range(60)]
+    positive = torch.stack([torch.arange(60) % step == 0 for step in (2, 3, 5, 100)], dim=1)
+    alone = cross_fitted_bag_of_words(texts, positive, ~positive, torch.arange(60) % 2)
+    monkeypatch.setattr(baselines, "MANY_NUMBERS", 0)
+    together = cross_fitted_bag_of_words(texts, positive, ~positive, torch.arange(60) % 2)
+    assert torch.equal(alone.nan_to_num(nan=7.0), together.nan_to_num(nan=7.0))
+    assert alone[:, :3].isfinite().all()

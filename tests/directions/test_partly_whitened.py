@@ -51,3 +51,15 @@ def test_texts_in_parts_give_the_same_and_a_constant_axis_gets_nothing(partly):
     parts = [data.take(torch.arange(90) % 3 == part) for part in range(3)]
     found, _ = partly_whitened_streamed(POWERS[partly], lambda: parts, data.groups)
     torch.testing.assert_close(found.vectors, expected, rtol=1e-3, atol=1e-4)
+
+
+@each
+def test_axes_of_usual_variance_count_beside_one_of_a_hundred_thousand_times_as_much(partly):
+    data = problem(1, texts=400, d_model=64)
+    data.activations[:, :, 0] *= 300.0
+    found, difference = partly(data, shrinkage=0.5).vectors, mean(data).vectors
+    for layer in range(2):
+        covariance = np.cov(data.activations[:, layer].double().numpy(), rowvar=False, bias=True)
+        covariance = (covariance + np.diag(np.diag(covariance))) / 2
+        expected = difference[:, layer].double().numpy() @ np.real(fractional_matrix_power(covariance, -POWERS[partly]))
+        assert (cosine(found[:, layer, 1:], torch.from_numpy(expected[:, 1:]).float()) > 0.999).all()
