@@ -5,12 +5,15 @@
 
 It makes a synthetic store through the store's own interface (activations of `benchmarks/fit.py`, words of a Zipf distribution),
 and fits and judges `whitened` in a process each. Peak memory is that of the process; it includes pages of the store's files that
-are mapped at the time. Seconds of CPU are those of all threads: what the work costs on a machine that others use too.
+are mapped at the time. Processes that fit bags of words add theirs: `worker` is that of the largest one. Seconds of CPU are those of
+all threads and processes: what the work costs on a machine that others use too.
 """
 
 import argparse
 import hashlib
 import json
+import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -20,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from fit import Stream, draw_labels
+from joblib.externals.loky import get_reusable_executor
 from rich.console import Console
 from rich.table import Table
 
@@ -72,7 +76,7 @@ def stage(name: str, folder: Path, arguments: argparse.Namespace) -> dict[str, f
     torch.set_num_threads(arguments.threads)
     corpus = corpus_of(arguments)
     before = peak()
-    started, cpu = time.perf_counter(), time.process_time()
+    started, cpu = time.perf_counter(), sum(os.times()[:4])
     if name == "make":
         make(folder, corpus, arguments)
     else:
@@ -85,8 +89,10 @@ def stage(name: str, folder: Path, arguments: argparse.Namespace) -> dict[str, f
             found = judge(load_readout(folder / "readout.safetensors"), corpus, store)
             verdicts = [each.verdict for each in found.quality]
             print({name: verdicts.count(name) for name in set(verdicts)}, file=sys.stderr)
-    seconds = {"seconds": time.perf_counter() - started, "cpu": time.process_time() - cpu}
-    return {**seconds, "peak": peak(), "before": before}
+    seconds = time.perf_counter() - started
+    get_reusable_executor().shutdown()  # processes count once they have ended
+    worker = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+    return {"seconds": seconds, "cpu": sum(os.times()[:4]) - cpu, "peak": peak(), "worker": worker, "before": before}
 
 
 def peak() -> float:

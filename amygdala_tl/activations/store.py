@@ -288,17 +288,16 @@ class ActivationStore:
 
     def _collect(self, ids: Sequence[str], layers: Sequence[int], name: str, shape: tuple[int, ...]) -> Tensor:
         """Collect the rows of the tensor `name` from all shards: [text, layer, *shape]."""
-        numbers = self._of(ids)
         if self.missing(ids, layers) and any(shard.header is None for shard in self._shards):
             self.refresh(indexed=False)
-            numbers = self._of(ids)
+        numbers = self._of(ids)
         if missing := self.missing(ids, layers):
             got = f"{sum(map(len, missing.values()))} of {len(ids)} texts not captured at all layers"
             raise ActivationStoreError("activations are missing", label=str(self.folder), got=got, remedy=_CAPTURE)
         rows = {text: row for row, text in enumerate(ids)}
-        shape = (len(ids), len(layers), *shape)
-        every = len(rows) == len(ids) and self.left_out.keys().isdisjoint(rows)
-        result = torch.empty(shape) if every else torch.full(shape, torch.nan)
+        result = torch.empty(len(ids), len(layers), *shape)
+        if len(rows) < len(ids) or not self.left_out.keys().isdisjoint(rows):
+            result.fill_(torch.nan)  # where texts were left out
         for shard in (self._shards[number] for number in numbers):
             common = [text for text in shard.rows if text in rows]
             columns = {column: shard.layers[layer] for column, layer in enumerate(layers) if layer in shard.layers}
@@ -309,7 +308,7 @@ class ActivationStore:
                 places, in_order = torch.tensor(taken) - first, target == list(range(target[0], target[-1] + 1))
                 for column, found in columns.items():
                     here = values[:, found - lowest].float()
-                    if in_order:  # as in `batches`, which need not wait for another copy
+                    if in_order:  # as in `batches`: one copy less
                         torch.index_select(here, 0, places, out=result[target[0] : target[-1] + 1, column])
                     else:
                         result[target, column] = here[places]

@@ -50,13 +50,19 @@ def cross_fitted_bag_of_words(
     positive: Bool[Tensor, "text concept"],
     negative: Bool[Tensor, "text concept"],
     fold: Int[Tensor, " text"],
-) -> Float[Tensor, "text concept"]:
-    """Score every text as `bag_of_words_scores` does, by the texts of other folds; the vocabulary is that of all texts."""
-    scores = torch.full(positive.shape, torch.nan)
+    held_out: Sequence[str] = (),
+) -> Float[Tensor, "any concept"]:
+    """Score every text as `bag_of_words_scores` does, by the texts of other folds, and then held-out ones by all texts.
+
+    The vocabulary is that of all texts.
+    """
+    scores = torch.full((len(texts) + len(held_out), positive.shape[1]), torch.nan)
     if (found := _vectors(texts)) is None:
         return scores
-    for held_out in torch.unique(fold).tolist():
-        own, others = (fold == held_out).nonzero()[:, 0], (fold != held_out).nonzero()[:, 0]
+    if held_out:
+        scores[len(texts) :] = _scores(found[1], positive, negative, found[0].transform(held_out))
+    for number in torch.unique(fold).tolist():
+        own, others = (fold == number).nonzero()[:, 0], (fold != number).nonzero()[:, 0]
         known, new = (found[1][rows.numpy()] for rows in (others, own))
         scores[own] = _scores(known, positive[others], negative[others], new)
     return scores

@@ -10,7 +10,6 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from amygdala_tl.diagnostics.baselines import bag_of_words_scores
 from amygdala_tl.diagnostics.cross_fit import (
     N_FOLDS,
     CrossFit,
@@ -299,15 +298,14 @@ def diagnose(
     by_layer = diagnoser.by_layer()
     reading_layer = reading_layers(by_layer)
     data, counts = train.data, train.counts
-    scores, words = diagnoser.nested_scores(), cross_fitted_words(train, seed)
+    scores = diagnoser.nested_scores()
+    words = cross_fitted_words(train, () if held_out is None else held_out.texts, seed)
     own = new = None
     if held_out is not None:
         data = JoinedTexts(train.data, held_out.data)
         own = text_scores(readout, held_out.data)
         new = diagnoser.standardised(own)
         scores = torch.cat([scores, rearrange(new, "text layer concept -> layer text concept")], dim=1)
-        labels = train.data.positive, train.data.negative
-        words = torch.cat([words, bag_of_words_scores(train.texts, *labels, held_out.texts)])
         counts = None if counts is None or held_out.counts is None else torch.cat([counts, held_out.counts])
     nothing = torch.full(words.shape, torch.nan)
     baselines = words, nothing if embedding is None else embedding

@@ -53,11 +53,11 @@ def methods_of_folds(
     return chosen
 
 
-def cross_fitted_words(texts: JudgedTexts, seed: int = 0) -> Float[Tensor, "text concept"]:
-    """Score every text by the bag of words of the other folds; large corpora have two folds."""
+def cross_fitted_words(texts: JudgedTexts, held_out: Sequence[str] = (), seed: int = 0) -> Float[Tensor, "any concept"]:
+    """Score every text by the bag of words of the other folds, and then held-out ones; large corpora have two folds."""
     data = texts.data
     fold = group_folds(data.groups, N_FOLDS if len(texts.texts) <= MOST_TEXTS else 2, seed)
-    return cross_fitted_bag_of_words(texts.texts, data.positive, data.negative, fold)
+    return cross_fitted_bag_of_words(texts.texts, data.positive, data.negative, fold, held_out)
 
 
 def over_layers(

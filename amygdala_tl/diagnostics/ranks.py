@@ -13,16 +13,22 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from amygdala_tl.diagnostics.threads import in_threads
+
 
 def twice_ranks(scores: Float[Tensor, "row text"]) -> NDArray[np.int32]:
     """Compute twice every text's rank in its row, [row, text] from 0; equal scores share their mean rank. NaN counts as 0."""
     rows = scores.nan_to_num().numpy()
     ranks = np.empty(rows.shape, dtype=np.int32)
-    for row, own in zip(rows, ranks, strict=True):  # a third of the time of scipy.stats.rankdata
+
+    def rank(place: int) -> None:  # a third of the time of scipy.stats.rankdata
+        row = rows[place]
         order = row.argsort()
         first = np.flatnonzero(np.diff(row[order], prepend=np.nan))
         behind = np.append(first[1:], len(row))
-        own[order] = (first + behind - 1).repeat(behind - first)
+        ranks[place, order] = (first + behind - 1).repeat(behind - first)
+
+    in_threads(rank, range(len(rows)))
     return ranks
 
 

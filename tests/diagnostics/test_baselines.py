@@ -54,8 +54,10 @@ def test_a_concept_without_both_classes_and_texts_without_words_have_no_score():
 def test_fits_in_several_processes_give_the_same_scores(monkeypatch):
     texts = [f"{'rain' if row % 3 else 'sun'} word{row % 7} word{row % 11}" for row in range(60)]
     positive = torch.stack([torch.arange(60) % step == 0 for step in (2, 3, 5, 100)], dim=1)
-    alone = cross_fitted_bag_of_words(texts, positive, ~positive, torch.arange(60) % 2)
+    folds = torch.arange(60) // 30
+    alone = cross_fitted_bag_of_words(texts, positive, ~positive, folds, texts[:9])
     monkeypatch.setattr(baselines, "MANY_NUMBERS", 0)
-    together = cross_fitted_bag_of_words(texts, positive, ~positive, torch.arange(60) % 2)
+    together = cross_fitted_bag_of_words(texts, positive, ~positive, folds, texts[:9])
     assert torch.equal(alone.nan_to_num(nan=7.0), together.nan_to_num(nan=7.0))
     assert alone[:, :3].isfinite().all()
+    assert torch.equal(alone[60:], bag_of_words_scores(texts, positive, ~positive, texts[:9]))
