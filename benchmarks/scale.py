@@ -5,15 +5,14 @@
 
 It makes a synthetic store through the store's own interface (activations of `benchmarks/fit.py`, words of a Zipf distribution),
 and fits and judges `whitened` in a process each. Peak memory is that of the process; it includes pages of the store's files that
-are mapped at the time. Processes that fit bags of words add theirs: `worker` is that of the largest one. Seconds of CPU are those of
-all threads and processes: what the work costs on a machine that others use too.
+are mapped at the time. Processes that fit bags of words add theirs, `workers`. Seconds of CPU are those of all threads and
+processes: what the work costs on a machine that others use too.
 """
 
 import argparse
 import hashlib
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -90,14 +89,15 @@ def stage(name: str, folder: Path, arguments: argparse.Namespace) -> dict[str, f
             verdicts = [each.verdict for each in found.quality]
             print({name: verdicts.count(name) for name in set(verdicts)}, file=sys.stderr)
     seconds = time.perf_counter() - started
-    get_reusable_executor().shutdown()  # processes count once they have ended
-    worker = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
-    return {"seconds": seconds, "cpu": sum(os.times()[:4]) - cpu, "peak": peak(), "worker": worker, "before": before}
+    children = [pid for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()]
+    memory = {"peak": peak(), "workers": sum(map(peak, children)), "before": before}
+    get_reusable_executor().shutdown()  # seconds of processes count once they have ended
+    return {"seconds": seconds, "cpu": sum(os.times()[:4]) - cpu, **memory}
 
 
-def peak() -> float:
-    """Peak memory of this process in GB."""
-    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 2**20
+def peak(process: str = "self") -> float:
+    """Peak memory of a process in GB."""
+    return int(Path(f"/proc/{process}/status").read_text().split("VmHWM:")[1].split()[0]) / 2**20
 
 
 def main() -> None:
@@ -126,7 +126,7 @@ def main() -> None:
             f"{arguments.concepts} concepts x {arguments.layers} layers x {arguments.d_model} x {arguments.texts} texts"
         )
         table = Table(title=f"{sizes}, {arguments.aggregator}, {arguments.threads} threads")
-        for column in ("stage", "seconds", "seconds of CPU", "peak GB", "of it before, GB"):
+        for column in ("stage", "seconds", "seconds of CPU", "peak GB", "workers, GB", "before, GB"):
             table.add_column(column)
         for name in ("make", "fit", "judge"):
             if name == "make" and list(folder.glob("*/store.json")):
@@ -138,7 +138,7 @@ def main() -> None:
                 check=True,
             )
             found = json.loads(done.stdout)
-            table.add_row(name, *(f"{found[key]:.2f}" for key in ("seconds", "cpu", "peak", "before")))
+            table.add_row(name, *(f"{found[key]:.2f}" for key in ("seconds", "cpu", "peak", "workers", "before")))
             print(name, found, flush=True)
         Console(width=130).print(table)
 
