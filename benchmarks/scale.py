@@ -17,7 +17,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,8 +34,22 @@ from amygdala_tl import fit, judge, load_readout
 from amygdala_tl.activations.pooling import Pooled
 from amygdala_tl.activations.store import ActivationStore
 from amygdala_tl.corpus.record import Corpus
+from amygdala_tl.diagnostics import diagnose, evaluation
 from amygdala_tl.directions.method import parse_method
 from amygdala_tl.records import CaptureSettings, CorpusText, ModelInfo
+
+PARTS = (
+    (diagnose, "cross_fit_streamed", "cross-fitting"),
+    (diagnose, "layer_separation", "separation at every layer"),
+    (diagnose, "cross_fitted_words", "bag of words"),
+    (diagnose, "random_direction_nulls", "random directions"),
+    (evaluation, "permutation_null", "permutations"),
+    (evaluation, "auroc_intervals", "intervals of AUROC"),
+    (evaluation, "average_precision_interval", "intervals of average precision"),
+    (diagnose, "layer_cross_talk", "cross-talk"),
+    (diagnose.Diagnoser, "quality", "spread, neighbours and outliers"),
+)
+"""Where a part of a judgement is called, its name there, and what it is."""
 
 WORDS, LENGTH = 20_000, 30
 SHARD = 1000
@@ -70,11 +88,13 @@ def make(folder: Path, corpus: Corpus, arguments: argparse.Namespace) -> None:
         store.add([corpus.texts[row].id for row in rows.tolist()], range(layers), pooled, 0.25)
 
 
-def stage(name: str, folder: Path, arguments: argparse.Namespace) -> dict[str, float]:
+def stage(name: str, folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """Run one stage in this process."""
     torch.set_num_threads(arguments.threads)
     corpus = corpus_of(arguments)
-    before = peak()
+    before, parts = peak(), Counter[str]()
+    for owner, function, label in PARTS:
+        setattr(owner, function, timed(getattr(owner, function), label, parts))
     started, cpu = time.perf_counter(), sum(os.times()[:4])
     if name == "make":
         make(folder, corpus, arguments)
@@ -92,7 +112,22 @@ def stage(name: str, folder: Path, arguments: argparse.Namespace) -> dict[str, f
     children = [pid for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()]
     memory = {"peak": peak(), "workers": sum(map(peak, children)), "before": before}
     get_reusable_executor().shutdown()  # seconds of processes count once they have ended
-    return {"seconds": seconds, "cpu": sum(os.times()[:4]) - cpu, **memory}
+    shares = {label: round(part / seconds, 3) for label, part in parts.most_common()}
+    return {"seconds": seconds, "cpu": sum(os.times()[:4]) - cpu, **memory, "shares": shares}
+
+
+def timed(function: Callable[..., Any], label: str, seconds: Counter[str]) -> Callable[..., Any]:
+    """Add the seconds that a function takes to those of its label."""
+
+    @wraps(function)
+    def run(*arguments: Any, **options: Any) -> Any:
+        started = time.perf_counter()
+        try:
+            return function(*arguments, **options)
+        finally:
+            seconds[label] += time.perf_counter() - started
+
+    return run
 
 
 def peak(process: str = "self") -> float:
