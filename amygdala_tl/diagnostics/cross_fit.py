@@ -127,9 +127,9 @@ def _score_folds(
     fold = cells.fold
     moments = [RunningMoments() for _ in directions]
     for rows, part in texts.passes(layer):
-        values, own = part.activations[:, 0].float(), fold[rows]
-        for number, some in enumerate(directions):
-            found = values @ some.T
+        own = fold[rows]
+        pattern = "text d_model, fold concept d_model -> text fold concept"
+        for number, found in enumerate(einsum(part.activations[:, 0].float(), directions, pattern).unbind(dim=1)):
             scores[rows[own == number]] = found[own == number]
             moments[number].add(found[own != number])
     for number, each in enumerate(moments):

@@ -55,7 +55,7 @@ def spread_about_directions(
     for layer in sorted(set(column)):
         total = torch.zeros(texts.d_model, dtype=torch.float64)
         for _, part in texts.passes(layer):
-            total += part.activations[:, 0].sum(dim=0, dtype=torch.float64)
+            total += part.activations[:, 0].float().sum(dim=0)
         mean = total / len(texts.groups)
         for concept, own in _positive_texts(texts, layer, [c for c, place in enumerate(column) if place == layer]):
             own = own.double() - mean
