@@ -295,7 +295,7 @@ class ActivationStore:
             got = f"{sum(map(len, missing.values()))} of {len(ids)} texts not captured at all layers"
             raise ActivationStoreError("activations are missing", label=str(self.folder), got=got, remedy=_CAPTURE)
         rows = {text: row for row, text in enumerate(ids)}
-        result = torch.empty(len(ids), len(layers), *shape)
+        result = torch.empty(len(ids), len(layers), *shape, dtype=torch.float32)
         if len(rows) < len(ids) or not self.left_out.keys().isdisjoint(rows):
             result.fill_(torch.nan)  # where texts were left out
         for shard in (self._shards[number] for number in numbers):

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, parallel_config
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
@@ -88,7 +88,8 @@ def _scores(
     """Fit each concept's model on vectors of known texts, and score those of new ones."""
     scores, order = torch.full((new.shape[0], positive.shape[1]), torch.nan), _order(len(positive))
     concepts = (positive.any(dim=0) & negative.any(dim=0)).nonzero()[:, 0].tolist()
-    processes = torch.get_num_threads() if words.nnz * len(concepts) > MANY_NUMBERS else 1
+    many = words.nnz * len(concepts) > MANY_NUMBERS
+    processes = min(torch.get_num_threads(), len(concepts)) if many else 1
 
     def fits() -> Iterator[Any]:
         for concept in concepts:
@@ -96,8 +97,10 @@ def _scores(
             model = LogisticRegression(C=1.0, class_weight="balanced", max_iter=1000)
             yield delayed(model.fit)(words[known], positive[known, concept].numpy())
 
-    with threadpool_limits(1):  # on two threads the many short steps of a fit take more than twice the time
-        found = Parallel(processes, return_as="generator")(fits())
+    # On two threads the many short steps of a fit take more than twice the time. Texts go to processes through pipes: as files
+    # in memory, joblib's default, those of all concepts would stay until the last fit.
+    with threadpool_limits(1), parallel_config("loky", inner_max_num_threads=1):
+        found = Parallel(processes, return_as="generator", max_nbytes=None)(fits())
         for concept, model in zip(concepts, found, strict=True):
             scores[:, concept] = torch.from_numpy(model.decision_function(new)).float()
     return scores

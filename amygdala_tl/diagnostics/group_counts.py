@@ -8,8 +8,8 @@ from jaxtyping import Float, Int
 from scipy.sparse import csr_array
 from torch import Tensor
 
-NUMBERS_AT_A_TIME = 2**22
-"""Bound on places times draws that are counted together; with the caller's own, each takes some 20 bytes for that time."""
+NUMBERS_AT_A_TIME = 2**21
+"""Bound on places times draws that a thread counts together; with the caller's own, each takes some 20 bytes for that time."""
 
 
 def counted_up_to(

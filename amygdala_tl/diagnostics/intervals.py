@@ -74,7 +74,9 @@ def auroc_intervals(
     interval = _logit_interval(value, drawn, _errors(known, index))
     differences = []
     for other in others:
-        against = replace(known, scores=other.masked_fill(texts.scores.isnan(), torch.nan)).without_unscored()
+        against = replace(
+            known, scores=other.where(texts.scores.isfinite() & other.isfinite(), torch.nan)
+        ).without_unscored()
         own_value, own_drawn = value.clone(), drawn.clone()
         fewer = ((against.positive != known.positive) | (against.negative != known.negative)).any(dim=0)
         if fewer.any():
