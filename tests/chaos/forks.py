@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 _CHANGES = frozenset(
     {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod", "os.truncate", "os.link", "chaos.put"}
 )
@@ -133,6 +135,8 @@ def _do(action: Callable[[], object], folder: Path, change: int, by: signal.Sign
             if made == change:
                 os.kill(os.getpid(), by)
 
+    # After a fork PyTorch makes its threads anew when they are set, and fails if two threads do so at once.
+    torch.set_num_threads(torch.get_num_threads())
     sys.addaudithook(watch)
     code: object = 0
     try:
