@@ -41,7 +41,7 @@ def minimise(
     scores = problems.design.scores(point)
     diagonal = problems.penalty + problems.design.pull_squares(problems.curvatures(scores))
     diagonal = diagonal.clamp_min(torch.finfo(diagonal.dtype).tiny)
-    value, gradient = _value_and_gradient(problems, point, scores)
+    value, gradient = problems.value_and_gradient(point, scores)
     history: list[_Pair] = []
     for _ in range(max_iterations):
         step = -_inverse_hessian_times(gradient, history, diagonal)
@@ -62,7 +62,7 @@ def minimise(
         before = gradient
         moved = length * step
         point, scores = point + moved, scores + length * along
-        value, gradient = _value_and_gradient(problems, point, scores)
+        value, gradient = problems.value_and_gradient(point, scores)
         changed = gradient - before
         product = (moved * changed).sum(dim=-1, keepdim=True)
         # A pair without curvature (a step of length 0, or rounding) would divide by zero; 0 drops it from the recursion.
@@ -70,14 +70,6 @@ def minimise(
         history = [*history[-MEMORY + 1 :], (moved, changed, rho)]
     solution[alive] = point
     return solution, len(alive)
-
-
-def _value_and_gradient(
-    problems: Problems, point: _Rows, scores: Float[Tensor, "problem text"]
-) -> tuple[_Values, _Rows]:
-    loss, slopes = problems.loss_and_slopes(scores)
-    penalised = problems.penalty * point
-    return loss + 0.5 * (penalised * point).sum(dim=-1), problems.design.pull(slopes) + penalised
 
 
 def _inverse_hessian_times(gradient: _Rows, history: list[_Pair], diagonal: _Rows) -> _Rows:

@@ -73,6 +73,14 @@ class Problems:
         values, slopes = self.loss.value_and_slope(scores, self.targets)
         return (self.weights * values).sum(dim=-1), self.weights * slopes
 
+    def value_and_gradient(
+        self, point: Float[Tensor, "problem feature"], scores: _Table
+    ) -> tuple[Float[Tensor, " problem"], Float[Tensor, "problem feature"]]:
+        """Compute every problem's loss + sum_j penalty_j w_j^2 / 2, and its gradient, from the weights and their scores."""
+        loss, slopes = self.loss_and_slopes(scores)
+        penalised = self.penalty * point
+        return loss + 0.5 * (penalised * point).sum(dim=-1), self.design.pull(slopes) + penalised
+
     def curvatures(self, scores: _Table) -> _Table:
         """Compute the second derivative of the weighted loss by every score."""
         return self.weights * self.loss.curvature(scores, self.targets)

@@ -10,10 +10,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from amygdala_tl.directions.conjugate_gradients import minimise_quadratic
 from amygdala_tl.directions.data import Estimate, LabelledActivations
 from amygdala_tl.directions.design import Design, rotate, standardise
 from amygdala_tl.directions.lbfgs import minimise
-from amygdala_tl.directions.problems import Loss, Task
+from amygdala_tl.directions.problems import SQUARED, Loss, Task
 from amygdala_tl.directions.strength import choose_strength
 from amygdala_tl.errors import FitError
 
@@ -191,12 +192,13 @@ def _fit_layer(
     rows, scale = standardise(values)
     rotated, axes = rotate(Design(rows))
     regressions = task(rotated.with_ones())
+    solver = minimise_quadratic if regressions.loss is SQUARED else minimise
     choice = None
     if strength is None:
         candidates = repeat(values.new_tensor(PER_TEXT), "s -> s concept", concept=regressions.targets.shape[1])
-        solve = partial(minimise, tolerance=ROUGH)
+        solve = partial(solver, tolerance=ROUGH)
         choice = choose_strength(regressions, solve, candidates / len(values), default=DEFAULT_PER_TEXT)
         strength = PER_TEXT[choice[0]] / len(values)
     everything = torch.ones_like(regressions.groups, dtype=torch.bool)
-    solution, unconverged = minimise(regressions.problems(strength * regressions.weights(everything)))
+    solution, unconverged = solver(regressions.problems(strength * regressions.weights(everything)))
     return LayerFit(axes.pull(solution[:, :-1]) / scale, strength, choice, unconverged)

@@ -6,9 +6,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LinearRegression, Ridge
+from torch.linalg import vecdot
 from torch.nn import functional as F
 
 from amygdala_tl.directions import LabelledActivations, linear
+from amygdala_tl.directions.conjugate_gradients import minimise_quadratic
+from amygdala_tl.directions.design import Design
+from amygdala_tl.directions.problems import SQUARED, Problems
 from amygdala_tl.errors import FitError
 from tests.directions.fitting import fit_directions, ungrouped
 
@@ -201,3 +205,28 @@ def test_an_activation_that_is_not_finite_is_refused():
     data.activations[7, 1, 2] = torch.nan
     with pytest.raises(FitError, match=r"not finite.*text 7, layer number 1"):
         linear(data)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_conjugate_gradients_solve_the_normal_equations(shared):
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(3, 40, 12, generator=generator).double() * torch.logspace(0, 2, 12)
+    rows = rows[0] if shared else rows
+    targets, weights = torch.randn(3, 40, generator=generator).double(), torch.rand(3, 40, generator=generator).double()
+    weights[2] = 0.0  # a problem without texts
+    penalty = torch.ones(12).double()
+    penalty[-1] = 0.0
+    problems = Problems(Design(rows), SQUARED, targets, weights, penalty)
+    found, failed = minimise_quadratic(problems, tolerance=1e-14)
+    assert failed == 0
+    each = rows.expand(3, -1, -1)
+    squares = torch.einsum("ptf,pt,ptg->pfg", each, weights, each) + penalty.diag()
+    expected = torch.linalg.lstsq(squares, torch.einsum("ptf,pt,pt->pf", each, weights, targets)[..., None]).solution
+    torch.testing.assert_close(found[:2], expected[:2, :, 0], rtol=1e-5, atol=1e-7)
+    assert (found[2] == 0).all()
+    again, _ = minimise_quadratic(problems, found, tolerance=1e-12)
+    assert torch.equal(again, found)
+    early, failed = minimise_quadratic(problems, max_iterations=1)
+    assert failed == 2
+    value = problems.value_and_gradient(early, problems.design.scores(early))[0]
+    assert (value[:2] < 0.5 * vecdot(weights * targets, targets)[:2]).all()
