@@ -1,11 +1,11 @@
 """Cross-fitted scores, by directions fitted without the text's group, and the cosine between directions of two halves."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from einops import einsum
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from amygdala_tl.directions.data import LabelledActivations, LabelledTexts
@@ -25,7 +25,11 @@ SPLITS = 5
 
 
 def cross_fitted_scores(
-    data: LabelledActivations, fit: Fit, n_folds: int = N_FOLDS, seed: int = 0
+    data: LabelledActivations,
+    fit: Fit,
+    n_folds: int = N_FOLDS,
+    seed: int = 0,
+    folds: Collection[int] | None = None,
 ) -> Float[Tensor, "layer text concept"]:
     """Score every text at every layer with directions fitted on the other folds, in standard deviations of those folds' texts.
 
@@ -38,9 +42,10 @@ def cross_fitted_scores(
         fit: makes the directions of the concepts that have both classes outside the fold.
         n_folds: at least 2; there are never more folds than groups.
         seed: of the folds.
+        folds: those whose texts to score; all if None.
 
     Returns:
-        NaN for a concept that lacks a class outside the fold.
+        NaN for a concept that lacks a class outside the fold, and for texts that are not scored.
 
     Raises:
         FitError: all texts are of one group, or `fit` failed.
@@ -49,7 +54,7 @@ def cross_fitted_scores(
     texts, layers, _ = data.activations.shape
     scores = torch.full((layers, texts, data.positive.shape[1]), torch.nan)
     fold = cells.fold
-    for held_out in range(cells.n_folds):
+    for held_out in range(cells.n_folds) if folds is None else folds:
         kept, left = data.take(fold != held_out), data.take(fold == held_out)
         usable = kept.complete()
         if not usable.any():
@@ -84,6 +89,7 @@ def cross_fit_streamed(
     n_folds: int = N_FOLDS,
     splits: int = SPLITS,
     seed: int = 0,
+    folds: Collection[int] | None = None,
     on_layer: Callable[[], None] = lambda: None,
 ) -> CrossFit:
     """Compute the scores and the cosines of a streamable method, from texts in parts and one layer after another.
@@ -95,23 +101,24 @@ def cross_fit_streamed(
         texts: texts of one group share a fold.
         shrinkage: of `whitened`, for each layer, with which halves are compared; each half chooses its own if None.
         halves: also compare halves.
-        n_folds, splits, seed: as in `cross_fitted_scores` and `split_half_cosine`.
+        n_folds, splits, seed, folds: as in `cross_fitted_scores` and `split_half_cosine`.
         on_layer: called after each layer.
 
     Raises:
         FitError: as `cross_fitted_scores`.
     """
     cells = _cells(texts, n_folds, seed)
-    scores = torch.empty(texts.n_layers, len(cells.cell), texts.positive.shape[1])
+    scores = torch.full((texts.n_layers, len(cells.cell), texts.positive.shape[1]), torch.nan)
+    scored = range(cells.n_folds) if folds is None else sorted(folds)
     cosines = []
     for layer in range(texts.n_layers):
         fits = FoldDirections(method, texts, layer, cells)
         if halves:
             found = fits.halves_cosine(cells.halves(splits, seed), None if shrinkage is None else shrinkage[layer])
             cosines.append(found.nanmean(dim=0))
-        directions = torch.stack([each.all_rows() for each in fits.without_folds()])
+        directions = {fold: found.all_rows() for fold, found in fits.without_folds(scored).items()}
         del fits  # its sums are as large as all else together
-        _score_folds(texts, layer, directions, cells, scores[layer])
+        _score_folds(texts, layer, directions, cells.fold, scores[layer])
         on_layer()
     return CrossFit(scores, torch.stack(cosines, dim=1) if halves else None)
 
@@ -119,20 +126,21 @@ def cross_fit_streamed(
 def _score_folds(
     texts: LabelledTexts,
     layer: int,
-    directions: Float[Tensor, "fold concept d_model"],
-    cells: Cells,
+    directions: Mapping[int, Float[Tensor, "concept d_model"]],
+    fold: Int[Tensor, " text"],
     scores: Float[Tensor, "text concept"],
 ) -> None:
     """Write every text's score with the directions of its fold, in deviations of the texts that these were fitted on."""
-    fold = cells.fold
-    moments = [RunningMoments() for _ in directions]
+    moments = {number: RunningMoments() for number in directions}
+    stacked = torch.stack(list(directions.values()))
     for rows, part in texts.passes(layer):
         own = fold[rows]
         pattern = "text d_model, fold concept d_model -> text fold concept"
-        for number, found in enumerate(einsum(part.activations[:, 0].float(), directions, pattern).unbind(dim=1)):
+        each_fold = einsum(part.activations[:, 0].float(), stacked, pattern).unbind(dim=1)
+        for number, found in zip(directions, each_fold, strict=True):
             scores[rows[own == number]] = found[own == number]
             moments[number].add(found[own != number])
-    for number, each in enumerate(moments):
+    for number, each in moments.items():
         scores[fold == number] = ((scores[fold == number] - each.mean) / each.deviation).float()
 
 

@@ -98,17 +98,17 @@ class Diagnoser:
         self.steps.expect(len(readout.layers))
         self.cross_fit = self._cross_fit(self.method, halves=halves)
 
-    def _cross_fit(self, method: Method, *, halves: bool) -> CrossFit:
-        """Cross-fit a method; halves are compared with the strengths of the readout."""
+    def _cross_fit(self, method: Method, *, halves: bool, folds: Collection[int] | None = None) -> CrossFit:
+        """Cross-fit a method on these folds, or on all; halves are compared with the strengths of the readout."""
         if method.streamable:
             shrinkage = _by_layer(self.readout, "shrinkage")
-            step, texts = self.steps.step, self.train.data
-            return cross_fit_streamed(method, texts, shrinkage, halves=halves, seed=self.seed, on_layer=step)
+            step, texts, seed = self.steps.step, self.train.data, self.seed
+            return cross_fit_streamed(method, texts, shrinkage, halves=halves, seed=seed, folds=folds, on_layer=step)
         scores, cosines, strengths = [], [], _by_layer(self.readout, "strength")
         for layer in range(len(self.readout.layers)):  # all texts of one layer in memory at a time
             data = self.train.data.whole(layer)
             fit = partial(_fit_some, method, self.neutral[:, layer : layer + 1])
-            scores.append(cross_fitted_scores(data, fit, seed=self.seed))
+            scores.append(cross_fitted_scores(data, fit, seed=self.seed, folds=folds))
             if halves:
                 per_text = None if strengths is None else strengths[layer] * len(data.groups)
                 cosines.append(split_half_cosine(data, partial(fit, per_text=per_text), seed=self.seed))
@@ -135,9 +135,9 @@ class Diagnoser:
         others = sorted({each for each in methods if each not in (None, self.method)}, key=str)
         self.steps.expect(len(others) * len(self.readout.layers))
         for method in others:
-            found = self._cross_fit(method, halves=False).scores
-            own = torch.tensor([each == method for each in methods])[cells.fold]
-            scores[:, own] = found[:, own]
+            folds = [number for number, each in enumerate(methods) if each == method]
+            own = torch.isin(cells.fold, torch.tensor(folds))
+            scores[:, own] = self._cross_fit(method, halves=False, folds=folds).scores[:, own]
         return scores
 
     def by_layer(self) -> LayerSeparation:

@@ -9,6 +9,7 @@ other folds, or all of them, with vectors of the remaining ones. The sums withou
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -65,15 +66,16 @@ class FoldDirections:
         parts = ((part, cells.cell[rows]) for rows, part in texts.passes(layer))
         self._sums = gather_folds(parts, cells.n_cells, second_moments=method.aggregator != MEAN)
 
-    def without_folds(self) -> list[SomeDirections]:
-        """Return the directions without each fold.
+    def without_folds(self, folds: Sequence[int]) -> dict[int, SomeDirections]:
+        """Return the directions without each of these folds.
 
         Raises:
             FitError: a direction is zero or not finite, or a covariance cannot be inverted.
         """
-        strengths = self._strengths() if self.method.aggregator in WHITENED else [None] * self.cells.n_folds
-        folds = enumerate(strengths)
-        return [self._fit(self._sums.of(self.cells.outside(fold)), strength) for fold, strength in folds]
+        strengths = self._strengths(folds) if self.method.aggregator in WHITENED else dict.fromkeys(folds)
+        return {
+            fold: self._fit(self._sums.of(self.cells.outside(fold)), strength) for fold, strength in strengths.items()
+        }
 
     def halves_cosine(
         self, halves: list[tuple[list[int], list[int]]], strength: float | None
@@ -112,18 +114,18 @@ class FoldDirections:
             usable, finish(self.method, Estimate(vectors), nothing(vectors), [], names).directions[:, 0]
         )
 
-    def _strengths(self) -> list[float]:
-        """Choose the shrinkage without each fold, on the AUROC of some other folds."""
+    def _strengths(self, folds: Sequence[int]) -> dict[int, float | None]:
+        """Choose the shrinkage without each of these folds, on the AUROC of some other folds."""
         n_folds, n_texts = self.cells.n_folds, len(self.cells.cell)
         n_scored = min(n_folds - 1, math.ceil(ENOUGH_TEXTS * n_folds / n_texts)) if n_folds > 2 else 0
         scored: list[tuple[int, int]] = []
-        for fold in range(n_folds):  # a fold that was scored without this one first: the same vectors serve both
+        for fold in folds:  # a fold that was scored without this one first: the same vectors serve both
             others = (each % n_folds for each in range(fold + 1, fold + n_folds))
             scored += [(fold, each) for each in sorted(others, key=lambda each: (each, fold) not in scored)[:n_scored]]
-        tables: list[list[Tensor]] = [[] for _ in range(n_folds)]
+        tables: dict[int, list[Tensor]] = {fold: [] for fold in folds}
         for (fold, _), table in zip(scored, self._tables(scored), strict=True):
             tables[fold].append(table)
-        return [self._best(fold, table) for fold, table in enumerate(tables)]
+        return {fold: self._best(fold, table) for fold, table in tables.items()}
 
     def _best(self, fold: int, tables: list[Tensor]) -> float:
         table = torch.stack(tables).nanmean(dim=0) if tables else torch.full((1,), torch.nan)

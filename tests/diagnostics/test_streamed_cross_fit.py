@@ -138,3 +138,15 @@ def test_vector_denoisers_act_on_each_folds_directions(world):
     usable = world.of_concepts(torch.tensor([True, True, True, False]))
     found = cross_fit_streamed(parse_method("mean", "grand-mean"), InParts(usable))
     close(found.scores, cross_fitted_scores(usable, lambda data: unit(grand_mean(mean(data).vectors))))
+
+
+@pytest.mark.parametrize("name", ["mean", "joint", "half_whitened"])
+def test_some_folds_are_scored_as_among_all(world, name):
+    usable = world.of_concepts(torch.tensor([True, True, True, False]))
+    method, own = parse_method(name, ""), torch.isin(group_folds(world.groups, 5), torch.tensor([1, 4]))
+    everything = cross_fit_streamed(method, InParts(usable), halves=False).scores
+    found = cross_fit_streamed(method, InParts(usable), halves=False, folds=[1, 4]).scores
+    close(found[:, own], everything[:, own])
+    assert found[:, ~own].isnan().all()
+    by_loop = cross_fitted_scores(usable, lambda data: unit(mean(data).vectors), folds={4})
+    assert by_loop[:, group_folds(world.groups, 5) != 4].isnan().all()
