@@ -186,7 +186,8 @@ def _cross_validate(
 def all_strengths(statistics: Statistics, *, together: bool) -> Float[Tensor, "strength concept layer d_model"]:
     """Compute the vectors at each of `STRENGTHS`; NaN for a concept with an empty class."""
     layers = len(statistics.mean)
-    return torch.stack([whiten(statistics, [each] * layers, together=together).vectors for each in STRENGTHS])
+    solve = _together if together else _each
+    return torch.stack(solve(statistics, [[each] * layers for each in STRENGTHS]))
 
 
 def whiten(
@@ -204,17 +205,19 @@ def whiten(
         FitError: the covariance cannot be inverted.
     """
     solve = _together if together else _each
-    return Estimate(
-        solve(statistics, strengths), {"shrinkage": [round(strength, 4) for strength in strengths], **(more or {})}
-    )
+    (vectors,) = solve(statistics, [strengths])
+    return Estimate(vectors, {"shrinkage": [round(strength, 4) for strength in strengths], **(more or {})})
 
 
-def _each(statistics: Statistics, strengths: Sequence[float]) -> Float[Tensor, "concept layer d_model"]:
-    return inverse_covariance(statistics, statistics.signal, strengths)
+def _each(statistics: Statistics, choices: Sequence[Sequence[float]]) -> list[Float[Tensor, "concept layer d_model"]]:
+    """Compute the vectors of `whitened` for each choice of strengths."""
+    return [inverse_covariance(statistics, statistics.signal, strengths) for strengths in choices]
 
 
-def _together(statistics: Statistics, strengths: Sequence[float]) -> Float[Tensor, "concept layer d_model"]:
-    """Compute the vectors of `joint`.
+def _together(
+    statistics: Statistics, choices: Sequence[Sequence[float]]
+) -> list[Float[Tensor, "concept layer d_model"]]:
+    """Compute the vectors of `joint` for each choice of strengths.
 
     The degrees of freedom of each layer's fit, the trace of (shrunk covariance)^-1 S, are estimated with `N_PROBES` random
     vectors of signs (Hutchinson 1990, Commun. Stat. Simul. Comput. 19(2):433).
@@ -225,18 +228,22 @@ def _together(statistics: Statistics, strengths: Sequence[float]) -> Float[Tenso
     signs = torch.randint(2, (N_PROBES, signal.shape[2]), generator=random).to(signal) * 2 - 1
     deviation = statistics.covariance.diagonal(dim1=1, dim2=2).sqrt()
     probes = einsum(signs, deviation, "probe d_model, layer d_model -> probe layer d_model")
-    solved = inverse_covariance(statistics, torch.cat([signal, probes]), strengths)
-    vectors, solved = solved[: len(signal)], solved[len(signal) :]
     scaled = signs[:, None] * torch.where(deviation > 0, deviation.reciprocal(), 0.0)
-    pattern = "probe layer one, layer one two, probe layer two -> layer"
-    chance = einsum(solved, statistics.covariance, scaled, pattern) / (N_PROBES * n)
+    pattern = "layer one two, probe layer two -> probe layer one"
+    turned = einsum(statistics.covariance, scaled, pattern) / (N_PROBES * n)
     labelled = statistics.n_positive + statistics.n_negative
     weights = statistics.n_positive * statistics.n_negative / (labelled * n)
-    layers = [
-        borrow(vectors[:, layer], signal[:, layer], statistics.label_covariance, weights, float(each))
-        for layer, each in enumerate(chance)
-    ]
-    return torch.stack(layers, dim=1)
+    found = []
+    for strengths in choices:
+        solved = inverse_covariance(statistics, torch.cat([signal, probes]), strengths)
+        vectors, solved = solved[: len(signal)], solved[len(signal) :]
+        chance = einsum(solved, turned, "probe layer d_model, probe layer d_model -> layer").tolist()
+        layers = [
+            borrow(vectors[:, layer], signal[:, layer], statistics.label_covariance, weights, each)
+            for layer, each in enumerate(chance)
+        ]
+        found.append(torch.stack(layers, dim=1))
+    return found
 
 
 def inverse_covariance(
