@@ -1,7 +1,7 @@
 """Choice among methods by cross-validation: the one with the best AUROC on groups of texts that it was not fitted on.
 
 Each method takes part with the strengths that cross-validation on the same folds chooses, as a grid search over methods and
-strengths would. Strengths of its own for each fold would cost several times as much.
+strengths would. Strengths of its own for each fold would take twice as long.
 """
 
 from collections.abc import Sequence

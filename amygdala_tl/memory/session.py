@@ -15,6 +15,7 @@ import itertools
 import re
 import threading
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple, TypeVar
 
@@ -203,6 +204,7 @@ def header_value(value: str) -> str:
     return f"=?base64?{base64.b64encode(value.encode()).decode()}?="
 
 
+@cache
 def _client_info() -> dict[str, str]:
     try:
         known = version("amygdala-tl")
