@@ -1,8 +1,6 @@
 """The commands of `amygdala-tl`, and the checks that every argument passes."""
 
-import platform
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -83,6 +81,9 @@ for command in (
 
 def _show_versions(wanted: bool) -> bool:
     if wanted:
+        import platform
+        from importlib import metadata
+
         found = [f"{name} {metadata.version(name)}" for name in (PROGRAM, "transformer-lens", "torch")]
         printer().print(", ".join([*found, f"Python {platform.python_version()}"]))
         raise typer.Exit
