@@ -41,6 +41,8 @@ def borrow(
         Vectors of any length; NaN where `vectors` are NaN.
     """
     usable = torch.isfinite(vectors).all(dim=1)
+    if not usable.any():
+        return vectors
     own, scale = vectors[usable].double(), weights[usable].double()[:, None]
     predicted = (scale * signal[usable].double()) @ (scale * own).T
     root, inverse = _roots(labels[usable][:, usable].double())

@@ -1,11 +1,10 @@
 """Choice among methods by cross-validation: the one with the best AUROC on groups of texts that it was not fitted on.
 
-Each method takes part with the strengths that cross-validation on the same folds chooses, as a grid search over methods and
-strengths would. Strengths of its own for each fold would take twice as long.
+Methods of `STRENGTH_OPTIONS` take part with the strengths that cross-validation on the same folds chooses, as in a grid search
+over methods and strengths. Strengths chosen anew without each fold would take twice as long; the other methods do so.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,7 +14,7 @@ from torch import Tensor
 from amygdala_tl.directions.auroc import auroc
 from amygdala_tl.directions.data import LabelledActivations
 from amygdala_tl.directions.folds import group_folds
-from amygdala_tl.directions.method import STRENGTHS, Fitted, Method, apply_method, read_method
+from amygdala_tl.directions.method import STRENGTH_OPTIONS, Fitted, Method, apply_method, read_method
 from amygdala_tl.errors import FitError
 
 N_FOLDS = 5
@@ -77,16 +76,15 @@ def held_out_aurocs(
     Raises:
         FitError: the method cannot be fitted without a fold, or no fold holds both classes of any concept.
     """
-    strengths = _strengths(method, data, neutral, fold)
+    options = _strengths(method, data, neutral, fold)
     table = torch.full((int(fold.max()) + 1, data.n_layers, data.positive.shape[1]), torch.nan, dtype=torch.float64)
-    for held_out, of_layer in enumerate(table):
-        kept, left = data.take(fold != held_out), data.take(fold == held_out)
-        usable = kept.complete()
-        kept, left = kept.of_concepts(usable), left.of_concepts(usable)
-        for layer, options in enumerate(strengths):
-            found = _fit(method, kept.whole(layer), neutral[:, layer : layer + 1], **options)
-            (scores,) = left.whole(layer).scores(found.directions)
-            of_layer[layer, usable] = auroc(scores, left.positive, left.negative)
+    for held_out, of_fold in enumerate(table):
+        kept = data.take(fold != held_out)
+        if not (usable := kept.complete()).any():
+            continue
+        left = data.take(fold == held_out).of_concepts(usable)
+        scores = left.scores(_fit(method, kept.of_concepts(usable), neutral, **options).directions)
+        of_fold[:, usable] = torch.stack([auroc(layer, left.positive, left.negative) for layer in scores])
     if _by_layer(table).isnan().any():
         raise FitError("no fold holds both classes of any concept", remedy="label more texts, or name an aggregator")
     return table
@@ -97,16 +95,12 @@ def _strengths(
     data: LabelledActivations,
     neutral: Float[Tensor, "neutral layer d_model"],
     fold: Int[Tensor, " text"],
-) -> list[dict[str, float]]:
-    """Choose each layer's strength by cross-validation on these folds, as an option of the estimator.
-
-    An estimator without a strength for all concepts has no options, nor has one of pairs.
-    """
-    name = STRENGTHS.get(method.aggregator)
-    data = data.of_concepts(data.complete())
-    if name is None or any(data.pairs(concept) is not None for concept in range(data.positive.shape[1])):
-        return [{} for _ in range(data.n_layers)]
-    return [{name: each} for each in _fit(method, replace(data, groups=fold), neutral).estimator[name]]
+) -> dict[str, Sequence[float]]:
+    """Choose each layer's strength by cross-validation on these folds, as an option of the estimator, if it has one."""
+    name, usable = STRENGTH_OPTIONS.get(method.aggregator), data.complete()
+    if name is None or not usable.any():
+        return {}
+    return {name: _fit(method, data.of_concepts(usable), neutral, folds=fold).estimator[name]}
 
 
 def _fit(

@@ -9,7 +9,7 @@ other folds, or all of them, with vectors of the remaining ones. The sums withou
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -114,14 +114,15 @@ class FoldDirections:
             usable, finish(self.method, Estimate(vectors), nothing(vectors), [], names).directions[:, 0]
         )
 
-    def _strengths(self, folds: Sequence[int]) -> dict[int, float | None]:
+    def _strengths(self, folds: Sequence[int]) -> Mapping[int, float | None]:
         """Choose the shrinkage without each of these folds, on the AUROC of some other folds."""
         n_folds, n_texts = self.cells.n_folds, len(self.cells.cell)
         n_scored = min(n_folds - 1, math.ceil(ENOUGH_TEXTS * n_folds / n_texts)) if n_folds > 2 else 0
         scored: list[tuple[int, int]] = []
-        for fold in folds:  # a fold that was scored without this one first: the same vectors serve both
+        for fold in range(n_folds):  # a fold that was scored without this one first: the same vectors serve both
             others = (each % n_folds for each in range(fold + 1, fold + n_folds))
             scored += [(fold, each) for each in sorted(others, key=lambda each: (each, fold) not in scored)[:n_scored]]
+        scored = [pair for pair in scored if pair[0] in folds]
         tables: dict[int, list[Tensor]] = {fold: [] for fold in folds}
         for (fold, _), table in zip(scored, self._tables(scored), strict=True):
             tables[fold].append(table)

@@ -6,6 +6,9 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+Folds = Int[Tensor, " text"] | None
+"""Fold of each text, or None for folds of groups."""
+
 
 def group_folds(groups: Int[Tensor, " text"], n_folds: int, seed: int = 0) -> Int[Tensor, " text"]:
     """Assign every text a fold, 0 to n_folds - 1. Texts of one group share a fold, and folds hold about as many groups each."""

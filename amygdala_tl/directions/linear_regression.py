@@ -4,6 +4,7 @@ Source: scikit-learn's `Ridge`, which has the same objective. On pairs: its `Lin
 regressions, on pairs centred on their midpoints and without an intercept.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -14,15 +15,17 @@ from torch import Tensor
 from amygdala_tl.directions.data import Estimate, LabelledActivations
 from amygdala_tl.directions.design import Design
 from amygdala_tl.directions.estimators import estimator
+from amygdala_tl.directions.folds import Folds
 from amygdala_tl.directions.problems import SQUARED, Task
 from amygdala_tl.directions.regression import Halves, class_task, fit_ridge, kinds_of
+from amygdala_tl.directions.strength import Strength
 
 RANK = 1e-12
 """Eigenvalues of the pairs' products below this share of the largest count as 0: singular values below a millionth."""
 
 
 @estimator
-def linear(data: LabelledActivations, *, strength: float | None = None) -> Estimate:
+def linear(data: LabelledActivations, *, strength: Strength = None, folds: Folds = None) -> Estimate:
     """Minimise C sum_i s_i (w.h_i + b - y_i)^2 + ||w||^2 for every concept at every layer.
 
     `linear(positive, negative)` takes two tensors and returns unit directions [layer, d_model]; see `estimator`.
@@ -38,11 +41,14 @@ def linear(data: LabelledActivations, *, strength: float | None = None) -> Estim
         data: with grades for a regression on them.
         strength: C; larger means a weaker penalty. scikit-learn's alpha is 1 / C. If None, paired concepts have no penalty,
             and unpaired ones share one value a layer: the best mean held-out AUROC over groups (see `choose_strength`).
+            Several numbers are those of the layers, for unpaired concepts alone.
+        folds: of all texts, to choose the strength on in place of 5 folds of groups; more than 5 are merged.
 
     Raises:
         FitError: an activation is not finite.
     """
     kinds = kinds_of(data, data.grades)
+    paired_strength = None if isinstance(strength, Sequence) else strength
 
     def task(design: Design) -> Task:
         found = class_task(data, kinds, SQUARED, design)
@@ -52,9 +58,9 @@ def linear(data: LabelledActivations, *, strength: float | None = None) -> Estim
         return replace(found, targets=grades.nan_to_num(0.0), known=~grades.isnan())
 
     def solve_pairs(halves: Halves) -> tuple[Float[Tensor, "concept d_model"], int]:
-        return _least_squares(halves, 0.0 if strength is None else 0.5 / strength), 0
+        return _least_squares(halves, 0.0 if paired_strength is None else 0.5 / paired_strength), 0
 
-    return fit_ridge(data, kinds, task, solve_pairs, strength, paired_strength=strength)
+    return fit_ridge(data, kinds, task, solve_pairs, strength, paired_strength=paired_strength, folds=folds)
 
 
 def _least_squares(halves: Halves, ridge: float) -> Float[Tensor, "concept d_model"]:

@@ -4,6 +4,7 @@ Source: scikit-learn's `LogisticRegression`, which has the same objective; on pa
 `logistic_aggregator`. Massive dimensions and correlated features matter less to it than to a difference of means.
 """
 
+from collections.abc import Sequence
 from functools import partial
 
 from jaxtyping import Float
@@ -12,16 +13,18 @@ from torch import Tensor
 from amygdala_tl.directions.data import Estimate, LabelledActivations
 from amygdala_tl.directions.design import Design, rotate
 from amygdala_tl.directions.estimators import estimator
+from amygdala_tl.directions.folds import Folds
 from amygdala_tl.directions.lbfgs import minimise
 from amygdala_tl.directions.problems import LOGISTIC, Problems
 from amygdala_tl.directions.regression import Halves, class_task, fit_ridge, kinds_of
+from amygdala_tl.directions.strength import Strength
 
 PAIRED_STRENGTH = 1.0
 """scikit-learn's default C, which steering-vectors does not change."""
 
 
 @estimator
-def logistic(data: LabelledActivations, *, strength: float | None = None) -> Estimate:
+def logistic(data: LabelledActivations, *, strength: Strength = None, folds: Folds = None) -> Estimate:
     """Minimise C sum_i s_i log(1 + exp(-y_i (w.h_i + b))) + ||w||^2 / 2 for every concept at every layer.
 
     `logistic(positive, negative)` takes two tensors and returns unit directions [layer, d_model]; see `estimator`.
@@ -36,12 +39,14 @@ def logistic(data: LabelledActivations, *, strength: float | None = None) -> Est
     Args:
         data: activations and labels.
         strength: C; larger means a weaker penalty. If None, it is 1 for paired concepts. Unpaired ones share one value a layer:
-            the best mean held-out AUROC over groups (see `choose_strength`).
+            the best mean held-out AUROC over groups (see `choose_strength`). Several numbers are those of the layers, for
+            unpaired concepts alone.
+        folds: of all texts, to choose the strength on in place of 5 folds of groups; more than 5 are merged.
 
     Raises:
         FitError: an activation is not finite.
     """
-    paired_strength = PAIRED_STRENGTH if strength is None else strength
+    paired_strength = PAIRED_STRENGTH if strength is None or isinstance(strength, Sequence) else strength
 
     def solve_pairs(halves: Halves) -> tuple[Float[Tensor, "concept d_model"], int]:
         rotated, axes = rotate(Design(halves.rows))
@@ -50,7 +55,7 @@ def logistic(data: LabelledActivations, *, strength: float | None = None) -> Est
 
     kinds = kinds_of(data)
     task = partial(class_task, data, kinds, LOGISTIC)
-    return fit_ridge(data, kinds, task, solve_pairs, strength, paired_strength=paired_strength)
+    return fit_ridge(data, kinds, task, solve_pairs, strength, paired_strength=paired_strength, folds=folds)
 
 
 def paired_problems(design: Design, halves: Halves, strength: float) -> Problems:

@@ -47,7 +47,7 @@ STREAMED: Mapping[str, Callable[[Parts, Tensor], tuple[Estimate, Statistics]]] =
 }
 """Estimators that need only the moments of a corpus: texts in parts, group of every text -> estimate, and those moments."""
 
-STRENGTHS = {"linear": "strength", "logistic": "strength", "whitened": "shrinkage", "joint": "shrinkage"}
+STRENGTH_OPTIONS = {"linear": "strength", "logistic": "strength", "whitened": "shrinkage", "joint": "shrinkage"}
 """Option of an estimator that is one number for all concepts of a layer; cross-validation chooses it if it is not given."""
 
 GRADED_ESTIMATORS = ("linear", "whitened")

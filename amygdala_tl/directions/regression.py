@@ -1,7 +1,7 @@
 """Shared parts of `linear`, `logistic` and `logistic_l1`: paired and unpaired concepts, their rows, ridge fits."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -13,9 +13,10 @@ from torch.nn.utils.rnn import pad_sequence
 from amygdala_tl.directions.conjugate_gradients import minimise_quadratic
 from amygdala_tl.directions.data import Estimate, LabelledActivations
 from amygdala_tl.directions.design import Design, rotate, standardise
+from amygdala_tl.directions.folds import Folds
 from amygdala_tl.directions.lbfgs import minimise
 from amygdala_tl.directions.problems import SQUARED, Loss, Task
-from amygdala_tl.directions.strength import choose_strength
+from amygdala_tl.directions.strength import Strength, choose_strength
 from amygdala_tl.errors import FitError
 
 PER_TEXT = (0.0625, 0.25, 1.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0, 16384.0, 65536.0)
@@ -127,14 +128,14 @@ class LayerFit:
 def fit_layers(
     data: LabelledActivations,
     kinds: Kinds,
-    fit: Callable[[Float[Tensor, "text d_model"]], LayerFit],
+    fit: Callable[[int, Float[Tensor, "text d_model"]], LayerFit],
     fit_pairs: Callable[[Halves], tuple[Float[Tensor, "concept d_model"], int]],
 ) -> tuple[Float[Tensor, "concept layer d_model"], list[LayerFit], dict[str, object]]:
     """Fit all concepts, layer by layer.
 
     Args:
         data, kinds: labelled activations, and their paired and unpaired concepts.
-        fit: fits the unpaired concepts on one layer's labelled texts.
+        fit: fits the unpaired concepts on the labelled texts of a layer, whose place comes first.
         fit_pairs: fits paired concepts; returns their vectors and how many did not converge.
 
     Returns:
@@ -144,10 +145,10 @@ def fit_layers(
     vectors: list[Tensor] = []
     fits: list[LayerFit] = []
     unconverged = 0
-    for values in layers_of(data):
+    for layer, values in enumerate(layers_of(data)):
         vector = values.new_zeros(data.positive.shape[1], values.shape[1])
         if kinds.unpaired:
-            fits.append(fit(values[kinds.texts]))
+            fits.append(fit(layer, values[kinds.texts]))
             vector[kinds.unpaired] = fits[-1].vectors
             unconverged += fits[-1].unconverged
         for halves in halves_of(values, kinds.pairs):
@@ -162,19 +163,26 @@ def fit_ridge(
     kinds: Kinds,
     task: Callable[[Design], Task],
     fit_pairs: Callable[[Halves], tuple[Float[Tensor, "concept d_model"], int]],
-    strength: float | None,
+    strength: Strength,
     *,
     paired_strength: float | None,
+    folds: Folds = None,
 ) -> Estimate:
     """Fit the ridge regressions of all concepts, layer by layer.
 
     Args:
         data, kinds, fit_pairs: as in `fit_layers`.
         task: makes the regressions of the unpaired concepts from their rows.
-        strength: C of the unpaired concepts; chosen at every layer if None.
+        strength: C of the unpaired concepts, or one for each layer; chosen at every layer if None.
         paired_strength: recorded as a parameter if there are paired concepts.
+        folds: of all texts, to choose the strength on in place of folds of groups.
     """
-    vectors, fits, unconverged = fit_layers(data, kinds, partial(_fit_layer, task, strength), fit_pairs)
+
+    def fit(layer: int, values: Float[Tensor, "text d_model"]) -> LayerFit:
+        own = strength[layer] if isinstance(strength, Sequence) else strength
+        return _fit_layer(task, own, None if folds is None else folds[kinds.texts], values)
+
+    vectors, fits, unconverged = fit_layers(data, kinds, fit, fit_pairs)
     tried = [fit.choice[1] if fit.choice else [] for fit in fits]
     parameters: dict[str, object] = {"strength": [fit.strength for fit in fits]}
     if any(tried):
@@ -186,12 +194,13 @@ def fit_ridge(
 
 
 def _fit_layer(
-    task: Callable[[Design], Task], strength: float | None, values: Float[Tensor, "text d_model"]
+    task: Callable[[Design], Task], strength: float | None, folds: Folds, values: Float[Tensor, "text d_model"]
 ) -> LayerFit:
     """Fit all unpaired concepts on one layer's standardised activations, with an unpenalised intercept."""
     rows, scale = standardise(values)
     rotated, axes = rotate(Design(rows))
     regressions = task(rotated.with_ones())
+    regressions = regressions if folds is None else replace(regressions, groups=folds)
     solver = minimise_quadratic if regressions.loss is SQUARED else minimise
     choice = None
     if strength is None:

@@ -58,7 +58,7 @@ def logistic_l1(data: LabelledActivations, *, strength: float | None = None) -> 
     kinds = kinds_of(data)
     paired_strength = PAIRED_STRENGTH if strength is None else strength
 
-    def fit(values: Float[Tensor, "text d_model"]) -> LayerFit:
+    def fit(_: int, values: Float[Tensor, "text d_model"]) -> LayerFit:
         rows, scale = standardise(values)
         task = class_task(data, kinds, LOGISTIC, Design(rows).with_ones())
         everything = task.weights(torch.ones_like(task.groups, dtype=torch.bool))

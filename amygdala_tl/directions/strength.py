@@ -7,7 +7,7 @@ non-zero. A few concepts judge for all, which is as steady and costs no more for
 because a readout ranks texts. AUROC depends neither on the vector's length nor on class weights.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from einops import rearrange, repeat
@@ -18,6 +18,9 @@ from amygdala_tl.directions.auroc import auroc
 from amygdala_tl.directions.design import Design
 from amygdala_tl.directions.folds import group_folds
 from amygdala_tl.directions.problems import Problems, Task
+
+Strength = float | Sequence[float] | None
+"""One strength, one for each layer, or None for what cross-validation chooses."""
 
 N_FOLDS = 5
 

@@ -15,6 +15,7 @@ covariance needs far less shrinkage than the best separation of unseen texts.
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -26,8 +27,9 @@ from amygdala_tl.directions.auroc import auroc
 from amygdala_tl.directions.borrowing import borrow
 from amygdala_tl.directions.data import Estimate, LabelledActivations
 from amygdala_tl.directions.estimators import estimator
-from amygdala_tl.directions.folds import fold_assignment, folds_of
+from amygdala_tl.directions.folds import Folds, fold_assignment, folds_of
 from amygdala_tl.directions.statistics import FoldedStatistics, Parts, Statistics, gather, gather_folds
+from amygdala_tl.directions.strength import Strength
 from amygdala_tl.errors import FitError
 
 STRENGTHS = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -44,7 +46,7 @@ d_model x d_model for every strength and layer."""
 
 
 @estimator
-def whitened(data: LabelledActivations, *, shrinkage: float | None = None) -> Estimate:
+def whitened(data: LabelledActivations, *, shrinkage: Strength = None, folds: Folds = None) -> Estimate:
     """Compute (shrunk covariance)^-1 (mean(positive) - mean(negative)) of every concept at every layer.
 
     `whitened(positive, negative)` takes two tensors and returns unit directions [layer, d_model]; see `estimator`.
@@ -52,41 +54,45 @@ def whitened(data: LabelledActivations, *, shrinkage: float | None = None) -> Es
 
     Args:
         data: activations and labels.
-        shrinkage: share of the diagonal, 0 to 1. If None, each layer takes the one of `STRENGTHS` with the best AUROC on
-            held-out groups (5 folds, at most about `ENOUGH_TEXTS` texts), averaged over concepts. With a single group, or if
-            no fold can be scored, it takes the one that estimates the covariance best (`covariance_shrinkage`).
+        shrinkage: share of the diagonal, 0 to 1, or one for each layer. If None, each layer takes the one of `STRENGTHS` with
+            the best AUROC on held-out groups (5 folds, at most about `ENOUGH_TEXTS` texts), averaged over concepts. With a
+            single group, or if no fold can be scored, it takes the one that estimates the covariance best
+            (`covariance_shrinkage`).
+        folds: of all texts, to choose the shrinkage on in place of 5 folds of groups; more than 5 are merged.
 
     Raises:
         FitError: the covariance cannot be inverted.
     """
+    data = data if folds is None else replace(data, groups=folds)
     return whitened_streamed(lambda: [data], data.groups, shrinkage=shrinkage)[0]
 
 
 @estimator
-def joint(data: LabelledActivations, *, shrinkage: float | None = None) -> Estimate:
+def joint(data: LabelledActivations, *, shrinkage: Strength = None, folds: Folds = None) -> Estimate:
     """Compute the vectors of `whitened`, and let those of related concepts borrow strength from one another.
 
     With one concept, as in `joint(positive, negative)`, the direction is that of `whitened`.
 
     Args:
         data: activations and labels; grades are not used.
-        shrinkage: as in `whitened`.
+        shrinkage, folds: as in `whitened`.
 
     Raises:
         FitError: the covariance cannot be inverted.
     """
+    data = data if folds is None else replace(data, groups=folds)
     return joint_streamed(lambda: [data], data.groups, shrinkage=shrinkage)[0]
 
 
 def joint_streamed(
-    parts: Parts, groups: Int[Tensor, " text"], *, shrinkage: float | None = None
+    parts: Parts, groups: Int[Tensor, " text"], *, shrinkage: Strength = None
 ) -> tuple[Estimate, Statistics]:
     """Compute the same from texts in parts; all else as in `whitened_streamed`."""
     return whitened_streamed(parts, groups, shrinkage=shrinkage, together=True)
 
 
 def whitened_streamed(
-    parts: Parts, groups: Int[Tensor, " text"], *, shrinkage: float | None = None, together: bool = False
+    parts: Parts, groups: Int[Tensor, " text"], *, shrinkage: Strength = None, together: bool = False
 ) -> tuple[Estimate, Statistics]:
     """Compute the same from texts in parts: one pass for the statistics, and a second one to choose the shrinkage.
 
@@ -147,8 +153,10 @@ def covariance_shrinkage(covariance: Float[Tensor, "d_model d_model"], n: int) -
     return float((variance / total).clamp(0.0, 1.0)) if total > 0 else 1.0
 
 
-def strengths_for(statistics: Statistics, shrinkage: float | None) -> list[float]:
+def strengths_for(statistics: Statistics, shrinkage: Strength) -> Sequence[float]:
     """Return `shrinkage` for every layer, or the strength that estimates each layer's covariance best."""
+    if isinstance(shrinkage, Sequence):
+        return shrinkage
     assert statistics.covariance is not None
     n = statistics.n
     return [covariance_shrinkage(each, n) if shrinkage is None else shrinkage for each in statistics.covariance]

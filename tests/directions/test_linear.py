@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from amygdala_tl.directions import LabelledActivations, linear
 from amygdala_tl.directions.conjugate_gradients import minimise_quadratic
-from amygdala_tl.directions.design import Design
+from amygdala_tl.directions.design import Design, rotate
 from amygdala_tl.directions.problems import SQUARED, Problems
 from amygdala_tl.errors import FitError
 from tests.directions.fitting import fit_directions, ungrouped
@@ -230,3 +230,32 @@ def test_conjugate_gradients_solve_the_normal_equations(shared):
     assert failed == 2
     value = problems.value_and_gradient(early, problems.design.scores(early))[0]
     assert (value[:2] < 0.5 * vecdot(weights * targets, targets)[:2]).all()
+
+
+@pytest.mark.parametrize("texts", [60, 300], ids=["fewer texts than dimensions", "more"])
+@pytest.mark.parametrize("strength", [1e-4, 1e-2, 1.0, 100.0])
+def test_conjugate_gradients_reach_the_objective_in_float32_whatever_the_penalty(texts, strength):
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(texts, 120, generator=generator) * torch.logspace(0, -2, 120)
+    rows = torch.cat(
+        [rows @ torch.linalg.qr(torch.randn(120, 120, generator=generator))[0], torch.ones(texts, 1)], dim=1
+    )
+    targets = torch.where(torch.rand(4, texts, generator=generator) < 0.1, 1.0, -1.0)
+    weights = strength * torch.where(targets > 0, 5.0, 0.6) * (torch.arange(texts) % 3 > 0)  # a third is held out
+    penalty = torch.ones(121)
+    penalty[-1] = 0.0
+    turned, axes = rotate(Design(rows[:, :-1]))
+    turned = turned.with_ones()
+    of_axes = penalty[-turned.rows.shape[1] :]
+    found, failed = minimise_quadratic(Problems(turned, SQUARED, targets, weights, of_axes))
+    assert failed == 0
+    found = torch.cat([axes.pull(found[:, :-1]), found[:, -1:]], dim=1).double()
+    each, wide = rows.double(), weights.double()
+    squares = torch.einsum("tf,pt,tg->pfg", each, wide, each) + penalty.double().diag()
+    exact = torch.linalg.solve(squares, torch.einsum("tf,pt,pt->pf", each, wide, targets.double()))
+
+    def objective(solution):
+        errors = solution @ each.T - targets
+        return (wide * errors.square()).sum(dim=1) + (penalty * solution.square()).sum(dim=1)
+
+    assert (objective(found) <= objective(exact) * (1 + 1e-4)).all()
