@@ -1,7 +1,8 @@
 """Choice among methods by cross-validation: the one with the best AUROC on groups of texts that it was not fitted on.
 
 Methods of `STRENGTH_OPTIONS` take part with the strengths that cross-validation on the same folds chooses, as in a grid search
-over methods and strengths. Strengths chosen anew without each fold would take twice as long; the other methods do so.
+over methods and strengths, so their AUROC is a little too high. Strengths chosen anew without each fold, as `logistic_l1` still
+chooses its own, would take twice as long.
 """
 
 from collections.abc import Sequence
@@ -72,6 +73,10 @@ def held_out_aurocs(
     fold: Int[Tensor, " text"],
 ) -> Float[Tensor, "fold layer concept"]:
     """Compute the AUROC on each fold with directions of the other folds; NaN where a fold or the others lack a class.
+
+    Args:
+        method, data, neutral: as in `choose_method`.
+        fold: of each text, 0 and up; no fold cuts a group.
 
     Raises:
         FitError: the method cannot be fitted without a fold, or no fold holds both classes of any concept.

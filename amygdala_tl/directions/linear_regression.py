@@ -46,6 +46,7 @@ def linear(data: LabelledActivations, *, strength: Strength = None, folds: Folds
 
     Raises:
         FitError: an activation is not finite.
+        InputError: strengths for another number of layers.
     """
     kinds = kinds_of(data, data.grades)
     paired_strength = None if isinstance(strength, Sequence) else strength

@@ -45,6 +45,7 @@ def logistic(data: LabelledActivations, *, strength: Strength = None, folds: Fol
 
     Raises:
         FitError: an activation is not finite.
+        InputError: strengths for another number of layers.
     """
     paired_strength = PAIRED_STRENGTH if strength is None or isinstance(strength, Sequence) else strength
 

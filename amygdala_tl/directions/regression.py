@@ -1,6 +1,6 @@
 """Shared parts of `linear`, `logistic` and `logistic_l1`: paired and unpaired concepts, their rows, ridge fits."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -16,7 +16,7 @@ from amygdala_tl.directions.design import Design, rotate, standardise
 from amygdala_tl.directions.folds import Folds
 from amygdala_tl.directions.lbfgs import minimise
 from amygdala_tl.directions.problems import SQUARED, Loss, Task
-from amygdala_tl.directions.strength import Strength, choose_strength
+from amygdala_tl.directions.strength import Strength, choose_strength, of_layers
 from amygdala_tl.errors import FitError
 
 PER_TEXT = (0.0625, 0.25, 1.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0, 16384.0, 65536.0)
@@ -177,10 +177,10 @@ def fit_ridge(
         paired_strength: recorded as a parameter if there are paired concepts.
         folds: of all texts, to choose the strength on in place of folds of groups.
     """
+    strengths = of_layers(strength, data.n_layers) if kinds.unpaired else []
 
     def fit(layer: int, values: Float[Tensor, "text d_model"]) -> LayerFit:
-        own = strength[layer] if isinstance(strength, Sequence) else strength
-        return _fit_layer(task, own, None if folds is None else folds[kinds.texts], values)
+        return _fit_layer(task, strengths[layer], None if folds is None else folds[kinds.texts], values)
 
     vectors, fits, unconverged = fit_layers(data, kinds, fit, fit_pairs)
     tried = [fit.choice[1] if fit.choice else [] for fit in fits]

@@ -18,6 +18,7 @@ from amygdala_tl.directions.auroc import auroc
 from amygdala_tl.directions.design import Design
 from amygdala_tl.directions.folds import group_folds
 from amygdala_tl.directions.problems import Problems, Task
+from amygdala_tl.errors import InputError
 
 Strength = float | Sequence[float] | None
 """One strength, one for each layer, or None for what cross-validation chooses."""
@@ -32,6 +33,19 @@ FALLEN = 0.01
 
 FOUND = 0.6
 """Best AUROC below which the path goes on: near chance, noise makes it fall before a weak enough penalty finds anything."""
+
+
+def of_layers(strength: Strength, n_layers: int) -> list[float | None]:
+    """Return the strength of each layer; raises InputError if there is another number of them."""
+    if not isinstance(strength, Sequence):
+        return [strength] * n_layers
+    if len(strength) != n_layers:
+        need = f"{n_layers}, one for each layer"
+        raise InputError(
+            "the strengths do not fit the layers", got=len(strength), need=need, remedy="check their number"
+        )
+    return list(strength)
+
 
 Solve = Callable[[Problems, Float[Tensor, "problem feature"] | None], tuple[Float[Tensor, "problem feature"], int]]
 """Problems, start -> their solutions, and how many did not converge."""

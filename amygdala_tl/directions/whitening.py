@@ -29,7 +29,7 @@ from amygdala_tl.directions.data import Estimate, LabelledActivations
 from amygdala_tl.directions.estimators import estimator
 from amygdala_tl.directions.folds import Folds, fold_assignment, folds_of
 from amygdala_tl.directions.statistics import FoldedStatistics, Parts, Statistics, gather, gather_folds
-from amygdala_tl.directions.strength import Strength
+from amygdala_tl.directions.strength import Strength, of_layers
 from amygdala_tl.errors import FitError
 
 STRENGTHS = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -62,6 +62,7 @@ def whitened(data: LabelledActivations, *, shrinkage: Strength = None, folds: Fo
 
     Raises:
         FitError: the covariance cannot be inverted.
+        InputError: shrinkages for another number of layers.
     """
     data = data if folds is None else replace(data, groups=folds)
     return whitened_streamed(lambda: [data], data.groups, shrinkage=shrinkage)[0]
@@ -79,6 +80,7 @@ def joint(data: LabelledActivations, *, shrinkage: Strength = None, folds: Folds
 
     Raises:
         FitError: the covariance cannot be inverted.
+        InputError: shrinkages for another number of layers.
     """
     data = data if folds is None else replace(data, groups=folds)
     return joint_streamed(lambda: [data], data.groups, shrinkage=shrinkage)[0]
@@ -153,13 +155,12 @@ def covariance_shrinkage(covariance: Float[Tensor, "d_model d_model"], n: int) -
     return float((variance / total).clamp(0.0, 1.0)) if total > 0 else 1.0
 
 
-def strengths_for(statistics: Statistics, shrinkage: Strength) -> Sequence[float]:
+def strengths_for(statistics: Statistics, shrinkage: Strength) -> list[float]:
     """Return `shrinkage` for every layer, or the strength that estimates each layer's covariance best."""
-    if isinstance(shrinkage, Sequence):
-        return shrinkage
     assert statistics.covariance is not None
-    n = statistics.n
-    return [covariance_shrinkage(each, n) if shrinkage is None else shrinkage for each in statistics.covariance]
+    n, covariances = statistics.n, statistics.covariance
+    given = of_layers(shrinkage, len(covariances))
+    return [covariance_shrinkage(each, n) if own is None else own for each, own in zip(covariances, given, strict=True)]
 
 
 def _cross_validate(

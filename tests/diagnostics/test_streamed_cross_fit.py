@@ -13,7 +13,7 @@ from amygdala_tl.directions.data import LabelledActivations
 from amygdala_tl.directions.denoise.grand_mean import grand_mean
 from amygdala_tl.directions.difference_of_means import mean
 from amygdala_tl.directions.estimators import unit_directions
-from amygdala_tl.directions.folds import group_folds
+from amygdala_tl.directions.folds import fold_cells, group_folds
 from amygdala_tl.directions.method import parse_method
 from amygdala_tl.directions.whitening import STRENGTHS, joint, whitened
 from tests.diagnostics.worlds import planted
@@ -149,6 +149,19 @@ def test_some_folds_are_scored_as_among_all(world, name, monkeypatch):
     found = cross_fit_streamed(method, InParts(usable), halves=False, folds=[1, 4]).scores
     close(found[:, own], everything[:, own])
     assert found[:, ~own].isnan().all()
+
+
+def test_a_fold_is_scored_on_the_same_others_whichever_folds_are_asked_for(world, monkeypatch):
+    monkeypatch.setattr(fold_directions, "ENOUGH_TEXTS", 84)
+    cells = fold_cells(world.groups, 5)
+    fits = fold_directions.FoldDirections(parse_method("joint", ""), InParts(world), 0, cells)
+    scored = []
+    tables = fits._tables
+    monkeypatch.setattr(fits, "_tables", lambda pairs: scored.append(pairs) or tables(pairs))
+    fits.without_folds([1, 4])
+    fits.without_folds(range(5))
+    assert scored[0] == [pair for pair in scored[1] if pair[0] in (1, 4)]
+    assert scored[1] == [(fold, *SCORING[1][fold]) for fold in range(5)]
 
 
 def test_a_loop_over_some_folds_scores_these(world):

@@ -13,7 +13,7 @@ from amygdala_tl.directions.denoise.chain import denoise
 from amygdala_tl.directions.folds import group_folds
 from amygdala_tl.directions.method import ESTIMATORS, parse_method
 from amygdala_tl.directions.regression import PER_TEXT
-from amygdala_tl.errors import FitError
+from amygdala_tl.errors import FitError, InputError
 from tests.diagnostics.worlds import planted
 
 NEUTRAL = torch.empty(0, 2, 24)
@@ -124,6 +124,27 @@ def test_denoisers_see_groups_and_their_own_layers_while_strengths_are_chosen(wo
     assert torch.equal(options["folds"], fold)
     strengths = joint(denoised, folds=fold).parameters["shrinkage"]
     assert [options for _, options in seen[1:]] == [{"shrinkage": strengths}] * 3
+
+
+def test_strengths_are_chosen_on_given_folds(world):
+    usable, fold = world.of_concepts(torch.arange(4) < 3), group_folds(world.groups, 3)
+    for estimator, table in (
+        (linear, "tried_auroc"),
+        (logistic, "tried_auroc"),
+        (whitened, "auroc_by_shrinkage"),
+        (joint, "auroc_by_shrinkage"),
+    ):
+        found, own = (estimator(usable, folds=folds).parameters[table] for folds in (fold, None))
+        assert found == estimator(dataclasses.replace(usable, groups=fold)).parameters[table]
+        assert found != own
+
+
+def test_strengths_for_another_number_of_layers_are_refused(world):
+    usable = world.of_concepts(torch.arange(4) < 3)
+    for estimator, option in ((linear, "strength"), (whitened, "shrinkage")):
+        for wrong in ([0.5], [0.5] * 3):
+            with pytest.raises(InputError, match="the strengths do not fit the layers"):
+                estimator(usable, **{option: wrong})
 
 
 def test_strengths_go_back_in_as_they_came_out(world):

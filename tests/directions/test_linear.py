@@ -1,5 +1,7 @@
 """Ridge regression on labels and grades: scikit-learn and steering-vectors as oracles, its algebra, and hard data."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -259,3 +261,25 @@ def test_conjugate_gradients_reach_the_objective_in_float32_whatever_the_penalty
         return (wide * errors.square()).sum(dim=1) + (penalty * solution.square()).sum(dim=1)
 
     assert (objective(found) <= objective(exact) * (1 + 1e-4)).all()
+
+
+def test_conjugate_gradients_stop_when_the_best_step_gains_less_than_the_tolerance():
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(200, 30, generator=generator).double() * torch.logspace(1, -2, 30)
+    rows = rows @ torch.linalg.qr(torch.randn(30, 30, generator=generator).double())[0]  # far from principal axes
+    targets = torch.sign(torch.randn(1, 200, generator=generator)).double()
+    penalty = torch.full((30,), 1e-3).double()
+    problems = Problems(Design(rows), SQUARED, targets, torch.ones(1, 200).double(), penalty)
+
+    def value(steps):
+        point, _ = minimise_quadratic(problems, tolerance=0.0, max_iterations=steps)
+        return float(problems.value_and_gradient(point, problems.design.scores(point))[0])
+
+    values = [value(steps) for steps in range(1, 30)]
+    gains = [(before - after) / before for before, after in pairwise(values)]
+    tolerance = 3e-4
+    found, failed = minimise_quadratic(problems, tolerance=tolerance)
+    reached = float(problems.value_and_gradient(found, problems.design.scores(found))[0])
+    stopped = next(step for step, gain in enumerate(gains) if gain <= tolerance)
+    assert failed == 0
+    assert reached == pytest.approx(values[stopped], rel=1e-9)
