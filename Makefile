@@ -7,7 +7,7 @@
 # make test-newcomer  build what is published, check it, install it into a fresh environment as a user does, and run the scripts of new users
 # make chaos     kill commands, fill disks and take permissions away, and see whether anything is lost; at most 30 minutes
 # make fuzz      fuzz every decoder, `SECONDS=60` of CPU time each, in its own environment
-# make bench     measure how fast the package is beside its peers, in about 20 minutes; `DATA` is a folder with GoEmotions
+# make bench     measure how fast the package is beside its peers, in about 40 minutes; `DATA` is a folder with GoEmotions
 # make audit     look for known vulnerabilities in what the lock pins
 # make lock      pin again what `make test` installs, with hashes; `make lock UPGRADE=--upgrade` takes newer versions
 

@@ -3,11 +3,12 @@
 Everything runs on the embedded model at layers 9, 18 and 20, in float32, on the CPU. Texts are GoEmotions (Demszky et al. 2020,
 arXiv:2005.00547; CC BY 4.0). Ours and the peers' runs alternate, and ratios are medians over pairs of neighbouring runs.
 
-    python benchmarks/bench.py --data DIR               # all parts, about 20 minutes on two cores
+    python benchmarks/bench.py --data DIR               # all parts, about 40 minutes on two cores
     python benchmarks/bench.py --data DIR --only rate
 
-Parts: rate (share of the matrix-product rate), w1 (8 concepts, 400 texts), w2 (64 concepts, 800 texts), tokens (what runs of
-11,000 short texts behind the chat template), start (commands that load no model), read (one sentence), demo (cold and warm).
+Parts: rate (share of the matrix-product rate), w1 (8 concepts, 400 texts), w2 (64 concepts, 800 texts), fit (logistic
+regressions), tokens (what runs of 11,000 short texts behind the chat template), start (commands that load no model), read (one
+sentence), demo (cold and warm). Peers: `run_with_cache`, steering-vectors, repeng if it is installed, scikit-learn.
 """
 
 import argparse
@@ -20,9 +21,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
+import fit as fits
+import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
@@ -37,7 +41,7 @@ from amygdala_tl.lens.tokenize import TokenizedText
 from amygdala_tl.records import CaptureSettings, ChatTemplate
 
 LAYERS = [9, 18, 20]
-PARTS = ("rate", "w1", "w2", "tokens", "start", "read", "demo")
+PARTS = ("rate", "w1", "w2", "fit", "tokens", "start", "read", "demo")
 JOINED = 12
 """Texts of GoEmotions that make one long text, of about 200 tokens."""
 
@@ -159,7 +163,7 @@ def part_w1(options: argparse.Namespace) -> list[Row]:
     common = sorted({label for _, label in alone}, key=lambda label: -sum(label == other for _, other in alone))[:8]
     chosen = [pair for label in common for pair in [each for each in alone if each[1] == label][:50]]
     positive = torch.tensor([[label == concept for concept in common] for _, label in chosen])
-    return against_steering_vectors("8 concepts, 400 texts", [text for text, _ in chosen], positive, options)
+    return against_peers("8 concepts, 400 texts", [text for text, _ in chosen], positive, options)
 
 
 def part_w2(options: argparse.Namespace) -> list[Row]:
@@ -168,18 +172,26 @@ def part_w2(options: argparse.Namespace) -> list[Row]:
     generator = torch.Generator().manual_seed(0)
     order = torch.rand(len(texts), 64, generator=generator).argsort(dim=1)
     positive = order < 5
-    return against_steering_vectors("64 concepts, 800 texts, 5 tags a text", texts, positive, options, sampled=2)
+    return against_peers("64 concepts, 800 texts, 5 tags a text", texts, positive, options, sampled=2)
 
 
-def against_steering_vectors(
+def against_peers(
     name: str, texts: list[str], positive: Tensor, options: argparse.Namespace, sampled: int | None = None
 ) -> list[Row]:
-    """Difference of means of every concept at every layer: ours, and steering-vectors' on balanced pairs of the same texts."""
+    """Difference of means of every concept at every layer, and what peers make of balanced pairs of the same texts.
+
+    steering-vectors computes differences of means too, repeng the first principal component of the pairs' differences.
+    """
     from steering_vectors import train_steering_vector
     from transformers import AutoModelForCausalLM
 
     from amygdala_tl.lens.embedded import embedded_checkpoint
 
+    np.float_ = np.float64  # repeng 0.4.0 was written for NumPy 1
+    try:
+        import repeng
+    except ImportError:
+        repeng = None
     lens = at.load_model("embedded", "float32", "cpu")
     model = AutoModelForCausalLM.from_pretrained(embedded_checkpoint(), dtype=torch.float32).eval()
     labels = [[f"c{column}" for column in row.nonzero()[:, 0].tolist()] for row in positive]
@@ -205,20 +217,40 @@ def against_steering_vectors(
                 return text
             return lens.tokenizer.apply_chat_template([{"role": "user", "content": text}], tokenize=False)
 
-        for batch in (1, 16):
+        def steering_vectors(batch: int, wrapped: Callable[[str], str] = wrapped) -> None:
+            for samples in some:
+                both = [(wrapped(a), wrapped(b)) for a, b in samples]
+                train_steering_vector(model, lens.tokenizer, both, layers=LAYERS, batch_size=batch)
 
-            def theirs(batch: int = batch, wrapped: Callable[[str], str] = wrapped) -> None:
-                for samples in some:
-                    both = [(wrapped(a), wrapped(b)) for a, b in samples]
-                    train_steering_vector(model, lens.tokenizer, both, layers=LAYERS, batch_size=batch)
+        def control_vectors(batch: int, wrapped: Callable[[str], str] = wrapped) -> None:
+            for samples in some:
+                both = [repeng.DatasetEntry(wrapped(a), wrapped(b)) for a, b in samples]
+                repeng.ControlVector.train(model, lens.tokenizer, both, hidden_layers=LAYERS, batch_size=batch)
 
+        peers = [(steering_vectors, "steering-vectors", 1), (steering_vectors, "steering-vectors", 16)]
+        for peer, package, batch in [*peers, *([] if repeng is None else [(control_vectors, "repeng", 32)])]:
+            theirs = partial(peer, batch)
             mine, other, ratio = ratios(ours, theirs, max(1, options.pairs // 2))
             behind = "" if template == "none" else " behind the chat template"
             scaled = f" ({len(some)} of {len(pairs)} concepts, scaled)" if scale > 1 else ""
-            peer = f"steering-vectors {version('steering-vectors')}, batches of {batch}"
-            beside = f"{mine:.1f} s; {peer}: {other * scale:.1f} s{scaled}"
+            beside = f"{mine:.1f} s; {package} {version(package)}, batches of {batch}: {other * scale:.1f} s{scaled}"
             rows.append((f"{name}{behind}", f"{ratio * scale:.1f} times as fast", beside))
     return rows
+
+
+def part_fit(options: argparse.Namespace) -> list[Row]:
+    """The regressions of `benchmarks/fit.py`, 64 concepts at four layers, beside scikit-learn's of the same objective."""
+    table = Table("estimator", "size", "what", "ours", "scikit-learn")
+    said = {"strength": None, "separation": 4.0, "layers": 4, "sample": 8, "solver": "lbfgs", "cross_validation": False}
+    fits.regression(table, "logistic", argparse.Namespace(**said), l1=False, sizes=(64, 576, 6000))
+    _, sizes, whats, ours, theirs = (list(column.cells) for column in table.columns)
+    found = dict(zip(whats, zip(ours, theirs, strict=True), strict=True))
+    mine, other = found["seconds"]
+    beside = f"{mine} s; scikit-learn {version('scikit-learn')}: {other.replace(' ', ' s ', 1)}"
+    return [
+        (f"logistic regressions of {sizes[0]}", f"{found['times faster'][0]} times as fast", beside),
+        ("our objective above scikit-learn's, at worst", found["worst excess of objective"][0], ""),
+    ]
 
 
 def part_tokens(options: argparse.Namespace) -> list[Row]:
