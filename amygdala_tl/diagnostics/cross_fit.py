@@ -42,7 +42,7 @@ def cross_fitted_scores(
         fit: makes the directions of the concepts that have both classes outside the fold.
         n_folds: at least 2; there are never more folds than groups.
         seed: of the folds.
-        folds: those whose texts to score; all if None.
+        folds: only texts of these are scored; all if None.
 
     Returns:
         NaN for a concept that lacks a class outside the fold, and for texts that are not scored.

@@ -208,9 +208,8 @@ def _fit_some(
     per_text: float | None = None,
 ) -> Float[Tensor, "some layer d_model"]:
     """Fit directions; `per_text` is the strength of a ridge penalty times the number of texts, None to choose it."""
-    names = [str(place) for place in range(data.positive.shape[1])]
-    options = {} if per_text is None else {"strength": per_text / len(data.groups)}
-    return apply_method(method, data, neutral, names, **options).directions
+    options: dict[str, Any] = {} if per_text is None else {"strength": per_text / len(data.groups)}
+    return apply_method(method, data, neutral, **options).directions
 
 
 def _by_layer(readout: Readout, parameter: str) -> list[float] | None:

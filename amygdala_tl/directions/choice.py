@@ -15,7 +15,7 @@ from torch import Tensor
 from amygdala_tl.directions.auroc import auroc
 from amygdala_tl.directions.data import LabelledActivations
 from amygdala_tl.directions.folds import group_folds
-from amygdala_tl.directions.method import STRENGTH_OPTIONS, Fitted, Method, apply_method, read_method
+from amygdala_tl.directions.method import STRENGTH_OPTIONS, Method, apply_method, read_method
 from amygdala_tl.errors import FitError
 
 N_FOLDS = 5
@@ -88,7 +88,7 @@ def held_out_aurocs(
         if not (usable := kept.complete()).any():
             continue
         left = data.take(fold == held_out).of_concepts(usable)
-        scores = left.scores(_fit(method, kept.of_concepts(usable), neutral, **options).directions)
+        scores = left.scores(apply_method(method, kept.of_concepts(usable), neutral, **options).directions)
         of_fold[:, usable] = torch.stack([auroc(layer, left.positive, left.negative) for layer in scores])
     if _by_layer(table).isnan().any():
         raise FitError("no fold holds both classes of any concept", remedy="label more texts, or name an aggregator")
@@ -100,19 +100,12 @@ def _strengths(
     data: LabelledActivations,
     neutral: Float[Tensor, "neutral layer d_model"],
     fold: Int[Tensor, " text"],
-) -> dict[str, Sequence[float]]:
+) -> dict[str, Any]:
     """Choose each layer's strength by cross-validation on these folds, as an option of the estimator, if it has one."""
     name, usable = STRENGTH_OPTIONS.get(method.aggregator), data.complete()
     if name is None or not usable.any():
         return {}
-    return {name: _fit(method, data.of_concepts(usable), neutral, folds=fold).estimator[name]}
-
-
-def _fit(
-    method: Method, data: LabelledActivations, neutral: Float[Tensor, "neutral layer d_model"], **options: Any
-) -> Fitted:
-    names = [str(place) for place in range(data.positive.shape[1])]
-    return apply_method(method, data, neutral, names, **options)
+    return {name: apply_method(method, data.of_concepts(usable), neutral, folds=fold).estimator[name]}
 
 
 def _by_layer(table: Float[Tensor, "fold layer concept"]) -> Float[Tensor, " layer"]:

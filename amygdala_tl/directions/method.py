@@ -136,14 +136,22 @@ def apply_method(
     method: Method,
     data: LabelledActivations,
     neutral: Float[Tensor, "neutral layer d_model"],
-    concepts: Sequence[str],
+    concepts: Sequence[str] | None = None,
     **options: Any,
 ) -> Fitted:
-    """Denoise, estimate, denoise the vectors, and scale them to unit length. `options` are the estimator's.
+    """Denoise, estimate, denoise the vectors, and scale them to unit length.
+
+    Args:
+        method: estimator and denoisers.
+        data: activations and labels; every concept needs a text in both classes.
+        neutral: neutral texts, for denoisers that need them.
+        concepts: names, for errors; numbers if None.
+        options: the estimator's.
 
     Raises:
         FitError: a class is empty, a denoiser cannot be fitted, or a vector is zero or not finite.
     """
+    concepts = [str(place) for place in range(data.positive.shape[1])] if concepts is None else concepts
     check_classes(data.positive, data.negative, concepts)
     denoised, removal, parameters = denoise(data, neutral, method.steps)
     estimate = ESTIMATORS[method.aggregator](denoised, **options)

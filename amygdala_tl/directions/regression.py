@@ -135,7 +135,7 @@ def fit_layers(
 
     Args:
         data, kinds: labelled activations, and their paired and unpaired concepts.
-        fit: fits the unpaired concepts on the labelled texts of a layer, whose place comes first.
+        fit: takes the place of a layer and its labelled texts, and fits the unpaired concepts.
         fit_pairs: fits paired concepts; returns their vectors and how many did not converge.
 
     Returns:
